@@ -1,1 +1,17 @@
-//! placeholder
+//! What the server and the agent must agree on: identities, the wire protocol, package manifests
+//! and the order that an attempt carries out.
+//!
+//! This crate is small and slow-moving, since everything is rebuilt after it. It opens no file and
+//! no socket. HTTP bodies, database rows and rules are not in it.
+
+pub mod digest;
+pub mod ids;
+pub mod manifest;
+pub mod order;
+pub mod protocol;
+pub mod tls;
+pub mod token;
+
+pub use digest::Digest;
+pub use ids::{AgentId, AttemptId, TaskId};
+pub use uuid;

@@ -1,0 +1,130 @@
+//! The order: all that an attempt needs to know, handed to its supervisor.
+//!
+//! It travels as JSON inside [`StartAttempt`](crate::protocol::StartAttempt), since what an action
+//! takes is open-ended and must outlive changes of the codec. The agent journals its digest only:
+//! it holds secrets, and the supervisor's memory is the one place on a target where they may be.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::digest::Digest;
+use crate::ids::{AttemptId, TaskId};
+
+/// The order's format. A supervisor refuses one that it does not know.
+pub const ORDER_FORMAT: u32 = 1;
+
+/// What one attempt is to do.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    /// [`ORDER_FORMAT`].
+    pub format: u32,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The task.
+    pub task: TaskId,
+    /// The task's number for people, such as `T-1042`.
+    pub task_number: String,
+    /// The project's slug.
+    pub project: String,
+    /// The environment's name.
+    pub environment: String,
+    /// The release's version.
+    pub release: String,
+    /// The step's name.
+    pub step: String,
+    /// The action's name.
+    pub action: String,
+    /// The target that the work is about.
+    pub subject: String,
+    /// The target whose agent runs it.
+    pub executor: String,
+    /// The action type, such as `script` or `haproxy.drain`.
+    pub uses: String,
+    /// What the action takes; texts in it are templates.
+    pub with: Map<String, Value>,
+    /// The variables that this action can reach, one winner a name, in order.
+    pub variables: Vec<OrderVariable>,
+    /// The packages that it uses, acquired beforehand.
+    pub packages: Vec<OrderPackage>,
+    /// The attempt is stopped after this long.
+    pub timeout_ms: u64,
+    /// How long processes have between the request to stop and the kill.
+    pub grace_ms: u64,
+    /// The key (32 bytes, base64) under which sensitive output variables are sealed.
+    pub seal_key: String,
+    /// How much output is kept.
+    pub output: OutputLimits,
+}
+
+impl std::fmt::Debug for Order {
+    /// Without inputs and variables, which may hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Order")
+            .field("attempt", &self.attempt)
+            .field("task_number", &self.task_number)
+            .field("action", &self.action)
+            .field("uses", &self.uses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A variable's winner. Its value may hold templates over the others.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderVariable {
+    /// Its name; names differ in more than case.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// It is a secret: masked wherever it appears.
+    #[serde(default)]
+    pub sensitive: bool,
+    /// It is handed to a script's environment. Helper values of the server's own are not.
+    #[serde(default = "yes")]
+    pub exported: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl std::fmt::Debug for OrderVariable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OrderVariable({})", self.name)
+    }
+}
+
+/// A package, pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderPackage {
+    /// The package's id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// `zip`, `nupkg`, `tar.gz`, `tar.zst`, ...
+    pub format: String,
+    /// The size of its files, taken apart.
+    pub size_bytes: u64,
+    /// The digest of the archive as it was pushed.
+    pub archive: Digest,
+    /// The digest of its manifest's root.
+    pub root: Digest,
+}
+
+/// How much output an attempt may keep on the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputLimits {
+    /// How long a full spool holds the process back before lines are dropped with a gap record.
+    pub stall_ms: u64,
+    /// The most bytes of output of one attempt.
+    pub cap_bytes: u64,
+}
+
+impl Default for OutputLimits {
+    /// Ten minutes and 4 GiB: a night's output of a chatty installer fits, a runaway loop does not.
+    fn default() -> Self {
+        Self {
+            stall_ms: 10 * 60 * 1000,
+            cap_bytes: 4 * 1024 * 1024 * 1024,
+        }
+    }
+}
