@@ -12,7 +12,7 @@ use super::codec::MAX_PAYLOAD_BYTES;
 /// The size of the header.
 pub const HEADER_BYTES: usize = 8;
 /// The frame layout that this build writes and reads.
-pub const FRAME_VERSION: u8 = 1;
+const FRAME_VERSION: u8 = 1;
 
 /// What precedes each payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
