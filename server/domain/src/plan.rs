@@ -1,0 +1,139 @@
+//! The plan of a deployment: who does what, fixed when it starts.
+//!
+//! It is made by the planner from the release, the environment and the targets of that moment, is
+//! written into the deployment's first event and never changes afterwards. It is read for as long
+//! as the deployment's log lives.
+
+use mantle_shared::ids::{AgentId, TargetId, TaskId};
+use mantle_shared::order::OrderPackage;
+use serde::{Deserialize, Serialize};
+
+use crate::process::{Retries, RunCondition};
+use crate::target::Platform;
+
+/// The plan's format.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// What a deployment will do, target by target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`PLAN_FORMAT`].
+    pub format: u32,
+    /// The deployment.
+    pub task: TaskId,
+    /// The project's slug.
+    pub project: String,
+    /// The environment's name.
+    pub environment: String,
+    /// The release's version.
+    pub release: String,
+    /// The release's channel.
+    pub channel: String,
+    /// Every target that takes part, as subject or executor, sorted by name.
+    pub targets: Vec<PlanTarget>,
+    /// The steps, in order, also those that do not apply here.
+    pub steps: Vec<PlanStep>,
+    /// What the operator should know beforehand.
+    pub warnings: Vec<String>,
+}
+
+/// A target that takes part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTarget {
+    /// Its id.
+    pub id: TargetId,
+    /// Its name.
+    pub name: String,
+    /// Its agent.
+    pub agent: AgentId,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// What it runs on.
+    pub platform: Platform,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanStep {
+    /// Its name.
+    pub name: String,
+    /// Its number for people, from 1.
+    pub number: u32,
+    /// Whether it runs, judged when its turn comes.
+    pub run: RunCondition,
+    /// It rolls: a subject goes through all actions before its slot is given to the next, and
+    /// after a failure no new subject is started.
+    pub rolling: bool,
+    /// The most subjects inside it at once: the smaller of window and limit, at least 1.
+    pub parallel: u32,
+    /// The targets that it is about, in the order in which they start.
+    pub subjects: Vec<TargetId>,
+    /// The actions, in order.
+    pub actions: Vec<PlanAction>,
+    /// Why it does not apply here; its actions then have no nodes.
+    pub skipped: Option<String>,
+}
+
+/// One action of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanAction {
+    /// Its name.
+    pub name: String,
+    /// The action type.
+    pub uses: String,
+    /// Whether it runs for a subject, judged when its turn comes.
+    pub run: RunCondition,
+    /// An attempt is stopped after this long.
+    pub timeout_ms: u64,
+    /// Between the request to stop and the kill.
+    pub grace_ms: u64,
+    /// How a failed attempt is repeated.
+    pub retries: Retries,
+    /// The packages that its executor needs before the start.
+    pub packages: Vec<OrderPackage>,
+    /// About whom and by whom, in the order of the step's subjects. A subject without a node
+    /// skips the action; one with several waits for all of them.
+    pub nodes: Vec<PlanNode>,
+}
+
+/// One action about one subject on one executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanNode {
+    /// The target that the work is about.
+    pub subject: TargetId,
+    /// The target whose agent runs it.
+    pub executor: TargetId,
+}
+
+/// Names a node of a plan by position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NodeRef {
+    /// The step's index.
+    pub step: u32,
+    /// The action's index in the step.
+    pub action: u32,
+    /// The node's index in the action.
+    pub node: u32,
+}
+
+impl Plan {
+    /// The step at an index.
+    pub fn step(&self, index: u32) -> Option<&PlanStep> {
+        self.steps.get(index as usize)
+    }
+
+    /// The action that a node belongs to.
+    pub fn action(&self, node: NodeRef) -> Option<&PlanAction> {
+        self.step(node.step)?.actions.get(node.action as usize)
+    }
+
+    /// The node's subject and executor.
+    pub fn node(&self, node: NodeRef) -> Option<PlanNode> {
+        self.action(node)?.nodes.get(node.node as usize).copied()
+    }
+
+    /// A target that takes part.
+    pub fn target(&self, id: TargetId) -> Option<&PlanTarget> {
+        self.targets.iter().find(|target| target.id == id)
+    }
+}

@@ -1,0 +1,171 @@
+//! The deployment process: steps, and the actions of each.
+//!
+//! This is the normal form: the shorthand of project files (a step that is its own single action)
+//! is gone, every default is filled in. It is what a release's process snapshot holds, so fields
+//! are only ever added, with a default that means what their absence meant.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::target::Platform;
+
+/// An action's own time limit when none is given: an hour, never "never".
+pub const DEFAULT_ACTION_TIMEOUT_MS: u64 = 60 * 60 * 1000;
+/// How long a process has between the request to stop and the kill.
+pub const DEFAULT_GRACE_MS: u64 = 10 * 1000;
+/// The most targets of one step at work at once when the step does not roll.
+pub const DEFAULT_PARALLELISM: u32 = 10;
+
+/// All steps, in order.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Process {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// Where and when: which targets, which window, under which condition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name, unique in the process.
+    pub name: String,
+    /// Which targets it is about; `None` for a step that runs once, on no target.
+    pub targets: Option<TargetSelector>,
+    /// How many targets at once go through the whole step; `None` if it does not roll.
+    pub rolling: Option<Rolling>,
+    /// The most targets at work at once.
+    pub max_parallel: u32,
+    /// Whether it runs, judged when its turn comes.
+    pub run: RunCondition,
+    /// Where it applies at all, judged at plan.
+    pub when: When,
+    /// What it does, in order.
+    pub actions: Vec<Action>,
+}
+
+/// What: one unit of work of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Action {
+    /// Its name, unique in the process; output variables are addressed by it.
+    pub name: String,
+    /// The action type, such as `script`.
+    pub uses: String,
+    /// What the type takes. Texts are templates.
+    pub with: Map<String, Value>,
+    /// Which targets' agents run it; `None` means the subject's own.
+    pub run_on: Option<TargetSelector>,
+    /// Whether it runs for a subject, judged when its turn comes.
+    pub run: RunCondition,
+    /// Where it applies at all, judged at plan.
+    pub when: When,
+    /// It is stopped after this long.
+    pub timeout_ms: u64,
+    /// Between the request to stop and the kill.
+    pub grace_ms: u64,
+    /// How often and how soon a failed attempt is repeated.
+    pub retries: Retries,
+    /// Which secrets it may see beside those that its inputs reach.
+    pub secrets: SecretAccess,
+    /// It stays in the process but never runs.
+    pub disabled: bool,
+}
+
+/// Which targets, by tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TargetSelector {
+    /// Targets with this tag.
+    pub tag: String,
+    /// All of them, or the first by name.
+    #[serde(default)]
+    pub pick: Pick,
+}
+
+/// How many of the targets that a selector finds.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Pick {
+    /// Every one.
+    #[default]
+    All,
+    /// The first available, by name.
+    One,
+}
+
+/// A rolling step's window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rolling {
+    /// How many targets are inside the step at once.
+    pub window: Window,
+}
+
+/// The size of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Window {
+    /// So many targets.
+    Targets(u32),
+    /// So many of a hundred, rounded up, at least one.
+    Percent(u32),
+}
+
+/// Whether something runs, given how the deployment stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunCondition {
+    /// Only if everything before it went well.
+    #[default]
+    Success,
+    /// Only if something before it failed.
+    Failure,
+    /// In any case (not after a cancel).
+    Always,
+    /// If this template is true; evaluated also after a failure.
+    Template(String),
+}
+
+/// Where a step or action applies. Empty means everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct When {
+    /// Only in these environments.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub environments: BTreeSet<String>,
+    /// In all but these environments.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub not_environments: BTreeSet<String>,
+    /// Only for releases of these channels.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub channels: BTreeSet<String>,
+    /// Only for subjects on this platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+/// How a failed action is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Retries {
+    /// How many more attempts after the first.
+    pub count: u32,
+    /// The wait before each.
+    pub backoff_ms: u64,
+}
+
+/// Which secrets an action may see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretAccess {
+    /// Those that its inputs reach, and these.
+    Named(BTreeSet<String>),
+    /// Every one of the project. For processes that come from elsewhere; the plan warns.
+    All,
+}
+
+impl Default for SecretAccess {
+    fn default() -> Self {
+        Self::Named(BTreeSet::new())
+    }
+}
