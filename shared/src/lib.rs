@@ -5,6 +5,7 @@
 //! no socket. HTTP bodies, database rows and rules are not in it.
 
 pub mod digest;
+pub mod fault;
 pub mod ids;
 pub mod manifest;
 pub mod order;

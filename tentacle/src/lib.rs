@@ -1,1 +1,15 @@
-//! placeholder
+//! The agent: carries out on a Windows or Linux target what the server orders.
+//!
+//! What holds here:
+//! - the agent starts nothing that is not in its [`journal`], and forgets nothing that the server
+//!   has not acknowledged;
+//! - [`brain`] decides, [`driver`] does: the brain has no clock, no file and no socket;
+//! - the agent itself runs no action: each attempt has a [`supervisor`] process that outlives it;
+//! - quinn is in [`connection`] only; the rest talks to it through [`link`].
+
+pub mod actions;
+pub mod cache;
+pub mod cli;
+pub mod connection;
+pub mod link;
+pub mod state_dir;

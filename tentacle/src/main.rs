@@ -1,1 +1,5 @@
-fn main() {}
+//! The agent's program.
+
+fn main() -> std::process::ExitCode {
+    tentacle::cli::main()
+}

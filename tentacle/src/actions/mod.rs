@@ -1,0 +1,76 @@
+//! The action types: what an attempt can do.
+//!
+//! One file an action type, and a line in [`REGISTRY`]. An action runs inside the supervisor, on a
+//! thread of its own, and may block; it must look at [`ActionContext::stop`] while it waits. Its
+//! inputs have their templates evaluated before it sees them.
+
+mod context;
+
+pub use context::{
+    ActionContext, ActionReport, ChildEnd, Names, OutputSink, PackageFiles, StopToken, Variable,
+    Variables,
+};
+
+/// An action type.
+pub trait Action: Sync {
+    /// Its name in `uses:`, such as `haproxy.drain`.
+    fn name(&self) -> &'static str;
+
+    /// Does the work. Blocks until it is done or [`ActionContext::stop`] trips.
+    fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError>;
+}
+
+/// Why an action did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// What stands under `with:` is not what the action takes. Nothing was done.
+    #[error("{message}")]
+    Input {
+        /// Which key, why, and what it should be.
+        message: String,
+    },
+    /// The work failed.
+    #[error("{message}")]
+    Failed {
+        /// What happened to which thing, and why.
+        message: String,
+        /// The exit code, if a process failed.
+        exit_code: Option<i32>,
+    },
+    /// The stop token tripped (a cancel or the deadline) and the action ended early.
+    #[error("the action was stopped")]
+    Stopped,
+}
+
+impl ActionError {
+    /// The work failed, without an exit code.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed {
+            message: message.into(),
+            exit_code: None,
+        }
+    }
+
+    /// An input is wrong.
+    pub fn input(message: impl Into<String>) -> Self {
+        Self::Input {
+            message: message.into(),
+        }
+    }
+}
+
+/// Every action type of this agent.
+pub static REGISTRY: &[&dyn Action] = &[];
+
+/// The action type of this name.
+pub fn find(name: &str) -> Option<&'static dyn Action> {
+    REGISTRY.iter().copied().find(|action| action.name() == name)
+}
+
+/// What `Hello` lists: `action:<name>` for each.
+pub fn features() -> Vec<String> {
+    REGISTRY
+        .iter()
+        .map(|action| format!("action:{}", action.name()))
+        .collect()
+}

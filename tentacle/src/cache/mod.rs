@@ -1,0 +1,1 @@
+//! Packages on this machine: chunks and manifests by digest.

@@ -1,0 +1,88 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::state_dir::StateDir;
+
+/// Something that nobody foresaw.
+pub const EXIT_INTERNAL: u8 = 1;
+/// The command line is wrong.
+pub const EXIT_USAGE: u8 = 2;
+/// What was named does not exist.
+pub const EXIT_NOT_FOUND: u8 = 5;
+/// A file's content is wrong.
+pub const EXIT_INVALID: u8 = 7;
+/// The server cannot be reached.
+pub const EXIT_UNREACHABLE: u8 = 9;
+
+/// The agent: carries out on this machine what the server orders.
+#[derive(Debug, Parser)]
+#[command(name = "tentacle", version, propagate_version = true)]
+struct Cli {
+    /// Where the agent keeps its identity, journal and cache.
+    #[arg(long, global = true, env = "TENTACLE_DATA", default_value_os_t = StateDir::default_root())]
+    data: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// An error for a person, and the exit code that goes with it.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// What, where, why, and what to type next.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with this code.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// A failure from an error and all that caused it.
+    pub fn from_error(code: u8, error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self { code, message }
+    }
+}
+
+/// Runs the command line and gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let state_dir = StateDir::at(cli.data);
+    match run(cli.command, &state_dir) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(command: Command, _state_dir: &StateDir) -> Result<(), Failure> {
+    match command {}
+}
+
+/// Says on standard error why the command failed.
+fn complain(message: &str) {
+    use std::io::Write;
+    // Nothing is left to tell if standard error is closed.
+    let _ = writeln!(std::io::stderr(), "error: {message}");
+}
