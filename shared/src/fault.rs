@@ -17,7 +17,8 @@ pub fn point(name: &str) {
 
     static HITS: Mutex<Option<HashMap<String, u64>>> = Mutex::new(None);
     let mut guard = HITS.lock().unwrap_or_else(PoisonError::into_inner);
-    let left = guard.get_or_insert_with(|| parse(&std::env::var("MANTLE_FAULT").unwrap_or_default()));
+    let left =
+        guard.get_or_insert_with(|| parse(&std::env::var("MANTLE_FAULT").unwrap_or_default()));
     if let Some(hits) = left.get_mut(name) {
         *hits = hits.saturating_sub(1);
         if *hits == 0 {

@@ -27,7 +27,9 @@ pub struct StateDir {
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
     /// A folder could not be made or its rights not be set.
-    #[error("cannot use the state directory: {path} could not be created or made private; run as a user who may write there, or name another with --data")]
+    #[error(
+        "cannot use the state directory: {path} could not be created or made private; run as a user who may write there, or name another with --data"
+    )]
     Create {
         /// The folder.
         path: PathBuf,
@@ -36,7 +38,9 @@ pub enum StateDirError {
         source: io::Error,
     },
     /// Another agent holds the lock.
-    #[error("another tentacle is running with the state directory {path}; stop it, or give this one its own with --data")]
+    #[error(
+        "another tentacle is running with the state directory {path}; stop it, or give this one its own with --data"
+    )]
     InUse {
         /// The state directory.
         path: PathBuf,
@@ -78,7 +82,12 @@ impl StateDir {
 
     /// Makes what is missing, for the agent's user alone.
     pub fn create(&self) -> Result<(), StateDirError> {
-        let private = [self.root.clone(), self.identity(), self.journal(), self.attempts()];
+        let private = [
+            self.root.clone(),
+            self.identity(),
+            self.journal(),
+            self.attempts(),
+        ];
         for path in &private {
             create_private_dir(path).map_err(|source| StateDirError::Create {
                 path: path.clone(),

@@ -205,7 +205,11 @@ impl StopToken {
 
     /// An error if it tripped: for `?` between two pieces of work.
     pub fn check(&self) -> Result<(), ActionError> {
-        if self.is_stopped() { Err(ActionError::Stopped) } else { Ok(()) }
+        if self.is_stopped() {
+            Err(ActionError::Stopped)
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits this long, or less if it trips; the error says that it did.
@@ -215,6 +219,10 @@ impl StopToken {
         let (guard, _) = wake
             .wait_timeout_while(guard, time, |stopped| !*stopped)
             .unwrap_or_else(PoisonError::into_inner);
-        if *guard { Err(ActionError::Stopped) } else { Ok(()) }
+        if *guard {
+            Err(ActionError::Stopped)
+        } else {
+            Ok(())
+        }
     }
 }

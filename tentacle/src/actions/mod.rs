@@ -64,7 +64,10 @@ pub static REGISTRY: &[&dyn Action] = &[];
 
 /// The action type of this name.
 pub fn find(name: &str) -> Option<&'static dyn Action> {
-    REGISTRY.iter().copied().find(|action| action.name() == name)
+    REGISTRY
+        .iter()
+        .copied()
+        .find(|action| action.name() == name)
 }
 
 /// What `Hello` lists: `action:<name>` for each.
