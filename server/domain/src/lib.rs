@@ -7,5 +7,6 @@ pub mod ids;
 pub mod plan;
 pub mod process;
 pub mod snapshot;
+pub mod state;
 pub mod target;
 pub mod variable;

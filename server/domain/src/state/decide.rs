@@ -1,0 +1,341 @@
+//! From an input to events: first what the input itself says, then what follows from it.
+
+use jiff::Timestamp;
+use mantle_shared::ids::{AgentId, AttemptId, TargetId};
+use mantle_shared::protocol::{AttemptEnd, Outcome, StartRefusal};
+
+use super::event::{Event, OutputVariable};
+use super::evolve::evolve;
+use super::input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, StartAnswer};
+use super::model::{AcquisitionStatus, Attempt, AttemptStatus, Phase, State, Verdict};
+use super::schedule;
+
+/// What an input changes, and everything that follows from it at this moment.
+///
+/// The state is not touched. An input that says nothing new gives no events; one that the state has
+/// no place for is [`Illegal`].
+pub fn decide(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event>, Illegal> {
+    let mut events = respond(state, input, moment)?;
+    let mut next = state.clone();
+    for event in &events {
+        evolve(&mut next, event);
+    }
+    schedule::advance(&mut next, moment, &mut events);
+    Ok(events)
+}
+
+fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event>, Illegal> {
+    match input {
+        Input::Begin { plan } => match state.phase {
+            Phase::Queued => Ok(vec![Event::DeploymentBegan {
+                at: moment.now,
+                plan,
+                acquire_by: after(moment.now, moment.policy.acquire),
+            }]),
+            Phase::Running => Err(Illegal::BegunTwice),
+            Phase::Finished { .. } => Err(Illegal::Finished),
+        },
+        Input::Refuse { message } => match state.phase {
+            Phase::Queued => Ok(vec![Event::DeploymentFinished {
+                verdict: Verdict::Failed,
+                message,
+                at: moment.now,
+            }]),
+            Phase::Running => Err(Illegal::BegunTwice),
+            Phase::Finished { .. } => Err(Illegal::Finished),
+        },
+        Input::AcquireEnded { target, end } => acquire_ended(state, target, end, moment),
+        Input::StartAnswered { attempt, answer } => {
+            let known = find(state, attempt)?;
+            Ok(start_answered(attempt, known, answer, moment.now))
+        }
+        Input::AttemptEnded {
+            attempt,
+            end,
+            outputs,
+        } => attempt_ended(state, attempt, end, outputs, moment.now),
+        Input::AttemptForgotten { attempt } => {
+            let known = find(state, attempt)?;
+            Ok(match known.status {
+                AttemptStatus::Running { .. } => vec![unknown(
+                    attempt,
+                    "the agent had accepted it and no longer knows of it",
+                    moment.now,
+                )],
+                // Never answered: it is simply ordered again. Over: nothing is asked of it.
+                AttemptStatus::Starting | AttemptStatus::Over { .. } => Vec::new(),
+            })
+        }
+        Input::CancelRequested { by } => Ok(cancel_requested(state, by, moment)),
+        Input::CancelAnswered { attempt, answer } => {
+            let known = find(state, attempt)?;
+            Ok(cancel_answered(attempt, known, answer, moment.now))
+        }
+        Input::AgentRevoked { agent } => Ok(agent_revoked(state, agent, moment.now)),
+        Input::Tick => Ok(Vec::new()),
+    }
+}
+
+fn find(state: &State, attempt: AttemptId) -> Result<&Attempt, Illegal> {
+    match state.phase {
+        Phase::Queued => Err(Illegal::NotBegun),
+        Phase::Running | Phase::Finished { .. } => state
+            .attempts
+            .get(&attempt)
+            .ok_or(Illegal::UnknownAttempt { attempt }),
+    }
+}
+
+fn acquire_ended(
+    state: &State,
+    target: TargetId,
+    end: AcquireEnd,
+    moment: &Moment<'_>,
+) -> Result<Vec<Event>, Illegal> {
+    let known = state
+        .acquisitions
+        .get(&target)
+        .ok_or(Illegal::UnknownTarget { target })?;
+    match known.status {
+        AcquisitionStatus::Pending
+        | AcquisitionStatus::Ordered { .. }
+        | AcquisitionStatus::Waiting { .. } => {}
+        AcquisitionStatus::Done { .. } | AcquisitionStatus::Failed { .. } => {
+            return Ok(Vec::new());
+        }
+    }
+    if state.is_finished() {
+        return Ok(Vec::new());
+    }
+    Ok(vec![match end {
+        AcquireEnd::Done {
+            fetched_bytes,
+            reused_bytes,
+        } => Event::AcquisitionDone {
+            target,
+            fetched_bytes,
+            reused_bytes,
+        },
+        AcquireEnd::Failed { message, transient } => {
+            let until = after(moment.now, moment.policy.backoff);
+            if transient && until < known.deadline {
+                Event::AcquisitionPutOff {
+                    target,
+                    until,
+                    message,
+                }
+            } else {
+                Event::AcquisitionFailed { target, message }
+            }
+        }
+    }])
+}
+
+fn start_answered(
+    id: AttemptId,
+    attempt: &Attempt,
+    answer: StartAnswer,
+    now: Timestamp,
+) -> Vec<Event> {
+    match (&attempt.status, answer) {
+        (AttemptStatus::Starting, StartAnswer::Accepted) => {
+            vec![Event::AttemptStarted {
+                attempt: id,
+                at: now,
+            }]
+        }
+        // The agent's journal refuses what it does not hold, and an attempt that runs is held: only
+        // a conflict or a fence can be said of one, and neither means that it did not run.
+        (
+            AttemptStatus::Starting,
+            StartAnswer::Refused {
+                reason: StartRefusal::Conflict | StartRefusal::Fenced | StartRefusal::StaleServer,
+                message,
+            },
+        ) => vec![unknown(
+            id,
+            &format!("the agent refused the order: {message}"),
+            now,
+        )],
+        (
+            AttemptStatus::Starting,
+            StartAnswer::Refused {
+                reason: StartRefusal::Voided,
+                message,
+            },
+        ) => {
+            vec![finished(id, Outcome::Cancelled, message, now)]
+        }
+        (
+            AttemptStatus::Starting,
+            StartAnswer::Refused {
+                reason:
+                    StartRefusal::NoSpace
+                    | StartRefusal::Journal
+                    | StartRefusal::Draining
+                    | StartRefusal::Busy
+                    | StartRefusal::BadOrder,
+                message,
+            },
+        ) => vec![finished(id, Outcome::NotStarted, message, now)],
+        (AttemptStatus::Running { .. } | AttemptStatus::Over { .. }, _) => Vec::new(),
+    }
+}
+
+fn attempt_ended(
+    state: &State,
+    id: AttemptId,
+    end: AttemptEnd,
+    outputs: Vec<OutputVariable>,
+    now: Timestamp,
+) -> Result<Vec<Event>, Illegal> {
+    let attempt = find(state, id)?;
+    match (&attempt.status, &attempt.end) {
+        (_, Some(known)) if *known == end => Ok(Vec::new()),
+        (_, Some(_)) => Err(Illegal::Contradiction { attempt: id }),
+        (AttemptStatus::Over { .. }, None) => Ok(vec![Event::AttemptFinishedLate {
+            attempt: id,
+            end,
+            at: now,
+        }]),
+        (AttemptStatus::Starting | AttemptStatus::Running { .. }, None) => {
+            Ok(vec![Event::AttemptFinished {
+                attempt: id,
+                outcome: end.outcome,
+                message: describe(&end),
+                at: now,
+                end: Some(end),
+                outputs,
+            }])
+        }
+    }
+}
+
+/// What an end says, for people.
+fn describe(end: &AttemptEnd) -> String {
+    match (end.message.is_empty(), end.exit_code) {
+        (false, _) => end.message.clone(),
+        (true, Some(code)) if end.outcome != Outcome::Succeeded => format!("exit code {code}"),
+        (true, _) => String::new(),
+    }
+}
+
+fn cancel_requested(state: &State, by: String, moment: &Moment<'_>) -> Vec<Event> {
+    match (&state.phase, &state.cancel) {
+        (Phase::Finished { .. }, _) | (_, Some(_)) => Vec::new(),
+        (Phase::Queued, None) => vec![
+            Event::CancelRequested {
+                by: by.clone(),
+                at: moment.now,
+                deadline: moment.now,
+            },
+            Event::DeploymentFinished {
+                verdict: Verdict::Cancelled,
+                message: format!("cancelled by {by} before it began"),
+                at: moment.now,
+            },
+        ],
+        (Phase::Running, None) => {
+            let grace_ms = state
+                .live_attempts()
+                .filter_map(|(_, attempt)| state.plan.as_ref()?.action(attempt.node))
+                .map(|action| action.grace_ms)
+                .max()
+                .unwrap_or(0);
+            let deadline = after(after_ms(moment.now, grace_ms), moment.policy.cancel);
+            vec![Event::CancelRequested {
+                by,
+                at: moment.now,
+                deadline,
+            }]
+        }
+    }
+}
+
+fn cancel_answered(
+    id: AttemptId,
+    attempt: &Attempt,
+    answer: CancelAnswer,
+    now: Timestamp,
+) -> Vec<Event> {
+    match (&attempt.status, answer) {
+        (AttemptStatus::Over { .. }, _) => Vec::new(),
+        (_, CancelAnswer::Cancelling) if attempt.cancelling => {
+            vec![Event::CancelDelivered { attempt: id }]
+        }
+        (_, CancelAnswer::Cancelling) => Vec::new(),
+        (AttemptStatus::Starting | AttemptStatus::Running { .. }, CancelAnswer::Voided) => {
+            vec![finished(
+                id,
+                Outcome::Cancelled,
+                "cancelled before it started".to_owned(),
+                now,
+            )]
+        }
+    }
+}
+
+fn agent_revoked(state: &State, agent: AgentId, now: Timestamp) -> Vec<Event> {
+    if state.is_finished() {
+        return Vec::new();
+    }
+    let attempts = state
+        .live_attempts()
+        .filter(|(_, attempt)| attempt.agent == agent)
+        .map(|(id, _)| unknown(*id, "the agent was revoked while it ran", now));
+    let acquisitions = state
+        .acquisitions
+        .iter()
+        .filter(|(_, acquisition)| {
+            acquisition.agent == agent
+                && !matches!(
+                    acquisition.status,
+                    AcquisitionStatus::Done { .. } | AcquisitionStatus::Failed { .. }
+                )
+        })
+        .map(|(target, _)| Event::AcquisitionFailed {
+            target: *target,
+            message: "the agent was revoked".to_owned(),
+        });
+    attempts.chain(acquisitions).collect()
+}
+
+/// An attempt is over without the agent's word.
+pub(super) fn finished(
+    attempt: AttemptId,
+    outcome: Outcome,
+    message: String,
+    at: Timestamp,
+) -> Event {
+    Event::AttemptFinished {
+        attempt,
+        outcome,
+        message,
+        at,
+        end: None,
+        outputs: Vec::new(),
+    }
+}
+
+/// What became of an attempt cannot be known.
+pub(super) fn unknown(attempt: AttemptId, why: &str, at: Timestamp) -> Event {
+    finished(
+        attempt,
+        Outcome::Unknown,
+        format!("{why}; what it did is not known"),
+        at,
+    )
+}
+
+/// A time later than another; the end of time if there is none.
+pub(super) fn after(at: Timestamp, by: jiff::SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// A time so many milliseconds later than another.
+pub(super) fn after_ms(at: Timestamp, ms: u64) -> Timestamp {
+    after(
+        at,
+        jiff::SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX)),
+    )
+}

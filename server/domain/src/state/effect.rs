@@ -1,0 +1,118 @@
+//! What must be carried out for the state to move on, and when it must be looked at again.
+
+use jiff::Timestamp;
+use mantle_shared::ids::{AgentId, AttemptId, TargetId};
+use mantle_shared::order::OrderPackage;
+
+use super::model::{AcquisitionStatus, AttemptStatus, NodeState, State};
+use crate::plan::NodeRef;
+
+/// Something to be carried out. Repeating it is harmless: agents know what they were told before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask an agent to bring in packages.
+    Acquire {
+        /// Whose agent.
+        target: TargetId,
+        /// The agent.
+        agent: AgentId,
+        /// What.
+        packages: Vec<OrderPackage>,
+        /// By when.
+        deadline: Timestamp,
+    },
+    /// Ask an agent to start an attempt.
+    Start {
+        /// Which.
+        attempt: AttemptId,
+        /// The node that it starts.
+        node: NodeRef,
+        /// The agent.
+        agent: AgentId,
+    },
+    /// Ask an agent to cancel an attempt.
+    Cancel {
+        /// Which.
+        attempt: AttemptId,
+        /// The node that it started.
+        node: NodeRef,
+        /// The agent.
+        agent: AgentId,
+    },
+}
+
+impl Effect {
+    /// The agent that is asked.
+    pub fn agent(&self) -> AgentId {
+        match self {
+            Self::Acquire { agent, .. }
+            | Self::Start { agent, .. }
+            | Self::Cancel { agent, .. } => *agent,
+        }
+    }
+}
+
+/// What is outstanding. Empty once the deployment is over.
+pub fn outstanding(state: &State) -> Vec<Effect> {
+    if state.is_finished() {
+        return Vec::new();
+    }
+    let acquire = state
+        .acquisitions
+        .iter()
+        .filter(|(_, acquisition)| matches!(acquisition.status, AcquisitionStatus::Ordered { .. }))
+        .map(|(target, acquisition)| Effect::Acquire {
+            target: *target,
+            agent: acquisition.agent,
+            packages: acquisition.packages.clone(),
+            deadline: acquisition.deadline,
+        });
+    let attempts = state.live_attempts().filter_map(|(id, attempt)| {
+        if attempt.cancelling {
+            // Instead of the start: the agent answers for good that it never started it.
+            Some(Effect::Cancel {
+                attempt: *id,
+                node: attempt.node,
+                agent: attempt.agent,
+            })
+        } else {
+            matches!(attempt.status, AttemptStatus::Starting).then(|| Effect::Start {
+                attempt: *id,
+                node: attempt.node,
+                agent: attempt.agent,
+            })
+        }
+    });
+    acquire.chain(attempts).collect()
+}
+
+/// When the state must be looked at again even if nothing happens.
+pub fn next_deadline(state: &State) -> Option<Timestamp> {
+    if state.is_finished() {
+        return None;
+    }
+    let acquisitions = state.acquisitions.values().filter_map(|a| match &a.status {
+        AcquisitionStatus::Pending | AcquisitionStatus::Ordered { .. } => Some(a.deadline),
+        AcquisitionStatus::Waiting { until, .. } => Some((*until).min(a.deadline)),
+        AcquisitionStatus::Done { .. } | AcquisitionStatus::Failed { .. } => None,
+    });
+    let nodes = state.nodes.values().filter_map(|node| match node {
+        NodeState::Waiting {
+            since,
+            not_before,
+            deadline,
+        } => Some(if not_before > since {
+            *not_before
+        } else {
+            *deadline
+        }),
+        NodeState::Running { .. } | NodeState::Done { .. } | NodeState::Skipped { .. } => None,
+    });
+    let attempts = state.live_attempts().map(|(_, attempt)| attempt.deadline);
+    let cancel = state.cancel.as_ref().map(|cancel| cancel.deadline);
+    acquisitions
+        .chain(nodes)
+        .chain(attempts)
+        .chain(cancel)
+        .min()
+}

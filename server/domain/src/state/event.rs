@@ -1,0 +1,258 @@
+//! Events: facts, and the decisions taken with them.
+//!
+//! They are stored as JSON and are read for ever: a variant or field is only ever added, a field
+//! with a default that means what its absence meant. The logs of every release are golden files.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mantle_shared::ids::{AttemptId, TargetId};
+use mantle_shared::protocol::{AttemptEnd, Outcome};
+use serde::{Deserialize, Serialize};
+
+use super::model::Verdict;
+use crate::plan::{NodeRef, Plan};
+
+/// The format of event bodies.
+pub const EVENT_FORMAT: u32 = 1;
+
+/// Something that happened to a deployment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// It began, with this plan.
+    DeploymentBegan {
+        /// When.
+        at: Timestamp,
+        /// What it will do.
+        plan: Arc<Plan>,
+        /// Packages must be on their executors by then.
+        acquire_by: Timestamp,
+    },
+    /// An agent is asked to bring in its packages.
+    AcquisitionOrdered {
+        /// Whose agent.
+        target: TargetId,
+        /// When.
+        at: Timestamp,
+    },
+    /// An agent could not bring in its packages this time; it will be asked again.
+    AcquisitionPutOff {
+        /// Whose agent.
+        target: TargetId,
+        /// Not before this.
+        until: Timestamp,
+        /// What went wrong.
+        message: String,
+    },
+    /// An agent has its packages.
+    AcquisitionDone {
+        /// Whose agent.
+        target: TargetId,
+        /// Bytes that travelled.
+        fetched_bytes: u64,
+        /// Bytes that were there already.
+        reused_bytes: u64,
+    },
+    /// An agent will not have its packages.
+    AcquisitionFailed {
+        /// Whose agent.
+        target: TargetId,
+        /// Why.
+        message: String,
+    },
+    /// A step's turn came.
+    StepStarted {
+        /// Its index.
+        step: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// A step's turn came, and it does not run.
+    StepSkipped {
+        /// Its index.
+        step: u32,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// A subject entered a step.
+    SubjectStarted {
+        /// The step's index.
+        step: u32,
+        /// Which.
+        subject: TargetId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A subject will not enter a step.
+    SubjectPassedOver {
+        /// The step's index.
+        step: u32,
+        /// Which.
+        subject: TargetId,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// A subject went through a step.
+    SubjectFinished {
+        /// The step's index.
+        step: u32,
+        /// Which.
+        subject: TargetId,
+        /// When.
+        at: Timestamp,
+        /// An action about it failed.
+        failed: bool,
+    },
+    /// A step is over.
+    StepFinished {
+        /// Its index.
+        step: u32,
+        /// When.
+        at: Timestamp,
+        /// A subject failed.
+        failed: bool,
+    },
+    /// A node's turn came, or it is to be tried again.
+    NodeWaiting {
+        /// Which.
+        node: NodeRef,
+        /// When.
+        at: Timestamp,
+        /// Not before this.
+        not_before: Timestamp,
+        /// Its agent must be there by then.
+        deadline: Timestamp,
+    },
+    /// A node's turn came, and it does not run.
+    NodeSkipped {
+        /// Which.
+        node: NodeRef,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// A node is over.
+    NodeFinished {
+        /// Which.
+        node: NodeRef,
+        /// How.
+        end: NodeEnd,
+        /// When.
+        at: Timestamp,
+    },
+    /// An attempt is ordered.
+    AttemptOrdered {
+        /// Its id.
+        attempt: AttemptId,
+        /// The node that it starts.
+        node: NodeRef,
+        /// 1 for the first start of the node.
+        number: u32,
+        /// When.
+        at: Timestamp,
+        /// If nothing is known of its end by then, it is unknown.
+        deadline: Timestamp,
+    },
+    /// An attempt stands in its agent's journal.
+    AttemptStarted {
+        /// Which.
+        attempt: AttemptId,
+        /// When that became known.
+        at: Timestamp,
+    },
+    /// An attempt is over.
+    AttemptFinished {
+        /// Which.
+        attempt: AttemptId,
+        /// The verdict.
+        outcome: Outcome,
+        /// Why, in a sentence.
+        message: String,
+        /// When that became known.
+        at: Timestamp,
+        /// The agent's word; none if there is none.
+        end: Option<AttemptEnd>,
+        /// The output variables that it set.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outputs: Vec<OutputVariable>,
+    },
+    /// The agent's word on an attempt came after it was called unknown. Recorded; no verdict changes.
+    AttemptFinishedLate {
+        /// Which.
+        attempt: AttemptId,
+        /// The agent's word.
+        end: AttemptEnd,
+        /// When it came.
+        at: Timestamp,
+    },
+    /// Somebody asked for the deployment to be cancelled.
+    CancelRequested {
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+        /// What has not answered by then is called unknown.
+        deadline: Timestamp,
+    },
+    /// An agent took note that an attempt is to be cancelled.
+    CancelDelivered {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// It is over.
+    DeploymentFinished {
+        /// How.
+        verdict: Verdict,
+        /// Why, in a sentence; empty for a success.
+        message: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// How a node ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEnd {
+    /// The verdict.
+    pub outcome: Outcome,
+    /// Why, in a sentence.
+    pub message: String,
+}
+
+/// Why something did not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "because")]
+pub enum SkipReason {
+    /// It does not apply here; the plan says why.
+    NotApplicable {
+        /// Why.
+        detail: String,
+    },
+    /// Something before it failed.
+    EarlierFailure,
+    /// Nothing before it failed, and it runs on failure only.
+    NoFailure,
+    /// Its condition is not true.
+    Condition {
+        /// The condition.
+        template: String,
+    },
+    /// The deployment is being cancelled.
+    Cancelled,
+}
+
+/// An output variable, as it was set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputVariable {
+    /// The action that set it.
+    pub action: String,
+    /// The target that the action was about.
+    pub subject: String,
+    /// Its name.
+    pub name: String,
+    /// Its value; for a sensitive one, sealed under the key of the attempt.
+    pub value: String,
+    /// The attempt whose key seals the value of a sensitive one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_by: Option<AttemptId>,
+}

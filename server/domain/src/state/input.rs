@@ -1,0 +1,201 @@
+//! What can happen to a deployment, and the facts of the moment in which it is judged.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use mantle_shared::ids::{AgentId, AttemptId, TargetId};
+use mantle_shared::protocol::{AttemptEnd, StartRefusal};
+
+use super::event::OutputVariable;
+use crate::plan::Plan;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Its turn came and it could be planned.
+    Begin {
+        /// The plan.
+        plan: Arc<Plan>,
+    },
+    /// Its turn came and it could not be planned.
+    Refuse {
+        /// Why, in a sentence.
+        message: String,
+    },
+    /// An agent answered an acquisition.
+    AcquireEnded {
+        /// Whose agent.
+        target: TargetId,
+        /// What it said.
+        end: AcquireEnd,
+    },
+    /// An agent answered a start.
+    StartAnswered {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What it said.
+        answer: StartAnswer,
+    },
+    /// An agent reported an attempt's end; its records are stored.
+    AttemptEnded {
+        /// Which.
+        attempt: AttemptId,
+        /// The agent's word.
+        end: AttemptEnd,
+        /// The output variables among its records.
+        outputs: Vec<OutputVariable>,
+    },
+    /// The agent's journal, fully reported, does not hold an attempt that it had accepted.
+    AttemptForgotten {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// Somebody asked for the deployment to be cancelled.
+    CancelRequested {
+        /// Who.
+        by: String,
+    },
+    /// An agent answered a cancel.
+    CancelAnswered {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What it said.
+        answer: CancelAnswer,
+    },
+    /// An agent's trust was withdrawn.
+    AgentRevoked {
+        /// Which.
+        agent: AgentId,
+    },
+    /// A deadline passed, an agent came or went: look again.
+    Tick,
+}
+
+/// How an acquisition ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AcquireEnd {
+    /// Everything is there.
+    Done {
+        /// Bytes that travelled.
+        fetched_bytes: u64,
+        /// Bytes that were there already.
+        reused_bytes: u64,
+    },
+    /// It failed.
+    Failed {
+        /// Why.
+        message: String,
+        /// Another try may go better.
+        transient: bool,
+    },
+}
+
+/// What an agent says to a start. A start that finds the attempt over is followed by its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartAnswer {
+    /// It is in the journal.
+    Accepted,
+    /// It is not, and nothing was started.
+    Refused {
+        /// Why.
+        reason: StartRefusal,
+        /// For people.
+        message: String,
+    },
+}
+
+/// What an agent says to a cancel. One that finds the attempt over is followed by its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// The request stands in the journal.
+    Cancelling,
+    /// It was never started and never will be.
+    Voided,
+}
+
+/// The facts of the moment: they are not events, and decisions that rest on them are.
+#[derive(Clone, Copy)]
+pub struct Moment<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// The agents that are connected and resynced.
+    pub online: &'a BTreeSet<AgentId>,
+    /// Evaluates a `run:` template for a step (no subject) or an action about a subject.
+    pub condition: &'a dyn Fn(&str, u32, Option<TargetId>) -> bool,
+    /// How long things may take.
+    pub policy: &'a Policy,
+}
+
+impl std::fmt::Debug for Moment<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Moment")
+            .field("now", &self.now)
+            .field("online", &self.online)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long things may take. Nothing waits for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// For all packages of a deployment to be on their executors.
+    pub acquire: SignedDuration,
+    /// For a node's agent to be connected when the node's turn comes.
+    pub pick_up: SignedDuration,
+    /// Beyond an action's own limits, for word of its end to arrive.
+    pub silence: SignedDuration,
+    /// Beyond the grace period, for word of a cancelled attempt's end to arrive.
+    pub cancel: SignedDuration,
+    /// Before something that failed for a passing reason is tried again.
+    pub backoff: SignedDuration,
+    /// How often an attempt of which nothing was run is ordered anew, beyond the action's retries.
+    pub restarts: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            acquire: SignedDuration::from_mins(30),
+            // A machine that reboots for an update is back within this.
+            pick_up: SignedDuration::from_mins(10),
+            // A link may be down for a while; the agent keeps its word until it is back.
+            silence: SignedDuration::from_mins(30),
+            cancel: SignedDuration::from_mins(2),
+            backoff: SignedDuration::from_secs(2),
+            restarts: 3,
+        }
+    }
+}
+
+/// An input that the state has no place for. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Illegal {
+    /// The deployment is over.
+    #[error("the deployment is over")]
+    Finished,
+    /// It has not begun.
+    #[error("the deployment has not begun")]
+    NotBegun,
+    /// It began before.
+    #[error("the deployment began already")]
+    BegunTwice,
+    /// It never ordered this attempt.
+    #[error("attempt {attempt} was never ordered")]
+    UnknownAttempt {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// It asked nothing of this target.
+    #[error("nothing was asked of target {target}")]
+    UnknownTarget {
+        /// Which.
+        target: TargetId,
+    },
+    /// The attempt's end was reported before, and differently.
+    #[error("attempt {attempt} has ended otherwise before")]
+    Contradiction {
+        /// Which.
+        attempt: AttemptId,
+    },
+}

@@ -1,0 +1,36 @@
+//! The deployment's state machine.
+//!
+//! Three pure functions. [`decide`] turns an input into events, which hold the decision taken with
+//! absolute deadlines; [`evolve`] folds one event into the state; [`outstanding`] says what must be
+//! carried out for the state to move on. The orchestrator decides on a copy, commits the events,
+//! and only then evolves and carries out what is outstanding. Recovery is the same code: fold the
+//! events, carry out what is outstanding.
+//!
+//! What must hold:
+//! - a node has at most one attempt that is not over;
+//! - an attempt is ordered only while its agent is connected, so one that was never ordered is
+//!   known never to have run;
+//! - no answer is never success: an attempt of which nothing can be known ends as `Unknown`;
+//! - a terminal state is never left; what arrives later is recorded and changes no verdict.
+
+mod decide;
+mod effect;
+mod event;
+mod evolve;
+mod input;
+mod model;
+mod schedule;
+pub mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::decide;
+pub use effect::{Effect, next_deadline, outstanding};
+pub use event::{EVENT_FORMAT, Event, NodeEnd, OutputVariable, SkipReason};
+pub use evolve::{evolve, fold};
+pub use input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Policy, StartAnswer};
+pub use model::{
+    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, StepState,
+    SubjectState, Verdict,
+};

@@ -1,0 +1,324 @@
+//! The state: everything that the events so far have established.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mantle_shared::ids::{AgentId, AttemptId, TargetId};
+use mantle_shared::order::OrderPackage;
+use mantle_shared::protocol::{AttemptEnd, Outcome};
+use serde::{Deserialize, Serialize};
+
+use super::event::{OutputVariable, SkipReason};
+use crate::plan::{NodeRef, Plan};
+
+/// A deployment, as far as it has come.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct State {
+    /// How far it is.
+    pub phase: Phase,
+    /// The plan, from the moment it began.
+    pub plan: Option<Arc<Plan>>,
+    /// When it began.
+    pub began_at: Option<Timestamp>,
+    /// Somebody asked for it to be cancelled.
+    pub cancel: Option<Cancel>,
+    /// Something failed, so what runs on success only does not run any more.
+    pub failed: bool,
+    /// The packages that each executor needs, and whether it has them.
+    pub acquisitions: BTreeMap<TargetId, Acquisition>,
+    /// The steps, by index.
+    pub steps: Vec<StepState>,
+    /// The nodes whose turn has come.
+    pub nodes: BTreeMap<NodeRef, NodeState>,
+    /// Every attempt that was ever ordered.
+    pub attempts: BTreeMap<AttemptId, Attempt>,
+    /// Output variables in the order in which they became known.
+    pub outputs: Vec<OutputVariable>,
+}
+
+/// How far a deployment is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Phase {
+    /// It waits for its turn.
+    #[default]
+    Queued,
+    /// It runs.
+    Running,
+    /// It is over.
+    Finished {
+        /// How it ended.
+        verdict: Verdict,
+        /// Why, in a sentence; empty for a success.
+        message: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// How a deployment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything that had to run did, well.
+    Succeeded,
+    /// Something failed or is not known to have gone well.
+    Failed,
+    /// It was stopped because somebody asked for it.
+    Cancelled,
+}
+
+/// A request to cancel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancel {
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// What has not answered by then is called unknown.
+    pub deadline: Timestamp,
+}
+
+/// The packages that one executor needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acquisition {
+    /// The agent that fetches them.
+    pub agent: AgentId,
+    /// What it needs.
+    pub packages: Vec<OrderPackage>,
+    /// How far it is.
+    pub status: AcquisitionStatus,
+    /// It fails if it is not there by then.
+    pub deadline: Timestamp,
+}
+
+/// How far an acquisition is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AcquisitionStatus {
+    /// Not asked for yet.
+    Pending,
+    /// Asked for.
+    Ordered {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// To be asked for again, not before this.
+    Waiting {
+        /// When.
+        until: Timestamp,
+        /// Why the last try failed.
+        message: String,
+    },
+    /// Everything is there.
+    Done {
+        /// Bytes that travelled.
+        fetched_bytes: u64,
+        /// Bytes that were there already.
+        reused_bytes: u64,
+    },
+    /// It will not be there.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StepState {
+    /// Its turn has not come.
+    #[default]
+    Pending,
+    /// It runs.
+    Running {
+        /// Since when.
+        since: Timestamp,
+        /// The subjects that were started or passed over, in that order.
+        subjects: BTreeMap<TargetId, SubjectState>,
+    },
+    /// It is over.
+    Finished {
+        /// When it began.
+        began: Timestamp,
+        /// When it ended.
+        ended: Timestamp,
+        /// A subject failed.
+        failed: bool,
+        /// What became of each subject.
+        subjects: BTreeMap<TargetId, SubjectState>,
+    },
+    /// It did not run.
+    Skipped {
+        /// Why.
+        reason: SkipReason,
+    },
+}
+
+impl StepState {
+    /// The subjects that were started or passed over.
+    pub fn subjects(&self) -> Option<&BTreeMap<TargetId, SubjectState>> {
+        match self {
+            Self::Running { subjects, .. } | Self::Finished { subjects, .. } => Some(subjects),
+            Self::Pending | Self::Skipped { .. } => None,
+        }
+    }
+
+    /// It is over, one way or the other.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Finished { .. } | Self::Skipped { .. })
+    }
+}
+
+/// How far a subject is within a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubjectState {
+    /// It goes through the actions.
+    Active {
+        /// Since when.
+        since: Timestamp,
+        /// An action about it failed.
+        failed: bool,
+    },
+    /// It went through.
+    Done {
+        /// When it began.
+        began: Timestamp,
+        /// When it ended.
+        ended: Timestamp,
+        /// An action about it failed.
+        failed: bool,
+    },
+    /// It was never started.
+    PassedOver {
+        /// Why.
+        reason: SkipReason,
+    },
+}
+
+/// How far a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeState {
+    /// Its turn has come; it waits for its agent or for a retry.
+    Waiting {
+        /// Since when.
+        since: Timestamp,
+        /// Not before this.
+        not_before: Timestamp,
+        /// Its agent must be there by then.
+        deadline: Timestamp,
+    },
+    /// An attempt was ordered and is not over.
+    Running {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// It is over.
+    Done {
+        /// The last attempt's verdict; `NotStarted` also when there was none.
+        outcome: Outcome,
+        /// Why, in a sentence.
+        message: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// It did not run.
+    Skipped {
+        /// Why.
+        reason: SkipReason,
+    },
+}
+
+impl NodeState {
+    /// It is over, one way or the other.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Skipped { .. })
+    }
+
+    /// It ended other than well. A node that was cancelled counts.
+    pub fn has_failed(&self) -> bool {
+        matches!(self, Self::Done { outcome, .. } if *outcome != Outcome::Succeeded)
+    }
+}
+
+/// One start of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The node that it starts.
+    pub node: NodeRef,
+    /// The agent that runs it.
+    pub agent: AgentId,
+    /// 1 for the first start of the node.
+    pub number: u32,
+    /// When it was ordered.
+    pub ordered_at: Timestamp,
+    /// If nothing is known of its end by then, it is `Unknown`.
+    pub deadline: Timestamp,
+    /// How far it is.
+    pub status: AttemptStatus,
+    /// The agent was asked to cancel it and has not answered.
+    pub cancelling: bool,
+    /// How many output variables were known when it was ordered: its order is made of those, so
+    /// that it is the same order when it is sent again.
+    pub outputs_before: usize,
+    /// Whether something had failed when it was ordered, for the same reason.
+    pub failed_before: bool,
+    /// How it ended, by the agent's word, also if that came late.
+    pub end: Option<AttemptEnd>,
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptStatus {
+    /// Ordered; the agent has not answered.
+    Starting,
+    /// In the agent's journal.
+    Running {
+        /// When that became known.
+        since: Timestamp,
+    },
+    /// Over.
+    Over {
+        /// The verdict.
+        outcome: Outcome,
+        /// Why, in a sentence.
+        message: String,
+        /// When that became known.
+        at: Timestamp,
+    },
+}
+
+impl Attempt {
+    /// It is over.
+    pub fn is_over(&self) -> bool {
+        matches!(self.status, AttemptStatus::Over { .. })
+    }
+}
+
+impl State {
+    /// It is over.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished { .. })
+    }
+
+    /// The verdict, once it is over.
+    pub fn verdict(&self) -> Option<Verdict> {
+        match &self.phase {
+            Phase::Finished { verdict, .. } => Some(*verdict),
+            Phase::Queued | Phase::Running => None,
+        }
+    }
+
+    /// The attempts that are not over.
+    pub fn live_attempts(&self) -> impl Iterator<Item = (&AttemptId, &Attempt)> {
+        self.attempts
+            .iter()
+            .filter(|(_, attempt)| !attempt.is_over())
+    }
+
+    /// How often a node was started.
+    pub fn attempts_of(&self, node: NodeRef) -> impl Iterator<Item = &Attempt> {
+        self.attempts
+            .values()
+            .filter(move |attempt| attempt.node == node)
+    }
+}

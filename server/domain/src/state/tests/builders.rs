@@ -1,0 +1,241 @@
+//! Plans and worlds for the tests, reduced to what each test is about.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use mantle_shared::Digest;
+use mantle_shared::ids::{AgentId, AttemptId, TargetId, TaskId};
+use mantle_shared::order::OrderPackage;
+use mantle_shared::protocol::{AttemptEnd, Outcome, RecordHasher};
+use mantle_shared::uuid::Uuid;
+
+use super::super::*;
+use crate::plan::{PLAN_FORMAT, Plan, PlanAction, PlanNode, PlanStep, PlanTarget};
+use crate::process::{Retries, RunCondition};
+use crate::target::Platform;
+
+pub(super) fn target(n: u128) -> TargetId {
+    TargetId::from_uuid(Uuid::from_u128(n))
+}
+
+pub(super) fn agent(n: u128) -> AgentId {
+    AgentId::from_uuid(Uuid::from_u128(1000 + n))
+}
+
+pub(super) fn a_package() -> OrderPackage {
+    OrderPackage {
+        id: "Web".to_owned(),
+        version: "1.0".to_owned(),
+        format: "zip".to_owned(),
+        size_bytes: 1,
+        archive: Digest::of(b"archive"),
+        root: Digest::of(b"root"),
+    }
+}
+
+pub(super) fn an_action(name: &str, targets: &[u128]) -> PlanAction {
+    PlanAction {
+        name: name.to_owned(),
+        uses: "script".to_owned(),
+        run: RunCondition::Success,
+        timeout_ms: 60_000,
+        grace_ms: 1_000,
+        retries: Retries::default(),
+        packages: Vec::new(),
+        nodes: targets
+            .iter()
+            .map(|n| PlanNode {
+                subject: target(*n),
+                executor: target(*n),
+            })
+            .collect(),
+    }
+}
+
+pub(super) fn a_step(name: &str, targets: &[u128], actions: Vec<PlanAction>) -> PlanStep {
+    PlanStep {
+        name: name.to_owned(),
+        number: 0,
+        run: RunCondition::Success,
+        rolling: false,
+        parallel: 10,
+        subjects: targets.iter().map(|n| target(*n)).collect(),
+        actions,
+        skipped: None,
+    }
+}
+
+pub(super) fn a_rolling_step(targets: &[u128], window: u32, actions: &[&str]) -> PlanStep {
+    PlanStep {
+        rolling: true,
+        parallel: window,
+        ..a_step(
+            "farm",
+            targets,
+            actions.iter().map(|a| an_action(a, targets)).collect(),
+        )
+    }
+}
+
+pub(super) fn a_plan(targets: &[u128], steps: Vec<PlanStep>) -> Plan {
+    let steps = (1..)
+        .zip(steps)
+        .map(|(number, step)| PlanStep { number, ..step })
+        .collect();
+    Plan {
+        format: PLAN_FORMAT,
+        task: TaskId::from_uuid(Uuid::from_u128(77)),
+        project: "octofx".to_owned(),
+        environment: "test".to_owned(),
+        release: "1.0.0".to_owned(),
+        channel: "stable".to_owned(),
+        targets: targets
+            .iter()
+            .map(|n| PlanTarget {
+                id: target(*n),
+                name: format!("web{n:02}"),
+                agent: agent(*n),
+                tags: vec!["web".to_owned()],
+                platform: Platform::Linux,
+            })
+            .collect(),
+        steps,
+        warnings: Vec::new(),
+    }
+}
+
+pub(super) fn an_end(outcome: Outcome) -> AttemptEnd {
+    AttemptEnd {
+        outcome,
+        exit_code: match outcome {
+            Outcome::Succeeded => Some(0),
+            Outcome::Failed => Some(3),
+            _ => None,
+        },
+        message: String::new(),
+        records: 0,
+        log: RecordHasher::new().digest(),
+        started_at_us: 1,
+        ended_at_us: 2,
+    }
+}
+
+/// A deployment under test: the state, its log, and the facts of the moment.
+#[derive(Clone)]
+pub(super) struct Run {
+    pub(super) state: State,
+    pub(super) log: Vec<Event>,
+    pub(super) now: Timestamp,
+    pub(super) online: BTreeSet<AgentId>,
+    pub(super) conditions: bool,
+}
+
+impl Run {
+    /// A deployment whose agents are all connected.
+    pub(super) fn of(plan: Plan) -> Self {
+        let mut run = Self::queued();
+        run.online = plan.targets.iter().map(|target| target.agent).collect();
+        run.input(Input::Begin {
+            plan: Arc::new(plan),
+        });
+        run
+    }
+
+    pub(super) fn queued() -> Self {
+        Self {
+            state: State::default(),
+            log: Vec::new(),
+            now: Timestamp::from_second(1_800_000_000).unwrap(),
+            online: BTreeSet::new(),
+            conditions: true,
+        }
+    }
+
+    pub(super) fn try_input(&mut self, input: Input) -> Result<Vec<Event>, Illegal> {
+        let holds = self.conditions;
+        let moment = Moment {
+            now: self.now,
+            online: &self.online,
+            condition: &|_, _, _| holds,
+            policy: &Policy::default(),
+        };
+        let events = decide(&self.state, input, &moment)?;
+        for event in &events {
+            evolve(&mut self.state, event);
+        }
+        self.log.extend(events.clone());
+        // Recovery is the same code: the log alone leads to the same state, also through JSON.
+        if self.log.len() < 60 {
+            let json = serde_json::to_string(&self.log).unwrap();
+            let read: Vec<Event> = serde_json::from_str(&json).unwrap();
+            assert_eq!(fold(&read), self.state);
+        }
+        Ok(events)
+    }
+
+    pub(super) fn input(&mut self, input: Input) -> Vec<Event> {
+        self.try_input(input).unwrap()
+    }
+
+    pub(super) fn after(&mut self, by: SignedDuration) -> Vec<Event> {
+        self.now = self.now.checked_add(by).unwrap();
+        self.input(Input::Tick)
+    }
+
+    /// The attempts that are ordered and not over, as (action, subject's name, id).
+    pub(super) fn live(&self) -> Vec<(String, String, AttemptId)> {
+        let plan = self.state.plan.as_ref().unwrap();
+        self.state
+            .live_attempts()
+            .map(|(id, attempt)| {
+                let node = plan.node(attempt.node).unwrap();
+                (
+                    plan.action(attempt.node).unwrap().name.clone(),
+                    plan.target(node.subject).unwrap().name.clone(),
+                    *id,
+                )
+            })
+            .collect()
+    }
+
+    pub(super) fn live_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self
+            .live()
+            .into_iter()
+            .map(|(action, on, _)| format!("{action}@{on}"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub(super) fn attempt(&self, name: &str) -> AttemptId {
+        self.live()
+            .into_iter()
+            .find(|(action, on, _)| format!("{action}@{on}") == name)
+            .unwrap_or_else(|| panic!("{name} is not live, but {:?}", self.live_names()))
+            .2
+    }
+
+    /// The live attempt of this name is accepted and ends.
+    pub(super) fn end(&mut self, name: &str, outcome: Outcome) -> Vec<Event> {
+        let attempt = self.attempt(name);
+        self.input(Input::StartAnswered {
+            attempt,
+            answer: StartAnswer::Accepted,
+        });
+        self.input(Input::AttemptEnded {
+            attempt,
+            end: an_end(outcome),
+            outputs: Vec::new(),
+        })
+    }
+
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        self.state.verdict()
+    }
+
+    pub(super) fn message(&self) -> String {
+        view::progress(&self.state).message
+    }
+}

@@ -1,0 +1,141 @@
+//! Cancelling: of what waits, what starts, what runs, and when the answer never comes.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use mantle_shared::protocol::Outcome;
+
+use super::super::*;
+use super::builders::*;
+use crate::plan::Plan;
+
+fn two_steps() -> Plan {
+    let step = |name: &str, action: &str| a_step(name, &[1], vec![an_action(action, &[1])]);
+    a_plan(&[1], vec![step("s", "a"), step("t", "b")])
+}
+
+fn cancel(run: &mut Run) -> Vec<Event> {
+    run.input(Input::CancelRequested {
+        by: "ann".to_owned(),
+    })
+}
+
+#[test]
+fn s43_what_was_never_ordered_is_cancelled_without_the_agent() {
+    let mut run = Run::queued();
+    run.input(Input::Begin {
+        plan: Arc::new(two_steps()),
+    });
+    cancel(&mut run);
+    assert_eq!(run.verdict(), Some(Verdict::Cancelled));
+    assert!(run.state.attempts.is_empty());
+    assert!(outstanding(&run.state).is_empty());
+
+    let mut queued = Run::queued();
+    cancel(&mut queued);
+    assert_eq!(queued.verdict(), Some(Verdict::Cancelled));
+}
+
+#[test]
+fn s44_a_start_in_flight_is_settled_by_the_agents_word() {
+    let mut run = Run::of(two_steps());
+    let attempt = run.attempt("a@web01");
+    cancel(&mut run);
+    assert!(matches!(
+        outstanding(&run.state).as_slice(),
+        [Effect::Cancel { .. }]
+    ));
+    assert_eq!(run.verdict(), None);
+    let mut voided = run.clone();
+    voided.input(Input::CancelAnswered {
+        attempt,
+        answer: CancelAnswer::Voided,
+    });
+    assert_eq!(voided.verdict(), Some(Verdict::Cancelled));
+    run.input(Input::StartAnswered {
+        attempt,
+        answer: StartAnswer::Accepted,
+    });
+    run.input(Input::CancelAnswered {
+        attempt,
+        answer: CancelAnswer::Cancelling,
+    });
+    assert!(
+        outstanding(&run.state).is_empty(),
+        "a cancel that was taken note of is not repeated"
+    );
+    assert_eq!(run.verdict(), None);
+    run.input(Input::AttemptEnded {
+        attempt,
+        end: an_end(Outcome::Cancelled),
+        outputs: vec![],
+    });
+    assert_eq!(run.verdict(), Some(Verdict::Cancelled));
+}
+
+#[test]
+fn s47_a_cancel_that_races_the_end_gives_what_the_journal_says() {
+    let plan = a_plan(&[1], vec![a_step("s", &[1], vec![an_action("a", &[1])])]);
+    let mut run = Run::of(plan);
+    let attempt = run.attempt("a@web01");
+    cancel(&mut run);
+    run.input(Input::AttemptEnded {
+        attempt,
+        end: an_end(Outcome::Succeeded),
+        outputs: vec![],
+    });
+    assert_eq!(
+        run.verdict(),
+        Some(Verdict::Succeeded),
+        "everything ran to its end all the same"
+    );
+
+    let mut run = Run::of(two_steps());
+    let attempt = run.attempt("a@web01");
+    cancel(&mut run);
+    run.input(Input::AttemptEnded {
+        attempt,
+        end: an_end(Outcome::Succeeded),
+        outputs: vec![],
+    });
+    assert_eq!(
+        run.verdict(),
+        Some(Verdict::Cancelled),
+        "the second step was not started"
+    );
+    assert_eq!(run.state.attempts.len(), 1);
+}
+
+#[test]
+fn a_cancel_that_is_never_answered_is_unknown_and_says_so() {
+    let mut run = Run::of(two_steps());
+    run.end("a@web01", Outcome::Succeeded);
+    run.online.clear();
+    cancel(&mut run);
+    run.after(SignedDuration::from_mins(3));
+    assert_eq!(run.verdict(), Some(Verdict::Cancelled));
+    assert!(run.message().contains("not known"), "{}", run.message());
+}
+
+#[test]
+fn a_failed_attempt_is_not_repeated_under_a_cancel() {
+    let mut action = an_action("a", &[1]);
+    action.retries.count = 5;
+    let mut run = Run::of(a_plan(&[1], vec![a_step("s", &[1], vec![action])]));
+    let attempt = run.attempt("a@web01");
+    cancel(&mut run);
+    run.input(Input::AttemptEnded {
+        attempt,
+        end: an_end(Outcome::Failed),
+        outputs: vec![],
+    });
+    assert!(run.state.is_finished());
+    assert_eq!(run.state.attempts.len(), 1);
+}
+
+#[test]
+fn asking_twice_is_asking_once() {
+    let mut run = Run::of(two_steps());
+    assert!(!cancel(&mut run).is_empty());
+    assert_eq!(cancel(&mut run), vec![]);
+}

@@ -1,0 +1,341 @@
+//! The state machine against a model of the world: agents with journals that crash, messages that
+//! are lost, repeated and reordered, a server that is killed and folds its log again.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use mantle_shared::ids::{AgentId, AttemptId};
+use mantle_shared::protocol::{AttemptEnd, Outcome};
+use proptest::prelude::*;
+
+use super::super::*;
+use super::builders::*;
+use crate::plan::Plan;
+use crate::process::Retries;
+
+/// What an agent's journal says of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+enum Journal {
+    Running,
+    Ended(AttemptEnd),
+    Voided,
+}
+
+#[derive(Default)]
+struct Agent {
+    journal: BTreeMap<AttemptId, Journal>,
+    /// Every process that was ever made. The promise is that no attempt is in it twice.
+    spawned: Vec<AttemptId>,
+}
+
+struct World {
+    run: Run,
+    agents: BTreeMap<AgentId, Agent>,
+    /// Answers under way, which may be lost, come late or in another order.
+    flying: Vec<Input>,
+}
+
+impl World {
+    fn new(plan: Plan) -> Self {
+        let agents = plan
+            .targets
+            .iter()
+            .map(|t| (t.agent, Agent::default()))
+            .collect();
+        Self {
+            run: Run::of(plan),
+            agents,
+            flying: Vec::new(),
+        }
+    }
+
+    /// An order reaches its agent, which acts by its journal and answers.
+    fn deliver(&mut self, effect: &Effect) {
+        let agent = self.agents.get_mut(&effect.agent()).unwrap();
+        match effect {
+            Effect::Acquire { target, .. } => self.flying.push(Input::AcquireEnded {
+                target: *target,
+                end: AcquireEnd::Done {
+                    fetched_bytes: 1,
+                    reused_bytes: 1,
+                },
+            }),
+            Effect::Start { attempt, .. } => {
+                let attempt = *attempt;
+                let known = agent.journal.get(&attempt).cloned();
+                let answer = match known {
+                    None => {
+                        agent.journal.insert(attempt, Journal::Running);
+                        agent.spawned.push(attempt);
+                        StartAnswer::Accepted
+                    }
+                    Some(Journal::Running | Journal::Ended(_)) => StartAnswer::Accepted,
+                    Some(Journal::Voided) => StartAnswer::Refused {
+                        reason: mantle_shared::protocol::StartRefusal::Voided,
+                        message: "voided".to_owned(),
+                    },
+                };
+                self.flying.push(Input::StartAnswered { attempt, answer });
+            }
+            Effect::Cancel { attempt, .. } => {
+                let attempt = *attempt;
+                match agent.journal.get(&attempt) {
+                    None => {
+                        agent.journal.insert(attempt, Journal::Voided);
+                        let answer = CancelAnswer::Voided;
+                        self.flying.push(Input::CancelAnswered { attempt, answer });
+                    }
+                    Some(Journal::Voided) => {
+                        let answer = CancelAnswer::Voided;
+                        self.flying.push(Input::CancelAnswered { attempt, answer });
+                    }
+                    Some(Journal::Running) => {
+                        let end = an_end(Outcome::Cancelled);
+                        agent.journal.insert(attempt, Journal::Ended(end));
+                        let answer = CancelAnswer::Cancelling;
+                        self.flying.push(Input::CancelAnswered { attempt, answer });
+                    }
+                    Some(Journal::Ended(_)) => {}
+                }
+            }
+        }
+    }
+
+    /// Every agent reports what its journal holds, as after each reconnection.
+    fn resync(&mut self) {
+        let online = self.run.online.clone();
+        for (_, agent) in self.agents.iter().filter(|(id, _)| online.contains(id)) {
+            for (attempt, state) in &agent.journal {
+                self.flying.push(match state {
+                    Journal::Running => Input::StartAnswered {
+                        attempt: *attempt,
+                        answer: StartAnswer::Accepted,
+                    },
+                    Journal::Ended(end) => Input::AttemptEnded {
+                        attempt: *attempt,
+                        end: end.clone(),
+                        outputs: Vec::new(),
+                    },
+                    Journal::Voided => continue,
+                });
+            }
+        }
+    }
+
+    fn running(&self) -> Vec<(AgentId, AttemptId)> {
+        self.agents
+            .iter()
+            .flat_map(|(id, agent)| {
+                agent
+                    .journal
+                    .iter()
+                    .filter(|(_, s)| **s == Journal::Running)
+                    .map(|(a, _)| (*id, *a))
+            })
+            .collect()
+    }
+
+    fn end_one(&mut self, pick: usize, outcome: Outcome) {
+        let running = self.running();
+        if let Some((agent, attempt)) = running.get(pick % running.len().max(1)) {
+            let end = an_end(outcome);
+            let journal = &mut self.agents.get_mut(agent).unwrap().journal;
+            journal.insert(*attempt, Journal::Ended(end.clone()));
+            self.flying.push(Input::AttemptEnded {
+                attempt: *attempt,
+                end,
+                outputs: Vec::new(),
+            });
+        }
+    }
+
+    fn arrive(&mut self, at: usize) {
+        if !self.flying.is_empty() {
+            let input = self.flying.swap_remove(at % self.flying.len());
+            let _ = self.run.try_input(input);
+        }
+    }
+
+    /// One of the things that go on in the world, chosen by two bytes.
+    fn step(&mut self, what: u8, which: u8) {
+        let which = usize::from(which);
+        match what % 12 {
+            0..=2 => {
+                let effects = outstanding(&self.run.state);
+                let reachable: Vec<_> = effects
+                    .into_iter()
+                    .filter(|e| self.run.online.contains(&e.agent()))
+                    .collect();
+                if let Some(effect) = reachable.get(which % reachable.len().max(1)) {
+                    self.deliver(&effect.clone());
+                }
+            }
+            3..=5 => self.arrive(which),
+            6 => {
+                if !self.flying.is_empty() {
+                    let at = which % self.flying.len();
+                    self.flying.swap_remove(at);
+                }
+            }
+            7 => {
+                let outcomes = [
+                    Outcome::Succeeded,
+                    Outcome::Succeeded,
+                    Outcome::Failed,
+                    Outcome::NotStarted,
+                ];
+                self.end_one(which, outcomes[which % outcomes.len()]);
+            }
+            8 => {
+                let agent = *self.agents.keys().nth(which % self.agents.len()).unwrap();
+                if !self.run.online.remove(&agent) {
+                    self.run.online.insert(agent);
+                    self.resync();
+                }
+                let _ = self.run.try_input(Input::Tick);
+            }
+            9 => {
+                // The server is killed: whatever was under way to it is gone, the log is folded.
+                self.flying.clear();
+                self.run.state = fold(&self.run.log);
+                self.resync();
+            }
+            10 => {
+                self.run
+                    .after(SignedDuration::from_secs(i64::try_from(which).unwrap()));
+            }
+            _ if which < 8 => {
+                let _ = self.run.try_input(Input::CancelRequested {
+                    by: "ann".to_owned(),
+                });
+            }
+            _ => {
+                if let Some(input) = self.flying.get(which % self.flying.len().max(1)) {
+                    let twice = input.clone();
+                    self.flying.push(twice);
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn check(&self) {
+        for agent in self.agents.values() {
+            let mut seen = agent.spawned.clone();
+            seen.sort();
+            seen.dedup();
+            assert_eq!(
+                seen.len(),
+                agent.spawned.len(),
+                "an attempt was started twice"
+            );
+        }
+        let mut live = BTreeMap::new();
+        for (_, attempt) in self.run.state.live_attempts() {
+            *live.entry(attempt.node).or_insert(0) += 1;
+        }
+        assert!(
+            live.values().all(|count| *count == 1),
+            "a node has two live attempts"
+        );
+        let plan = self.run.state.plan.as_ref().unwrap();
+        for (step, state) in plan.steps.iter().zip(&self.run.state.steps) {
+            let active = state.subjects().map_or(0, |subjects| {
+                subjects
+                    .values()
+                    .filter(|s| matches!(s, SubjectState::Active { .. }))
+                    .count()
+            });
+            assert!(
+                active <= step.parallel as usize,
+                "more targets inside than the window"
+            );
+        }
+        if self.run.state.is_finished() {
+            assert!(outstanding(&self.run.state).is_empty());
+            assert_eq!(next_deadline(&self.run.state), None);
+        } else {
+            assert!(
+                !outstanding(&self.run.state).is_empty()
+                    || next_deadline(&self.run.state).is_some(),
+                "nothing is outstanding and nothing is waited for: it would hang for ever"
+            );
+        }
+    }
+
+    /// The faults stop: everything is connected, every message arrives, every process ends well.
+    fn calm(&mut self) {
+        for _ in 0..500 {
+            if self.run.state.is_finished() {
+                return;
+            }
+            self.run.online = self.agents.keys().copied().collect();
+            self.resync();
+            for effect in outstanding(&self.run.state) {
+                self.deliver(&effect);
+            }
+            while !self.running().is_empty() {
+                self.end_one(0, Outcome::Succeeded);
+            }
+            while !self.flying.is_empty() {
+                self.arrive(0);
+            }
+            self.run.after(SignedDuration::from_secs(3));
+            self.check();
+        }
+        panic!("it never ended: {:#?}", view::progress(&self.run.state));
+    }
+}
+
+fn a_farm() -> Plan {
+    let mut install = an_action("install", &[1, 2, 3]);
+    install.packages = vec![a_package()];
+    install.retries = Retries {
+        count: 1,
+        backoff_ms: 1_000,
+    };
+    let mut farm = a_rolling_step(&[1, 2, 3], 2, &["drain"]);
+    farm.actions.push(install);
+    farm.actions.push(an_action("enable", &[1, 2, 3]));
+    let mut last = a_step("tell", &[1], vec![an_action("tell", &[1])]);
+    last.run = crate::process::RunCondition::Always;
+    a_plan(
+        &[1, 2, 3],
+        vec![
+            a_step("migrate", &[1], vec![an_action("migrate", &[1])]),
+            farm,
+            last,
+        ],
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_goes_wrong_nothing_runs_twice_and_it_ends(
+        script in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..250)
+    ) {
+        let mut world = World::new(a_farm());
+        for (what, which) in script {
+            world.step(what, which);
+        }
+        world.calm();
+        // The verdict is a function of the journals: success means that every attempt that counts
+        // ended well by its agent's own word.
+        if world.run.verdict() == Some(Verdict::Succeeded) {
+            let state = &world.run.state;
+            for node in state.nodes.values() {
+                prop_assert!(!node.has_failed());
+            }
+            for (id, attempt) in &state.attempts {
+                let agent = &world.agents[&attempt.agent];
+                if let AttemptStatus::Over { outcome: Outcome::Succeeded, .. } = &attempt.status {
+                    prop_assert!(matches!(
+                        &agent.journal[id],
+                        Journal::Ended(end) if end.outcome == Outcome::Succeeded
+                    ));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The state machine by tables, and against a model world with random faults.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod builders;
+mod cancel;
+mod faults;
+mod rolling;
+mod table;

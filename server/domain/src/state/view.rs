@@ -1,0 +1,394 @@
+//! The state as people see it: a matrix of targets by steps and actions.
+
+use jiff::Timestamp;
+use mantle_shared::ids::{AttemptId, TargetId};
+use mantle_shared::protocol::Outcome;
+use serde::{Deserialize, Serialize};
+
+use super::event::SkipReason;
+use super::model::{
+    AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, StepState, SubjectState,
+    Verdict,
+};
+use crate::plan::{NodeRef, Plan, PlanStep};
+
+/// A deployment's progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Set once it is over.
+    pub verdict: Option<Verdict>,
+    /// Why, in a sentence.
+    pub message: String,
+    /// Somebody asked for it to be cancelled.
+    pub cancelling: bool,
+    /// The executors that fetch packages.
+    pub acquisitions: Vec<AcquisitionProgress>,
+    /// The steps, in order.
+    pub steps: Vec<StepProgress>,
+}
+
+/// An executor's packages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcquisitionProgress {
+    /// The target's name.
+    pub target: String,
+    /// How far it is.
+    pub status: Status,
+    /// Bytes that travelled, once it is done.
+    pub fetched_bytes: u64,
+    /// Bytes that were there already, once it is done.
+    pub reused_bytes: u64,
+    /// Why it failed or waits.
+    pub message: String,
+}
+
+/// A step's progress.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepProgress {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub status: Status,
+    /// Why it was skipped, for people.
+    pub message: String,
+    /// When it began.
+    pub began: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// What it is about, in the order in which it goes through them.
+    pub subjects: Vec<SubjectProgress>,
+}
+
+/// A subject's progress within a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjectProgress {
+    /// The target's name.
+    pub target: String,
+    /// How far it is.
+    pub status: Status,
+    /// When it began.
+    pub began: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// The actions about it, one entry for each executor.
+    pub actions: Vec<ActionProgress>,
+}
+
+/// An action's progress about a subject on an executor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionProgress {
+    /// Its name.
+    pub name: String,
+    /// The action type.
+    pub uses: String,
+    /// The target whose agent runs it.
+    pub executor: String,
+    /// How far it is.
+    pub status: Status,
+    /// Why it failed, waits or was skipped.
+    pub message: String,
+    /// How often it was started.
+    pub attempts: u32,
+    /// The last attempt.
+    pub attempt: Option<AttemptId>,
+    /// The last attempt's exit code.
+    pub exit_code: Option<i32>,
+    /// When the first attempt was ordered.
+    pub began: Option<Timestamp>,
+    /// When it was over.
+    pub ended: Option<Timestamp>,
+}
+
+/// How far something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Its turn has not come.
+    Pending,
+    /// It waits for its agent, a retry or its turn.
+    Waiting,
+    /// It is at work.
+    Running,
+    /// It went well.
+    Succeeded,
+    /// It did not.
+    Failed,
+    /// It took too long.
+    TimedOut,
+    /// It was stopped on request, or never started because of one.
+    Cancelled,
+    /// It did not have to run.
+    Skipped,
+    /// Nothing was run.
+    NotStarted,
+    /// The machine went down under it.
+    Interrupted,
+    /// What it did is not known.
+    Unknown,
+    /// It could not be stopped.
+    Abandoned,
+}
+
+impl From<Outcome> for Status {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Succeeded => Self::Succeeded,
+            Outcome::Failed => Self::Failed,
+            Outcome::TimedOut => Self::TimedOut,
+            Outcome::Cancelled => Self::Cancelled,
+            Outcome::NotStarted => Self::NotStarted,
+            Outcome::Interrupted => Self::Interrupted,
+            Outcome::Unknown => Self::Unknown,
+            Outcome::Abandoned => Self::Abandoned,
+        }
+    }
+}
+
+impl SkipReason {
+    /// The reason, for people.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::NotApplicable { detail } => detail.clone(),
+            Self::EarlierFailure => "something before it failed".to_owned(),
+            Self::NoFailure => "it runs on failure only, and nothing failed".to_owned(),
+            Self::Condition { template } => format!("its condition is not true: {template}"),
+            Self::Cancelled => "the deployment was cancelled".to_owned(),
+        }
+    }
+}
+
+/// The state as people see it.
+pub fn progress(state: &State) -> Progress {
+    let (verdict, message) = match &state.phase {
+        Phase::Finished {
+            verdict, message, ..
+        } => (Some(*verdict), message.clone()),
+        Phase::Queued | Phase::Running => (None, String::new()),
+    };
+    let (acquisitions, steps) = match &state.plan {
+        None => (Vec::new(), Vec::new()),
+        Some(plan) => (
+            acquisitions(state, plan),
+            (0_u32..)
+                .zip(plan.steps.iter().zip(&state.steps))
+                .map(|(index, (planned, step))| step_progress(state, plan, index, planned, step))
+                .collect(),
+        ),
+    };
+    Progress {
+        verdict,
+        message,
+        cancelling: state.cancel.is_some(),
+        acquisitions,
+        steps,
+    }
+}
+
+fn name(plan: &Plan, target: TargetId) -> String {
+    plan.target(target)
+        .map_or_else(|| target.to_string(), |target| target.name.clone())
+}
+
+fn acquisitions(state: &State, plan: &Plan) -> Vec<AcquisitionProgress> {
+    state
+        .acquisitions
+        .iter()
+        .map(|(target, acquisition)| {
+            let blank = AcquisitionProgress {
+                target: name(plan, *target),
+                status: Status::Waiting,
+                fetched_bytes: 0,
+                reused_bytes: 0,
+                message: String::new(),
+            };
+            match &acquisition.status {
+                AcquisitionStatus::Pending => blank,
+                AcquisitionStatus::Ordered { .. } => AcquisitionProgress {
+                    status: Status::Running,
+                    ..blank
+                },
+                AcquisitionStatus::Waiting { message, .. } => AcquisitionProgress {
+                    message: message.clone(),
+                    ..blank
+                },
+                AcquisitionStatus::Done {
+                    fetched_bytes,
+                    reused_bytes,
+                } => AcquisitionProgress {
+                    status: Status::Succeeded,
+                    fetched_bytes: *fetched_bytes,
+                    reused_bytes: *reused_bytes,
+                    ..blank
+                },
+                AcquisitionStatus::Failed { message } => AcquisitionProgress {
+                    status: Status::Failed,
+                    message: message.clone(),
+                    ..blank
+                },
+            }
+        })
+        .collect()
+}
+
+fn step_progress(
+    state: &State,
+    plan: &Plan,
+    index: u32,
+    planned: &PlanStep,
+    step: &StepState,
+) -> StepProgress {
+    let (status, message, began, ended) = match step {
+        StepState::Pending => (Status::Pending, String::new(), None, None),
+        StepState::Running { since, .. } => (Status::Running, String::new(), Some(*since), None),
+        StepState::Finished {
+            began,
+            ended,
+            failed,
+            ..
+        } => {
+            let cancelled = *failed && state.verdict() == Some(Verdict::Cancelled);
+            let status = match (*failed, cancelled) {
+                (_, true) => Status::Cancelled,
+                (true, false) => Status::Failed,
+                (false, false) => Status::Succeeded,
+            };
+            (status, String::new(), Some(*began), Some(*ended))
+        }
+        StepState::Skipped { reason } => (skipped(reason), reason.sentence(), None, None),
+    };
+    StepProgress {
+        number: planned.number,
+        name: planned.name.clone(),
+        status,
+        message,
+        began,
+        ended,
+        subjects: planned
+            .subjects
+            .iter()
+            .map(|subject| subject_progress(state, plan, index, planned, *subject, step))
+            .collect(),
+    }
+}
+
+fn skipped(reason: &SkipReason) -> Status {
+    match reason {
+        SkipReason::Cancelled => Status::Cancelled,
+        SkipReason::NotApplicable { .. }
+        | SkipReason::EarlierFailure
+        | SkipReason::NoFailure
+        | SkipReason::Condition { .. } => Status::Skipped,
+    }
+}
+
+fn subject_progress(
+    state: &State,
+    plan: &Plan,
+    step_index: u32,
+    planned: &PlanStep,
+    subject: TargetId,
+    step: &StepState,
+) -> SubjectProgress {
+    let mut actions = Vec::new();
+    for (action, entry) in (0_u32..).zip(&planned.actions) {
+        for (node, planned_node) in (0_u32..).zip(&entry.nodes) {
+            if planned_node.subject == subject {
+                let node = NodeRef {
+                    step: step_index,
+                    action,
+                    node,
+                };
+                let mut progress = action_progress(state, node);
+                progress.name.clone_from(&entry.name);
+                progress.uses.clone_from(&entry.uses);
+                progress.executor = name(plan, planned_node.executor);
+                actions.push(progress);
+            }
+        }
+    }
+    let (mut status, began, ended) = match step.subjects().and_then(|s| s.get(&subject)) {
+        None => (Status::Pending, None, None),
+        Some(SubjectState::Active { since, .. }) => (Status::Running, Some(*since), None),
+        Some(SubjectState::Done {
+            began,
+            ended,
+            failed,
+        }) => {
+            let status = if *failed {
+                Status::Failed
+            } else {
+                Status::Succeeded
+            };
+            (status, Some(*began), Some(*ended))
+        }
+        Some(SubjectState::PassedOver { reason }) => (skipped(reason), None, None),
+    };
+    if let (Status::Pending, StepState::Skipped { reason }) = (status, step) {
+        status = skipped(reason);
+    }
+    if status == Status::Failed
+        && let Some(worst) = actions.iter().find(|a| {
+            !matches!(
+                a.status,
+                Status::Succeeded | Status::Skipped | Status::Pending
+            )
+        })
+    {
+        // What the first action that went wrong says is more exact than "failed".
+        status = worst.status;
+    }
+    SubjectProgress {
+        target: name(plan, subject),
+        status,
+        began,
+        ended,
+        actions,
+    }
+}
+
+fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
+    let mut attempts: Vec<(&AttemptId, &Attempt)> = state
+        .attempts
+        .iter()
+        .filter(|(_, attempt)| attempt.node == node)
+        .collect();
+    attempts.sort_by_key(|(_, attempt)| attempt.number);
+    let last = attempts.last();
+    let (status, message, ended) = match state.nodes.get(&node) {
+        None => (Status::Pending, String::new(), None),
+        Some(NodeState::Waiting { .. }) => (
+            Status::Waiting,
+            last.and_then(|(_, attempt)| over_message(attempt))
+                .unwrap_or_default(),
+            None,
+        ),
+        Some(NodeState::Running { .. }) => (Status::Running, String::new(), None),
+        Some(NodeState::Done {
+            outcome,
+            message,
+            at,
+        }) => (Status::from(*outcome), message.clone(), Some(*at)),
+        Some(NodeState::Skipped { reason }) => (skipped(reason), reason.sentence(), None),
+    };
+    ActionProgress {
+        name: String::new(),
+        uses: String::new(),
+        executor: String::new(),
+        status,
+        message,
+        attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
+        attempt: last.map(|(id, _)| **id),
+        exit_code: last.and_then(|(_, attempt)| attempt.end.as_ref()?.exit_code),
+        began: attempts.first().map(|(_, attempt)| attempt.ordered_at),
+        ended,
+    }
+}
+
+fn over_message(attempt: &Attempt) -> Option<String> {
+    match &attempt.status {
+        AttemptStatus::Over { message, .. } => Some(message.clone()),
+        AttemptStatus::Starting | AttemptStatus::Running { .. } => None,
+    }
+}
