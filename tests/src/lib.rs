@@ -1,7 +1,21 @@
 //! The harness of the end-to-end tests: real processes, a real network, faults.
 //!
-//! `proxy` breaks the network, `wait` waits for named conditions. The tests themselves are in
-//! `tests/`, one binary.
+//! [`World`] is a test's folder and all its processes; [`Server`] and [`Agent`] are the real
+//! binaries in it; [`proxy`] breaks the network between them; [`wait`] waits for named conditions;
+//! [`effects`] and [`lines`] check from outside that each step was started once and each line
+//! arrived once. The tests themselves are in `tests/`, one binary.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use mantle_tests::{Agent, Joining, Server, World};
+//! let world = World::new();
+//! let server = Server::start(&world).await;
+//! let how = Joining { tags: &["web"], environments: &["test"], ..Joining::default() };
+//! let mut agent = Agent::start(&world, &server, "web01", how).await;
+//! server.ok(&["target", "list"]).await;
+//! agent.kill9();
+//! # }
+//! ```
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,5 +24,19 @@
     reason = "a harness fails a test by panicking"
 )]
 
+pub mod agent;
+pub mod binaries;
+pub mod cli;
+pub mod effects;
+pub mod grammar;
+pub mod lines;
+pub mod process;
 pub mod proxy;
+pub mod server;
 pub mod wait;
+pub mod world;
+
+pub use agent::{Agent, Joining};
+pub use effects::Effects;
+pub use server::Server;
+pub use world::World;

@@ -1,0 +1,121 @@
+//! A real agent process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::binaries::binary;
+use crate::cli::{Cli, Output};
+use crate::grammar;
+use crate::process::Process;
+use crate::server::{Server, strs};
+use crate::world::World;
+
+/// How long an agent may take until the server counts it as connected.
+pub const ONLINE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long an agent may take to stop in good order.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How an agent joins.
+#[derive(Debug, Clone, Default)]
+pub struct Joining<'a> {
+    /// Its tags.
+    pub tags: &'a [&'a str],
+    /// Its environments.
+    pub environments: &'a [&'a str],
+    /// The address to dial instead of the server's: a fault proxy's.
+    pub via: Option<SocketAddr>,
+    /// Environment variables of the running agent.
+    pub env: &'a [(&'a str, &'a str)],
+}
+
+/// An agent that has joined. It may be running or not.
+pub struct Agent {
+    /// The target's name.
+    pub name: String,
+    world: World,
+    data: PathBuf,
+    env: Vec<(String, String)>,
+    process: Option<Process>,
+}
+
+impl Agent {
+    /// Joins, starts, and waits until the server counts it as connected.
+    pub async fn start(world: &World, server: &Server, name: &str, how: Joining<'_>) -> Self {
+        let mut agent = Self::join(world, server, name, how).await;
+        agent.run();
+        server.target_is(name, true, ONLINE_DEADLINE).await;
+        agent
+    }
+
+    /// Joins with a token of its own, without running.
+    pub async fn join(world: &World, server: &Server, name: &str, how: Joining<'_>) -> Self {
+        let token = server.token().await;
+        let address = how.via.unwrap_or(server.addresses().quic);
+        let (agent, output) = Self::try_join(world, address, &token, name, how).await;
+        output.ok();
+        agent
+    }
+
+    /// Types the join command and gives what it said.
+    pub async fn try_join(
+        world: &World,
+        server: SocketAddr,
+        token: &str,
+        name: &str,
+        how: Joining<'_>,
+    ) -> (Self, Output) {
+        let agent = Self {
+            name: name.to_owned(),
+            world: world.clone(),
+            data: world.path(&format!("agent-{name}")),
+            env: how
+                .env
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            process: None,
+        };
+        let words =
+            grammar::agent_join(&agent.data, server, token, name, how.tags, how.environments);
+        let output = agent.cli().run(&strs(&words)).await;
+        (agent, output)
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Commands of the agent's binary about this agent.
+    pub fn cli(&self) -> Cli {
+        Cli::new(&self.world, &binary("tentacle")).env(grammar::AGENT_DATA, self.data.display())
+    }
+
+    /// Starts it in the foreground of a process of its own.
+    pub fn run(&mut self) {
+        let mut command = self.cli().command(&strs(&grammar::agent_run(&self.data)));
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        let name = format!("agent {}", self.name);
+        self.process = Some(Process::spawn(&self.world, &name, command));
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the agent was started")
+    }
+
+    /// Kills it without a chance to react. What it supervises lives on.
+    pub fn kill9(&mut self) {
+        self.process().kill9();
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.process().stop(STOP_DEADLINE).await
+    }
+}

@@ -1,0 +1,157 @@
+//! A real server process and the operator's commands against it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::binaries::binary;
+use crate::cli::{Cli, Output};
+use crate::grammar::{self, Addresses};
+use crate::process::Process;
+use crate::wait::wait_for;
+use crate::world::World;
+
+/// A debug build on a busy machine: long beside what it takes, short beside a hang.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a server may take to drain.
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A server.
+pub struct Server {
+    world: World,
+    data: PathBuf,
+    env: Vec<(String, String)>,
+    addresses: Addresses,
+    process: Process,
+}
+
+impl Server {
+    /// Starts a server on ports of the system's choice and waits until it listens.
+    pub async fn start(world: &World) -> Self {
+        Self::start_with(world, &[]).await
+    }
+
+    /// Like [`Self::start`], with environment variables, which a restart keeps.
+    pub async fn start_with(world: &World, env: &[(&str, &str)]) -> Self {
+        let data = world.path("server-data");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let env: Vec<_> = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let (process, addresses) = launch(world, &data, &env, any, any).await;
+        Self {
+            world: world.clone(),
+            data,
+            env,
+            addresses,
+            process,
+        }
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Its process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Kills it without a chance to react.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.process.stop(STOP_DEADLINE).await
+    }
+
+    /// Starts it again, after [`Self::kill9`] or [`Self::stop`], on the same ports.
+    pub async fn restart(&mut self) {
+        let Addresses { https, quic } = self.addresses;
+        let (process, addresses) = launch(&self.world, &self.data, &self.env, https, quic).await;
+        assert_eq!(addresses, self.addresses, "the ports are the same");
+        self.process = process;
+    }
+
+    /// The operator's command line on the server's machine.
+    pub fn cli(&self) -> Cli {
+        Cli::new(&self.world, &binary("mantle")).env(grammar::SERVER_DATA, self.data.display())
+    }
+
+    /// Runs an operator's command.
+    pub async fn run(&self, args: &[&str]) -> Output {
+        self.cli().run(args).await
+    }
+
+    /// Runs an operator's command that must succeed.
+    pub async fn ok(&self, args: &[&str]) -> Output {
+        self.run(args).await.ok()
+    }
+
+    /// Runs an operator's command with `-o json` that must succeed.
+    pub async fn json(&self, args: &[&str]) -> Value {
+        self.ok(&[args, &["-o", "json"]].concat()).await.json()
+    }
+
+    /// A new join token.
+    pub async fn token(&self) -> String {
+        let output = self.ok(&strs(&grammar::token_create())).await;
+        grammar::token_of(&output.json())
+            .unwrap_or_else(|| panic!("no join token in the answer\n{output}"))
+    }
+
+    /// Waits until the target is connected (`online`) or no more.
+    pub async fn target_is(&self, name: &str, online: bool, within: Duration) {
+        let state = if online { "online" } else { "offline" };
+        wait_for(&format!("agent {name} {state}"), within, || async {
+            let output = self.run(&strs(&grammar::target_list())).await;
+            if output.code == Some(0) && grammar::target_online(&output.json(), name) == online {
+                Ok(())
+            } else {
+                Err(output.to_string())
+            }
+        })
+        .await;
+    }
+}
+
+/// Borrows words as arguments.
+pub(crate) fn strs(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+async fn launch(
+    world: &World,
+    data: &Path,
+    env: &[(String, String)],
+    https: SocketAddr,
+    quic: SocketAddr,
+) -> (Process, Addresses) {
+    let file = data.join(grammar::ADDRESSES_FILE);
+    // What an earlier life wrote must not be taken for this one's.
+    let _ = std::fs::remove_file(&file);
+    let mut command =
+        Cli::new(world, &binary("mantle")).command(&strs(&grammar::server_run(data, https, quic)));
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    let mut process = Process::spawn(world, "server", command);
+    let addresses = wait_for("the server listens", START_DEADLINE, || {
+        assert!(process.ended().is_none(), "the server ended at its start");
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let addresses = grammar::read_addresses(&text);
+        async move { addresses.ok_or_else(|| format!("{}: {text}", grammar::ADDRESSES_FILE)) }
+    })
+    .await;
+    (process, addresses)
+}
