@@ -2,6 +2,7 @@
 //!
 //! [`World`] is a test's folder and all its processes; [`Server`] and [`Agent`] are the real
 //! binaries in it; [`proxy`] breaks the network between them; [`wait`] waits for named conditions;
+//! [`haproxy`] and [`load`] are a balanced site under load;
 //! [`effects`] and [`lines`] check from outside that each step was started once and each line
 //! arrived once. The tests themselves are in `tests/`, one binary.
 //!
@@ -29,7 +30,11 @@ pub mod binaries;
 pub mod cli;
 pub mod effects;
 pub mod grammar;
+pub mod haproxy;
+#[cfg(test)]
+mod haproxy_tests;
 pub mod lines;
+pub mod load;
 pub mod process;
 pub mod proxy;
 pub mod server;
