@@ -3,10 +3,23 @@
 //! Pure: no clock, no file, no socket, no randomness. What a rule needs to know comes in as an
 //! argument, what it decides goes out as a value. Everything here can be tested by a table.
 
+pub mod action;
+pub mod audit;
+pub mod channel;
+pub mod environment;
+pub mod explain;
+pub mod file;
 pub mod ids;
+pub mod lifecycle;
+pub mod order;
+pub mod permission;
 pub mod plan;
+pub mod planner;
 pub mod process;
+pub mod project;
+pub mod release;
 pub mod snapshot;
 pub mod state;
 pub mod target;
 pub mod variable;
+pub mod version;

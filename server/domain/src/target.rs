@@ -58,3 +58,14 @@ pub enum Platform {
     /// Windows.
     Windows,
 }
+
+/// A target as files declare it. It is 'expected' until an agent of that name joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its tags, sorted.
+    pub tags: Vec<String>,
+    /// The environments that it is in, sorted.
+    pub environments: Vec<String>,
+}

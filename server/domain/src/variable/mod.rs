@@ -6,6 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::SecretVersionId;
 
+mod resolve;
+
+pub use resolve::{
+    Candidate, PossibleTie, Rank, Situation, SituationTarget, Tie, candidates, describe_scope,
+    find, possible_tie, resolve,
+};
+
 /// A variable and all its values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Variable {

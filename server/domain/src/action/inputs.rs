@@ -1,0 +1,296 @@
+//! What each checked action type takes under `with:`.
+//!
+//! Texts are templates and are evaluated on the target, so a number or a choice may also be given
+//! as a text that holds a `#{...}`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::file::duration;
+
+/// `script`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Script {
+    /// The script's text.
+    #[serde(default)]
+    pub inline: Option<String>,
+    /// The package that holds the script.
+    #[serde(default)]
+    pub package: Option<String>,
+    /// The script's path in the package.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// The interpreter. By default it follows from the file's extension; sh for an inline one.
+    #[serde(default)]
+    pub syntax: Option<Syntax>,
+    /// Arguments.
+    #[serde(default)]
+    pub arguments: Option<OneOrMany<String>>,
+    /// Evaluate the templates in the script's text before it runs. Values are inserted as they
+    /// are, so only where they can be trusted.
+    #[serde(default)]
+    pub substitute: bool,
+    /// The script that undoes it when the deployment rolls back.
+    #[serde(default)]
+    pub rollback: Option<String>,
+}
+
+/// What runs a script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Syntax {
+    /// The POSIX shell.
+    Sh,
+    /// Bash.
+    Bash,
+    /// Python 3.
+    Python,
+    /// The Windows command processor.
+    Cmd,
+    /// Windows PowerShell.
+    PowerShell,
+    /// PowerShell 7.
+    Pwsh,
+}
+
+/// `package`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// The package's id.
+    pub package: String,
+    /// Files, as globs, in which `#{...}` is replaced.
+    #[serde(default)]
+    pub substitute: Option<OneOrMany<String>>,
+    /// Configuration files whose values are replaced by the variables named as their paths.
+    #[serde(default)]
+    pub structured: Option<OneOrMany<String>>,
+    /// How many earlier versions stay on the target.
+    #[serde(default)]
+    pub keep: Option<Count>,
+}
+
+/// `http.check`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HttpCheck {
+    /// The address to ask.
+    pub url: String,
+    /// The status that counts as good; 200 by default.
+    #[serde(default)]
+    pub expect: Option<OneOrMany<Count>>,
+    /// A text that the answer must hold.
+    #[serde(default)]
+    pub contains: Option<String>,
+    /// How long to go on trying.
+    #[serde(default)]
+    pub within: Option<Span>,
+    /// How many good answers in a row it takes; 1 by default.
+    #[serde(default)]
+    pub consecutive: Option<Count>,
+    /// The pause between two tries.
+    #[serde(default)]
+    pub interval: Option<Span>,
+    /// How long one answer may take.
+    #[serde(default)]
+    pub timeout: Option<Span>,
+}
+
+/// `haproxy.drain`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HaproxyDrain {
+    /// The backend.
+    pub backend: String,
+    /// The server's name in it.
+    pub server: String,
+    /// The runtime API: a Unix socket's path, or `HOST:PORT`.
+    #[serde(default)]
+    pub socket: Option<String>,
+    /// How long to wait for sessions to end.
+    #[serde(default)]
+    pub wait: Option<Span>,
+}
+
+/// `haproxy.enable`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HaproxyEnable {
+    /// The backend.
+    pub backend: String,
+    /// The server's name in it.
+    pub server: String,
+    /// The runtime API: a Unix socket's path, or `HOST:PORT`.
+    #[serde(default)]
+    pub socket: Option<String>,
+    /// How long to wait until it is up.
+    #[serde(default)]
+    pub wait_up: Option<Span>,
+}
+
+/// Reads the inputs of an action type strictly; what they say is left to the agent.
+pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<(), D::Error> {
+    match uses {
+        "script" => Script::deserialize(with).and_then(|script| sound_script(&script)),
+        "package" => Package::deserialize(with).map(drop),
+        "http.check" => HttpCheck::deserialize(with).map(drop),
+        "haproxy.drain" => HaproxyDrain::deserialize(with).map(drop),
+        "haproxy.enable" => HaproxyEnable::deserialize(with).map(drop),
+        _ => de::IgnoredAny::deserialize(with).map(drop),
+    }
+}
+
+fn sound_script<E: de::Error>(script: &Script) -> Result<(), E> {
+    match (&script.inline, &script.file, &script.package) {
+        (Some(_), Some(_), _) => Err(E::custom(
+            "a script is either 'inline' or a 'file' of a package, not both",
+        )),
+        (None, None, _) => Err(E::custom(
+            "a script needs its text under 'inline', or 'package' and 'file'",
+        )),
+        (None, Some(_), None) => Err(E::custom(
+            "'file' is a path in a package: name the package under 'package'",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A whole number, or a template that becomes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Count {
+    /// A number.
+    Number(u32),
+    /// A template.
+    Template(String),
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Count;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, or a template such as \"#{Name}\"")
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Count, E> {
+                u32::try_from(number)
+                    .map(Count::Number)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Count, E> {
+                u32::try_from(number)
+                    .map(Count::Number)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Count, E> {
+                if text.contains("#{") {
+                    return Ok(Count::Template(text.to_owned()));
+                }
+                text.parse()
+                    .map(Count::Number)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+impl JsonSchema for Count {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Count".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": "#\\{|^[0-9]+$"}
+        ]})
+    }
+}
+
+/// A length of time such as `30s` or `1h30m`, or a template that becomes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span(pub String);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = duration::text(deserializer)?;
+        if !text.contains("#{") {
+            duration::parse(&text).map_err(de::Error::custom)?;
+        }
+        Ok(Self(text))
+    }
+}
+
+impl JsonSchema for Span {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "#\\{|^([0-9]+(ms|s|m|h|d))+$",
+            "description": "a length of time such as 30s, 10m or 1h30m"
+        })
+    }
+}
+
+/// One value, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneOrMany<T>(pub Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = OneOrMany<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value or a list of values")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut all = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    all.push(item);
+                }
+                Ok(OneOrMany(all))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(de::value::StrDeserializer::new(text))
+                    .map(|one| OneOrMany(vec![one]))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+                T::deserialize(de::value::U64Deserializer::new(number))
+                    .map(|one| OneOrMany(vec![one]))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                T::deserialize(de::value::I64Deserializer::new(number))
+                    .map(|one| OneOrMany(vec![one]))
+            }
+        }
+        deserializer.deserialize_any(Reader(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany_{}", T::schema_name()).into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({"anyOf": [one, {"type": "array", "items": one}]})
+    }
+}

@@ -1,0 +1,116 @@
+//! The action types that files may name, and what each takes under `with:`.
+//!
+//! The types that agents carry out have their inputs spelt out here and are checked strictly when
+//! a file is applied. The others are known names, so that a file can be written for what is to
+//! come; a deployment that reaches one is refused with its name.
+
+use crate::process::Action;
+use serde_json::Value;
+
+pub mod inputs;
+
+/// How far an action type has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// Agents carry it out and its inputs are checked.
+    Checked,
+    /// Its name is known, its inputs are only known to be a map.
+    NameOnly,
+}
+
+/// What is known of an action type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionType {
+    /// Its name, as under `uses:`.
+    pub name: &'static str,
+    /// What it does, for the schema and for lists.
+    pub summary: &'static str,
+    /// How far it has come.
+    pub support: Support,
+    /// It runs once on the server and needs no target.
+    pub on_server: bool,
+}
+
+const fn checked(name: &'static str, summary: &'static str) -> ActionType {
+    ActionType {
+        name,
+        summary,
+        support: Support::Checked,
+        on_server: false,
+    }
+}
+
+const fn named(name: &'static str, summary: &'static str) -> ActionType {
+    ActionType {
+        name,
+        summary,
+        support: Support::NameOnly,
+        on_server: false,
+    }
+}
+
+const fn on_server(name: &'static str, summary: &'static str) -> ActionType {
+    ActionType {
+        name,
+        summary,
+        support: Support::NameOnly,
+        on_server: true,
+    }
+}
+
+/// Every type that a file may name.
+pub const TYPES: &[ActionType] = &[
+    checked("script", "run a script: inline, or a file of a package"),
+    checked(
+        "package",
+        "install a package and make it the current version",
+    ),
+    checked("http.check", "wait until an address answers as expected"),
+    checked(
+        "haproxy.drain",
+        "take a server out of a HAProxy backend and wait for its sessions",
+    ),
+    checked(
+        "haproxy.enable",
+        "put a server back into a HAProxy backend and wait until it is up",
+    ),
+    named("systemd.service", "install and start a systemd service"),
+    named("iis.site", "create or update an IIS web site"),
+    named(
+        "iis.application",
+        "create or update an application of an IIS site",
+    ),
+    named("windows.service", "create or update a Windows service"),
+    named("nginx.drain", "take a server out of an nginx upstream"),
+    named("nginx.enable", "put a server back into an nginx upstream"),
+    named("nginx.site", "write an nginx site and reload"),
+    named("file.template", "write a file from a template"),
+    named("file.copy", "copy files of a package"),
+    named("tcp.check", "wait until a port accepts connections"),
+    named("process.check", "wait until a process runs"),
+    on_server("manual", "wait for a person"),
+    on_server("notify", "send a message"),
+    on_server("deploy.release", "deploy a release of another project"),
+    on_server(
+        "health.check",
+        "check the targets and leave out those that are ill",
+    ),
+];
+
+/// The type of this name.
+pub fn find(name: &str) -> Option<&'static ActionType> {
+    TYPES.iter().find(|known| known.name == name)
+}
+
+/// The ids of the packages that an action uses: those that its `with:` names under `package`.
+pub fn packages(action: &Action) -> Vec<String> {
+    match action.with.get("package") {
+        Some(Value::String(id)) => vec![id.clone()],
+        _ => Vec::new(),
+    }
+}
+
+/// The whole environment is handed to the action, so it gets every variable that is no secret.
+pub fn sees_all_variables(uses: &str) -> bool {
+    uses == "script"
+}

@@ -1,0 +1,174 @@
+//! Channels: which package versions a kind of release may take.
+//!
+//! The rules are judged when a release is created and never again; the lifecycle that a channel
+//! names is live.
+
+use serde::{Deserialize, Serialize};
+
+use crate::version::{PatternError, PrereleasePattern, Range, RangeError, Version};
+
+/// The name of the channel that a project without channels has.
+pub const IMPLICIT_CHANNEL: &str = "default";
+
+/// A channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelDefinition {
+    /// Its name, unique in the project.
+    pub name: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Releases go here unless they name another.
+    #[serde(default)]
+    pub default: bool,
+    /// The lifecycle of its releases, in place of the project's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<String>,
+    /// What the packages of a release must satisfy.
+    #[serde(default)]
+    pub rules: Vec<ChannelRule>,
+}
+
+/// What one package's version must satisfy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelRule {
+    /// The package's id.
+    pub package: String,
+    /// A `NuGet` range, such as `[1.0,2.0)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<String>,
+    /// An expression for the pre-release text, such as `^$` for "stable only".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prerelease: Option<String>,
+}
+
+/// A rule that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// The range is not one.
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    /// The expression is not one, or takes too long.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+}
+
+/// The channel of a project that declares none: anything goes.
+pub fn implicit() -> ChannelDefinition {
+    ChannelDefinition {
+        name: IMPLICIT_CHANNEL.to_owned(),
+        description: None,
+        default: true,
+        lifecycle: None,
+        rules: Vec::new(),
+    }
+}
+
+/// The project's channels, of which there is always at least one.
+pub fn effective(channels: &[ChannelDefinition]) -> Vec<ChannelDefinition> {
+    if channels.is_empty() {
+        vec![implicit()]
+    } else {
+        channels.to_vec()
+    }
+}
+
+/// The channel that a release gets when it names none: the one marked, or else the first.
+pub fn default_of(channels: &[ChannelDefinition]) -> ChannelDefinition {
+    channels
+        .iter()
+        .find(|channel| channel.default)
+        .or_else(|| channels.first())
+        .cloned()
+        .unwrap_or_else(implicit)
+}
+
+impl ChannelRule {
+    /// Whether a version of the rule's package satisfies it.
+    pub fn accepts(&self, version: &Version) -> Result<bool, RuleError> {
+        if let Some(range) = &self.range
+            && !Range::parse(range)?.contains(version)
+        {
+            return Ok(false);
+        }
+        match &self.prerelease {
+            None => Ok(true),
+            Some(pattern) => Ok(PrereleasePattern::parse(pattern)?.accepts(version)?),
+        }
+    }
+
+    /// The rule for people: `range [1.0,), pre-release ^$`.
+    pub fn describe(&self) -> String {
+        let mut parts = Vec::new();
+        if let Some(range) = &self.range {
+            parts.push(format!("range {range}"));
+        }
+        if let Some(pattern) = &self.prerelease {
+            parts.push(format!("pre-release {pattern}"));
+        }
+        if parts.is_empty() {
+            "any version".to_owned()
+        } else {
+            parts.join(", ")
+        }
+    }
+}
+
+impl ChannelDefinition {
+    /// The first rule that this version of a package breaks.
+    pub fn broken_rule(
+        &self,
+        package: &str,
+        version: &Version,
+    ) -> Result<Option<&ChannelRule>, RuleError> {
+        for rule in &self.rules {
+            if rule.package.eq_ignore_ascii_case(package) && !rule.accepts(version)? {
+                return Ok(Some(rule));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn rule(range: Option<&str>, prerelease: Option<&str>) -> ChannelRule {
+        ChannelRule {
+            package: "Web".to_owned(),
+            range: range.map(str::to_owned),
+            prerelease: prerelease.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn rules_judge_range_and_prerelease_together() {
+        // Reference section 1.3, version rules.
+        for (range, prerelease, version, expected) in [
+            (Some("[1.0,)"), Some("^$"), "1.2.3", true),
+            (Some("[1.0,)"), Some("^$"), "1.2.3-beta", false),
+            (Some("[1.0,)"), Some("^$"), "0.9", false),
+            (None, Some("^hotfix"), "1.0.0-hotfix.2", true),
+            (None, Some("^hotfix"), "1.0.0", false),
+            (None, Some(r"^(|\+.*)$"), "1.0.0+build.7", true),
+            (None, Some(r"^$"), "1.0.0+build.7", false),
+            (None, Some(r"^[^\+].*"), "1.0.0-rc.1+7", true),
+            (None, None, "1.0.0-rc.1", true),
+        ] {
+            let version = Version::parse(version).unwrap();
+            assert_eq!(
+                rule(range, prerelease).accepts(&version).unwrap(),
+                expected,
+                "{range:?} {prerelease:?} {version}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_project_without_channels_has_one() {
+        let channels = effective(&[]);
+        assert_eq!(default_of(&channels).name, IMPLICIT_CHANNEL);
+    }
+}

@@ -1,0 +1,16 @@
+//! Environments: where releases go.
+
+use serde::{Deserialize, Serialize};
+
+/// An environment as files define it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentDefinition {
+    /// Its name, unique on the server.
+    pub name: String,
+    /// What it is, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// A failure asks a person instead of failing the deployment.
+    #[serde(default)]
+    pub guided_failure: bool,
+}

@@ -1,0 +1,312 @@
+//! Why something is refused, in sentences for people.
+//!
+//! Every refusal says what happened, to which named thing, why, and what to type next. The command
+//! line, the API and the pages all show these words, so that they say the same.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::variable::Tie;
+
+mod sentences;
+
+/// A reason why something is not done. Nothing has been changed when one is returned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum Refusal {
+    /// No environment has this name.
+    UnknownEnvironment {
+        /// What was asked for.
+        environment: String,
+        /// The nearest name that exists.
+        suggestion: Option<String>,
+    },
+    /// No project has this slug.
+    UnknownProject {
+        /// What was asked for.
+        project: String,
+        /// The nearest slug that exists.
+        suggestion: Option<String>,
+    },
+    /// The project has no release of this version.
+    UnknownRelease {
+        /// The project.
+        project: String,
+        /// What was asked for.
+        version: String,
+        /// The nearest or newest version that exists.
+        suggestion: Option<String>,
+    },
+    /// The release's lifecycle does not name the environment.
+    NotInLifecycle {
+        /// The environment.
+        environment: String,
+        /// The lifecycle.
+        lifecycle: String,
+        /// The environments that it does name.
+        environments: Vec<String>,
+    },
+    /// An earlier phase is not passed.
+    PhaseNotReached {
+        /// The environment asked for.
+        environment: String,
+        /// The lifecycle.
+        lifecycle: String,
+        /// The phase to be passed first.
+        phase: String,
+        /// Its environments without a success of this release.
+        missing: Vec<String>,
+        /// How many more successes it takes.
+        needed: usize,
+    },
+    /// No target of the environment can take part.
+    NoTargetInEnvironment {
+        /// The environment.
+        environment: String,
+    },
+    /// A step's tag is on no target of the environment, though on others.
+    NoTargetForStep {
+        /// The step.
+        step: String,
+        /// The tag.
+        tag: String,
+        /// The environment.
+        environment: String,
+        /// Targets with the tag and why each does not count, such as "web01 is disabled".
+        reasons: Vec<String>,
+    },
+    /// A tag is on no target at all.
+    UnknownTag {
+        /// The step or action that names it.
+        place: String,
+        /// The tag.
+        tag: String,
+        /// The nearest tag that exists.
+        suggestion: Option<String>,
+    },
+    /// An action's `run_on` finds no agent.
+    NoExecutor {
+        /// The action.
+        action: String,
+        /// The tag.
+        tag: String,
+        /// The environment.
+        environment: String,
+    },
+    /// A target that takes part has no agent yet.
+    NotJoined {
+        /// The target.
+        target: String,
+    },
+    /// A target that takes part is not connected.
+    AgentOffline {
+        /// The target.
+        target: String,
+    },
+    /// A target's agent does not know an action type.
+    ActionUnsupported {
+        /// The action.
+        action: String,
+        /// Its type.
+        uses: String,
+        /// The targets whose agents lack it.
+        targets: Vec<String>,
+        /// The version of the first one's agent.
+        agent_version: String,
+    },
+    /// A step without targets, which this version's server cannot run.
+    NeedsServerWorker {
+        /// The step.
+        step: String,
+        /// The type of its first action.
+        uses: String,
+    },
+    /// Several values are equally specific.
+    Tie(Tie),
+    /// An option names a target that does not exist or does not take part.
+    UnknownTarget {
+        /// What was asked for.
+        target: String,
+        /// The nearest name that exists.
+        suggestion: Option<String>,
+    },
+    /// An option names a step that does not exist.
+    UnknownStep {
+        /// What was asked for.
+        step: String,
+        /// The nearest name that exists.
+        suggestion: Option<String>,
+    },
+    /// The release does not hold a package that an action uses.
+    PackageNotInRelease {
+        /// The action.
+        action: String,
+        /// The package.
+        package: String,
+    },
+    /// No channel of the project has this name.
+    UnknownChannel {
+        /// The project.
+        project: String,
+        /// What was asked for.
+        channel: String,
+        /// The nearest name that exists.
+        suggestion: Option<String>,
+    },
+    /// The project does not use this package.
+    UnknownPackage {
+        /// The project.
+        project: String,
+        /// What was asked for.
+        package: String,
+        /// The nearest id that it does use.
+        suggestion: Option<String>,
+    },
+    /// Nothing was ever pushed under a package's id.
+    PackageMissing {
+        /// The package.
+        package: String,
+    },
+    /// A package has no such version.
+    PackageVersionMissing {
+        /// The package.
+        package: String,
+        /// What was asked for.
+        version: String,
+        /// The newest that exists.
+        newest: String,
+    },
+    /// No pushed version satisfies the channel.
+    NoPackageForChannel {
+        /// The package.
+        package: String,
+        /// The channel.
+        channel: String,
+        /// The channel's rules for it, for people.
+        rule: String,
+        /// The newest that exists.
+        newest: String,
+    },
+    /// A version that was asked for breaks a rule of the channel.
+    ChannelRuleBroken {
+        /// The package.
+        package: String,
+        /// The version.
+        version: String,
+        /// The channel.
+        channel: String,
+        /// The rule, for people.
+        rule: String,
+    },
+    /// The project has a release of this version already.
+    VersionExists {
+        /// The project.
+        project: String,
+        /// The version that exists.
+        version: String,
+    },
+    /// A text is no version.
+    BadVersion {
+        /// Where it stands.
+        place: String,
+        /// What is wrong, with the text.
+        why: String,
+    },
+    /// A channel's rule cannot be read.
+    BadRule {
+        /// The channel.
+        channel: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A template cannot be evaluated.
+    BadTemplate {
+        /// Where it stands.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A secret that a variable names does not exist.
+    UnknownSecret {
+        /// Its path.
+        path: String,
+        /// The variable or action that names it.
+        place: String,
+        /// The nearest path that exists.
+        suggestion: Option<String>,
+    },
+    /// An action reaches a secret that it may not use.
+    SecretNotGranted {
+        /// The action.
+        action: String,
+        /// The variable.
+        variable: String,
+    },
+    /// The actor may not do this.
+    Forbidden {
+        /// Who.
+        actor: String,
+        /// What, in words.
+        what: String,
+    },
+}
+
+impl Refusal {
+    /// What, where and why.
+    pub fn message(&self) -> String {
+        sentences::message(self)
+    }
+
+    /// What to type next, if there is something.
+    pub fn next(&self) -> Option<String> {
+        sentences::next(self)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message())?;
+        match self.next() {
+            Some(next) => write!(f, "; {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// `a`, `a and b`, `a, b and c`; at most five are named.
+pub fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    if names.len() > SHOWN {
+        let first: Vec<String> = names.iter().take(SHOWN).cloned().collect();
+        return format!("{} and {} more", first.join(", "), names.len() - SHOWN);
+    }
+    match names {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// The name that somebody who typed `wrong` may have meant.
+pub fn nearest<'a, I>(wrong: &str, names: I) -> Option<String>
+where
+    I: IntoIterator<Item = &'a str>,
+{
+    // Beyond a third of its letters a word is another word.
+    const LEAST_SIMILAR: f64 = 0.6;
+    let lower = wrong.to_lowercase();
+    names
+        .into_iter()
+        .map(|name| {
+            (
+                strsim::normalized_damerau_levenshtein(&lower, &name.to_lowercase()),
+                name,
+            )
+        })
+        .filter(|(similarity, _)| *similarity >= LEAST_SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
+        .map(|(_, name)| name.to_owned())
+}

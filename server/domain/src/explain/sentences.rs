@@ -1,0 +1,265 @@
+//! The sentences themselves.
+
+use super::{Refusal, listed};
+
+/// `; did you mean 'x'` belongs to what to do next, so both are made here.
+fn meant(suggestion: Option<&String>, otherwise: &str) -> Option<String> {
+    Some(match suggestion {
+        Some(name) => format!("did you mean '{name}'?"),
+        None => otherwise.to_owned(),
+    })
+}
+
+pub(super) fn message(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::UnknownEnvironment { environment, .. } => {
+            format!("there is no environment '{environment}'")
+        }
+        Refusal::UnknownProject { project, .. } => format!("there is no project '{project}'"),
+        Refusal::UnknownRelease {
+            project, version, ..
+        } => {
+            format!("project '{project}' has no release {version}")
+        }
+        Refusal::NotInLifecycle {
+            environment,
+            lifecycle,
+            environments,
+        } => format!(
+            "environment '{environment}' is not part of lifecycle '{lifecycle}', which goes through {}",
+            listed(environments)
+        ),
+        Refusal::PhaseNotReached {
+            environment,
+            lifecycle,
+            phase,
+            missing,
+            needed,
+        } => format!(
+            "this release may not go to '{environment}' yet: phase '{phase}' of lifecycle '{lifecycle}' comes first and still needs a successful deployment to {}",
+            if *needed < missing.len() {
+                format!("{needed} of {}", listed(missing))
+            } else {
+                listed(missing)
+            }
+        ),
+        Refusal::NoTargetInEnvironment { environment } => {
+            format!("environment '{environment}' has no enabled target")
+        }
+        Refusal::NoTargetForStep {
+            step,
+            tag,
+            environment,
+            reasons,
+        } => {
+            let mut text = format!(
+                "step '{step}' is about targets with tag '{tag}', and environment '{environment}' has none to work on"
+            );
+            if !reasons.is_empty() {
+                text.push_str(&format!(" ({})", reasons.join("; ")));
+            }
+            text
+        }
+        Refusal::UnknownTag { place, tag, .. } => {
+            format!("{place} names tag '{tag}', which no target has")
+        }
+        Refusal::NoExecutor {
+            action,
+            tag,
+            environment,
+        } => format!(
+            "action '{action}' runs on targets with tag '{tag}', and environment '{environment}' has none to run it"
+        ),
+        Refusal::NotJoined { target } => {
+            format!("target '{target}' is expected but no agent has joined under that name")
+        }
+        Refusal::AgentOffline { target } => {
+            format!("target '{target}' is offline: its agent is not connected")
+        }
+        Refusal::ActionUnsupported {
+            action,
+            uses,
+            targets,
+            agent_version,
+        } => format!(
+            "action '{action}' is of type '{uses}', which the agent of {} (version {agent_version}) cannot run",
+            listed(targets)
+        ),
+        Refusal::NeedsServerWorker { step, uses } => format!(
+            "step '{step}' ('{uses}') has no targets, so the server itself would have to run it, which this version cannot do yet"
+        ),
+        Refusal::Tie(tie) => tie.to_string(),
+        Refusal::UnknownTarget { target, .. } => {
+            format!("there is no target '{target}' that takes part")
+        }
+        Refusal::UnknownStep { step, .. } => format!("the release has no step '{step}'"),
+        Refusal::PackageNotInRelease { action, package } => {
+            format!("action '{action}' uses package '{package}', which the release does not hold")
+        }
+        Refusal::UnknownChannel {
+            project, channel, ..
+        } => {
+            format!("project '{project}' has no channel '{channel}'")
+        }
+        Refusal::UnknownPackage {
+            project, package, ..
+        } => {
+            format!("project '{project}' does not use a package '{package}'")
+        }
+        Refusal::PackageMissing { package } => {
+            format!("no version of package '{package}' has been pushed")
+        }
+        Refusal::PackageVersionMissing {
+            package,
+            version,
+            newest,
+        } => format!("package '{package}' has no version {version}; the newest pushed is {newest}"),
+        Refusal::NoPackageForChannel {
+            package,
+            channel,
+            rule,
+            newest,
+        } => format!(
+            "no pushed version of package '{package}' satisfies channel '{channel}' ({rule}); the newest pushed is {newest}"
+        ),
+        Refusal::ChannelRuleBroken {
+            package,
+            version,
+            channel,
+            rule,
+        } => format!("package '{package}' {version} breaks a rule of channel '{channel}' ({rule})"),
+        Refusal::VersionExists { project, version } => {
+            format!(
+                "project '{project}' already has release {version}, and a release never changes"
+            )
+        }
+        Refusal::BadVersion { place, why } => format!("{place}: {why}"),
+        Refusal::BadRule { channel, why } => {
+            format!("a rule of channel '{channel}' cannot be used: {why}")
+        }
+        Refusal::BadTemplate { place, why } => {
+            format!("the template of {place} cannot be evaluated: {why}")
+        }
+        Refusal::UnknownSecret { path, place, .. } => {
+            format!("{place} names the secret '{path}', which does not exist")
+        }
+        Refusal::SecretNotGranted { action, variable } => format!(
+            "action '{action}' looks up the secret variable '{variable}', which it does not name"
+        ),
+        Refusal::Forbidden { actor, what } => format!("'{actor}' may not {what}"),
+    }
+}
+
+pub(super) fn next(refusal: &Refusal) -> Option<String> {
+    match refusal {
+        Refusal::UnknownEnvironment { suggestion, .. } => meant(
+            suggestion.as_ref(),
+            "declare it under 'environments:' and run 'mantle apply'",
+        ),
+        Refusal::UnknownProject { suggestion, .. } => {
+            meant(suggestion.as_ref(), "'mantle apply -f FILE' creates it")
+        }
+        Refusal::UnknownRelease {
+            project,
+            suggestion,
+            ..
+        } => meant(
+            suggestion.as_ref(),
+            &format!("'mantle release list -p {project}' shows those that exist"),
+        ),
+        Refusal::NotInLifecycle {
+            lifecycle,
+            environment,
+            ..
+        } => Some(format!(
+            "add '{environment}' to a phase of '{lifecycle}' and run 'mantle apply', or deploy elsewhere"
+        )),
+        Refusal::PhaseNotReached { missing, .. } => missing.first().map(|environment| {
+            format!(
+                "deploy it to '{environment}' first: mantle deploy PROJECT VERSION -e {environment}"
+            )
+        }),
+        Refusal::NoTargetInEnvironment { environment } => Some(format!(
+            "join one: mantle agent token create, then on the machine tentacle join ... --environment {environment}"
+        )),
+        Refusal::NoTargetForStep {
+            tag, environment, ..
+        } => Some(format!(
+            "join a target with --tag {tag} --environment {environment}, or tag one: mantle target tag NAME {tag}"
+        )),
+        Refusal::UnknownTag {
+            suggestion, tag, ..
+        } => meant(
+            suggestion.as_ref(),
+            &format!("tag a target: mantle target tag NAME {tag}"),
+        ),
+        Refusal::NoExecutor { tag, .. } => Some(format!(
+            "tag a target of the environment: mantle target tag NAME {tag}"
+        )),
+        Refusal::NotJoined { target } => Some(format!(
+            "run 'tentacle join' on it with --name {target}, or leave it out: mantle target disable {target}"
+        )),
+        Refusal::AgentOffline { target } => Some(format!(
+            "look at it with 'mantle target show {target}' and, on the machine, 'tentacle doctor'; or leave it out: mantle target disable {target}"
+        )),
+        Refusal::ActionUnsupported { .. } => Some(
+            "upgrade the agent, or exclude the action with 'when:' and create a new release"
+                .to_owned(),
+        ),
+        Refusal::NeedsServerWorker { .. } => Some(
+            "give the step 'targets:', or exclude it with 'when:', and create a new release"
+                .to_owned(),
+        ),
+        Refusal::Tie(_) => Some(
+            "give one of them a further scope, run 'mantle apply' and create a new release"
+                .to_owned(),
+        ),
+        Refusal::UnknownTarget { suggestion, .. } => meant(
+            suggestion.as_ref(),
+            "'mantle target list' shows those that exist",
+        ),
+        Refusal::UnknownStep { suggestion, .. } => {
+            meant(suggestion.as_ref(), "'mantle release show' lists its steps")
+        }
+        Refusal::PackageNotInRelease { package, .. } => Some(format!(
+            "add '{package}' to the project's 'packages:', run 'mantle apply' and create a new release"
+        )),
+        Refusal::UnknownChannel { suggestion, .. } => meant(
+            suggestion.as_ref(),
+            "declare it under 'channels:' and run 'mantle apply'",
+        ),
+        Refusal::UnknownPackage { suggestion, .. } => meant(
+            suggestion.as_ref(),
+            "add it to the project's 'packages:' and run 'mantle apply'",
+        ),
+        Refusal::PackageMissing { package } => {
+            Some(format!("push one: mantle package push {package}.1.0.0.zip"))
+        }
+        Refusal::PackageVersionMissing {
+            package, version, ..
+        } => Some(format!(
+            "push it: mantle package push {package}.{version}.zip"
+        )),
+        Refusal::NoPackageForChannel { package, .. } => Some(format!(
+            "push one that does, or name one: mantle release create ... --package {package}:VERSION --channel NAME"
+        )),
+        Refusal::ChannelRuleBroken { .. } => Some(
+            "choose another version with --package, or another channel with --channel".to_owned(),
+        ),
+        Refusal::VersionExists { .. } => Some("choose another with --version".to_owned()),
+        Refusal::BadVersion { .. } => Some("give one with --version 1.2.3".to_owned()),
+        Refusal::BadRule { .. } | Refusal::BadTemplate { .. } => {
+            Some("correct it in the project's file and run 'mantle apply'".to_owned())
+        }
+        Refusal::UnknownSecret {
+            path, suggestion, ..
+        } => meant(
+            suggestion.as_ref(),
+            &format!("set it: mantle secret set {path}"),
+        ),
+        Refusal::SecretNotGranted { variable, .. } => Some(format!(
+            "add 'secrets: [\"{variable}\"]' to the action, run 'mantle apply' and create a new release"
+        )),
+        Refusal::Forbidden { .. } => Some("ask an administrator for a key that may".to_owned()),
+    }
+}

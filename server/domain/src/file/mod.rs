@@ -1,0 +1,89 @@
+//! Project and infrastructure files: YAML in, definitions out, and back.
+//!
+//! Strict: an unknown or doubled key, a wrong type, a reference to something that does not exist is
+//! an error that names file, line and column, says what is wrong and what may have been meant.
+//! Several problems are reported together; with any of them nothing is accepted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::environment::EnvironmentDefinition;
+use crate::lifecycle::LifecycleDefinition;
+use crate::project::ProjectDefinition;
+use crate::target::TargetDefinition;
+
+pub mod duration;
+
+/// A file as it was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// How people know it: its path as they typed it.
+    pub name: &'a str,
+    /// Its text.
+    pub text: &'a str,
+}
+
+/// What the server has already, for references out of the files. Empty sets for `mantle validate`
+/// without a server, with `complete` false.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Known {
+    /// The sets below are what there is; otherwise a name that is not in them is not an error.
+    pub complete: bool,
+    /// Environments.
+    pub environments: BTreeSet<String>,
+    /// Lifecycles.
+    pub lifecycles: BTreeSet<String>,
+    /// Targets with their tags.
+    pub targets: BTreeMap<String, Vec<String>>,
+    /// Secrets by path.
+    pub secrets: BTreeSet<String>,
+}
+
+/// What a set of files defines.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Definitions {
+    /// Environments, in the order of the files.
+    pub environments: Vec<EnvironmentDefinition>,
+    /// Lifecycles.
+    pub lifecycles: Vec<LifecycleDefinition>,
+    /// Targets.
+    pub targets: Vec<TargetDefinition>,
+    /// Projects.
+    pub projects: Vec<ProjectDefinition>,
+    /// What is not wrong but should be known, such as a secret that is not set yet.
+    #[serde(default)]
+    pub warnings: Vec<FileError>,
+}
+
+/// What is wrong in a file, and where.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileError {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// What is wrong.
+    pub what: String,
+    /// What to write instead.
+    pub next: Option<String>,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{}:{}: {}",
+            self.file, self.line, self.column, self.what
+        )?;
+        match &self.next {
+            Some(next) => write!(f, "; {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}

@@ -1,0 +1,256 @@
+//! Lifecycles: in which order a release may enter the environments.
+//!
+//! They are live: a change holds for every release at once. Only successful deployments count,
+//! and an environment in a phase once reached may always be deployed to again.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::explain::Refusal;
+
+/// A lifecycle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifecycleDefinition {
+    /// Its name, unique on the server.
+    pub name: String,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Its phases in order. Empty means one phase for each environment, in their order.
+    pub phases: Vec<Phase>,
+    /// What is kept.
+    #[serde(default)]
+    pub retention: Retention,
+}
+
+/// One phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// Its environments. Empty means every environment that no earlier phase names.
+    pub environments: Vec<String>,
+    /// Whether a release that reaches it goes there by itself.
+    #[serde(default)]
+    pub deploy: DeployMode,
+    /// What it takes to pass it.
+    #[serde(default)]
+    pub gate: Gate,
+}
+
+/// How a phase's environments are deployed to.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum DeployMode {
+    /// When somebody says so.
+    #[default]
+    Manual,
+    /// As soon as a release reaches the phase.
+    Automatic,
+}
+
+/// What it takes to pass a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// Success in all of its environments.
+    #[default]
+    All,
+    /// Success in at least so many of them.
+    Minimum(u32),
+    /// Nothing; and nothing is deployed to it by itself.
+    Optional,
+}
+
+/// How much is kept. `None` means all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Retention {
+    /// So many releases of a project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub releases: Option<u32>,
+    /// So many versions of a package on a target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_target: Option<u32>,
+}
+
+/// A phase with its environments worked out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedPhase {
+    /// Its name.
+    pub name: String,
+    /// Its environments.
+    pub environments: Vec<String>,
+    /// Whether a release that reaches it goes there by itself.
+    pub deploy: DeployMode,
+    /// What it takes to pass it.
+    pub gate: Gate,
+}
+
+/// The phases with every convention filled in. `environments` are all of the server's, in order.
+pub fn phases(lifecycle: &LifecycleDefinition, environments: &[String]) -> Vec<ResolvedPhase> {
+    if lifecycle.phases.is_empty() {
+        return environments
+            .iter()
+            .map(|environment| ResolvedPhase {
+                name: environment.clone(),
+                environments: vec![environment.clone()],
+                deploy: DeployMode::Manual,
+                gate: Gate::All,
+            })
+            .collect();
+    }
+    let mut earlier: BTreeSet<&str> = BTreeSet::new();
+    let mut resolved = Vec::with_capacity(lifecycle.phases.len());
+    for phase in &lifecycle.phases {
+        let named: Vec<String> = if phase.environments.is_empty() {
+            environments
+                .iter()
+                .filter(|environment| !earlier.contains(environment.as_str()))
+                .cloned()
+                .collect()
+        } else {
+            phase.environments.clone()
+        };
+        earlier.extend(phase.environments.iter().map(String::as_str));
+        resolved.push(ResolvedPhase {
+            name: phase.name.clone(),
+            environments: named,
+            deploy: phase.deploy,
+            gate: phase.gate,
+        });
+    }
+    resolved
+}
+
+/// May this release be deployed to this environment now?
+///
+/// `succeeded` are the environments to which this release was deployed successfully. Without a
+/// lifecycle the answer is yes.
+pub fn check(
+    lifecycle: Option<&LifecycleDefinition>,
+    environments: &[String],
+    succeeded: &BTreeSet<String>,
+    environment: &str,
+) -> Result<(), Refusal> {
+    let Some(lifecycle) = lifecycle else {
+        return Ok(());
+    };
+    let phases = phases(lifecycle, environments);
+    if succeeded.contains(environment) {
+        return Ok(());
+    }
+    let reached = reached(&phases, succeeded);
+    let Some(index) = phases
+        .iter()
+        .position(|phase| phase.environments.iter().any(|name| name == environment))
+    else {
+        return Err(Refusal::NotInLifecycle {
+            environment: environment.to_owned(),
+            lifecycle: lifecycle.name.clone(),
+            environments: phases
+                .into_iter()
+                .flat_map(|phase| phase.environments)
+                .collect(),
+        });
+    };
+    let later_success = phases.iter().skip(index).any(|phase| {
+        phase
+            .environments
+            .iter()
+            .any(|name| succeeded.contains(name))
+    });
+    if index <= reached || later_success {
+        return Ok(());
+    }
+    let blocking = phases.get(reached);
+    Err(Refusal::PhaseNotReached {
+        environment: environment.to_owned(),
+        lifecycle: lifecycle.name.clone(),
+        phase: blocking.map(|phase| phase.name.clone()).unwrap_or_default(),
+        missing: blocking
+            .map(|phase| missing(phase, succeeded))
+            .unwrap_or_default(),
+        needed: blocking.map_or(0, |phase| shortfall(phase, succeeded)),
+    })
+}
+
+/// Where this release goes by itself now: the environments of automatic phases that it has reached
+/// and to which it was never sent. `sent` are those with any deployment of it, however it ended.
+pub fn automatic(
+    lifecycle: &LifecycleDefinition,
+    environments: &[String],
+    succeeded: &BTreeSet<String>,
+    sent: &BTreeSet<String>,
+) -> Vec<String> {
+    let phases = phases(lifecycle, environments);
+    let reached = reached(&phases, succeeded);
+    phases
+        .iter()
+        .take(reached + 1)
+        .filter(|phase| phase.deploy == DeployMode::Automatic && phase.gate != Gate::Optional)
+        .flat_map(|phase| &phase.environments)
+        .filter(|environment| !sent.contains(*environment))
+        .cloned()
+        .collect()
+}
+
+/// The environments to which `promote` would go next: those of the phase reached that still lack a
+/// success, or of optional ones passed on the way there.
+pub fn next(
+    lifecycle: Option<&LifecycleDefinition>,
+    environments: &[String],
+    succeeded: &BTreeSet<String>,
+) -> Vec<String> {
+    let Some(lifecycle) = lifecycle else {
+        return environments
+            .iter()
+            .filter(|environment| !succeeded.contains(*environment))
+            .take(1)
+            .cloned()
+            .collect();
+    };
+    let phases = phases(lifecycle, environments);
+    let reached = reached(&phases, succeeded);
+    phases
+        .get(reached)
+        .map(|phase| missing(phase, succeeded))
+        .unwrap_or_default()
+}
+
+/// The index of the furthest phase that may be entered: the first that is not passed, or the last.
+fn reached(phases: &[ResolvedPhase], succeeded: &BTreeSet<String>) -> usize {
+    phases
+        .iter()
+        .position(|phase| shortfall(phase, succeeded) > 0)
+        .unwrap_or(phases.len())
+}
+
+/// How many more successes it takes to pass a phase.
+fn shortfall(phase: &ResolvedPhase, succeeded: &BTreeSet<String>) -> usize {
+    let done = phase
+        .environments
+        .iter()
+        .filter(|environment| succeeded.contains(*environment))
+        .count();
+    let needed = match phase.gate {
+        Gate::All => phase.environments.len(),
+        Gate::Minimum(count) => (count as usize).min(phase.environments.len()),
+        Gate::Optional => 0,
+    };
+    needed.saturating_sub(done)
+}
+
+fn missing(phase: &ResolvedPhase, succeeded: &BTreeSet<String>) -> Vec<String> {
+    phase
+        .environments
+        .iter()
+        .filter(|environment| !succeeded.contains(*environment))
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

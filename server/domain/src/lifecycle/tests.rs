@@ -1,0 +1,139 @@
+//! Progression, reference section 1.3.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn phase(name: &str, environments: &[&str], deploy: DeployMode, gate: Gate) -> Phase {
+    Phase {
+        name: name.to_owned(),
+        environments: environments.iter().map(|name| (*name).to_owned()).collect(),
+        deploy,
+        gate,
+    }
+}
+
+fn lifecycle(phases: Vec<Phase>) -> LifecycleDefinition {
+    LifecycleDefinition {
+        name: "standard".to_owned(),
+        description: None,
+        phases,
+        retention: Retention::default(),
+    }
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn all() -> Vec<String> {
+    ["dev", "test-a", "test-b", "live"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn three(gate: Gate) -> LifecycleDefinition {
+    lifecycle(vec![
+        phase("Dev", &["dev"], DeployMode::Automatic, Gate::All),
+        phase("Test", &["test-a", "test-b"], DeployMode::Automatic, gate),
+        phase("Live", &["live"], DeployMode::Manual, Gate::All),
+    ])
+}
+
+#[test]
+fn a_phase_opens_when_the_one_before_is_passed() {
+    for (gate, succeeded, environment, allowed) in [
+        (Gate::All, &[][..], "dev", true),
+        (Gate::All, &[], "test-a", false),
+        (Gate::All, &["dev"], "test-b", true),
+        (Gate::All, &["dev", "test-a"], "live", false),
+        (Gate::All, &["dev", "test-a", "test-b"], "live", true),
+        (Gate::Minimum(1), &["dev", "test-b"], "live", true),
+        (Gate::Minimum(1), &["dev"], "live", false),
+        (Gate::Minimum(9), &["dev", "test-a"], "live", false),
+        (Gate::Optional, &["dev"], "live", true),
+        (Gate::Optional, &["dev"], "test-a", true),
+        (Gate::Optional, &[], "live", false),
+        // Redeploying to a phase already reached is always allowed.
+        (Gate::All, &["live"], "live", true),
+        (Gate::All, &["live"], "test-a", true),
+    ] {
+        let outcome = check(Some(&three(gate)), &all(), &set(succeeded), environment);
+        assert_eq!(
+            outcome.is_ok(),
+            allowed,
+            "{gate:?} {succeeded:?} {environment}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_names_the_phase_and_what_is_missing() {
+    let refusal = check(
+        Some(&three(Gate::All)),
+        &all(),
+        &set(&["dev", "test-a"]),
+        "live",
+    )
+    .unwrap_err();
+    assert_eq!(
+        refusal,
+        Refusal::PhaseNotReached {
+            environment: "live".to_owned(),
+            lifecycle: "standard".to_owned(),
+            phase: "Test".to_owned(),
+            missing: vec!["test-b".to_owned()],
+            needed: 1,
+        }
+    );
+}
+
+#[test]
+fn an_environment_outside_the_lifecycle_is_refused() {
+    let refusal = check(Some(&three(Gate::All)), &all(), &set(&["dev"]), "lab").unwrap_err();
+    assert!(matches!(refusal, Refusal::NotInLifecycle { .. }));
+}
+
+#[test]
+fn without_a_lifecycle_or_phases_the_conventions_hold() {
+    assert!(check(None, &all(), &set(&[]), "live").is_ok());
+    let empty = lifecycle(Vec::new());
+    assert!(check(Some(&empty), &all(), &set(&[]), "dev").is_ok());
+    assert!(check(Some(&empty), &all(), &set(&[]), "test-a").is_err());
+    let rest = lifecycle(vec![
+        phase("Dev", &["dev"], DeployMode::Manual, Gate::All),
+        phase("Rest", &[], DeployMode::Manual, Gate::All),
+    ]);
+    assert_eq!(
+        phases(&rest, &all())[1].environments,
+        ["test-a", "test-b", "live"]
+    );
+}
+
+#[test]
+fn automatic_deployments_follow_each_phase_once() {
+    let lifecycle = three(Gate::All);
+    let none = automatic(&lifecycle, &all(), &set(&[]), &set(&[]));
+    assert_eq!(none, ["dev"]);
+    assert!(automatic(&lifecycle, &all(), &set(&[]), &set(&["dev"])).is_empty());
+    let next = automatic(&lifecycle, &all(), &set(&["dev"]), &set(&["dev"]));
+    assert_eq!(next, ["test-a", "test-b"]);
+    // An optional phase never fires.
+    let optional = three(Gate::Optional);
+    assert!(automatic(&optional, &all(), &set(&["dev"]), &set(&["dev"])).is_empty());
+}
+
+#[test]
+fn promote_goes_to_the_phase_reached() {
+    let lifecycle = three(Gate::All);
+    assert_eq!(
+        next(Some(&lifecycle), &all(), &set(&["dev", "test-a"])),
+        ["test-b"]
+    );
+    assert_eq!(
+        next(Some(&lifecycle), &all(), &set(&["dev", "test-a", "test-b"])),
+        ["live"]
+    );
+    let everything = set(&["dev", "test-a", "test-b", "live"]);
+    assert!(next(Some(&lifecycle), &all(), &everything).is_empty());
+    assert_eq!(next(None, &all(), &set(&["dev"])), ["test-a"]);
+}

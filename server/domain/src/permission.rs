@@ -1,0 +1,100 @@
+//! Who may do what.
+
+use serde::{Deserialize, Serialize};
+
+use crate::explain::Refusal;
+use crate::ids::ApiKeyId;
+
+/// The team whose members may do everything; the only one that grants anything yet.
+pub const ADMINISTRATORS: &str = "administrators";
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The key that authenticated it; `None` for the server itself.
+    pub key: Option<ApiKeyId>,
+    /// The key's name, as audit rows show it.
+    pub name: String,
+    /// The key's team.
+    pub team: String,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Permission {
+    /// Look at anything but secrets.
+    Read,
+    /// Apply files: projects, environments, lifecycles.
+    Configure,
+    /// Push packages.
+    PackagePush,
+    /// Create releases.
+    ReleaseCreate,
+    /// Deploy and cancel.
+    Deploy,
+    /// Manage targets, agents and join tokens.
+    ManageTargets,
+    /// Set and delete secrets.
+    ManageSecrets,
+    /// Manage API keys.
+    ManageKeys,
+    /// Read the audit log.
+    ReadAudit,
+}
+
+impl Permission {
+    /// What it lets one do, to follow "may not".
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Read => "look at this",
+            Self::Configure => "apply files",
+            Self::PackagePush => "push packages",
+            Self::ReleaseCreate => "create releases",
+            Self::Deploy => "deploy",
+            Self::ManageTargets => "manage targets",
+            Self::ManageSecrets => "manage secrets",
+            Self::ManageKeys => "manage API keys",
+            Self::ReadAudit => "read the audit log",
+        }
+    }
+}
+
+impl Actor {
+    /// The server, acting for itself.
+    pub fn server() -> Self {
+        Self {
+            key: None,
+            name: "server".to_owned(),
+            team: ADMINISTRATORS.to_owned(),
+        }
+    }
+}
+
+/// May the actor do this? Every team but the administrators' may only look.
+pub fn check(actor: &Actor, permission: Permission) -> Result<(), Refusal> {
+    if actor.team == ADMINISTRATORS || permission == Permission::Read {
+        return Ok(());
+    }
+    Err(Refusal::Forbidden {
+        actor: actor.name.clone(),
+        what: permission.words().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_administrators_change_anything() {
+        let guest = Actor {
+            key: None,
+            name: "dashboard".to_owned(),
+            team: "guests".to_owned(),
+        };
+        assert!(check(&guest, Permission::Read).is_ok());
+        assert!(check(&guest, Permission::Deploy).is_err());
+        assert!(check(&Actor::server(), Permission::ManageKeys).is_ok());
+    }
+}
