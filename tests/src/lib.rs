@@ -37,6 +37,7 @@ pub mod lines;
 pub mod load;
 pub mod process;
 pub mod proxy;
+pub mod sabotage;
 pub mod server;
 pub mod wait;
 pub mod world;

@@ -1,1 +1,63 @@
-fn main() {}
+//! House rules as a program: `cargo run -p xtask -- tidy | scenarios | sabotage`.
+//!
+//! `tidy` reads the tree and names every line that breaks a rule of the house; `scenarios` reads a
+//! test run's report and names every required scenario that no test proved; `sabotage` breaks the
+//! product on purpose and expects the matching test to notice.
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod sabotage;
+mod scenarios;
+mod source;
+mod tidy;
+mod tree;
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "The rules of the house, checked")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the rules that no compiler checks
+    Tidy,
+    /// Check that each required scenario has a test that ran and passed
+    Scenarios {
+        /// Reports of test runs: `JUnit` XML, or JSON lines as nextest's `libtest-json` prints
+        #[arg(required = true)]
+        reports: Vec<PathBuf>,
+        /// The list of required scenarios
+        #[arg(long, default_value = "tests/scenarios.txt")]
+        list: PathBuf,
+    },
+    /// Break something by name and see that its test turns red
+    Sabotage {
+        /// Only these; all without
+        names: Vec<String>,
+        /// The list of sabotages
+        #[arg(long, default_value = "tests/sabotage.txt")]
+        list: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Tidy => tidy::run(),
+        Command::Scenarios { reports, list } => scenarios::run(&reports, &list),
+        Command::Sabotage { names, list } => sabotage::run(&names, &list),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What holds for every file, and for files of tests.
+
+use regex::Regex;
+
+use super::Findings;
+use crate::tree::Tree;
+
+/// The most lines of code in one file.
+const CODE_LINES: usize = 600;
+/// The most lines of a `main.rs`: parse, start the right thing.
+const MAIN_LINES: usize = 40;
+/// The helper that waits, and the test application whose answers are slow on purpose.
+const MAY_SLEEP: &[&str] = &["tests/src/wait.rs", "tests/src/bin/webserver.rs"];
+
+/// A file holds one idea.
+pub(super) fn length(tree: &Tree, findings: &mut Findings) {
+    for (file, source) in tree.rust() {
+        let lines = source.code_lines();
+        if lines > CODE_LINES {
+            findings.add(
+                &file.path,
+                1,
+                format!("{lines} lines of code; none has over {CODE_LINES}: take it apart"),
+            );
+        }
+    }
+}
+
+/// A file says what it is for.
+pub(super) fn purpose(tree: &Tree, findings: &mut Findings) {
+    for (file, _) in tree.rust() {
+        let first = file.text.lines().find(|line| !line.trim().is_empty());
+        let says = first
+            .and_then(|line| line.strip_prefix("//!"))
+            .is_some_and(|rest| !rest.trim().is_empty() && rest.trim() != "placeholder");
+        if !says {
+            findings.add(
+                &file.path,
+                1,
+                "a file begins with `//!` and says what it is for",
+            );
+        }
+    }
+}
+
+/// A `main.rs` of the two products only starts.
+pub(super) fn short_main(tree: &Tree, findings: &mut Findings) {
+    for (file, source) in tree.rust() {
+        let is_main = ["server/src/main.rs", "tentacle/src/main.rs"].contains(&file.path.as_str());
+        if is_main && source.code_lines() > MAIN_LINES {
+            findings.add(
+                &file.path,
+                1,
+                format!("main.rs has over {MAIN_LINES} lines of code"),
+            );
+        }
+    }
+}
+
+/// A test runs or is deleted.
+pub(super) fn no_ignored_test(tree: &Tree, findings: &mut Findings) {
+    let Ok(pattern) = Regex::new(r"#\[\s*ignore\b|\bignore\s*=|cfg_attr\([^)]*\bignore\b") else {
+        return;
+    };
+    for (file, source) in tree.rust() {
+        for (line, code) in source.code() {
+            if code.contains("#[") && pattern.is_match(code) {
+                findings.add(&file.path, line, "a test is not ignored: fix or delete it");
+            }
+        }
+    }
+}
+
+/// A test waits for a condition with a deadline; it never sleeps.
+pub(super) fn no_sleep_in_tests(tree: &Tree, findings: &mut Findings) {
+    let Ok(pattern) = Regex::new(r"\bsleep\s*\(") else {
+        return;
+    };
+    for (file, source) in tree.rust() {
+        let path = file.path.as_str();
+        let is_test =
+            path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("tests.rs");
+        if !is_test || MAY_SLEEP.contains(&path) {
+            continue;
+        }
+        for (line, code) in source.code() {
+            if pattern.is_match(code) {
+                findings.add(
+                    path,
+                    line,
+                    "a test does not sleep: wait for a named condition with a deadline",
+                );
+            }
+        }
+    }
+}
