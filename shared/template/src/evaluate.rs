@@ -1,0 +1,502 @@
+//! Walks over a template and writes its result.
+//!
+//! Tags are read again where they stand, so that nothing is kept of a template but the text. Recursion happens
+//! in values, blocks and arguments only; all three count against [`MAX_DEPTH`].
+
+use std::borrow::Cow;
+
+use crate::ast::{Arg, Condition, Expr, Filter, Head, Symbol, Tag};
+use crate::calc;
+use crate::filters::{self, Outcome};
+use crate::lexer::{self, Hit};
+use crate::number;
+use crate::parser::parse_tag;
+use crate::problem::{Error, Log, ProblemKind};
+use crate::resolve::{Active, Scope};
+use crate::structure::Parsed;
+use crate::template::Options;
+use crate::variables::Variables;
+
+/// Values in values, blocks in blocks, templates in arguments. Each level takes a few KiB of stack.
+pub(crate) const MAX_DEPTH: usize = 96;
+
+/// Why evaluation of a token, or of everything, stops.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// A loop or too deep a chain: the outermost token is left as it was.
+    Loop(ProblemKind),
+    /// A limit: there is no result.
+    Limit(Error),
+}
+
+pub(crate) type Eval<T> = Result<T, Halt>;
+
+/// The work that is left.
+#[derive(Debug)]
+pub(crate) struct Fuel {
+    left: u64,
+    limit: u64,
+}
+
+impl Fuel {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self { left: limit, limit }
+    }
+
+    pub(crate) fn charge(&mut self, steps: u64) -> Eval<()> {
+        let Some(left) = self.left.checked_sub(steps) else {
+            return Err(Halt::Limit(Error::TooMuchWork { limit: self.limit }));
+        };
+        self.left = left;
+        Ok(())
+    }
+
+    /// Charges for handling `bytes` bytes.
+    pub(crate) fn charge_bytes(&mut self, bytes: usize) -> Eval<()> {
+        self.charge(1 + bytes as u64 / 64)
+    }
+}
+
+/// One rendering.
+pub(crate) struct Evaluator<'v> {
+    pub(crate) variables: &'v Variables,
+    options: &'v Options,
+    pub(crate) fuel: Fuel,
+    max_output: usize,
+    log: Log,
+    /// The values that are being evaluated, outermost first.
+    pub(crate) stack: Vec<Active>,
+    depth: usize,
+    /// Above zero inside values and arguments, where a place in the text is not a place in the template.
+    pub(crate) level: usize,
+    /// Above zero while problems do not count.
+    pub(crate) quiet: usize,
+    at: usize,
+    /// Why the expression at hand has no value, if it is not simply missing.
+    reason: Option<ProblemKind>,
+    null: bool,
+}
+
+/// What a rendering leaves behind.
+pub(crate) struct Done {
+    pub(crate) text: String,
+    pub(crate) more: usize,
+    pub(crate) log: Log,
+    pub(crate) null: bool,
+}
+
+/// A block's part: where its tag stands, and where its body begins and ends.
+struct Part<'s> {
+    tag: Tag<'s>,
+    body: std::ops::Range<usize>,
+}
+
+impl<'v> Evaluator<'v> {
+    pub(crate) fn new(
+        variables: &'v Variables,
+        options: &'v Options,
+        log: Log,
+        size: usize,
+    ) -> Self {
+        Self {
+            variables,
+            options,
+            fuel: Fuel::new(options.limits.steps),
+            max_output: options.limits.output_bytes.max(size.saturating_mul(2)),
+            log,
+            stack: Vec::new(),
+            depth: 0,
+            level: 0,
+            quiet: 0,
+            at: 0,
+            reason: None,
+            null: false,
+        }
+    }
+
+    pub(crate) fn run(mut self, template: &Parsed<'_>) -> Result<Done, Error> {
+        let size = template.source.len();
+        let mut text = String::with_capacity(size + size / 16);
+        match self.range(template, 0..size, &None, &mut text) {
+            Ok(()) => {}
+            Err(Halt::Limit(error)) => return Err(error),
+            // Tokens of the template itself catch these; keep the text if one ever slips through.
+            Err(Halt::Loop(kind)) => self.problem(kind, template.source),
+        }
+        Ok(Done {
+            text,
+            more: self.log.more,
+            log: self.log,
+            null: self.null,
+        })
+    }
+
+    /// Evaluates `template[range]` onto `out`.
+    pub(crate) fn range(
+        &mut self,
+        template: &Parsed<'_>,
+        range: std::ops::Range<usize>,
+        scope: &Scope,
+        out: &mut String,
+    ) -> Eval<()> {
+        let source = template.source;
+        let mut pos = range.start;
+        while let Some(hit) = lexer::next(source, pos..range.end) {
+            match hit {
+                Hit::Escape { text_end, resume } => {
+                    self.push(out, slice(source, pos, text_end))?;
+                    self.push(out, "{")?;
+                    pos = resume;
+                }
+                Hit::Tag { text_end, at } => {
+                    self.push(out, slice(source, pos, text_end))?;
+                    pos = self.tag(template, at, scope, out)?;
+                }
+            }
+        }
+        self.push(out, slice(source, pos, range.end))
+    }
+
+    fn push(&mut self, out: &mut String, text: &str) -> Eval<()> {
+        if out.len().saturating_add(text.len()) > self.max_output {
+            return Err(Halt::Limit(Error::TooLarge {
+                limit: self.max_output,
+            }));
+        }
+        out.push_str(text);
+        Ok(())
+    }
+
+    /// Counts a level of recursion while `work` is done.
+    pub(crate) fn deeper<T>(&mut self, work: impl FnOnce(&mut Self) -> Eval<T>) -> Eval<T> {
+        if self.depth >= MAX_DEPTH {
+            let chain = self
+                .stack
+                .iter()
+                .map(|active| active.shown.clone())
+                .collect();
+            return Err(Halt::Loop(ProblemKind::TooDeep { chain }));
+        }
+        self.depth += 1;
+        let result = work(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// The same, for a text that is not the template's own.
+    pub(crate) fn nested<T>(&mut self, work: impl FnOnce(&mut Self) -> Eval<T>) -> Eval<T> {
+        self.level += 1;
+        let result = self.deeper(work);
+        self.level -= 1;
+        result
+    }
+
+    /// Runs `work` without noting its problems.
+    pub(crate) fn quietly<T>(&mut self, work: impl FnOnce(&mut Self) -> Eval<T>) -> Eval<T> {
+        self.quiet += 1;
+        let result = work(self);
+        self.quiet -= 1;
+        result
+    }
+
+    pub(crate) fn problem(&mut self, kind: ProblemKind, token: &str) {
+        if self.quiet == 0 {
+            self.log.add(kind, token, self.at);
+        }
+    }
+
+    /// Evaluates the tag at `at` and says where to go on.
+    fn tag(
+        &mut self,
+        template: &Parsed<'_>,
+        at: usize,
+        scope: &Scope,
+        out: &mut String,
+    ) -> Eval<usize> {
+        let source = template.source;
+        let Ok((tag, end)) = parse_tag(source, at) else {
+            self.push(out, "#{")?;
+            return Ok(at + 2);
+        };
+        self.fuel.charge(1)?;
+        if self.level == 0 {
+            self.at = at;
+        }
+        let before = out.len();
+        let result = self.evaluate_tag(template, &tag, at..end, scope, out);
+        match result {
+            Err(Halt::Loop(kind)) if self.level == 0 => {
+                // Only what belongs to this tag goes; a block is left as a whole.
+                out.truncate(before);
+                self.at = at;
+                let end = block_end(template, &tag, at, end);
+                self.problem(kind, slice(source, at, tag_end(source, at, end)));
+                self.push(out, slice(source, at, end))?;
+                Ok(end)
+            }
+            other => other,
+        }
+    }
+
+    fn evaluate_tag(
+        &mut self,
+        template: &Parsed<'_>,
+        tag: &Tag<'_>,
+        range: std::ops::Range<usize>,
+        scope: &Scope,
+        out: &mut String,
+    ) -> Eval<usize> {
+        let token = slice(template.source, range.start, range.end);
+        match tag {
+            Tag::Substitution(expr) => self.substitution(expr, token, scope, out)?,
+            Tag::Calc(expression, text) => self.calculation(expression, text, token, scope, out)?,
+            // Outside a block it is a variable of that name.
+            Tag::Else => self.substitution(&named("else"), token, scope, out)?,
+            Tag::ElseIf(_) | Tag::End(_) => self.push(out, token)?,
+            Tag::If(_) | Tag::Unless(_) | Tag::Each { .. } => {
+                if template.next_part(range.start).is_none() {
+                    self.push(out, token)?;
+                    return Ok(range.end);
+                }
+                return self.block(template, range.start, scope, out);
+            }
+        }
+        Ok(range.end)
+    }
+
+    fn substitution(
+        &mut self,
+        expr: &Expr<'_>,
+        token: &str,
+        scope: &Scope,
+        out: &mut String,
+    ) -> Eval<()> {
+        if let Some(value) = self.expr(expr, scope)? {
+            self.fuel.charge_bytes(value.len())?;
+            return self.push(out, &value);
+        }
+        if expr
+            .filters
+            .last()
+            .is_some_and(|filter| lexer::same_name(filter.name, "null"))
+        {
+            self.null |= self.quiet == 0;
+            return Ok(());
+        }
+        let kind = self.reason.take().unwrap_or(ProblemKind::Missing);
+        self.problem(kind, token);
+        self.push(out, token)
+    }
+
+    fn calculation(
+        &mut self,
+        expression: &crate::ast::Calc<'_>,
+        text: &str,
+        token: &str,
+        scope: &Scope,
+        out: &mut String,
+    ) -> Eval<()> {
+        let value = calc::evaluate(
+            expression,
+            &mut |symbol: &Symbol<'_>| -> Eval<Option<f64>> {
+                Ok(self
+                    .symbol(symbol, scope)?
+                    .and_then(|value| number::parse(&value)))
+            },
+        )?;
+        if let Some(value) = value {
+            return self.push(out, &number::shortest(value));
+        }
+        self.problem(ProblemKind::NoAnswer, token);
+        self.push(out, "#{")?;
+        self.push(out, text)?;
+        self.push(out, "}")
+    }
+
+    /// Evaluates the block that opens at `at`, which is known to be closed, and says where it ends.
+    fn block(
+        &mut self,
+        template: &Parsed<'_>,
+        at: usize,
+        scope: &Scope,
+        out: &mut String,
+    ) -> Eval<usize> {
+        let (parts, end) = parts(template, at);
+        match parts.first().map(|part| (&part.tag, part.body.clone())) {
+            Some((Tag::Each { name, collection }, body)) => {
+                self.each(template, name, collection, body, scope, out)?;
+            }
+            _ => self.branches(template, &parts, at..end, scope, out)?,
+        }
+        Ok(end)
+    }
+
+    fn branches(
+        &mut self,
+        template: &Parsed<'_>,
+        parts: &[Part<'_>],
+        whole: std::ops::Range<usize>,
+        scope: &Scope,
+        out: &mut String,
+    ) -> Eval<()> {
+        for part in parts {
+            let holds = match &part.tag {
+                Tag::If(condition) | Tag::ElseIf(condition) => self.condition(condition, scope)?,
+                Tag::Unless(condition) => self.condition(condition, scope)?.map(|holds| !holds),
+                _ => Some(true),
+            };
+            match holds {
+                Some(true) => {
+                    return self.deeper(|this| this.range(template, part.body.clone(), scope, out));
+                }
+                Some(false) => {}
+                None => {
+                    let kind = self.reason.take().unwrap_or(ProblemKind::Missing);
+                    let source = template.source;
+                    self.problem(
+                        kind,
+                        slice(source, whole.start, tag_end(source, whole.start, whole.end)),
+                    );
+                    return self.push(out, slice(source, whole.start, whole.end));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a condition holds; `None` if a filter in it has no value.
+    fn condition(&mut self, condition: &Condition<'_>, scope: &Scope) -> Eval<Option<bool>> {
+        let Some(left) = self.operand(&condition.left, scope)? else {
+            return Ok(None);
+        };
+        let Some(compare) = &condition.compare else {
+            return Ok(Some(crate::is_truthy(&left)));
+        };
+        let Some(right) = self.operand(&compare.right, scope)? else {
+            return Ok(None);
+        };
+        Ok(Some((left == right) == compare.equal))
+    }
+
+    /// A missing name is empty here; a filter without a value is not.
+    fn operand(&mut self, expr: &Expr<'_>, scope: &Scope) -> Eval<Option<Cow<'v, str>>> {
+        let value = self.expr(expr, scope)?;
+        Ok(if expr.filters.is_empty() {
+            Some(value.unwrap_or_default())
+        } else {
+            value
+        })
+    }
+
+    /// The value of an expression; without one, `reason` may say more.
+    pub(crate) fn expr(&mut self, expr: &Expr<'_>, scope: &Scope) -> Eval<Option<Cow<'v, str>>> {
+        self.reason = None;
+        let mut value = match &expr.head {
+            Head::Nothing => None,
+            Head::Literal(text) => Some(Cow::Owned((*text).to_owned())),
+            Head::Symbol(symbol) => self.symbol(symbol, scope)?,
+        };
+        for filter in &expr.filters {
+            let missing = value.is_none() && matches!(expr.head, Head::Symbol(_));
+            value = self.filter(filter, value, missing, scope)?;
+        }
+        Ok(value)
+    }
+
+    fn filter(
+        &mut self,
+        filter: &Filter<'_>,
+        value: Option<Cow<'v, str>>,
+        missing: bool,
+        scope: &Scope,
+    ) -> Eval<Option<Cow<'v, str>>> {
+        let before = self.reason.take();
+        let mut args = Vec::with_capacity(filter.args.len());
+        for arg in &filter.args {
+            args.push(self.argument(arg, scope)?);
+        }
+        let size = value.as_ref().map_or(0, |value| value.len())
+            + args.iter().map(String::len).sum::<usize>();
+        self.fuel.charge_bytes(size)?;
+        let call = filters::Call {
+            input: value.as_deref(),
+            args: &args,
+            options: self.options,
+        };
+        let outcome = filters::call(filter.name, &call, &mut self.fuel)?;
+        let name = filter.name.to_owned();
+        let reason = match outcome {
+            Outcome::Value(text) => return Ok(Some(Cow::Owned(text))),
+            Outcome::Nothing => return Ok(None),
+            Outcome::Unknown => ProblemKind::UnknownFilter { filter: name },
+            Outcome::Failed(_) if missing => ProblemKind::Missing,
+            Outcome::Failed(reason) => ProblemKind::FilterFailed {
+                filter: name,
+                reason: reason.into_owned(),
+            },
+        };
+        // The first failure of a chain is the one to tell.
+        self.reason = before.or(Some(reason));
+        Ok(None)
+    }
+
+    fn argument(&mut self, arg: &Arg<'_>, scope: &Scope) -> Eval<String> {
+        let text = match arg {
+            Arg::Text(text) => return Ok((*text).to_owned()),
+            Arg::Template(text) => *text,
+        };
+        let mut out = String::new();
+        self.nested(|this| this.range(&Parsed::new(text), 0..text.len(), scope, &mut out))?;
+        self.reason = None;
+        Ok(out)
+    }
+}
+
+/// The parts of the closed block at `at`, and where the block ends.
+fn parts<'s>(template: &Parsed<'s>, at: usize) -> (Vec<Part<'s>>, usize) {
+    let mut parts: Vec<Part<'s>> = Vec::new();
+    let mut start = at;
+    loop {
+        let Ok((tag, end)) = parse_tag(template.source, start) else {
+            return (parts, start);
+        };
+        match template.next_part(start) {
+            Some(next) if !matches!(tag, Tag::End(_)) => {
+                parts.push(Part {
+                    tag,
+                    body: end..next,
+                });
+                start = next;
+            }
+            _ => return (parts, end),
+        }
+    }
+}
+
+/// Where the construct at `at` ends: the block if the tag opens one that is closed, the tag otherwise.
+fn block_end(template: &Parsed<'_>, tag: &Tag<'_>, at: usize, end: usize) -> usize {
+    let opens = matches!(tag, Tag::If(_) | Tag::Unless(_) | Tag::Each { .. });
+    if opens && template.next_part(at).is_some() {
+        parts(template, at).1
+    } else {
+        end
+    }
+}
+
+fn tag_end(source: &str, at: usize, otherwise: usize) -> usize {
+    parse_tag(source, at).map_or(otherwise, |(_, end)| end)
+}
+
+fn named(name: &str) -> Expr<'_> {
+    let symbol = Symbol {
+        steps: vec![crate::ast::Step::Name(name)],
+    };
+    Expr {
+        head: Head::Symbol(symbol),
+        filters: Vec::new(),
+    }
+}
+
+fn slice(source: &str, from: usize, to: usize) -> &str {
+    source.get(from..to).unwrap_or_default()
+}
