@@ -1,0 +1,1 @@
+//! The certificate authority, secrets at rest, API keys and join tokens.

@@ -1,0 +1,126 @@
+//! The database: the only SQL of the server.
+//!
+//! One file an aggregate. Its functions are named noun first, take the transaction they run in and
+//! write one dialect that SQLite and PostgreSQL share: `$1` parameters, integers of 64 bits, text
+//! and bytes. A change that expects a state names it in its `WHERE` and checks that a row was hit.
+//!
+//! A transaction keeps all of what was done in it or nothing. What the caller does next (an answer,
+//! an order to an agent, an acknowledgement) comes after its commit.
+
+mod agent;
+mod api_key;
+mod attempt;
+mod audit;
+mod deployment;
+mod environment;
+mod error;
+mod ids;
+mod join_token;
+mod lifecycle;
+mod lock;
+mod log;
+mod log_chunk;
+mod migrate;
+mod open;
+mod package;
+mod project;
+mod release;
+mod secret;
+mod server_meta;
+mod snapshot;
+mod target;
+mod task;
+mod task_event;
+mod task_lease;
+mod tx;
+mod upload;
+mod value;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use agent::{
+    AgentKeyRow, AgentKeyStatus, AgentProfile, AgentRow, AgentStatus, agent_fetch,
+    agent_find_of_target, agent_insert, agent_key_find, agent_key_insert, agent_key_list_allowed,
+    agent_key_mark_current, agent_list, agent_mark_connected, agent_mark_revoked, agent_mark_seen,
+};
+pub use api_key::{
+    ApiKeyRow, api_key_find, api_key_find_live, api_key_insert, api_key_list, api_key_mark_revoked,
+    api_key_mark_used,
+};
+pub use attempt::{
+    AttemptRow, AttemptState, attempt_find, attempt_insert, attempt_list_live_of_agent,
+    attempt_list_of_task, attempt_mark_ended, attempt_mark_running,
+};
+pub use audit::{
+    AuditEntry, AuditFault, AuditHead, AuditVerdict, audit_append, audit_head,
+    audit_list, audit_verify,
+};
+pub use deployment::{
+    DeploymentCurrentRow, DeploymentSucceeded, TargetCurrentFilter, TargetCurrentRow, TargetState,
+    deployment_current_list, deployment_current_show, deployment_manifest_find,
+    deployment_manifest_insert, target_current_list, target_current_show,
+};
+pub use environment::{
+    EnvironmentRow, environment_fetch, environment_find, environment_insert, environment_list,
+    environment_update,
+};
+pub use error::{Result, StoreError};
+pub use ids::{NodeId, UploadId};
+pub use join_token::{
+    JoinTokenRow, join_token_find, join_token_insert, join_token_list, join_token_mark_revoked,
+    join_token_use,
+};
+pub use lifecycle::{
+    LifecycleRow, lifecycle_fetch, lifecycle_find, lifecycle_insert, lifecycle_list,
+    lifecycle_update,
+};
+pub use lock::LockError;
+pub use log::{
+    LogAppended, LogRecord, LogVariable, log_append, log_append_server, log_delete, log_digest,
+    log_last, log_position, log_read, log_read_attempt, log_read_before, log_variables,
+};
+pub use migrate::MigrateError;
+pub use open::{LOGS_FILE, OpenError, STATE_FILE, Store, StoreConfig};
+pub use package::{
+    PackageSummary, PackageVersionRow, package_list, package_version_delete, package_version_find,
+    package_version_insert, package_version_list, package_version_list_roots,
+};
+pub use project::{
+    ProjectRow, project_fetch, project_find, project_insert, project_list, project_update,
+};
+pub use release::{
+    ReleaseRow, ReleaseVariablesRow, release_fetch, release_find, release_insert, release_list,
+    release_replace_variables, release_variables_list,
+};
+pub use secret::{
+    NewSecretVersion, SecretRow, SecretVersionRow, secret_delete, secret_find, secret_list,
+    secret_set, secret_version_fetch, secret_version_list_other_key, secret_version_prune,
+    secret_version_reseal,
+};
+pub use server_meta::{
+    META_AUTHORITY, META_CONNECTION_ID_KEY, META_INSTANCE_ID, META_MASTER_KEY_CHECK,
+    META_RESET_KEY, epoch_current, epoch_next, epoch_raise, now_us, server_meta_find,
+    server_meta_keep, server_meta_replace,
+};
+pub use snapshot::{SnapshotKind, snapshot_fetch, snapshot_keep};
+pub use target::{
+    TargetRow, target_delete, target_fetch, target_find, target_insert, target_list,
+    target_mark_disabled, target_replace_environments, target_replace_tags,
+};
+pub use task::{
+    Lease, NewTask, TaskFilter, TaskKind, TaskOutcome, TaskRow, TaskState, task_fetch, task_find,
+    task_insert, task_list, task_list_queued, task_list_running, task_list_succeeded,
+    task_mark_cancel_asked, task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
+};
+pub use task_event::{NewTaskEvent, TaskEventRow, task_event_append, task_event_list};
+pub use task_lease::{
+    task_lease_clear, task_lease_release, task_lease_release_all, task_lease_renew, task_lease_take,
+};
+pub use tx::{LogTx, Tx};
+pub use upload::{
+    UploadRow, upload_advance, upload_delete, upload_find, upload_find_same, upload_insert,
+    upload_list_idle,
+};

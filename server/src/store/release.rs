@@ -1,0 +1,204 @@
+//! Releases: a version and the three snapshots that it pins.
+//!
+//! Process and packages never change. The variables can be refreshed on purpose; every snapshot
+//! of them that a release has had is kept.
+
+use mantle_domain::ids::{ProjectId, ReleaseId};
+use mantle_shared::Digest;
+
+use super::error::{Result, StoreError};
+use super::tx::Tx;
+use super::value::{Row, params};
+
+/// A release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseRow {
+    /// Its id.
+    pub id: ReleaseId,
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Its version, unique in the project.
+    pub version: String,
+    /// Its channel.
+    pub channel: String,
+    /// The process snapshot.
+    pub process: Digest,
+    /// The package snapshot.
+    pub packages: Digest,
+    /// The current variable snapshot.
+    pub variables: Digest,
+    /// The number of the current variable snapshot, from 1.
+    pub variables_number: u64,
+    /// What its author wrote about it.
+    pub notes: String,
+    /// When it was made.
+    pub created_at_us: i64,
+    /// Who made it.
+    pub created_by: String,
+}
+
+/// One variable snapshot that a release has had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseVariablesRow {
+    /// Its number, from 1.
+    pub number: u64,
+    /// The snapshot.
+    pub digest: Digest,
+    /// When it became the current one.
+    pub changed_at_us: i64,
+    /// Who made it so.
+    pub changed_by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Adds a release with the first entry of its variable history. A conflict if the project has
+/// this version.
+pub async fn release_insert(tx: &mut Tx, release: &ReleaseRow) -> Result<()> {
+    tx.exec(
+        "INSERT INTO release (id, project_id, version, channel, process, packages, variables,
+             variables_number, notes, created_at_us, created_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        params![
+            release.id,
+            release.project_id,
+            release.version,
+            release.channel,
+            release.process,
+            release.packages,
+            release.variables,
+            release.variables_number,
+            release.notes,
+            release.created_at_us,
+            release.created_by,
+        ],
+    )
+    .await
+    .map_err(|error| error.naming("release"))?;
+    let first = ReleaseVariablesRow {
+        number: release.variables_number,
+        digest: release.variables,
+        changed_at_us: release.created_at_us,
+        changed_by: release.created_by.clone(),
+        reason: "created".to_owned(),
+    };
+    history_insert(tx, release.id, &first).await
+}
+
+/// Gives a release other variables: the entry's number must be the one after the current.
+pub async fn release_replace_variables(
+    tx: &mut Tx,
+    id: ReleaseId,
+    entry: &ReleaseVariablesRow,
+) -> Result<()> {
+    tx.exec_one(
+        "UPDATE release SET variables = $2, variables_number = $3
+         WHERE id = $1 AND variables_number = $3 - 1",
+        params![id, entry.digest, entry.number],
+        StoreError::conflict("release"),
+    )
+    .await?;
+    history_insert(tx, id, entry).await
+}
+
+async fn history_insert(tx: &mut Tx, id: ReleaseId, entry: &ReleaseVariablesRow) -> Result<()> {
+    tx.exec(
+        "INSERT INTO release_variables (release_id, number, digest, changed_at_us, changed_by,
+             reason)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        params![
+            id,
+            entry.number,
+            entry.digest,
+            entry.changed_at_us,
+            entry.changed_by,
+            entry.reason,
+        ],
+    )
+    .await
+    .map_err(|error| error.naming("release"))?;
+    Ok(())
+}
+
+/// The release of this id.
+pub async fn release_fetch(tx: &mut Tx, id: ReleaseId) -> Result<ReleaseRow> {
+    tx.row("SELECT * FROM release WHERE id = $1", params![id])
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()?
+        .ok_or(StoreError::not_found("release"))
+}
+
+/// The release of this version.
+pub async fn release_find(
+    tx: &mut Tx,
+    project: ProjectId,
+    version: &str,
+) -> Result<Option<ReleaseRow>> {
+    tx.row(
+        "SELECT * FROM release WHERE project_id = $1 AND version = $2",
+        params![project, version],
+    )
+    .await?
+    .as_ref()
+    .map(read)
+    .transpose()
+}
+
+/// Releases of a project, the newest first, made before this time.
+pub async fn release_list(
+    tx: &mut Tx,
+    project: ProjectId,
+    before_us: Option<i64>,
+    limit: u32,
+) -> Result<Vec<ReleaseRow>> {
+    tx.rows(
+        "SELECT * FROM release WHERE project_id = $1 AND created_at_us < $2
+         ORDER BY created_at_us DESC, id DESC LIMIT $3",
+        params![project, before_us.unwrap_or(i64::MAX), limit],
+    )
+    .await?
+    .iter()
+    .map(read)
+    .collect()
+}
+
+/// Every variable snapshot that a release has had, the newest first.
+pub async fn release_variables_list(
+    tx: &mut Tx,
+    id: ReleaseId,
+) -> Result<Vec<ReleaseVariablesRow>> {
+    tx.rows(
+        "SELECT * FROM release_variables WHERE release_id = $1 ORDER BY number DESC LIMIT 10000",
+        params![id],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(ReleaseVariablesRow {
+            number: row.get("number")?,
+            digest: row.get("digest")?,
+            changed_at_us: row.get("changed_at_us")?,
+            changed_by: row.get("changed_by")?,
+            reason: row.get("reason")?,
+        })
+    })
+    .collect()
+}
+
+fn read(row: &Row) -> Result<ReleaseRow> {
+    Ok(ReleaseRow {
+        id: row.get("id")?,
+        project_id: row.get("project_id")?,
+        version: row.get("version")?,
+        channel: row.get("channel")?,
+        process: row.get("process")?,
+        packages: row.get("packages")?,
+        variables: row.get("variables")?,
+        variables_number: row.get("variables_number")?,
+        notes: row.get("notes")?,
+        created_at_us: row.get("created_at_us")?,
+        created_by: row.get("created_by")?,
+    })
+}

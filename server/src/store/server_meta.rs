@@ -1,0 +1,101 @@
+//! What the server knows about itself: its identity, its keys for the wire, its counters.
+
+use super::error::{Result, StoreError};
+use super::tx::Tx;
+use super::value::params;
+
+/// Who this installation is; 16 bytes.
+pub const META_INSTANCE_ID: &str = "instance_id";
+/// quinn's key for stateless resets; 64 bytes. Persisted, so that a restarted server can tell its
+/// agents at once that their connections are gone.
+pub const META_RESET_KEY: &str = "reset_key";
+/// The key under which connection ids are made; 32 bytes.
+pub const META_CONNECTION_ID_KEY: &str = "connection_id_key";
+/// Proves that the master key on disk is the one that this database was written with.
+pub const META_MASTER_KEY_CHECK: &str = "master_key_check";
+/// The fingerprint of the certificate authority.
+pub const META_AUTHORITY: &str = "authority";
+
+/// The value of this name.
+pub async fn server_meta_find(tx: &mut Tx, name: &str) -> Result<Option<Vec<u8>>> {
+    tx.row(
+        "SELECT value FROM server_meta WHERE name = $1",
+        params![name],
+    )
+    .await?
+    .map(|row| row.get("value"))
+    .transpose()
+}
+
+/// Sets the value if there is none yet, and says which one holds now.
+pub async fn server_meta_keep(tx: &mut Tx, name: &str, value: &[u8]) -> Result<Vec<u8>> {
+    tx.exec(
+        "INSERT INTO server_meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+        params![name, value],
+    )
+    .await?;
+    server_meta_find(tx, name)
+        .await?
+        .ok_or(StoreError::not_found("server setting"))
+}
+
+/// Replaces a value.
+pub async fn server_meta_replace(tx: &mut Tx, name: &str, value: &[u8]) -> Result<()> {
+    tx.exec_one(
+        "UPDATE server_meta SET value = $2 WHERE name = $1",
+        params![name, value],
+        StoreError::not_found("server setting"),
+    )
+    .await
+}
+
+/// The highest epoch that was given out; what `Welcome` says.
+pub async fn epoch_current(tx: &mut Tx) -> Result<u64> {
+    counter_read(tx, "epoch").await
+}
+
+/// Takes the next epoch.
+pub async fn epoch_next(tx: &mut Tx) -> Result<u64> {
+    counter_next(tx, "epoch").await
+}
+
+/// Raises the epoch counter above what agents have seen, after a restored backup.
+pub async fn epoch_raise(tx: &mut Tx, above: u64) -> Result<u64> {
+    tx.exec(
+        "UPDATE counter SET value = $1 + 1 WHERE name = 'epoch' AND value <= $1",
+        params![above],
+    )
+    .await?;
+    epoch_current(tx).await
+}
+
+pub(super) async fn counter_next(tx: &mut Tx, name: &str) -> Result<u64> {
+    tx.row(
+        "UPDATE counter SET value = value + 1 WHERE name = $1 RETURNING value",
+        params![name],
+    )
+    .await?
+    .ok_or(StoreError::not_found("counter"))?
+    .get("value")
+}
+
+async fn counter_read(tx: &mut Tx, name: &str) -> Result<u64> {
+    tx.row("SELECT value FROM counter WHERE name = $1", params![name])
+        .await?
+        .ok_or(StoreError::not_found("counter"))?
+        .get("value")
+}
+
+/// The time by which leases are judged, in microseconds since 1970: PostgreSQL's own where several
+/// nodes share it, since their clocks differ; the machine's with SQLite.
+pub async fn now_us(tx: &mut Tx) -> Result<i64> {
+    let sql = if tx.is_postgres() {
+        "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT AS now_us"
+    } else {
+        "SELECT CAST(unixepoch('now', 'subsec') * 1000000 AS INTEGER) AS now_us"
+    };
+    tx.row(sql, params![])
+        .await?
+        .ok_or(StoreError::not_found("clock"))?
+        .get("now_us")
+}

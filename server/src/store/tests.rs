@@ -1,0 +1,1 @@
+//! Tests of the store, each against SQLite and PostgreSQL.

@@ -1,0 +1,248 @@
+//! One transaction on either database.
+//!
+//! A transaction that is dropped is rolled back. One in which a statement failed cannot be
+//! committed: PostgreSQL refuses it anyway, and SQLite would keep the half that worked.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use sqlx::pool::PoolConnection;
+use sqlx::query::Query;
+use sqlx::{Database, Postgres, Sqlite};
+
+use super::error::{Result, StoreError};
+use super::value::{Param, Row};
+
+/// No statement of ours takes this long; one that does is on a database that went away.
+const STATEMENT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A transaction on the state.
+#[must_use = "a transaction that is not committed is rolled back"]
+pub struct Tx {
+    connection: Connection,
+    failed: bool,
+}
+
+/// A transaction on the logs, which SQLite keeps in a file of their own.
+#[must_use = "a transaction that is not committed is rolled back"]
+pub struct LogTx(Tx);
+
+enum Connection {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// How a transaction starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It writes. With SQLite it waits here, once, for the one writer's turn.
+    Write,
+    /// It sees one state of the database from its first statement to its last.
+    Read,
+}
+
+impl Tx {
+    pub(super) async fn begin_sqlite(
+        connection: PoolConnection<Sqlite>,
+        mode: Mode,
+    ) -> Result<Self> {
+        let sql = match mode {
+            Mode::Write => "BEGIN IMMEDIATE",
+            Mode::Read => "BEGIN DEFERRED",
+        };
+        Self::begin(Connection::Sqlite(connection), sql).await
+    }
+
+    pub(super) async fn begin_postgres(
+        connection: PoolConnection<Postgres>,
+        mode: Mode,
+    ) -> Result<Self> {
+        let sql = match mode {
+            Mode::Write => "BEGIN",
+            Mode::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        Self::begin(Connection::Postgres(connection), sql).await
+    }
+
+    async fn begin(connection: Connection, sql: &'static str) -> Result<Self> {
+        let mut tx = Self {
+            connection,
+            failed: false,
+        };
+        tx.script(sql).await?;
+        Ok(tx)
+    }
+
+    /// Keeps what was done. An error here means that nothing was kept, except when the connection
+    /// to PostgreSQL broke at this very moment: then it cannot be known, and the caller must look.
+    pub async fn commit(mut self) -> Result<()> {
+        if self.failed {
+            return Err(StoreError::Aborted);
+        }
+        self.script("COMMIT").await
+    }
+
+    /// The database is PostgreSQL; else it is SQLite.
+    pub(super) fn is_postgres(&self) -> bool {
+        matches!(self.connection, Connection::Postgres(_))
+    }
+
+    /// Carries out a statement and says how many rows it touched.
+    pub(super) fn exec<'t>(
+        &'t mut self,
+        sql: &'static str,
+        params: Vec<Param>,
+    ) -> BoxFuture<'t, Result<u64>> {
+        Box::pin(async move {
+            let work = async {
+                match &mut self.connection {
+                    Connection::Sqlite(connection) => {
+                        let query = bind_sqlite(sqlx::query(sql), params);
+                        Ok(query.execute(&mut **connection).await?.rows_affected())
+                    }
+                    Connection::Postgres(connection) => {
+                        let query = bind_postgres(sqlx::query(sql), params);
+                        Ok(query.execute(&mut **connection).await?.rows_affected())
+                    }
+                }
+            };
+            let result = within_deadline(work).await;
+            self.failed |= result.is_err();
+            result
+        })
+    }
+
+    /// Carries out a statement that must touch exactly one row; otherwise says what is not so.
+    pub(super) async fn exec_one(
+        &mut self,
+        sql: &'static str,
+        params: Vec<Param>,
+        otherwise: StoreError,
+    ) -> Result<()> {
+        match self.exec(sql, params).await? {
+            1 => Ok(()),
+            _ => Err(otherwise),
+        }
+    }
+
+    /// All rows of a query. The query bounds them.
+    pub(super) fn rows<'t>(
+        &'t mut self,
+        sql: &'static str,
+        params: Vec<Param>,
+    ) -> BoxFuture<'t, Result<Vec<Row>>> {
+        Box::pin(async move {
+            let work = self.stream(sql, params).try_collect();
+            let result = within_deadline(work).await;
+            self.failed |= result.is_err();
+            result
+        })
+    }
+
+    /// The only row of a query, if there is one.
+    pub(super) async fn row(
+        &mut self,
+        sql: &'static str,
+        params: Vec<Param>,
+    ) -> Result<Option<Row>> {
+        Ok(self.rows(sql, params).await?.into_iter().next())
+    }
+
+    /// The rows of a query, as they come.
+    pub(super) fn stream<'t>(
+        &'t mut self,
+        sql: &'static str,
+        params: Vec<Param>,
+    ) -> BoxStream<'t, Result<Row>> {
+        match &mut self.connection {
+            Connection::Sqlite(connection) => Box::pin(
+                bind_sqlite(sqlx::query(sql), params)
+                    .fetch(&mut **connection)
+                    .map_ok(Row::Sqlite)
+                    .map_err(StoreError::from),
+            ),
+            Connection::Postgres(connection) => Box::pin(
+                bind_postgres(sqlx::query(sql), params)
+                    .fetch(&mut **connection)
+                    .map_ok(Row::Postgres)
+                    .map_err(StoreError::from),
+            ),
+        }
+    }
+
+    /// Carries out statements without values.
+    pub(super) async fn script(&mut self, sql: &'static str) -> Result<()> {
+        let work = async {
+            match &mut self.connection {
+                Connection::Sqlite(connection) => {
+                    sqlx::raw_sql(sql).execute(&mut **connection).await?;
+                }
+                Connection::Postgres(connection) => {
+                    sqlx::raw_sql(sql).execute(&mut **connection).await?;
+                }
+            }
+            Ok(())
+        };
+        let result = within_deadline(work).await;
+        self.failed |= result.is_err();
+        result
+    }
+}
+
+impl LogTx {
+    pub(super) fn new(tx: Tx) -> Self {
+        Self(tx)
+    }
+
+    /// Keeps what was done; see [`Tx::commit`].
+    pub async fn commit(self) -> Result<()> {
+        self.0.commit().await
+    }
+}
+
+impl Deref for LogTx {
+    type Target = Tx;
+
+    fn deref(&self) -> &Tx {
+        &self.0
+    }
+}
+
+impl DerefMut for LogTx {
+    fn deref_mut(&mut self) -> &mut Tx {
+        &mut self.0
+    }
+}
+
+async fn within_deadline<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(STATEMENT_DEADLINE, work)
+        .await
+        .unwrap_or(Err(StoreError::Unavailable(None)))
+}
+
+type Bound<'q, DB> = Query<'q, DB, <DB as Database>::Arguments>;
+
+fn bind_sqlite(mut query: Bound<'_, Sqlite>, params: Vec<Param>) -> Bound<'_, Sqlite> {
+    for param in params {
+        query = match param {
+            Param::Int(value) => query.bind(value),
+            Param::Text(value) => query.bind(value),
+            Param::Blob(value) => query.bind(value),
+        };
+    }
+    query
+}
+
+fn bind_postgres(mut query: Bound<'_, Postgres>, params: Vec<Param>) -> Bound<'_, Postgres> {
+    for param in params {
+        query = match param {
+            Param::Int(value) => query.bind(value),
+            Param::Text(value) => query.bind(value),
+            Param::Blob(value) => query.bind(value),
+        };
+    }
+    query
+}
