@@ -29,6 +29,8 @@ pub mod agent;
 pub mod binaries;
 pub mod cli;
 pub mod effects;
+#[cfg(test)]
+mod fuzz_replay;
 pub mod grammar;
 pub mod haproxy;
 #[cfg(test)]
