@@ -19,32 +19,29 @@ use crate::file::duration;
 pub struct Script {
     /// The script's text.
     #[serde(default)]
-    pub inline: Option<String>,
+    pub run: Option<String>,
     /// The package that holds the script.
     #[serde(default)]
     pub package: Option<String>,
     /// The script's path in the package.
     #[serde(default)]
     pub file: Option<String>,
-    /// The interpreter. By default it follows from the file's extension; sh for an inline one.
+    /// What runs it. By default it follows from the file's extension, or from the platform.
     #[serde(default)]
-    pub syntax: Option<Syntax>,
-    /// Arguments.
+    pub shell: Option<Shell>,
+    /// Arguments: a list, or one text that is split at spaces.
     #[serde(default)]
     pub arguments: Option<OneOrMany<String>>,
     /// Evaluate the templates in the script's text before it runs. Values are inserted as they
     /// are, so only where they can be trusted.
     #[serde(default)]
-    pub substitute: bool,
-    /// The script that undoes it when the deployment rolls back.
-    #[serde(default)]
-    pub rollback: Option<String>,
+    pub substitute: Option<Switch>,
 }
 
 /// What runs a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Syntax {
+pub enum Shell {
     /// The POSIX shell.
     Sh,
     /// Bash.
@@ -147,17 +144,60 @@ pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<()
 }
 
 fn sound_script<E: de::Error>(script: &Script) -> Result<(), E> {
-    match (&script.inline, &script.file, &script.package) {
+    match (&script.run, &script.file, &script.package) {
         (Some(_), Some(_), _) => Err(E::custom(
-            "a script is either 'inline' or a 'file' of a package, not both",
+            "a script is either its text under 'run' or a 'file' of a package, not both",
         )),
         (None, None, _) => Err(E::custom(
-            "a script needs its text under 'inline', or 'package' and 'file'",
+            "a script needs its text under 'run', or 'package' and 'file'",
         )),
         (None, Some(_), None) => Err(E::custom(
             "'file' is a path in a package: name the package under 'package'",
         )),
         _ => Ok(()),
+    }
+}
+
+/// Yes or no, or a template that becomes one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Switch {
+    /// Yes or no.
+    Plain(bool),
+    /// A template.
+    Template(String),
+}
+
+impl<'de> Deserialize<'de> for Switch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Switch;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true or false, or a template such as \"#{Name}\"")
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Switch, E> {
+                Ok(Switch::Plain(value))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Switch, E> {
+                if text.contains("#{") {
+                    return Ok(Switch::Template(text.to_owned()));
+                }
+                Err(E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+impl JsonSchema for Switch {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Switch".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "#\\{"}]})
     }
 }
 

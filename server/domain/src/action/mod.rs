@@ -60,7 +60,7 @@ const fn on_server(name: &'static str, summary: &'static str) -> ActionType {
 
 /// Every type that a file may name.
 pub const TYPES: &[ActionType] = &[
-    checked("script", "run a script: inline, or a file of a package"),
+    checked("script", "run a script: its text, or a file of a package"),
     checked(
         "package",
         "install a package and make it the current version",
@@ -113,4 +113,14 @@ pub fn packages(action: &Action) -> Vec<String> {
 /// The whole environment is handed to the action, so it gets every variable that is no secret.
 pub fn sees_all_variables(uses: &str) -> bool {
     uses == "script"
+}
+
+/// The inputs that are no templates: a script's text unless it asks for substitution, since
+/// inserting values into a script is how injection happens.
+pub fn literal_inputs(uses: &str, substitutes: bool) -> &'static [&'static str] {
+    if uses == "script" && !substitutes {
+        &["run"]
+    } else {
+        &[]
+    }
 }

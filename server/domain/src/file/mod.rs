@@ -14,7 +14,75 @@ use crate::lifecycle::LifecycleDefinition;
 use crate::project::ProjectDefinition;
 use crate::target::TargetDefinition;
 
+mod convert;
+mod de;
 pub mod duration;
+mod grammar;
+mod node;
+mod report;
+mod scalar;
+mod typed;
+
+use convert::{Declared, World};
+use grammar::Document;
+use report::Report;
+use typed::Each;
+
+/// Reads a set of files together: what one declares, the others may refer to.
+///
+/// Nothing is accepted unless all of it is sound; the errors are sorted by file and place.
+pub fn parse(sources: &[Source<'_>], known: &Known) -> Result<Definitions, Vec<FileError>> {
+    let mut errors: Vec<FileError> = Vec::new();
+    let mut documents: Vec<(Report, Document)> = Vec::new();
+    for source in sources {
+        let mut report = Report::new(source.name);
+        match node::load(source.text) {
+            Ok(nodes) => {
+                if nodes.is_empty() {
+                    report.error(
+                        node::Problem::new(
+                            node::Position { line: 1, column: 1 },
+                            "the file is empty",
+                        )
+                        .next("begin it with 'mantle: v1'"),
+                    );
+                }
+                for node in nodes {
+                    match node.read::<Document>() {
+                        Ok(document) => documents.push((Report::new(source.name), document)),
+                        Err(problem) => report.error(problem),
+                    }
+                }
+            }
+            Err(problems) => problems
+                .into_iter()
+                .for_each(|problem| report.error(problem)),
+        }
+        errors.append(&mut report.errors);
+    }
+    let world = World::new(known, &documents);
+    let mut declared = Declared::default();
+    let mut definitions = Definitions::default();
+    for (mut report, document) in documents {
+        convert::document(
+            document,
+            &world,
+            &mut declared,
+            &mut definitions,
+            &mut report,
+        );
+        errors.append(&mut report.errors);
+        definitions.warnings.append(&mut report.warnings);
+    }
+    if errors.is_empty() {
+        definitions.warnings.sort();
+        Ok(definitions)
+    } else {
+        errors.sort();
+        errors.dedup();
+        Err(errors)
+    }
+}
 
 /// A file as it was read.
 #[derive(Debug, Clone, Copy)]
@@ -87,3 +155,6 @@ impl fmt::Display for FileError {
 }
 
 impl std::error::Error for FileError {}
+
+#[cfg(test)]
+mod tests;

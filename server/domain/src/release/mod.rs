@@ -9,6 +9,8 @@ use mantle_shared::order::OrderPackage;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::SecretVersionId;
+pub mod inline_secret;
+
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 
 /// What the operator asked for.

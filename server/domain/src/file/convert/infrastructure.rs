@@ -1,0 +1,153 @@
+//! Environments, lifecycles and targets.
+
+use super::super::grammar::{Document, LifecycleItem, PhaseItem};
+use super::super::node::Problem;
+use super::super::report::Report;
+use super::super::typed::At;
+use super::super::{Definitions, Each};
+use super::{Declared, World};
+use crate::environment::EnvironmentDefinition;
+use crate::lifecycle::{Gate, LifecycleDefinition, Phase, Retention};
+use crate::target::TargetDefinition;
+
+/// What helps when an environment is unknown.
+pub(super) const ENVIRONMENT_HINT: &str =
+    "declare it under 'environments:', here or in another file";
+
+/// Converts what is no project; whether there was anything.
+pub(super) fn convert(
+    document: &Document,
+    world: &World,
+    declared: &mut Declared,
+    definitions: &mut Definitions,
+    report: &mut Report,
+) -> bool {
+    for item in sound(document.environments.as_ref(), report) {
+        report.word("environment", &item.name, &[' ']);
+        declared.once("environment", &item.name, report);
+        definitions.environments.push(EnvironmentDefinition {
+            name: item.name.value.clone(),
+            description: item.description.clone(),
+            guided_failure: item.guided_failure,
+        });
+    }
+    for item in sound(document.lifecycles.as_ref(), report) {
+        report.title("lifecycle", &item.name);
+        declared.once("lifecycle", &item.name, report);
+        definitions.lifecycles.push(lifecycle(item, world, report));
+    }
+    for item in sound(document.targets.as_ref(), report) {
+        report.word("target", &item.name, &[]);
+        declared.once("target", &item.name, report);
+        for tag in &item.tags.0 {
+            report.word("tag", tag, &['/']);
+        }
+        for environment in &item.environments.0 {
+            known_environment(environment, world, report);
+        }
+        definitions.targets.push(TargetDefinition {
+            name: item.name.value.clone(),
+            tags: sorted(&item.tags.0),
+            environments: sorted(&item.environments.0),
+        });
+    }
+    document.environments.is_some() || document.lifecycles.is_some() || document.targets.is_some()
+}
+
+/// A reference to an environment, if it can be known whether there is one.
+pub(super) fn known_environment(name: &At<String>, world: &World, report: &mut Report) {
+    if world.complete || world.environments.contains(&name.value) {
+        let names = world.environments.iter().map(String::as_str);
+        report.reference("environment", name, names, ENVIRONMENT_HINT);
+    }
+}
+
+fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> LifecycleDefinition {
+    let mut phases: Vec<Phase> = Vec::new();
+    let mut places = Vec::new();
+    for phase in sound(item.phases.as_ref(), report) {
+        report.title("phase", &phase.name);
+        report.unique("phase", &phase.name, &places);
+        places.push((phase.name.value.clone(), phase.name.at));
+        for environment in &phase.environments.0 {
+            known_environment(environment, world, report);
+            if let Some(earlier) = phases
+                .iter()
+                .find(|p| p.environments.contains(&environment.value))
+            {
+                report.error(
+                    Problem::new(
+                        environment.at,
+                        format!(
+                            "environment '{}' is in phase '{}' already",
+                            environment.value, earlier.name
+                        ),
+                    )
+                    .next("an environment stands in one phase only"),
+                );
+            }
+        }
+        phases.push(Phase {
+            name: phase.name.value.clone(),
+            environments: phase
+                .environments
+                .0
+                .iter()
+                .map(|name| name.value.clone())
+                .collect(),
+            deploy: phase.deploy,
+            gate: gate(phase, report),
+        });
+    }
+    let retention = item.retention.as_ref();
+    LifecycleDefinition {
+        name: item.name.value.clone(),
+        description: item.description.clone(),
+        phases,
+        retention: Retention {
+            releases: retention.and_then(|kept| kept.releases),
+            on_target: retention.and_then(|kept| kept.on_target),
+        },
+    }
+}
+
+fn gate(phase: &PhaseItem, report: &mut Report) -> Gate {
+    match &phase.minimum {
+        Some(minimum) if phase.optional => {
+            report.error(
+                Problem::new(minimum.at, "a phase is either optional or has a minimum")
+                    .next("remove 'optional' or 'minimum'"),
+            );
+            Gate::Optional
+        }
+        Some(minimum) if minimum.value == 0 => {
+            report.error(
+                Problem::new(minimum.at, "a minimum of 0 is no minimum")
+                    .next("write 'optional: true'"),
+            );
+            Gate::Optional
+        }
+        Some(minimum) => Gate::Minimum(minimum.value),
+        None if phase.optional => Gate::Optional,
+        None => Gate::All,
+    }
+}
+
+/// The items that could be read, by reference; the others are reported.
+fn sound<'a, T>(items: Option<&'a Each<T>>, report: &mut Report) -> Vec<&'a T> {
+    let mut sound = Vec::new();
+    for item in items.map(|each| each.0.as_slice()).unwrap_or_default() {
+        match item {
+            Ok(item) => sound.push(&item.value),
+            Err(problem) => report.error(problem.clone()),
+        }
+    }
+    sound
+}
+
+fn sorted(names: &[At<String>]) -> Vec<String> {
+    let mut names: Vec<String> = names.iter().map(|name| name.value.clone()).collect();
+    names.sort();
+    names.dedup();
+    names
+}

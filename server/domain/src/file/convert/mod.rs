@@ -1,0 +1,153 @@
+//! From what stands in the files to definitions, checking references on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::grammar::Document;
+use super::node::{Position, Problem};
+use super::report::Report;
+use super::{Definitions, Known};
+
+mod infrastructure;
+mod process;
+mod project;
+mod variables;
+
+/// The only version of the file format.
+const FORMAT: &str = "v1";
+
+/// What can be referred to from anywhere: what the files declare and what the server has.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) complete: bool,
+    pub(super) environments: BTreeSet<String>,
+    pub(super) lifecycles: BTreeSet<String>,
+    pub(super) secrets: BTreeSet<String>,
+    /// Targets with their tags.
+    pub(super) targets: Vec<(String, Vec<String>)>,
+}
+
+impl World {
+    /// What the server has, and what these documents add.
+    pub(super) fn new(known: &Known, documents: &[(Report, Document)]) -> Self {
+        let mut targets: BTreeMap<String, Vec<String>> = known.targets.clone();
+        let mut world = Self {
+            complete: known.complete,
+            environments: known.environments.clone(),
+            lifecycles: known.lifecycles.clone(),
+            secrets: known.secrets.clone(),
+            targets: Vec::new(),
+        };
+        for (_, document) in documents {
+            let environments = document
+                .environments
+                .iter()
+                .flat_map(|each| each.0.iter().flatten());
+            world
+                .environments
+                .extend(environments.map(|item| item.name.value.clone()));
+            let lifecycles = document
+                .lifecycles
+                .iter()
+                .flat_map(|each| each.0.iter().flatten());
+            world
+                .lifecycles
+                .extend(lifecycles.map(|item| item.name.value.clone()));
+            for target in document
+                .targets
+                .iter()
+                .flat_map(|each| each.0.iter().flatten())
+            {
+                let tags = targets.entry(target.name.value.clone()).or_default();
+                tags.extend(target.tags.0.iter().map(|tag| tag.value.clone()));
+            }
+        }
+        world.targets = targets.into_iter().collect();
+        world
+    }
+}
+
+/// Where each name of a kind was first declared, over all files.
+#[derive(Debug, Default)]
+pub(super) struct Declared {
+    places: BTreeMap<(&'static str, String), String>,
+}
+
+impl Declared {
+    fn once(&mut self, kind: &'static str, name: &super::typed::At<String>, report: &mut Report) {
+        let place = format!("{}:{}", report.file, name.at.line);
+        if let Some(first) = self.places.get(&(kind, name.value.clone())) {
+            report.error(
+                Problem::new(
+                    name.at,
+                    format!("{kind} '{}' is declared at {first} already", name.value),
+                )
+                .next("remove one of the two"),
+            );
+            return;
+        }
+        self.places.insert((kind, name.value.clone()), place);
+    }
+}
+
+/// Converts one document.
+pub(super) fn document(
+    document: Document,
+    world: &World,
+    declared: &mut Declared,
+    definitions: &mut Definitions,
+    report: &mut Report,
+) {
+    if document.mantle.value != FORMAT {
+        report.error(
+            Problem::new(
+                document.mantle.at,
+                format!("file format '{}' is not known", document.mantle.value),
+            )
+            .next("write 'mantle: v1'"),
+        );
+        return;
+    }
+    let infrastructure = infrastructure::convert(&document, world, declared, definitions, report);
+    if document.project.is_some() {
+        project::convert(document, world, declared, definitions, report);
+        return;
+    }
+    let stray: [(&str, Option<Position>); 4] = [
+        (
+            "description",
+            document.description.as_ref().map(|value| value.at),
+        ),
+        (
+            "lifecycle",
+            document.lifecycle.as_ref().map(|value| value.at),
+        ),
+        ("version", document.version.as_ref().map(|value| value.at)),
+        (
+            "variables",
+            document.variables.as_ref().map(|value| value.at),
+        ),
+    ];
+    let lists =
+        document.process.is_some() || document.packages.is_some() || document.channels.is_some();
+    for (key, at) in stray {
+        if let Some(at) = at {
+            report.error(
+                Problem::new(
+                    at,
+                    format!("'{key}' belongs to a project, and this document has none"),
+                )
+                .next("add 'project: SLUG' after 'mantle: v1'"),
+            );
+        }
+    }
+    if lists || !infrastructure {
+        let what = if lists {
+            "'packages', 'channels' and 'process' belong to a project, and this document has none"
+        } else {
+            "this document declares nothing"
+        };
+        report.error(
+            Problem::new(document.mantle.at, what).next("add 'project: SLUG' after 'mantle: v1'"),
+        );
+    }
+}

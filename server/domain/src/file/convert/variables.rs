@@ -1,0 +1,293 @@
+//! Variables: values, scopes, secrets, and ties between values.
+
+use std::collections::BTreeSet;
+
+use super::super::grammar::{SecretItem, ValueItem};
+use super::super::node::{Key, Kind, Node, Position, Problem};
+use super::super::report::Report;
+use super::super::scalar::{Scalar, resolve};
+use super::super::typed::At;
+use super::World;
+use super::infrastructure::known_environment;
+use super::project::Inside;
+use crate::explain::nearest;
+use crate::process::Process;
+use crate::variable::{Scope, ScopedValue, Variable, VariableValue, describe_scope, possible_tie};
+
+/// The names of the variables, checked; the nodes for later, when the process is known.
+pub(super) fn entries(
+    node: Option<Node>,
+    inside: &mut Inside,
+    report: &mut Report,
+) -> Vec<(Key, Node)> {
+    let Some(node) = node else {
+        return Vec::new();
+    };
+    let Kind::Map(entries) = node.kind else {
+        report.error(
+            Problem::new(node.at, "expected a map from names to values").next("write Name: value"),
+        );
+        return Vec::new();
+    };
+    for (key, value) in &entries {
+        if key.text.trim().is_empty()
+            || key.text.contains("#{")
+            || key.text.chars().any(char::is_control)
+        {
+            report.error(
+                Problem::new(
+                    key.at,
+                    format!("'{}' cannot be the name of a variable", key.text),
+                )
+                .next("use one line of text without '#{'"),
+            );
+        }
+        let twin = entries
+            .iter()
+            .take_while(|(other, _)| other.at != key.at)
+            .find(|(other, _)| other.text.eq_ignore_ascii_case(&key.text));
+        if let Some((other, _)) = twin {
+            report.error(
+                Problem::new(
+                    key.at,
+                    format!(
+                        "'{}' and '{}' at line {} are the same variable: case does not count",
+                        key.text, other.text, other.at.line
+                    ),
+                )
+                .next("put the values of both under one name"),
+            );
+        }
+        inside.variables.insert(key.text.clone());
+        if holds_secret(value) {
+            inside.secret_variables.insert(key.text.clone());
+        }
+    }
+    entries
+}
+
+fn holds_secret(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Map(_) => node.get("secret").is_some(),
+        Kind::List(items) => items.iter().any(holds_secret),
+        Kind::Plain(_) | Kind::Text(_) => false,
+    }
+}
+
+/// Converts them, sorted by name, and looks for ties.
+pub(super) fn convert(
+    entries: &[(Key, Node)],
+    process: &Process,
+    world: &World,
+    inside: &Inside,
+    report: &mut Report,
+) -> Vec<Variable> {
+    let mut variables = Vec::with_capacity(entries.len());
+    for (key, node) in entries {
+        let Some(values) = values(node, world, inside, report) else {
+            continue;
+        };
+        let (places, values): (Vec<Position>, Vec<ScopedValue>) = values
+            .into_iter()
+            .map(|value| (value.at, value.value))
+            .unzip();
+        if let Some(tie) = possible_tie(&values, process, &world.targets) {
+            let scope = |index: usize| {
+                values
+                    .get(index)
+                    .map(|value| describe_scope(&value.scope))
+                    .unwrap_or_default()
+            };
+            let first = places.get(tie.first).copied().unwrap_or(key.at);
+            let second = places.get(tie.second).copied().unwrap_or(key.at);
+            report.error(
+                Problem::new(
+                    second,
+                    format!(
+                        "variable '{}' has two equally specific values for {}: this one ({}) and the one at line {} ({})",
+                        key.text, tie.situation, scope(tie.second), first.line, scope(tie.first)
+                    ),
+                )
+                .next("give one of them a further scope, or remove it"),
+            );
+        }
+        variables.push(Variable {
+            name: key.text.clone(),
+            values,
+        });
+    }
+    variables
+        .sort_by(|a, b| (a.name.to_lowercase(), &a.name).cmp(&(b.name.to_lowercase(), &b.name)));
+    variables
+}
+
+fn values(
+    node: &Node,
+    world: &World,
+    inside: &Inside,
+    report: &mut Report,
+) -> Option<Vec<At<ScopedValue>>> {
+    let single = |value| {
+        Some(vec![At {
+            at: node.at,
+            value: ScopedValue {
+                value,
+                scope: Scope::default(),
+            },
+        }])
+    };
+    match &node.kind {
+        Kind::Text(text) => single(VariableValue::Text(text.clone())),
+        Kind::Plain(text) if resolve(text) == Scalar::Null => {
+            report.error(
+                Problem::new(node.at, "a variable needs a value")
+                    .next("write \"\" for an empty one"),
+            );
+            None
+        }
+        Kind::Plain(text) => single(VariableValue::Text(text.clone())),
+        Kind::Map(_) => match node.read::<SecretItem>() {
+            Ok(item) => {
+                known_secret(&item.secret, world, report);
+                single(VariableValue::Secret(item.secret.value))
+            }
+            Err(problem) => {
+                report.error(problem.next("write a text, '{ secret: PATH }' or a list of values"));
+                None
+            }
+        },
+        Kind::List(items) => {
+            if items.is_empty() {
+                report.error(
+                    Problem::new(node.at, "the list of values is empty")
+                        .next("remove the variable"),
+                );
+            }
+            let mut values = Vec::new();
+            for item in items {
+                match item.read::<ValueItem>() {
+                    Ok(value) => values.extend(scoped(item.at, value, world, inside, report)),
+                    Err(problem) => report.error(problem),
+                }
+            }
+            Some(values)
+        }
+    }
+}
+
+fn scoped(
+    at: Position,
+    item: ValueItem,
+    world: &World,
+    inside: &Inside,
+    report: &mut Report,
+) -> Option<At<ScopedValue>> {
+    let value = match (item.value, item.secret) {
+        (Some(text), None) => VariableValue::Text(text.value.0),
+        (None, Some(path)) => {
+            known_secret(&path, world, report);
+            VariableValue::Secret(path.value)
+        }
+        (Some(_), Some(_)) => {
+            report.error(
+                Problem::new(at, "a value is either 'value' or 'secret', not both")
+                    .next("remove one"),
+            );
+            return None;
+        }
+        (None, None) => {
+            report.error(
+                Problem::new(at, "a value needs 'value' or 'secret'")
+                    .next("write \"\" for an empty one"),
+            );
+            return None;
+        }
+    };
+    let environments = joined([item.environment.0, item.environments.0]);
+    for name in &environments {
+        known_environment(name, world, report);
+    }
+    let tags = joined([item.tag.0, item.tags.0]);
+    for tag in &tags {
+        report.word("tag", tag, &['/']);
+    }
+    let targets = joined([item.target.0, item.targets.0]);
+    for target in &targets {
+        report.word("target", target, &[]);
+    }
+    let steps = joined([item.step.0, item.steps.0]);
+    for name in &steps {
+        let names = inside.places.iter().map(String::as_str);
+        report.reference("step or action", name, names, "name one of the process");
+    }
+    let channels = joined([item.channel.0, item.channels.0]);
+    for name in &channels {
+        known_channel(name, inside, report);
+    }
+    Some(At {
+        at,
+        value: ScopedValue {
+            value,
+            scope: Scope {
+                environments: set(environments),
+                targets: set(targets),
+                tags: set(tags),
+                steps: set(steps),
+                channels: set(channels),
+            },
+        },
+    })
+}
+
+/// A reference to one of the project's channels.
+pub(super) fn known_channel(name: &At<String>, inside: &Inside, report: &mut Report) {
+    let names: Vec<&str> = if inside.channels.is_empty() {
+        vec![crate::channel::IMPLICIT_CHANNEL]
+    } else {
+        inside.channels.iter().map(String::as_str).collect()
+    };
+    report.reference(
+        "channel",
+        name,
+        names.iter().copied(),
+        "declare it under 'channels:'",
+    );
+}
+
+/// A secret may be set later, so its absence is a warning.
+pub(super) fn known_secret(path: &At<String>, world: &World, report: &mut Report) {
+    if path.trim().is_empty()
+        || path.contains(']')
+        || path.contains("#{")
+        || path.chars().any(char::is_control)
+    {
+        report.error(
+            Problem::new(
+                path.at,
+                format!("'{}' cannot be the path of a secret", path.value),
+            )
+            .next("write one like shop/database-password"),
+        );
+    } else if world.complete && !world.secrets.contains(&path.value) {
+        let problem = Problem::new(
+            path.at,
+            format!("the secret '{}' is not set yet", path.value),
+        );
+        let meant = nearest(&path.value, world.secrets.iter().map(String::as_str));
+        report.warn(match meant {
+            Some(name) => problem.meant(Some(name)),
+            None => problem.next(format!(
+                "before a release is created: mantle secret set {}",
+                path.value
+            )),
+        });
+    }
+}
+
+pub(super) fn joined<const N: usize>(lists: [Vec<At<String>>; N]) -> Vec<At<String>> {
+    lists.into_iter().flatten().collect()
+}
+
+pub(super) fn set(names: Vec<At<String>>) -> BTreeSet<String> {
+    names.into_iter().map(|name| name.value).collect()
+}

@@ -1,0 +1,157 @@
+//! Collects what is wrong in one file, and checks names on the way.
+
+use super::FileError;
+use super::node::{Position, Problem};
+use super::typed::{At, Each};
+use crate::explain::nearest;
+
+/// More problems than these help nobody; they mostly follow from the first.
+const MAX_ERRORS: usize = 50;
+/// The longest name of anything.
+const MAX_NAME: usize = 200;
+
+/// The problems of one file.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) file: String,
+    pub(super) errors: Vec<FileError>,
+    pub(super) warnings: Vec<FileError>,
+}
+
+impl Report {
+    pub(super) fn new(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn error(&mut self, problem: Problem) {
+        if self.errors.len() < MAX_ERRORS {
+            let error = self.placed(problem);
+            self.errors.push(error);
+        }
+    }
+
+    pub(super) fn warn(&mut self, problem: Problem) {
+        if self.warnings.len() < MAX_ERRORS {
+            let warning = self.placed(problem);
+            self.warnings.push(warning);
+        }
+    }
+
+    fn placed(&self, problem: Problem) -> FileError {
+        let at = problem.at.unwrap_or(Position { line: 1, column: 1 });
+        FileError {
+            file: self.file.clone(),
+            line: at.line,
+            column: at.column,
+            what: problem.what,
+            next: problem.next,
+        }
+    }
+
+    /// The items of a list that could be read; the others are reported.
+    pub(super) fn each<T>(&mut self, items: Option<Each<T>>) -> Vec<At<T>> {
+        let mut sound = Vec::new();
+        for item in items.map(|each| each.0).unwrap_or_default() {
+            match item {
+                Ok(item) => sound.push(item),
+                Err(problem) => self.error(problem),
+            }
+        }
+        sound
+    }
+
+    /// A reference to one of `names`.
+    pub(super) fn reference<'a, I>(&mut self, kind: &str, name: &At<String>, names: I, hint: &str)
+    where
+        I: IntoIterator<Item = &'a str> + Clone,
+    {
+        if names.clone().into_iter().any(|known| known == name.value) {
+            return;
+        }
+        let problem = Problem::new(name.at, format!("there is no {kind} '{}'", name.value));
+        self.error(match nearest(&name.value, names) {
+            Some(meant) => problem.meant(Some(meant)),
+            None => problem.next(hint),
+        });
+    }
+
+    /// A name that stands once only; `seen` are those before it, with their places.
+    pub(super) fn unique(&mut self, kind: &str, name: &At<String>, seen: &[(String, Position)]) {
+        if let Some((_, at)) = seen.iter().find(|(other, _)| *other == name.value) {
+            self.error(
+                Problem::new(
+                    name.at,
+                    format!("{kind} '{}' stands at line {} already", name.value, at.line),
+                )
+                .next("give one of them another name"),
+            );
+        }
+    }
+
+    /// A name that people type and that becomes a folder: letters, digits, `.`, `_` and `-`, with
+    /// `extra` characters inside.
+    pub(super) fn word(&mut self, kind: &str, name: &At<String>, extra: &[char]) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let sound = name.chars().all(|c| plain(c) || extra.contains(&c))
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+            && name.len() <= MAX_NAME;
+        if !sound {
+            let mut allowed = "letters, digits, '.', '_' and '-'".to_owned();
+            for c in extra {
+                let shown = if *c == ' ' {
+                    "spaces".to_owned()
+                } else {
+                    format!("'{c}'")
+                };
+                allowed = format!("{shown}, {allowed}");
+            }
+            self.error(
+                Problem::new(
+                    name.at,
+                    format!("'{}' cannot be the name of a {kind}", shorten(name)),
+                )
+                .next(format!(
+                    "use {allowed}, beginning and ending with a letter or digit"
+                )),
+            );
+        }
+    }
+
+    /// A name that stands in templates, as `Octopus.Action[Name]`: one line without brackets.
+    pub(super) fn title(&mut self, kind: &str, name: &At<String>) {
+        let sound = !name.trim().is_empty()
+            && name.trim().len() == name.len()
+            && name.len() <= MAX_NAME
+            && !name
+                .chars()
+                .any(|c| c.is_control() || matches!(c, '[' | ']' | '#' | '{' | '}'));
+        if !sound {
+            self.error(
+                Problem::new(
+                    name.at,
+                    format!("'{}' cannot be the name of a {kind}", shorten(name)),
+                )
+                .next("use one line without the characters [ ] # { } and without spaces around it"),
+            );
+        }
+    }
+
+    /// A text that is a template.
+    pub(super) fn template(&mut self, at: Position, text: &str) {
+        let problems = mantle_template::Template::parse(text).problems();
+        if let Some(first) = problems.first() {
+            self.error(
+                Problem::new(at, format!("the template cannot be read: {first}"))
+                    .next("write '##{' for a '#{' that is meant literally"),
+            );
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(60).collect()
+}
