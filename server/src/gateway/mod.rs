@@ -1,0 +1,133 @@
+//! The QUIC side of the server: listening, enrolment, trust, sessions, bulk transfer.
+//!
+//! The gateway moves messages and judges who may send them; it decides nothing about deployments.
+//! What agents say goes as [`Arrival`]s into one bounded queue, in order for each stream; what the
+//! server says goes through [`Sessions`]. What must hold:
+//! - before it is known who a peer is, at most one message of a few KiB is read from it;
+//! - who an agent is comes from its certificate alone, never from a message;
+//! - an agent counts as connected only when its resync was taken in;
+//! - every read before that has a deadline, and no queue grows without bound.
+
+mod accept;
+mod arrival;
+mod counters;
+mod enrol;
+mod identity;
+mod reader;
+mod session;
+mod sessions;
+mod transfer;
+mod transport;
+mod trust;
+mod verifier;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use quinn::Endpoint;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::mpsc;
+
+pub use arrival::{Arrival, Refusal};
+pub use counters::Counters;
+pub use enrol::{EnrolDecision, Enroller};
+pub use sessions::{SessionId, Sessions};
+pub use transfer::{ObjectSource, WireObject};
+pub use transport::{GatewayError, GatewayKeys, Timing};
+pub use trust::{Trust, TrustedAgent};
+
+/// How many arrivals wait to be taken in. A full queue holds the agents' streams back.
+pub const ARRIVALS_QUEUE: usize = 1024;
+
+/// What the gateway is made of.
+pub struct GatewayConfig {
+    /// Where to listen; port 0 takes any.
+    pub listen: SocketAddr,
+    /// The server's certificate chain: leaf first, then the authority that enrolling agents pin.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The leaf's key.
+    pub key: PrivateKeyDer<'static>,
+    /// The authority that signs agents.
+    pub authority: CertificateDer<'static>,
+    /// Keys that outlive a restart, so that agents notice one at once.
+    pub keys: GatewayKeys,
+    /// How long things may take.
+    pub timing: Timing,
+    /// The server's version, for `Welcome`.
+    pub version: String,
+}
+
+/// What the gateway calls.
+#[derive(Clone)]
+pub struct GatewayParts {
+    /// Who may work here.
+    pub trust: Arc<Trust>,
+    /// Who is connected.
+    pub sessions: Sessions,
+    /// Judges enrolments.
+    pub enroller: Arc<dyn Enroller>,
+    /// Gives package objects out.
+    pub objects: Arc<dyn ObjectSource>,
+    /// Takes in what agents say.
+    pub arrivals: mpsc::Sender<Arrival>,
+    /// What happened so far, in numbers.
+    pub counters: Arc<Counters>,
+    /// The server's epoch counter, for `Welcome`.
+    pub epoch: Arc<std::sync::atomic::AtomicU64>,
+}
+
+/// A listening gateway.
+pub struct Gateway {
+    endpoint: Endpoint,
+    local: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// What every connection of the gateway needs.
+pub(crate) struct Shared {
+    parts: GatewayParts,
+    timing: Timing,
+    version: String,
+}
+
+impl Gateway {
+    /// Opens the socket. Nothing is accepted before [`Self::run`].
+    pub fn bind(config: GatewayConfig, parts: GatewayParts) -> Result<Self, GatewayError> {
+        let endpoint = transport::endpoint(&config, &parts.trust)?;
+        let local = endpoint.local_addr().map_err(GatewayError::Socket)?;
+        let shared = Arc::new(Shared {
+            parts,
+            timing: config.timing,
+            version: config.version,
+        });
+        Ok(Self {
+            endpoint,
+            local,
+            shared,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Accepts connections until the endpoint is closed.
+    pub async fn run(&self) {
+        accept::accept_loop(&self.endpoint, &self.shared).await;
+    }
+
+    /// Tells every agent to come back later, closes, and waits until that was sent.
+    pub async fn close(&self, reason: &str, retry_after_ms: u32) {
+        self.shared
+            .parts
+            .sessions
+            .go_away(reason, retry_after_ms)
+            .await;
+        self.endpoint.close(
+            quinn::VarInt::from_u32(mantle_shared::protocol::close::GOING_AWAY),
+            reason.as_bytes(),
+        );
+        let _ = tokio::time::timeout(self.shared.timing.drain, self.endpoint.wait_idle()).await;
+    }
+}

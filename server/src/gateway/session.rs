@@ -1,0 +1,264 @@
+//! A work connection: who is who, the resync, then messages both ways until it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mantle_shared::ids::AgentId;
+use mantle_shared::protocol::{
+    AttemptReport, CONTROL_LIMIT_BYTES, EVENTS_LIMIT_BYTES, Echo, EchoAnswer, HELLO_LIMIT_BYTES,
+    Hello, Message, Unsupported, Welcome, close, negotiate,
+};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio::sync::mpsc;
+
+use super::arrival::Arrival;
+use super::counters::Counters;
+use super::reader::{Next, ReadError, Reader};
+use super::sessions::CONTROL_QUEUE;
+use super::{Shared, transfer};
+
+/// Attempts that one agent may report. Beyond it something is wrong with its journal.
+const MAX_REPORTS: usize = 100_000;
+/// Control goes before logs, logs before bulk.
+const CONTROL_PRIORITY: i32 = 10;
+
+/// Serves an agent whose certificate was judged, until its connection ends.
+pub(super) async fn serve(connection: Connection, agent: AgentId, shared: &Arc<Shared>) {
+    match greet(&connection, agent, shared).await {
+        Ok(greeted) => work(connection, agent, greeted, shared).await,
+        Err(code) => connection.close(VarInt::from_u32(code), b""),
+    }
+}
+
+/// What is known after the greeting.
+struct Greeted {
+    hello: Hello,
+    reports: Vec<AttemptReport>,
+    reader: Reader,
+    send: SendStream,
+}
+
+/// From the first stream to the end of the agent's report. An error is the code to close with.
+async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Result<Greeted, u32> {
+    let timing = shared.timing;
+    let (mut send, receive) = tokio::time::timeout(timing.hello, connection.accept_bi())
+        .await
+        .map_err(|_| close::HANDSHAKE_TIMEOUT)?
+        .map_err(|_| close::PROTOCOL)?;
+    let _ = send.set_priority(CONTROL_PRIORITY);
+    let mut reader = Reader::new(receive, HELLO_LIMIT_BYTES);
+    let hello = match reader.next_within(timing.hello).await {
+        Ok(Next::Message(Message::Hello(hello))) => hello,
+        Ok(Next::Message(_) | Next::Unknown(_) | Next::End) => return Err(close::PROTOCOL),
+        Err(ReadError::Timeout) => return Err(close::HANDSHAKE_TIMEOUT),
+        Err(error) => {
+            Counters::count(&shared.parts.counters.bad_streams);
+            tracing::warn!(agent.id = %agent, %error, "the agent's hello could not be read");
+            return Err(close::PROTOCOL);
+        }
+    };
+    let Some(protocol) = negotiate(hello.protocol_min, hello.protocol_max) else {
+        tracing::warn!(
+            agent.id = %agent,
+            agent.version = hello.version,
+            protocol_min = hello.protocol_min,
+            protocol_max = hello.protocol_max,
+            "the agent speaks no protocol version of ours; upgrade it"
+        );
+        return Err(close::PROTOCOL);
+    };
+    let welcome = Welcome {
+        protocol,
+        version: shared.version.clone(),
+        now_us: now_us(),
+        epoch: shared.parts.epoch.load(Ordering::SeqCst),
+    };
+    let frame = Message::from(welcome)
+        .to_frame()
+        .map_err(|_| close::PROTOCOL)?;
+    tokio::time::timeout(timing.hello, send.write_all(&frame))
+        .await
+        .map_err(|_| close::HANDSHAKE_TIMEOUT)?
+        .map_err(|_| close::PROTOCOL)?;
+    let mut reader = reader.into_limit(CONTROL_LIMIT_BYTES);
+    let reports = tokio::time::timeout(timing.resync, reports(&mut reader))
+        .await
+        .map_err(|_| close::HANDSHAKE_TIMEOUT)??;
+    Ok(Greeted {
+        hello,
+        reports,
+        reader,
+        send,
+    })
+}
+
+async fn reports(reader: &mut Reader) -> Result<Vec<AttemptReport>, u32> {
+    let mut reports = Vec::new();
+    loop {
+        match reader.next().await {
+            Ok(Next::Message(Message::Resync(portion))) => {
+                reports.extend(portion.reports);
+                if reports.len() > MAX_REPORTS {
+                    return Err(close::PROTOCOL);
+                }
+                if portion.last {
+                    return Ok(reports);
+                }
+            }
+            Ok(Next::Message(_) | Next::Unknown(_) | Next::End) | Err(_) => {
+                return Err(close::PROTOCOL);
+            }
+        }
+    }
+}
+
+/// Everything after the resync.
+async fn work(connection: Connection, agent: AgentId, greeted: Greeted, shared: &Arc<Shared>) {
+    let parts = &shared.parts;
+    let (control, queue) = mpsc::channel(CONTROL_QUEUE);
+    let session = parts.sessions.open(
+        agent,
+        connection.clone(),
+        control.clone(),
+        Arc::clone(&parts.counters),
+    );
+    if !parts.trust.holds(agent) {
+        // Revoked between the handshake and now: the look-up and the registration must overlap.
+        parts.sessions.close_session(agent, session);
+        connection.close(VarInt::from_u32(close::NOT_AUTHORISED), b"");
+        return;
+    }
+    Counters::count(&parts.counters.welcomed);
+    let resync = Arrival::Resync {
+        agent,
+        session,
+        remote: connection.remote_address(),
+        hello: Box::new(greeted.hello),
+        reports: greeted.reports,
+    };
+    if parts.arrivals.send(resync).await.is_ok() {
+        let code = tokio::select! {
+            code = control_in(greeted.reader, agent, &control, shared) => code,
+            () = control_out(greeted.send, queue) => close::GOING_AWAY,
+            () = events_in(&connection, agent, shared) => close::GOING_AWAY,
+            () = transfer::serve(&connection, agent, shared) => close::GOING_AWAY,
+        };
+        connection.close(VarInt::from_u32(code), b"");
+    }
+    parts.sessions.close_session(agent, session);
+    let _ = parts
+        .arrivals
+        .send(Arrival::Disconnected { agent, session })
+        .await;
+}
+
+/// Reads the control stream; the result is the code to close with.
+async fn control_in(
+    mut reader: Reader,
+    agent: AgentId,
+    control: &mpsc::Sender<Message>,
+    shared: &Shared,
+) -> u32 {
+    loop {
+        let arrival = match reader.next().await {
+            Ok(Next::Message(Message::StartAnswer(answer))) => {
+                Arrival::StartAnswered { agent, answer }
+            }
+            Ok(Next::Message(Message::CancelAnswer(answer))) => {
+                Arrival::CancelAnswered { agent, answer }
+            }
+            Ok(Next::Message(Message::AcquireAnswer(answer))) => {
+                Arrival::AcquireAnswered { agent, answer }
+            }
+            Ok(Next::Message(Message::AcquireProgress(progress))) => {
+                Arrival::AcquireProgressed { agent, progress }
+            }
+            Ok(Next::Message(Message::Echo(Echo { request, payload }))) => {
+                let _ = control.try_send(EchoAnswer { request, payload }.into());
+                continue;
+            }
+            Ok(Next::Message(Message::EchoAnswer(_) | Message::Unsupported(_))) => continue,
+            Ok(Next::Unknown(kind)) => {
+                Counters::count(&shared.parts.counters.unsupported);
+                let _ = control.try_send(Unsupported { kind }.into());
+                continue;
+            }
+            Ok(Next::Message(message)) => {
+                tracing::warn!(agent.id = %agent, message = message.name(), "not to be said here");
+                return close::PROTOCOL;
+            }
+            Ok(Next::End) | Err(ReadError::Stream(_)) => return close::GOING_AWAY,
+            Err(error) => {
+                Counters::count(&shared.parts.counters.bad_streams);
+                tracing::warn!(agent.id = %agent, %error, "the control stream cannot be read");
+                return close::PROTOCOL;
+            }
+        };
+        if shared.parts.arrivals.send(arrival).await.is_err() {
+            return close::GOING_AWAY;
+        }
+    }
+}
+
+/// Writes what is said to the agent, as much as is there in one go.
+async fn control_out(mut send: SendStream, mut queue: mpsc::Receiver<Message>) {
+    let mut batch = Vec::with_capacity(32);
+    while queue.recv_many(&mut batch, 32).await > 0 {
+        let mut bytes = Vec::new();
+        for message in batch.drain(..) {
+            match message.to_frame() {
+                Ok(frame) => bytes.extend_from_slice(&frame),
+                Err(error) => {
+                    tracing::error!(message = message.name(), %error, "a message could not be encoded");
+                }
+            }
+        }
+        if send.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes the streams on which attempts report.
+async fn events_in(connection: &Connection, agent: AgentId, shared: &Arc<Shared>) {
+    while let Ok(stream) = connection.accept_uni().await {
+        let shared = Arc::clone(shared);
+        // Bounded by the number of streams that the transport allows; ends with the connection.
+        tokio::spawn(async move { events(stream, agent, &shared).await });
+    }
+}
+
+/// Reads one such stream. What is wrong with it is its own affair: the connection lives on.
+async fn events(stream: RecvStream, agent: AgentId, shared: &Shared) {
+    let mut reader = Reader::new(stream, EVENTS_LIMIT_BYTES);
+    loop {
+        let arrival = match reader.next().await {
+            Ok(Next::Message(Message::Records(records))) => Arrival::Records { agent, records },
+            Ok(Next::Message(Message::AttemptEnded(ended))) => {
+                Arrival::AttemptEnded { agent, ended }
+            }
+            Ok(Next::Unknown(_)) => {
+                Counters::count(&shared.parts.counters.unsupported);
+                continue;
+            }
+            Ok(Next::End) | Err(ReadError::Stream(_)) => return,
+            Ok(Next::Message(_)) | Err(_) => {
+                Counters::count(&shared.parts.counters.bad_streams);
+                reader.reset(close::PROTOCOL);
+                return;
+            }
+        };
+        if shared.parts.arrivals.send(arrival).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The wall clock, in microseconds since 1970.
+fn now_us() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

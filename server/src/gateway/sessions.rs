@@ -1,0 +1,142 @@
+//! Who is connected, and how to say something to them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mantle_shared::ids::AgentId;
+use mantle_shared::protocol::{GoAway, Message, close};
+use quinn::{Connection, VarInt};
+use tokio::sync::mpsc;
+
+use super::counters::Counters;
+
+/// How many messages wait for one agent. An agent that reads nothing is disconnected, not waited
+/// for: it reports its whole journal when it comes back.
+pub(super) const CONTROL_QUEUE: usize = 1024;
+
+/// Tells one connection of an agent from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(u64);
+
+/// The connected agents. Cloning gives another handle to the same.
+#[derive(Clone, Default)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    next: AtomicU64,
+    open: Mutex<HashMap<AgentId, Open>>,
+}
+
+struct Open {
+    id: SessionId,
+    connection: Connection,
+    control: mpsc::Sender<Message>,
+    counters: Arc<Counters>,
+}
+
+impl Sessions {
+    /// Nobody is connected.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a connection in. An older one of the same agent is closed: the newest wins.
+    pub(super) fn open(
+        &self,
+        agent: AgentId,
+        connection: Connection,
+        control: mpsc::Sender<Message>,
+        counters: Arc<Counters>,
+    ) -> SessionId {
+        let id = SessionId(self.inner.next.fetch_add(1, Ordering::Relaxed));
+        let older = self.lock().insert(
+            agent,
+            Open {
+                id,
+                connection,
+                control,
+                counters,
+            },
+        );
+        if let Some(older) = older {
+            older
+                .connection
+                .close(VarInt::from_u32(close::SUPERSEDED), b"");
+        }
+        id
+    }
+
+    /// Takes a connection out, unless a newer one of the same agent is there.
+    pub(super) fn close_session(&self, agent: AgentId, session: SessionId) {
+        let mut open = self.lock();
+        if open.get(&agent).is_some_and(|known| known.id == session) {
+            open.remove(&agent);
+        }
+    }
+
+    /// Says something to an agent on this connection and no other; `false` if it is gone.
+    pub fn send(&self, agent: AgentId, session: SessionId, message: Message) -> bool {
+        let open = self.lock();
+        let Some(known) = open.get(&agent).filter(|known| known.id == session) else {
+            return false;
+        };
+        match known.control.try_send(message) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                Counters::count(&known.counters.slow_agents);
+                tracing::warn!(agent.id = %agent, "the agent does not read what it is sent; disconnected");
+                known
+                    .connection
+                    .close(VarInt::from_u32(close::GOING_AWAY), b"");
+                false
+            }
+        }
+    }
+
+    /// Ends an agent's connection at once.
+    pub fn disconnect(&self, agent: AgentId, code: u32) {
+        if let Some(known) = self.lock().remove(&agent) {
+            known.connection.close(VarInt::from_u32(code), b"");
+        }
+    }
+
+    /// The agent's connection, whether or not its resync was taken in.
+    pub fn current(&self, agent: AgentId) -> Option<SessionId> {
+        self.lock().get(&agent).map(|known| known.id)
+    }
+
+    /// How many connections there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Tells every agent that the server goes away.
+    pub(super) async fn go_away(&self, reason: &str, retry_after_ms: u32) {
+        let controls: Vec<_> = self
+            .lock()
+            .values()
+            .map(|known| known.control.clone())
+            .collect();
+        for control in controls {
+            let message = GoAway {
+                retry_after_ms,
+                reason: reason.to_owned(),
+            };
+            let _ = control.try_send(message.into());
+        }
+        // The writers need a turn of the loop to put it on the wire before the endpoint closes.
+        tokio::task::yield_now().await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<AgentId, Open>> {
+        self.inner
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,148 @@
+//! Bulk streams: giving package objects out to agents that were granted them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use mantle_shared::Digest;
+use mantle_shared::ids::{AgentId, TaskId};
+use mantle_shared::protocol::{
+    BULK_LIMIT_BYTES, Encoding, FetchObjects, MAX_OBJECTS_A_REQUEST, Message, ObjectFollows,
+    ObjectRefusal, ObjectRefused, ObjectRequest, close,
+};
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::sync::Semaphore;
+
+use super::Shared;
+use super::counters::Counters;
+use super::reader::{Next, Reader};
+
+/// Bulk goes after control and logs.
+const BULK_PRIORITY: i32 = -10;
+/// Transfers that one agent may have at once.
+const TRANSFERS_AN_AGENT: usize = 2;
+
+/// An object as it is stored, so that it is read and compressed once for many agents.
+#[derive(Debug, Clone)]
+pub struct WireObject {
+    /// How its bytes are encoded.
+    pub encoding: Encoding,
+    /// Its size once decoded.
+    pub size_bytes: u64,
+    /// Its bytes.
+    pub bytes: bytes::Bytes,
+}
+
+/// Gives package objects out. Judges whether the agent was granted them.
+pub trait ObjectSource: Send + Sync {
+    /// An object that can be reached from the manifest's root, which the task granted the agent.
+    fn object(
+        &self,
+        agent: AgentId,
+        task: TaskId,
+        root: Digest,
+        object: Digest,
+    ) -> Pin<Box<dyn Future<Output = Result<WireObject, ObjectRefusal>> + Send + '_>>;
+}
+
+/// Serves an agent's bulk streams until its connection ends.
+pub(super) async fn serve(connection: &Connection, agent: AgentId, shared: &Arc<Shared>) {
+    let permits = Arc::new(Semaphore::new(TRANSFERS_AN_AGENT));
+    while let Ok((send, receive)) = connection.accept_bi().await {
+        let (shared, permits) = (Arc::clone(shared), Arc::clone(&permits));
+        // Bounded by the number of streams that the transport allows; ends with the connection.
+        tokio::spawn(async move {
+            if let Ok(_permit) = permits.acquire().await {
+                one(send, receive, agent, &shared).await;
+            }
+        });
+    }
+}
+
+async fn one(mut send: SendStream, receive: RecvStream, agent: AgentId, shared: &Shared) {
+    let _ = send.set_priority(BULK_PRIORITY);
+    let mut reader = Reader::new(receive, BULK_LIMIT_BYTES);
+    let request = match reader.next_within(shared.timing.bulk).await {
+        Ok(Next::Message(Message::FetchObjects(request)))
+            if request.objects.len() <= MAX_OBJECTS_A_REQUEST =>
+        {
+            request
+        }
+        Ok(Next::Message(_) | Next::Unknown(_) | Next::End) | Err(_) => {
+            Counters::count(&shared.parts.counters.bad_streams);
+            reader.reset(close::PROTOCOL);
+            return;
+        }
+    };
+    for object in &request.objects {
+        let sent = give(&mut send, &request, object, agent, shared);
+        if !matches!(
+            tokio::time::timeout(shared.timing.bulk, sent).await,
+            Ok(Ok(()))
+        ) {
+            // The agent went away or reads nothing; it asks again from where it stands.
+            let _ = send.reset(quinn::VarInt::from_u32(close::GOING_AWAY));
+            return;
+        }
+    }
+    let _ = send.finish();
+}
+
+async fn give(
+    send: &mut SendStream,
+    request: &FetchObjects,
+    object: &ObjectRequest,
+    agent: AgentId,
+    shared: &Shared,
+) -> Result<(), quinn::WriteError> {
+    let found = if shared.parts.trust.holds(agent) {
+        shared
+            .parts
+            .objects
+            .object(agent, request.task, request.root, object.digest)
+            .await
+    } else {
+        Err(ObjectRefusal::NotGranted)
+    };
+    let rest = found.map(|found| {
+        let length = found.bytes.len() as u64;
+        let offset = usize::try_from(object.offset.min(length)).unwrap_or(usize::MAX);
+        // Beyond the end: the agent holds something else under this name, and starts over.
+        let rest = if object.offset > length {
+            found.bytes.clone()
+        } else {
+            found.bytes.slice(offset..)
+        };
+        (found, rest)
+    });
+    match rest {
+        Ok((found, rest)) => {
+            let follows = ObjectFollows {
+                digest: object.digest,
+                encoding: found.encoding,
+                wire_bytes: rest.len() as u64,
+                size_bytes: found.size_bytes,
+            };
+            if let Ok(frame) = Message::from(follows).to_frame() {
+                send.write_all(&frame).await?;
+                shared
+                    .parts
+                    .counters
+                    .bulk_bytes
+                    .fetch_add(rest.len() as u64, Ordering::Relaxed);
+                send.write_chunk(rest).await?;
+            }
+        }
+        Err(reason) => {
+            let refused = ObjectRefused {
+                digest: object.digest,
+                reason,
+            };
+            if let Ok(frame) = Message::from(refused).to_frame() {
+                send.write_all(&frame).await?;
+            }
+        }
+    }
+    Ok(())
+}

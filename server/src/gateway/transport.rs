@@ -1,0 +1,193 @@
+//! Sockets, TLS and every limit of the transport. None is inherited.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mantle_shared::tls::{ALPN_ENROL, ALPN_WORK, crypto_provider};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::GatewayConfig;
+use super::trust::Trust;
+use super::verifier::AgentVerifier;
+
+/// What the sockets should hold: without it a fan-out to a thousand agents loses packets and waits
+/// for retransmission timers.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Streams that an agent may open towards us. Each allowed one costs memory when it connects.
+const BIDI_STREAMS: u32 = 8;
+const UNI_STREAMS: u32 = 16;
+/// What one agent may have on its way to us: log batches, never bulk.
+const RECEIVE_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+const STREAM_RECEIVE_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What we keep for one agent until it confirms it; times the number of agents.
+const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+/// Connections that may be opening at once before the kernel's queue is all there is.
+const MAX_INCOMING: usize = 1024;
+
+/// Secrets that outlive a restart: with both, an agent notices a restarted server at its next
+/// packet; with neither, only when its idle timeout has passed.
+#[derive(Clone)]
+pub struct GatewayKeys {
+    /// For stateless resets.
+    pub reset_key: [u8; 64],
+    /// For connection ids.
+    pub connection_id_key: u64,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// From the first packet to a finished handshake.
+    pub handshake: Duration,
+    /// From there to a whole `Hello`, and to a whole enrolment request.
+    pub hello: Duration,
+    /// From there to the end of the resync.
+    pub resync: Duration,
+    /// Without a packet the connection is gone.
+    pub idle: Duration,
+    /// For agents to take note of our going away.
+    pub drain: Duration,
+    /// For a bulk request to arrive, and for each object to leave.
+    pub bulk: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            hello: Duration::from_secs(5),
+            resync: Duration::from_mins(1),
+            // Agents keep the connection alive every 15 s, so three may be lost.
+            idle: Duration::from_secs(45),
+            drain: Duration::from_secs(2),
+            bulk: Duration::from_mins(2),
+        }
+    }
+}
+
+/// Why the gateway cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The UDP port is taken.
+    #[error("cannot listen on {listen}/udp: the port is in use")]
+    PortInUse {
+        /// The address.
+        listen: SocketAddr,
+    },
+    /// The UDP port cannot be opened for another reason.
+    #[error("cannot listen on {listen}/udp")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The socket cannot be used.
+    #[error("the UDP socket cannot be used")]
+    Socket(#[source] std::io::Error),
+    /// The certificates cannot be used.
+    #[error("the server's certificate cannot be used")]
+    Tls(#[source] rustls::Error),
+    /// The verifier cannot be made.
+    #[error("the certificate authority cannot be used: {0}")]
+    Verifier(String),
+    /// The cipher suites do not allow QUIC.
+    #[error("the TLS provider has no cipher suite for QUIC")]
+    Provider,
+}
+
+/// The endpoint on its socket, ready to accept.
+pub(super) fn endpoint(
+    config: &GatewayConfig,
+    trust: &Arc<Trust>,
+) -> Result<Endpoint, GatewayError> {
+    let socket = socket(config.listen)?;
+    let mut endpoint = EndpointConfig::new(Arc::new(hmac::Key::new(
+        hmac::HMAC_SHA256,
+        &config.keys.reset_key,
+    )));
+    let connection_id_key = config.keys.connection_id_key;
+    endpoint
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_id_key)));
+    Endpoint::new(
+        endpoint,
+        Some(server_config(config, trust)?),
+        socket,
+        Arc::new(quinn::TokioRuntime),
+    )
+    .map_err(GatewayError::Socket)
+}
+
+fn server_config(config: &GatewayConfig, trust: &Arc<Trust>) -> Result<ServerConfig, GatewayError> {
+    let verifier = AgentVerifier::new(config.authority.clone(), Arc::clone(trust))?;
+    let mut tls = rustls::ServerConfig::builder_with_provider(crypto_provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(GatewayError::Tls)?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_single_cert(config.chain.clone(), config.key.clone_key())
+        .map_err(GatewayError::Tls)?;
+    tls.alpn_protocols = vec![ALPN_WORK.to_vec(), ALPN_ENROL.to_vec()];
+    // No early data, which can be replayed; no tickets, which could outlive a revocation.
+    tls.max_early_data_size = 0;
+    tls.send_tls13_tickets = 0;
+    let crypto = QuicServerConfig::try_from(tls).map_err(|_| GatewayError::Provider)?;
+    let mut server = ServerConfig::with_crypto(Arc::new(crypto));
+    server
+        .transport_config(Arc::new(transport(&config.timing)))
+        .retry_token_lifetime(Duration::from_secs(10))
+        .migration(true)
+        .max_incoming(MAX_INCOMING)
+        .incoming_buffer_size(64 * 1024)
+        .incoming_buffer_size_total(16 * 1024 * 1024);
+    Ok(server)
+}
+
+fn transport(timing: &Timing) -> TransportConfig {
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(VarInt::from_u32(BIDI_STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS))
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
+        .stream_receive_window(VarInt::from_u32(STREAM_RECEIVE_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .max_idle_timeout(IdleTimeout::try_from(timing.idle).ok())
+        // The agent keeps the connection alive; one end is enough.
+        .keep_alive_interval(None)
+        .datagram_receive_buffer_size(None);
+    transport
+}
+
+fn socket(listen: SocketAddr) -> Result<UdpSocket, GatewayError> {
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::AddrInUse => GatewayError::PortInUse { listen },
+        _ => GatewayError::Listen { listen, source },
+    };
+    let socket = Socket::new(
+        Domain::for_address(listen),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )
+    .map_err(failed)?;
+    if listen.is_ipv6() {
+        socket.set_only_v6(false).map_err(failed)?;
+    }
+    socket.bind(&listen.into()).map_err(failed)?;
+    // What the kernel grants is checked and told; less works, only worse under a large fan-out.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    let granted = socket.recv_buffer_size().unwrap_or(0);
+    if granted < SOCKET_BUFFER_BYTES {
+        tracing::info!(
+            granted_bytes = granted,
+            asked_bytes = SOCKET_BUFFER_BYTES,
+            "the kernel grants smaller UDP buffers than asked; raise net.core.rmem_max for large fleets"
+        );
+    }
+    Ok(socket.into())
+}
