@@ -4,8 +4,10 @@
 //! A target ends by itself for all bytes, in little memory, and asserts what must hold of what it
 //! read. Files in `corpus/<target>/` are its seeds and every input that once broke it.
 
+use mantle_domain::file::{self, Known, Source};
 use mantle_shared::manifest::Tree;
 use mantle_shared::protocol::{Frame, FrameDecoder, HEADER_BYTES, MAX_PAYLOAD_BYTES, Message};
+use mantle_template::{Limits, Options, Template, Variables};
 
 /// A target: any bytes are a legal input.
 pub type Target = fn(&[u8]);
@@ -15,6 +17,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frame_decoder", frame_decoder),
     ("manifest", manifest),
     ("message", message),
+    ("template", template),
+    ("yaml", yaml),
 ];
 
 /// The first byte says in which portions the rest arrives; the frames are the same for any.
@@ -80,5 +84,60 @@ pub fn manifest(bytes: &[u8]) {
     if let Ok(tree) = Tree::decode(bytes) {
         assert_eq!(tree.encode(), bytes, "one tree, one form");
         let _ = (tree.size_bytes(), tree.files(), tree.digest());
+    }
+}
+
+/// Lines of `Name=value`, a NUL, then the template. Rendering ends within its limits, and what a
+/// template says of itself holds.
+pub fn template(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (variables, source) = text.split_once('\0').unwrap_or(("", &text));
+    let variables: Variables = variables
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    let limits = Limits {
+        output_bytes: 1 << 20,
+        steps: 50_000,
+    };
+    let options = Options {
+        limits,
+        ..Options::new(jiff::Timestamp::UNIX_EPOCH)
+    };
+    let template = Template::parse(source);
+    assert_eq!(template.source(), source);
+    let _ = (template.problems(), template.references());
+    if let Ok(rendered) = template.render(&variables, &options) {
+        let most = limits.output_bytes.max(2 * source.len());
+        assert!(
+            rendered.text.len() <= most,
+            "a result of {}",
+            rendered.text.len()
+        );
+        if template.is_literal() {
+            assert_eq!(rendered.text, source, "no tag, no change");
+        }
+        if let Ok(strict) = template.render(&variables, &options.clone().strict()) {
+            assert_eq!(strict.text, rendered.text, "strict changes no result");
+            assert!(rendered.is_complete(), "strict finds every problem");
+        }
+    }
+}
+
+/// A project or infrastructure file: read, or refused with a place in it.
+pub fn yaml(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let source = Source {
+        name: "fuzz.yaml",
+        text: &text,
+    };
+    if let Err(errors) = file::parse(&[source], &Known::default()) {
+        assert!(!errors.is_empty(), "a refusal says why");
+        let lines = text.split(['\n', '\r']).count();
+        for error in errors {
+            assert_eq!(error.file, "fuzz.yaml");
+            assert!(error.line >= 1 && error.column >= 1, "{error}");
+            assert!(error.line as usize <= lines + 1, "{error} of {lines} lines");
+        }
     }
 }
