@@ -1,0 +1,171 @@
+//! Building a package's folder out of the cache.
+//!
+//! Hostile input is expected. Folders first, then files, each with "must not exist yet", links
+//! last: nothing is ever written through a link. The names and links were checked before the
+//! first byte is written.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use mantle_shared::Digest;
+
+use super::names::Host;
+use super::objects::{Cache, CacheError, hash};
+use super::walk::{PackageFile, WalkError};
+
+/// What was built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Why a folder could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum MaterialiseError {
+    /// The manifest or an object.
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    /// An object's bytes are missing or damaged.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The disk.
+    #[error("{} could not be written", .path.display())]
+    Disk {
+        /// What.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The caller wants no more.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl Cache {
+    /// Writes the whole tree into `into`, an existing empty folder. `go_on` is asked before each
+    /// file.
+    pub fn materialise(
+        &self,
+        root: Digest,
+        into: &Path,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Totals, MaterialiseError> {
+        let contents = self.contents(root, Host::current())?;
+        for folder in &contents.folders {
+            let path = below(into, folder);
+            fs::create_dir(&path).map_err(disk(&path))?;
+        }
+        let mut totals = Totals::default();
+        for file in &contents.files {
+            if !go_on() {
+                return Err(MaterialiseError::Stopped);
+            }
+            let path = below(into, &file.path);
+            self.write_file(file, &path)?;
+            totals.files += 1;
+            totals.bytes += file.size_bytes;
+        }
+        for (at, target) in &contents.links {
+            let path = below(into, at);
+            link(target, &path).map_err(disk(&path))?;
+        }
+        Ok(totals)
+    }
+
+    fn write_file(&self, file: &PackageFile, path: &Path) -> Result<(), MaterialiseError> {
+        let mut target = create(path, file.executable).map_err(disk(path))?;
+        if let [chunk] = file.chunks.as_slice() {
+            return self.copy_object(chunk.digest, &mut target, path);
+        }
+        for chunk in &file.chunks {
+            let bytes = self.read(chunk.digest)?;
+            target.write_all(&bytes).map_err(disk(path))?;
+        }
+        Ok(())
+    }
+
+    /// A file that is one object: shared blocks where the file system can, a copy elsewhere. What
+    /// was written is verified, not what was read before.
+    fn copy_object(
+        &self,
+        digest: Digest,
+        target: &mut File,
+        path: &Path,
+    ) -> Result<(), MaterialiseError> {
+        let from = self.object(digest);
+        let mut source = match File::open(&from) {
+            Ok(source) => source,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(CacheError::Missing { digest }.into());
+            }
+            Err(source) => return Err(MaterialiseError::Disk { path: from, source }),
+        };
+        if !clone_blocks(&source, target) {
+            io::copy(&mut source, target).map_err(disk(path))?;
+        }
+        let mut written = File::open(path).map_err(disk(path))?;
+        if hash(&mut written).map_err(disk(path))? == digest {
+            return Ok(());
+        }
+        self.remove(digest)?;
+        Err(CacheError::Corrupt { digest }.into())
+    }
+}
+
+/// Shares the blocks of a file, where the file system can do that.
+fn clone_blocks(source: &File, target: &File) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        rustix::fs::ioctl_ficlone(target, source).is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (source, target);
+        false
+    }
+}
+
+fn create(path: &Path, executable: bool) -> io::Result<File> {
+    let file = File::options().write(true).create_new(true).open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // By handle, so that the umask does not matter and no name is looked up again.
+        let mode = if executable { 0o755 } else { 0o644 };
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    #[cfg(not(unix))]
+    let _ = executable;
+    Ok(file)
+}
+
+#[cfg(unix)]
+fn link(target: &str, at: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(target, at)
+}
+
+#[cfg(not(unix))]
+fn link(_target: &str, _at: &Path) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "links are refused on this platform",
+    ))
+}
+
+/// The path of an entry; its parts hold no separator, so nothing leads out.
+fn below(folder: &Path, path: &str) -> PathBuf {
+    path.split('/').fold(folder.to_owned(), |mut at, part| {
+        at.push(part);
+        at
+    })
+}
+
+fn disk(path: &Path) -> impl FnOnce(io::Error) -> MaterialiseError + use<> {
+    let path = path.to_owned();
+    move |source| MaterialiseError::Disk { path, source }
+}
