@@ -11,5 +11,6 @@ pub mod actions;
 pub mod cache;
 pub mod cli;
 pub mod connection;
+pub mod identity;
 pub mod link;
 pub mod state_dir;

@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod join;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,7 +32,10 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Makes this machine an agent of a server, and proves it.
+    Join(join::JoinArgs),
+}
 
 /// An error for a person, and the exit code that goes with it.
 #[derive(Debug)]
@@ -48,6 +53,13 @@ impl Failure {
             code,
             message: message.into(),
         }
+    }
+
+    /// Appends what helps: what was found beside, what to type next.
+    pub fn add(&mut self, text: impl std::fmt::Display) {
+        use std::fmt::Write as _;
+        // Writing to a string cannot fail.
+        let _ = write!(self.message, "{text}");
     }
 
     /// A failure from an error and all that caused it.
@@ -76,8 +88,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, _state_dir: &StateDir) -> Result<(), Failure> {
-    match command {}
+fn run(command: Command, state_dir: &StateDir) -> Result<(), Failure> {
+    match command {
+        Command::Join(args) => join::run(&args, state_dir),
+    }
 }
 
 /// Says on standard error why the command failed.

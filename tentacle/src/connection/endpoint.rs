@@ -1,0 +1,107 @@
+//! The UDP socket and what QUIC may use of it. Limits are set here, never inherited.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::Once;
+
+use quinn::{Endpoint, EndpointConfig, TokioRuntime, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::plain_udp::PlainUdp;
+use super::timing::Timing;
+
+/// What is asked of the system for each direction; a burst of a package fits.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// What one stream may have in flight towards the agent: packages at 100 Mbit/s over 300 ms.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What all streams together may. quinn's default is without a bound.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What the agent may have in flight towards the server.
+const SEND_WINDOW_BYTES: u64 = 4 * 1024 * 1024;
+/// Streams that the server may open; each allowed one costs memory at connect.
+const MAX_BIDI: u32 = 8;
+/// Likewise, one-way.
+const MAX_UNI: u32 = 16;
+
+/// An endpoint that dials peers of this address's family.
+pub(super) fn client(peer: SocketAddr) -> io::Result<Endpoint> {
+    let socket = open(peer)?;
+    if !plain_is_forced() {
+        let native = socket.try_clone()?;
+        let endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            None,
+            native.into(),
+            Arc::new(TokioRuntime),
+        );
+        match endpoint {
+            Ok(endpoint) => return Ok(endpoint),
+            Err(error) => log_fallback(&error),
+        }
+    }
+    socket.set_nonblocking(true)?;
+    let plain = Arc::new(PlainUdp::new(socket.into())?);
+    Endpoint::new_with_abstract_socket(
+        EndpointConfig::default(),
+        None,
+        plain,
+        Arc::new(TokioRuntime),
+    )
+}
+
+/// What a connection may use.
+pub(super) fn transport(timing: &Timing) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(MAX_BIDI))
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_UNI))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES))
+        .send_window(SEND_WINDOW_BYTES)
+        .keep_alive_interval(Some(timing.keepalive))
+        .datagram_receive_buffer_size(None)
+        .datagram_send_buffer_size(0);
+    // A timeout over what the protocol can carry would mean none at all.
+    let idle = timing
+        .idle_timeout
+        .try_into()
+        .unwrap_or_else(|_| VarInt::from_u32(45_000).into());
+    config.max_idle_timeout(Some(idle));
+    config
+}
+
+fn open(peer: SocketAddr) -> io::Result<Socket> {
+    let (domain, local) = match peer {
+        SocketAddr::V4(_) => (Domain::IPV4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+        SocketAddr::V6(_) => (Domain::IPV6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
+    };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    // The system may grant less; it works all the same, only slower.
+    let asked = socket
+        .set_recv_buffer_size(SOCKET_BUFFER_BYTES)
+        .and_then(|()| socket.set_send_buffer_size(SOCKET_BUFFER_BYTES));
+    tracing::debug!(
+        asked_bytes = SOCKET_BUFFER_BYTES,
+        receive_bytes = socket.recv_buffer_size().unwrap_or_default(),
+        send_bytes = socket.send_buffer_size().unwrap_or_default(),
+        error = asked.err().map(tracing::field::display),
+        "socket buffers granted"
+    );
+    socket.bind(&local.into())?;
+    Ok(socket)
+}
+
+fn plain_is_forced() -> bool {
+    std::env::var_os("TENTACLE_PLAIN_UDP").is_some_and(|value| value == "1")
+}
+
+fn log_fallback(error: &io::Error) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            %error,
+            "this system lacks socket options that QUIC likes to have; a plain UDP socket is used, which is slower"
+        );
+    });
+}

@@ -1,0 +1,372 @@
+//! Work connections: greeting, resync, reports, faults, reconnecting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mantle_shared::protocol::{
+    Ack, AttemptEnd, AttemptEnded, EVENTS_LIMIT_BYTES, Echo, GoAway, Level, Message, Outcome,
+    Record, RecordBody, Records, Resync, Stream, close,
+};
+use mantle_shared::uuid::Uuid;
+use mantle_shared::{AttemptId, Digest};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::super::framed::MessageReader;
+use super::super::{Settings, Timing, bad_streams, run};
+use super::quick;
+use super::server::{Authority, ServerSession, TestServer, facts, soon};
+use crate::cache::{Acquirer, Cache};
+use crate::identity::Identity;
+use crate::link::{Link, LinkCommand, LinkEvent, link};
+
+/// A running connection and the driver's end of it.
+struct Agent {
+    link: Link,
+    task: JoinHandle<()>,
+    _data: TempDir,
+}
+
+impl Agent {
+    fn start(server: &TestServer) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        server.enrolled(data.path());
+        Self::start_in(data, quick())
+    }
+
+    fn start_in(data: TempDir, timing: Timing) -> Self {
+        let (link, peer) = link(facts());
+        let cache = Cache::at(data.path().join("cache"));
+        cache.prepare().unwrap();
+        let settings = Settings {
+            identity: Identity::load(data.path()).unwrap(),
+            timing,
+            acquirer: Arc::new(Acquirer::new(cache, data.path().join("apps")).keep_free(0)),
+        };
+        Self {
+            link,
+            task: tokio::spawn(run(settings, peer)),
+            _data: data,
+        }
+    }
+
+    async fn event(&mut self) -> LinkEvent {
+        soon(self.link.events.recv()).await.unwrap()
+    }
+
+    async fn say(&self, message: impl Into<Message>) {
+        let command = LinkCommand::Control(message.into());
+        soon(self.link.commands.send(command)).await.unwrap();
+    }
+
+    async fn connected(&mut self) {
+        let event = self.event().await;
+        assert!(
+            matches!(&event, LinkEvent::Connected(w) if w.epoch == 3),
+            "{event:?}"
+        );
+        self.say(Resync {
+            reports: vec![],
+            last: true,
+        })
+        .await;
+        let event = self.event().await;
+        assert!(
+            matches!(&event, LinkEvent::Received(Message::Resynced(r)) if r.last),
+            "{event:?}"
+        );
+    }
+}
+
+async fn both(server: &TestServer, agent: &mut Agent) -> ServerSession {
+    let serve = async {
+        let mut session = server.welcome().await;
+        session.resync().await;
+        session
+    };
+    let (session, ()) = tokio::join!(serve, agent.connected());
+    session
+}
+
+fn attempt(n: u128) -> AttemptId {
+    AttemptId::from_uuid(Uuid::from_u128(n))
+}
+
+fn records(n: u128, first_seq: u64) -> Records {
+    Records {
+        attempt: attempt(n),
+        first_seq,
+        records: vec![Record {
+            at_us: 1,
+            body: RecordBody::Line {
+                stream: Stream::Stdout,
+                level: Level::Info,
+                text: format!("line {first_seq} of {n}"),
+            },
+        }],
+    }
+}
+
+fn ended(n: u128) -> AttemptEnded {
+    AttemptEnded {
+        attempt: attempt(n),
+        end: AttemptEnd {
+            outcome: Outcome::Succeeded,
+            exit_code: Some(0),
+            message: String::new(),
+            records: 3,
+            log: Digest::of(b""),
+            started_at_us: 0,
+            ended_at_us: 1,
+        },
+    }
+}
+
+#[tokio::test]
+async fn hello_says_what_the_driver_knows_and_messages_go_both_ways() {
+    let server = TestServer::start(Arc::new(Authority::new()));
+    let mut agent = Agent::start(&server);
+    let mut session = both(&server, &mut agent).await;
+    assert_eq!(session.hello.highest_epoch, 2);
+    assert_eq!(session.hello.boot_id, "boot");
+    assert_eq!(session.hello.features, ["action:script"]);
+
+    session.say(Ack { positions: vec![] }).await;
+    assert!(matches!(
+        agent.event().await,
+        LinkEvent::Received(Message::Ack(_))
+    ));
+    session
+        .say(Echo {
+            request: 8,
+            payload: b"x".to_vec(),
+        })
+        .await;
+    let Message::EchoAnswer(answer) = session.next().await else {
+        panic!("an echo is answered by the connection itself");
+    };
+    assert_eq!((answer.request, answer.payload.as_slice()), (8, &b"x"[..]));
+
+    soon(agent.link.commands.send(LinkCommand::Close))
+        .await
+        .unwrap();
+    soon(agent.task).await.unwrap();
+    let closed = soon(session.connection.closed()).await;
+    assert_eq!(
+        super::super::reason::close_code(&closed),
+        Some(close::GOING_AWAY)
+    );
+}
+
+#[tokio::test]
+async fn s21_an_unknown_message_is_answered_and_the_connection_lives() {
+    let server = TestServer::start(Arc::new(Authority::new()));
+    let mut agent = Agent::start(&server);
+    let mut session = both(&server, &mut agent).await;
+    let frame = [&[1, 0x77, 0x77, 0, 0, 0, 0, 3][..], b"new"].concat();
+    session.send.write_all(&frame).await.unwrap();
+    let Message::Unsupported(unsupported) = session.next().await else {
+        panic!("an unknown type is answered");
+    };
+    assert_eq!(unsupported.kind, 0x7777);
+    session.say(Ack { positions: vec![] }).await;
+    assert!(matches!(
+        agent.event().await,
+        LinkEvent::Received(Message::Ack(_))
+    ));
+}
+
+#[tokio::test]
+async fn s22_a_bad_stream_is_given_up_alone_and_counted() {
+    let server = TestServer::start(Arc::new(Authority::new()));
+    let mut agent = Agent::start(&server);
+    let mut session = both(&server, &mut agent).await;
+    let before = bad_streams();
+    let mut stray = session.connection.open_uni().await.unwrap();
+    stray.write_all(b"garbage").await.unwrap();
+    let stopped = soon(stray.stopped()).await.unwrap();
+    assert_eq!(stopped.map(u64::from), Some(u64::from(close::PROTOCOL)));
+    session.say(Ack { positions: vec![] }).await;
+    assert!(matches!(
+        agent.event().await,
+        LinkEvent::Received(Message::Ack(_))
+    ));
+    assert!(bad_streams() > before);
+
+    // A lie on the control stream ends the session; a new one follows.
+    session.send.write_all(&[9; 16]).await.unwrap();
+    assert!(matches!(
+        agent.event().await,
+        LinkEvent::Disconnected { .. }
+    ));
+    both(&server, &mut agent).await;
+}
+
+#[tokio::test]
+async fn each_attempt_has_a_stream_while_permits_last_and_nothing_is_lost() {
+    const ATTEMPTS: u128 = 30;
+    let server = TestServer::start(Arc::new(Authority::new()));
+    let mut agent = Agent::start(&server);
+    let session = both(&server, &mut agent).await;
+    let mut senders = Vec::new();
+    for n in 0..ATTEMPTS {
+        let (sender, messages) = mpsc::channel(2);
+        let command = LinkCommand::Reports {
+            attempt: attempt(n),
+            messages,
+        };
+        soon(agent.link.commands.send(command)).await.unwrap();
+        senders.push((n, sender));
+    }
+    let feed = tokio::spawn(async move {
+        for seq in 0..3 {
+            for (n, sender) in &senders {
+                soon(sender.send(records(*n, seq).into())).await.unwrap();
+            }
+        }
+        for (n, sender) in &senders {
+            soon(sender.send(ended(*n).into())).await.unwrap();
+        }
+    });
+    let (got, mut all) = mpsc::unbounded_channel();
+    let connection = session.connection.clone();
+    let accept = tokio::spawn(async move {
+        let mut streams = 0_usize;
+        while let Ok(recv) = connection.accept_uni().await {
+            streams += 1;
+            let got = got.clone();
+            tokio::spawn(async move {
+                let mut reader = MessageReader::new(recv, EVENTS_LIMIT_BYTES);
+                while let Ok(Some(super::super::framed::Incoming::Message(message))) =
+                    reader.next().await
+                {
+                    got.send((streams, *message)).unwrap();
+                }
+            });
+        }
+    });
+    let mut per_attempt = std::collections::HashMap::<AttemptId, Vec<(usize, u64)>>::new();
+    let mut streams = std::collections::HashSet::new();
+    for _ in 0..ATTEMPTS * 4 {
+        let (stream, message) = soon(all.recv()).await.unwrap();
+        streams.insert(stream);
+        let (id, seq) = match message {
+            Message::Records(r) => (r.attempt, r.first_seq),
+            Message::AttemptEnded(e) => (e.attempt, 3),
+            other => panic!("{}", other.name()),
+        };
+        per_attempt.entry(id).or_default().push((stream, seq));
+    }
+    soon(feed).await.unwrap();
+    assert_eq!(streams.len(), 13, "twelve of their own and the shared one");
+    for (id, list) in per_attempt {
+        let order: Vec<_> = list.iter().map(|(_, seq)| *seq).collect();
+        assert_eq!(order, [0, 1, 2, 3], "{id}");
+        assert!(list.iter().all(|(stream, _)| *stream == list[0].0), "{id}");
+    }
+    accept.abort();
+}
+
+#[tokio::test]
+async fn what_an_earlier_session_left_is_dropped_before_the_resync() {
+    let server = TestServer::start(Arc::new(Authority::new()));
+    let mut agent = Agent::start(&server);
+    let mut session = server.welcome().await;
+    assert!(matches!(agent.event().await, LinkEvent::Connected(_)));
+    agent.say(ended(1)).await;
+    agent
+        .say(Resync {
+            reports: vec![],
+            last: true,
+        })
+        .await;
+    assert!(matches!(session.next().await, Message::Resync(_)));
+}
+
+#[tokio::test]
+async fn s01_the_wrong_authority_is_sent_nothing_and_both_fingerprints_are_known() {
+    let right = TestServer::start(Arc::new(Authority::new()));
+    let wrong = TestServer::start(Arc::new(Authority::new()));
+    let data = tempfile::tempdir().unwrap();
+    right.enrolled(data.path());
+    let identity = Identity::load(data.path()).unwrap();
+    let refuse = async {
+        let incoming = soon(wrong.endpoint.accept()).await.unwrap();
+        assert!(incoming.await.is_err(), "the agent ends the handshake");
+    };
+    let address = wrong.address.to_string().parse().unwrap();
+    let (trip, facts) = (quick(), facts());
+    let (result, ()) = tokio::join!(
+        super::super::round_trip(&address, &identity, &facts, &trip),
+        refuse
+    );
+    let text = result.unwrap_err().to_string();
+    assert!(text.contains(&right.authority.pin().to_string()), "{text}");
+    assert!(text.contains(&wrong.authority.pin().to_string()), "{text}");
+    assert!(text.contains("nothing was sent"), "{text}");
+}
+
+#[tokio::test]
+async fn a_refusal_after_the_handshake_is_no_connection() {
+    let server = TestServer::start(Arc::new(Authority::new()));
+    let mut agent = Agent::start(&server);
+    for _ in 0..2 {
+        let connection = server.accept(mantle_shared::tls::ALPN_WORK).await;
+        connection.close(close::NOT_AUTHORISED.into(), b"");
+    }
+    // The first event of all is that of the third dial, which is welcomed.
+    both(&server, &mut agent).await;
+}
+
+#[tokio::test]
+async fn going_away_is_waited_for_as_long_as_the_server_asks() {
+    let server = TestServer::start(Arc::new(Authority::new()));
+    let mut agent = Agent::start(&server);
+    let mut session = both(&server, &mut agent).await;
+    session
+        .say(GoAway {
+            retry_after_ms: 700,
+            reason: "restart".to_owned(),
+        })
+        .await;
+    // An answer after it shows that it was read.
+    session
+        .say(Echo {
+            request: 1,
+            payload: vec![],
+        })
+        .await;
+    assert!(matches!(session.next().await, Message::EchoAnswer(_)));
+    let begun = tokio::time::Instant::now();
+    session.connection.close(close::GOING_AWAY.into(), b"");
+    let LinkEvent::Disconnected { reason } = agent.event().await else {
+        panic!("the session is over");
+    };
+    assert!(reason.contains("goes down"), "{reason}");
+    both(&server, &mut agent).await;
+    assert!(begun.elapsed() >= Duration::from_millis(700));
+}
+
+#[tokio::test]
+async fn s20_a_server_that_falls_silent_is_noticed_and_found_again() {
+    let server = TestServer::start(Arc::new(Authority::new()));
+    let data = tempfile::tempdir().unwrap();
+    server.enrolled(data.path());
+    let timing = Timing {
+        idle_timeout: Duration::from_millis(600),
+        keepalive: Duration::from_millis(150),
+        ..quick()
+    };
+    let mut agent = Agent::start_in(data, timing);
+    let session = both(&server, &mut agent).await;
+    // The connection stays open at the server, but its packets go nowhere from now on.
+    let nowhere = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let old = server.endpoint.clone();
+    old.rebind(nowhere).unwrap();
+    let LinkEvent::Disconnected { reason } = agent.event().await else {
+        panic!("the silence is noticed");
+    };
+    assert!(reason.contains("idle timeout"), "{reason}");
+    drop(session);
+}
