@@ -1,3 +1,10 @@
-//! placeholder
+//! The server and its command line.
 
+pub mod api;
+pub mod app;
+pub mod client;
 pub mod gateway;
+pub mod security;
+pub mod services;
+pub mod store;
+pub mod supervise;

@@ -1,1 +1,3 @@
+//! Parses the command line and starts the right thing.
+
 fn main() {}

@@ -1,0 +1,160 @@
+//! API keys, join tokens, secrets, and the audit trail.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// An API key, without its secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ApiKey {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Its team, which says what it may do.
+    pub team: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<Timestamp>,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Asks for a new API key.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyCreate {
+    /// Its name.
+    pub name: String,
+    /// `administrators`, `operators` (default) or `readers`.
+    #[serde(default)]
+    pub team: Option<String>,
+    /// It stops working after this many seconds.
+    #[serde(default)]
+    pub expires_in_s: Option<u64>,
+}
+
+/// A new API key; its token is shown this once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct ApiKeyCreated {
+    /// The key.
+    pub key: ApiKey,
+    /// What goes into `Authorization: Bearer`.
+    pub token: String,
+}
+
+/// A join token, without its secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct JoinToken {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: Uuid,
+    /// What it is for, in the words of who made it.
+    pub note: String,
+    /// How many machines may still join with it.
+    pub uses_left: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+    /// Tags of the targets that join with it.
+    pub tags: Vec<String>,
+    /// Environments of the targets that join with it.
+    pub environments: Vec<String>,
+}
+
+/// Asks for a join token.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinTokenCreate {
+    /// How many machines may join with it; 1 by default.
+    #[serde(default)]
+    pub uses: Option<u32>,
+    /// It stops working after this many seconds; an hour by default.
+    #[serde(default)]
+    pub ttl_s: Option<u64>,
+    /// Tags that targets which join with it get.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Environments that targets which join with it are put in.
+    #[serde(default)]
+    pub environments: Vec<String>,
+    /// What it is for.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// A new join token; it is shown this once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct JoinTokenCreated {
+    /// Its description.
+    pub join_token: JoinToken,
+    /// The token itself.
+    pub token: String,
+    /// What to type on the machine that is to join.
+    pub command: String,
+}
+
+/// A secret, without its value.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Secret {
+    /// Its path, such as `octofx/database-password`.
+    pub path: String,
+    /// How many values it has had.
+    pub versions: u32,
+    /// When it got its present value.
+    pub updated_at: Timestamp,
+}
+
+/// A secret's new value.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSet {
+    /// The value.
+    pub value: String,
+}
+
+/// One row of the audit trail.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AuditEntry {
+    /// Its number, from 1, without gaps.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// Did what.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// The particulars.
+    pub detail: Value,
+    /// The hash that chains it to the row before.
+    pub hash: String,
+}
+
+/// Whether the audit trail's chain holds.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AuditVerified {
+    /// It does.
+    pub intact: bool,
+    /// How many rows were checked.
+    pub entries: u64,
+    /// The first row that does not follow from the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_bad: Option<u64>,
+    /// The hash of the last row; note it elsewhere to notice a cut-off tail.
+    pub head: String,
+}

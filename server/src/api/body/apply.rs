@@ -1,0 +1,128 @@
+//! What is declared in files: projects, environments, lifecycles; applying and exporting them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Files to apply, all or none.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// The files.
+    pub files: Vec<ApplyFile>,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// One file.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyFile {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What applying changes or changed.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ApplyResult {
+    /// The differences; empty when the files say what is already so.
+    pub changes: Vec<Change>,
+    /// The changes were made.
+    pub applied: bool,
+    /// What deserves attention though it is no error.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// One object that differs.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// How.
+    pub change: ChangeKind,
+    /// `project`, `environment`, `lifecycle` or `target`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The lines of the difference: each begins with `+`, `-` or a blank.
+    #[serde(default)]
+    pub diff: Vec<String>,
+}
+
+/// How an object differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeKind {
+    /// It is new.
+    Create,
+    /// It is there and differs.
+    Update,
+}
+
+/// Files that `apply` reads.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Export {
+    /// The files.
+    pub files: Vec<ApplyFile>,
+}
+
+/// A project in a list.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Project {
+    /// Its slug.
+    pub name: String,
+    /// What it is.
+    pub description: String,
+    /// Its lifecycle.
+    pub lifecycle: String,
+    /// Its latest release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_release: Option<String>,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A project with its outline.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ProjectDetail {
+    /// The project.
+    #[serde(flatten)]
+    pub project: Project,
+    /// The names of its steps, in order.
+    pub steps: Vec<String>,
+    /// The packages that it uses.
+    pub packages: Vec<String>,
+    /// The names of its variables.
+    pub variables: Vec<String>,
+    /// Its channels.
+    pub channels: Vec<String>,
+}
+
+/// An environment.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Environment {
+    /// Its name.
+    pub name: String,
+    /// How many targets are in it.
+    pub targets: u32,
+}
+
+/// A lifecycle.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Lifecycle {
+    /// Its name.
+    pub name: String,
+    /// Its phases, in order.
+    pub phases: Vec<Phase>,
+}
+
+/// One phase of a lifecycle.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// The environments of which one must have had the release before the next phase.
+    pub environments: Vec<String>,
+}

@@ -1,0 +1,128 @@
+//! Deployments, plans, and what runs where.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::task::TaskState;
+
+/// Asks for a deployment.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentCreate {
+    /// The project's slug.
+    pub project: String,
+    /// The release's version; may be left out when `from` says where to take it.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Take the release that runs in this environment.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Where to.
+    pub environment: String,
+}
+
+/// Asks what a deployment would do.
+pub type PlanRequest = DeploymentCreate;
+
+/// What a deployment would do, target by target.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlanBody {
+    /// The project's slug.
+    pub project: String,
+    /// The release's version.
+    pub version: String,
+    /// The release's channel.
+    pub channel: String,
+    /// Where to.
+    pub environment: String,
+    /// Every target that takes part, by name.
+    pub targets: Vec<PlanTarget>,
+    /// The steps, in order, also those that do not apply here.
+    pub steps: Vec<PlanStep>,
+    /// What deserves attention beforehand.
+    pub warnings: Vec<String>,
+}
+
+/// A target that takes part.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlanTarget {
+    /// Its name.
+    pub name: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// What it runs on.
+    pub platform: String,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlanStep {
+    /// From 1.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// It rolls.
+    pub rolling: bool,
+    /// The most targets inside it at once.
+    pub parallel: u32,
+    /// The targets that it is about, in the order in which they start.
+    pub targets: Vec<String>,
+    /// What it does, in order.
+    pub actions: Vec<PlanAction>,
+    /// Why it does not apply here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
+/// One action of a step.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlanAction {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub uses: String,
+    /// The packages that its executor needs.
+    pub packages: Vec<String>,
+    /// `subject` where the subject's own agent runs it, else `subject via executor`.
+    pub on: Vec<String>,
+}
+
+/// What runs where: one row a project.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StatusBody {
+    /// The environments, in the order of the columns.
+    pub environments: Vec<String>,
+    /// The projects.
+    pub projects: Vec<StatusRow>,
+}
+
+/// One project's row.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StatusRow {
+    /// The project's slug.
+    pub project: String,
+    /// Its latest release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_release: Option<String>,
+    /// One for each environment that has seen a deployment.
+    pub cells: Vec<StatusCell>,
+}
+
+/// The last deployment of a project into an environment, and what runs there.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StatusCell {
+    /// The environment.
+    pub environment: String,
+    /// The release that was last deployed with success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+    /// The release of the last deployment.
+    pub last_version: String,
+    /// The last deployment's number.
+    pub last_task: String,
+    /// How it stands.
+    pub last_state: TaskState,
+    /// When it was queued, or ended.
+    pub at: Timestamp,
+}

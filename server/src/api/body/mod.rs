@@ -1,0 +1,34 @@
+//! What travels over HTTP: the bodies of requests and answers, one file a resource.
+//!
+//! They are a contract of their own, neither rows nor domain types. Requests refuse a field that
+//! they do not know; answers only ever gain fields, so an older client reads a newer server.
+
+mod access;
+mod apply;
+mod deployment;
+mod package;
+mod release;
+mod server;
+mod target;
+mod task;
+
+pub use access::{
+    ApiKey, ApiKeyCreate, ApiKeyCreated, AuditEntry, AuditVerified, JoinToken, JoinTokenCreate,
+    JoinTokenCreated, Secret, SecretSet,
+};
+pub use apply::{
+    ApplyFile, ApplyRequest, ApplyResult, Change, ChangeKind, Environment, Export, Lifecycle,
+    Phase, Project, ProjectDetail,
+};
+pub use deployment::{
+    DeploymentCreate, PlanAction, PlanBody, PlanRequest, PlanStep, PlanTarget, StatusBody,
+    StatusCell, StatusRow,
+};
+pub use package::{Package, PackageVersion, Upload, UploadCreate};
+pub use release::{Release, ReleaseCreate, ReleaseDetail, ReleasePackage, VariableSnapshotEntry};
+pub use server::{Page, ServerInfo};
+pub use target::{Agent, Target, TargetAgent, TargetState, TargetTags};
+pub use task::{
+    ActionView, LogKind, LogLine, NodeState, NodeView, StepView, Task, TaskDetail, TaskEvent,
+    TaskEventKind, TaskState,
+};

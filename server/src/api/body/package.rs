@@ -1,0 +1,74 @@
+//! Packages and their upload.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A package with its newest version.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Package {
+    /// Its id.
+    pub id: String,
+    /// Its newest version.
+    pub latest: String,
+    /// How many versions there are.
+    pub versions: u32,
+}
+
+/// One version of a package.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PackageVersion {
+    /// The package's id.
+    pub id: String,
+    /// The version.
+    pub version: String,
+    /// `zip`, `nupkg`, `tar.gz`, `tar.zst`, ...
+    pub format: String,
+    /// The archive's size.
+    pub size_bytes: u64,
+    /// The size of its files, taken apart.
+    pub unpacked_bytes: u64,
+    /// How many files it holds.
+    pub files: u64,
+    /// The BLAKE3 digest of the archive.
+    pub archive_digest: String,
+    /// The digest of its manifest's root, which releases pin.
+    pub root_digest: String,
+    /// When it was pushed.
+    pub pushed_at: Timestamp,
+}
+
+/// Begins an upload, or finds the one that was begun with the same words.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UploadCreate {
+    /// The archive's file name, from which id, version and format are read.
+    pub file_name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its BLAKE3 digest, 64 hex digits; checked at the end.
+    pub digest: String,
+    /// The package's id, instead of the one in the name.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// The version, instead of the one in the name.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// An upload under way.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Upload {
+    /// Its id.
+    pub upload: String,
+    /// How many bytes the server has on disk: append from here.
+    pub offset: u64,
+    /// The archive's size.
+    pub size_bytes: u64,
+    /// The package's id.
+    pub id: String,
+    /// The version.
+    pub version: String,
+    /// The same bytes are in the repository already; nothing is to be sent.
+    pub present: bool,
+}

@@ -1,0 +1,5 @@
+//! The composition root: builds everything once, in order, and hands it down.
+
+pub mod bind;
+pub mod data_dir;
+pub mod server_file;

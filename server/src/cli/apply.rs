@@ -1,0 +1,174 @@
+//! `mantle apply`: the difference first, then all of it or nothing.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::exit::{CliResult, Exit, Failure};
+use super::login::confirm;
+use super::output::{BAD, DIM, GOOD, Output, WARN, line_err, line_out};
+use crate::api::body::{ApplyFile, ApplyRequest, ApplyResult, Change, ChangeKind};
+use crate::client::Client;
+
+/// A file larger than this is not a project file.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What to apply.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A file, a folder of .yaml files, or - for standard input; may be given several times
+    #[arg(short, long = "file", value_name = "FILE", required = true, num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// Only show the difference
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask before applying
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Does it.
+pub async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliResult {
+    let files = read_all(&args.files)?;
+    let mut request = ApplyRequest {
+        files,
+        dry_run: true,
+    };
+    let preview = client.apply(&request).await?;
+    // On a terminal the difference is shown before anything happens; a program gets one answer.
+    let asks = !args.yes && std::io::stdin().is_terminal() && out.live;
+    if args.dry_run || preview.changes.is_empty() {
+        return finish(&preview, out);
+    }
+    if asks {
+        show(&preview, line_err_ok)?;
+        if !confirm(&format!("apply {}?", count(preview.changes.len())))? {
+            return Err(Failure::new(Exit::Cancelled, "nothing was applied"));
+        }
+    }
+    request.dry_run = false;
+    let applied = client.apply(&request).await?;
+    finish(&applied, out)
+}
+
+fn finish(result: &ApplyResult, out: Output) -> CliResult {
+    for warning in &result.warnings {
+        out.warn(warning);
+    }
+    if out.is_json() {
+        return out.object(result, |_| Vec::new());
+    }
+    show(result, line_out)?;
+    let changes = count(result.changes.len());
+    out.note(&match (result.changes.is_empty(), result.applied) {
+        (true, _) => "nothing to change".to_owned(),
+        (false, true) => format!("{changes} applied"),
+        (false, false) => format!("{changes} to apply; nothing was changed"),
+    });
+    Ok(Exit::Success)
+}
+
+fn line_err_ok(line: &str) -> Result<(), Failure> {
+    line_err(line);
+    Ok(())
+}
+
+fn show(
+    result: &ApplyResult,
+    print: impl Fn(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    for change in &result.changes {
+        print(&headline(change))?;
+        for line in &change.diff {
+            let style = match line.as_bytes().first() {
+                Some(b'+') => GOOD,
+                Some(b'-') => BAD,
+                _ => DIM,
+            };
+            print(&format!("    {style}{line}{style:#}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn headline(change: &Change) -> String {
+    match change.change {
+        ChangeKind::Create => format!("{GOOD}+{GOOD:#} {} {}", change.kind, change.name),
+        ChangeKind::Update => format!("{WARN}~{WARN:#} {} {}", change.kind, change.name),
+    }
+}
+
+fn count(changes: usize) -> String {
+    if changes == 1 {
+        "1 change".to_owned()
+    } else {
+        format!("{changes} changes")
+    }
+}
+
+fn read_all(paths: &[PathBuf]) -> Result<Vec<ApplyFile>, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            for inner in yaml_files(path)? {
+                files.push(read(&inner)?);
+            }
+        } else {
+            files.push(read(path)?);
+        }
+    }
+    Ok(files)
+}
+
+fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let unreadable =
+        |error| Failure::io(&format!("cannot read the folder {}", folder.display()), &error);
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if matches!(extension, Some("yaml" | "yml")) && path.is_file() {
+            paths.push(path);
+        }
+    }
+    if paths.is_empty() {
+        let shown = folder.display();
+        return Err(Failure::new(
+            Exit::Invalid,
+            format!("the folder {shown} holds no .yaml file"),
+        ));
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read(path: &Path) -> Result<ApplyFile, Failure> {
+    let shown = path.display().to_string();
+    let mut bytes = Vec::new();
+    let result = if shown == "-" {
+        let input = std::io::stdin().lock();
+        input.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+    };
+    result.map_err(|error| Failure {
+        exit: Exit::Invalid,
+        ..Failure::io(&format!("cannot read {shown}"), &error)
+    })?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Failure::new(
+            Exit::Invalid,
+            format!("{shown} is larger than 4 MiB; it is hardly a project file"),
+        ));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::new(
+            Exit::Invalid,
+            format!("{shown} is not UTF-8 text: the byte at offset {at} is not"),
+        )
+    })?;
+    Ok(ApplyFile { name: shown, text })
+}

@@ -1,0 +1,69 @@
+//! What every command takes, and values that several of them read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::output::Format;
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// How data is printed on standard output; everything else goes to standard error
+    #[arg(short, long, global = true, value_enum, default_value = "table", env = "MANTLE_OUTPUT", hide_env_values = true)]
+    pub output: Format,
+    /// The server's URL, instead of the one that 'mantle login' stored; the key comes from
+    /// MANTLE_TOKEN or that login
+    #[arg(long, global = true, value_name = "URL", env = "MANTLE_URL", hide_env_values = true)]
+    pub server: Option<String>,
+    /// The data directory of the server on this machine; commands then need no login
+    #[arg(long, global = true, value_name = "DIR", env = "MANTLE_DATA", hide_env_values = true)]
+    pub data: Option<PathBuf>,
+}
+
+/// Reads a span such as `90s`, `10m`, `1h30m` or `7d`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("'{text}' is not a span of time; write it like 30s, 10m, 1h30m or 7d");
+    let (mut seconds, mut number, mut units) = (0_u64, String::new(), 0);
+    for c in text.trim().chars() {
+        if c.is_ascii_digit() {
+            number.push(c);
+            continue;
+        }
+        let unit = match c {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return Err(bad()),
+        };
+        let count: u64 = number.parse().map_err(|_| bad())?;
+        number.clear();
+        units += 1;
+        seconds = count
+            .checked_mul(unit)
+            .and_then(|part| seconds.checked_add(part))
+            .ok_or_else(bad)?;
+    }
+    // A century: beyond it only slips of the finger are found, and arithmetic on times is safe.
+    if units == 0 || !number.is_empty() || seconds > 100 * 366 * 86_400 {
+        return Err(bad());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_read_and_nonsense_is_explained() {
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("1h30m", 5400), ("7d", 604_800)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "10", "m", "10x", "1h30", "999999999999999999d"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

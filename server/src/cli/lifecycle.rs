@@ -1,0 +1,47 @@
+//! `mantle lifecycle`.
+
+use clap::Subcommand;
+
+use super::exit::CliResult;
+use super::output::Output;
+use crate::api::body::Lifecycle;
+use crate::client::Client;
+
+/// What to do with lifecycles.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the lifecycles
+    List,
+    /// Show a lifecycle's phases
+    Show {
+        /// The lifecycle's name
+        name: String,
+    },
+}
+
+/// Does it.
+pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+    match command {
+        Command::List => {
+            let page = client.lifecycles().await?;
+            out.list(&page.items, &["lifecycle", "phases"], |item| {
+                vec![item.name.clone(), phases(item).join(" -> ")]
+            })
+        }
+        Command::Show { name } => {
+            let lifecycle = client.lifecycle(&name).await?;
+            out.object(&lifecycle, |item| {
+                let mut lines = vec![item.name.clone()];
+                lines.extend(phases(item).into_iter().map(|phase| format!("  {phase}")));
+                lines
+            })
+        }
+    }
+}
+
+fn phases(lifecycle: &Lifecycle) -> Vec<String> {
+    let phases = lifecycle.phases.iter();
+    phases
+        .map(|phase| format!("{} ({})", phase.name, phase.environments.join(", ")))
+        .collect()
+}

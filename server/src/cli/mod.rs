@@ -1,0 +1,193 @@
+//! The command line: one file a noun. Nothing here touches the database; commands speak with the
+//! server through the typed client.
+
+pub mod args;
+pub mod connect;
+pub mod exit;
+pub mod output;
+
+mod agent;
+mod apikey;
+mod apply;
+mod audit;
+mod deploy;
+mod environment;
+mod export;
+mod lifecycle;
+mod live;
+mod login;
+mod misc;
+mod package;
+mod plan;
+mod project;
+mod release;
+mod secret;
+mod server;
+mod status;
+mod target;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::args::Global;
+use self::connect::connect;
+use self::exit::{CliResult, Exit, Failure};
+use self::output::Output;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mantle",
+    version,
+    about = "Deploys software: the server and its command line",
+    after_help = "Exit codes: 0 success, 1 internal error, 2 usage, 3 the deployment failed, \
+                  4 not logged in or not allowed, 5 not found, 6 refused by a rule, \
+                  7 invalid files or values, 8 waiting timed out and the task still runs, \
+                  9 the server cannot be reached, 20 cancelled, 130 Ctrl-C: the task goes on",
+    disable_help_subcommand = true,
+    propagate_version = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    #[command(subcommand)]
+    Server(server::Command),
+    /// Log in to a server: pins its certificate authority and keeps an API key
+    Login(login::LoginArgs),
+    /// Forget the stored login
+    Logout,
+    /// Apply project and infrastructure files, showing the difference first
+    Apply(apply::ApplyArgs),
+    /// Write what is applied as files that 'apply' reads
+    Export(export::ExportArgs),
+    /// Show projects
+    #[command(subcommand)]
+    Project(project::Command),
+    /// Show environments
+    #[command(subcommand)]
+    Environment(environment::Command),
+    /// Show lifecycles
+    #[command(subcommand)]
+    Lifecycle(lifecycle::Command),
+    /// Create and show releases
+    #[command(subcommand)]
+    Release(release::Command),
+    /// Deploy a release into an environment and watch it
+    Deploy(deploy::DeployArgs),
+    /// Deploy the release of one environment into the next
+    Promote(deploy::PromoteArgs),
+    /// Show what a deployment would do, changing nothing
+    Plan(plan::PlanArgs),
+    /// Show what runs where
+    Status(status::StatusArgs),
+    /// Show, follow and cancel tasks
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Push and show packages
+    #[command(subcommand)]
+    Package(package::Command),
+    /// Show and change targets
+    #[command(subcommand)]
+    Target(target::Command),
+    /// Show and revoke agents, and let new ones join
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Make, show and revoke API keys
+    #[command(subcommand)]
+    Apikey(apikey::Command),
+    /// Set, show and delete secrets; values are never printed
+    #[command(subcommand)]
+    Secret(secret::Command),
+    /// Show and check the audit trail
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Print the completion script of a shell
+    Completion(misc::CompletionArgs),
+    /// Print the versions of this program and of the server
+    Version,
+    /// Print the JSON schema of project and infrastructure files
+    Schema,
+}
+
+/// Reads the command line and does it.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.global.output);
+    let exit = match run(cli, output) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit
+        }
+    };
+    exit.into()
+}
+
+fn run(cli: Cli, output: Output) -> CliResult {
+    let Cli { global, command } = cli;
+    if let Command::Server(command) = command {
+        return server::run(command, &global, output);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("cannot start", &error))?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = dispatch(command, &global, output) => result,
+            // Commands that watch a task handle Ctrl-C before this does, to say what goes on.
+            () = interrupted() => Err(Failure::new(Exit::Interrupted, "interrupted")),
+        }
+    });
+    // A read of standard input may still hang in a thread; nothing is left to wait for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    // Whoever handles Ctrl-C itself is given the moment to say so.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+}
+
+async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
+    match command {
+        Command::Server(command) => server::run(command, global, out),
+        Command::Login(args) => login::login(args, out).await,
+        Command::Logout => login::logout(out),
+        Command::Completion(args) => misc::completion(&args),
+        Command::Schema => misc::schema(),
+        Command::Version => misc::version(global, out).await,
+        Command::Apply(args) => apply::run(args, &connect(global)?, out).await,
+        Command::Export(args) => export::run(args, &connect(global)?, out).await,
+        Command::Project(command) => project::run(command, &connect(global)?, out).await,
+        Command::Environment(command) => environment::run(command, &connect(global)?, out).await,
+        Command::Lifecycle(command) => lifecycle::run(command, &connect(global)?, out).await,
+        Command::Release(command) => release::run(command, &connect(global)?, out).await,
+        Command::Deploy(args) => deploy::deploy(args, &connect(global)?, out).await,
+        Command::Promote(args) => deploy::promote(args, &connect(global)?, out).await,
+        Command::Plan(args) => plan::run(args, &connect(global)?, out).await,
+        Command::Status(args) => status::run(args, &connect(global)?, out).await,
+        Command::Task(command) => task::run(command, &connect(global)?, out).await,
+        Command::Package(command) => package::run(command, &connect(global)?, out).await,
+        Command::Target(command) => target::run(command, &connect(global)?, out).await,
+        Command::Agent(command) => agent::run(command, &connect(global)?, out).await,
+        Command::Apikey(command) => apikey::run(command, &connect(global)?, out).await,
+        Command::Secret(command) => secret::run(command, &connect(global)?, out).await,
+        Command::Audit(command) => audit::run(command, &connect(global)?, out).await,
+    }
+}

@@ -1,0 +1,313 @@
+//! Every call of the API, typed.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::sse::Follower;
+use super::{ANSWER, Client, ClientError};
+use crate::api::body::{
+    Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, AuditEntry,
+    AuditVerified, DeploymentCreate, Environment, Export, JoinToken, JoinTokenCreate,
+    JoinTokenCreated, Lifecycle, LogLine, Package, PackageVersion, Page, PlanBody, Project,
+    ProjectDetail, Release, ReleaseCreate, ReleaseDetail, Secret, SecretSet, ServerInfo,
+    StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, Upload, UploadCreate,
+};
+
+type Answer<T> = Result<T, ClientError>;
+
+/// The server, keys, secrets, audit.
+impl Client {
+    /// Who answers, and as whom we are known.
+    pub async fn server_info(&self) -> Answer<ServerInfo> {
+        self.get(&["server"], &[]).await
+    }
+
+    /// All API keys.
+    pub async fn apikeys(&self) -> Answer<Page<ApiKey>> {
+        self.get(&["apikeys"], &[]).await
+    }
+
+    /// Makes an API key.
+    pub async fn apikey_create(&self, body: &ApiKeyCreate) -> Answer<ApiKeyCreated> {
+        self.send(Method::POST, &["apikeys"], body).await
+    }
+
+    /// Revokes an API key.
+    pub async fn apikey_revoke(&self, name: &str) -> Answer<ApiKey> {
+        self.act(Method::DELETE, &["apikeys", name]).await
+    }
+
+    /// The paths of all secrets.
+    pub async fn secrets(&self) -> Answer<Page<Secret>> {
+        self.get(&["secrets"], &[]).await
+    }
+
+    /// Gives a secret a value.
+    pub async fn secret_set(&self, path: &str, body: &SecretSet) -> Answer<Secret> {
+        self.send(Method::PUT, &secret_path(path), body).await
+    }
+
+    /// Deletes a secret.
+    pub async fn secret_delete(&self, path: &str) -> Answer<()> {
+        self.act(Method::DELETE, &secret_path(path)).await
+    }
+
+    /// A page of the audit trail, the newest entries first; `before` a number.
+    pub async fn audit(&self, before: Option<&str>, limit: u32) -> Answer<Page<AuditEntry>> {
+        let limit = limit.to_string();
+        let mut query = vec![("limit", limit.as_str())];
+        query.extend(before.map(|before| ("before", before)));
+        self.get(&["audit"], &query).await
+    }
+
+    /// Checks the audit trail's chain.
+    pub async fn audit_verify(&self) -> Answer<AuditVerified> {
+        self.get(&["audit", "verify"], &[]).await
+    }
+}
+
+/// What is declared in files.
+impl Client {
+    /// Applies files, or says what applying them would change.
+    pub async fn apply(&self, body: &ApplyRequest) -> Answer<ApplyResult> {
+        self.send(Method::POST, &["apply"], body).await
+    }
+
+    /// Files that `apply` reads: of one project, or of everything.
+    pub async fn export(&self, project: Option<&str>) -> Answer<Export> {
+        let query: Vec<_> = project.iter().map(|name| ("project", *name)).collect();
+        self.get(&["export"], &query).await
+    }
+
+    /// All projects.
+    pub async fn projects(&self) -> Answer<Page<Project>> {
+        self.get(&["projects"], &[]).await
+    }
+
+    /// One project.
+    pub async fn project(&self, name: &str) -> Answer<ProjectDetail> {
+        self.get(&["projects", name], &[]).await
+    }
+
+    /// All environments.
+    pub async fn environments(&self) -> Answer<Page<Environment>> {
+        self.get(&["environments"], &[]).await
+    }
+
+    /// All lifecycles.
+    pub async fn lifecycles(&self) -> Answer<Page<Lifecycle>> {
+        self.get(&["lifecycles"], &[]).await
+    }
+
+    /// One lifecycle.
+    pub async fn lifecycle(&self, name: &str) -> Answer<Lifecycle> {
+        self.get(&["lifecycles", name], &[]).await
+    }
+}
+
+/// Targets and agents.
+impl Client {
+    /// Targets, perhaps only those of an environment or with a tag.
+    pub async fn targets(
+        &self,
+        environment: Option<&str>,
+        tag: Option<&str>,
+    ) -> Answer<Page<Target>> {
+        let mut query = Vec::new();
+        query.extend(environment.map(|name| ("environment", name)));
+        query.extend(tag.map(|tag| ("tag", tag)));
+        self.get(&["targets"], &query).await
+    }
+
+    /// One target.
+    pub async fn target(&self, name: &str) -> Answer<Target> {
+        self.get(&["targets", name], &[]).await
+    }
+
+    /// Gives a target tags and takes some away.
+    pub async fn target_tags(&self, name: &str, body: &TargetTags) -> Answer<Target> {
+        self.send(Method::POST, &["targets", name, "tags"], body)
+            .await
+    }
+
+    /// Lets deployments choose a target again.
+    pub async fn target_enable(&self, name: &str) -> Answer<Target> {
+        self.act(Method::POST, &["targets", name, "enable"]).await
+    }
+
+    /// Keeps deployments from choosing a target.
+    pub async fn target_disable(&self, name: &str) -> Answer<Target> {
+        self.act(Method::POST, &["targets", name, "disable"]).await
+    }
+
+    /// Forgets a target and revokes its agent.
+    pub async fn target_remove(&self, name: &str) -> Answer<()> {
+        self.act(Method::DELETE, &["targets", name]).await
+    }
+
+    /// All agents.
+    pub async fn agents(&self) -> Answer<Page<Agent>> {
+        self.get(&["agents"], &[]).await
+    }
+
+    /// Revokes an agent, by its target's name or its id.
+    pub async fn agent_revoke(&self, name: &str) -> Answer<Agent> {
+        self.act(Method::POST, &["agents", name, "revoke"]).await
+    }
+
+    /// All join tokens.
+    pub async fn join_tokens(&self) -> Answer<Page<JoinToken>> {
+        self.get(&["join-tokens"], &[]).await
+    }
+
+    /// Makes a join token.
+    pub async fn join_token_create(&self, body: &JoinTokenCreate) -> Answer<JoinTokenCreated> {
+        self.send(Method::POST, &["join-tokens"], body).await
+    }
+
+    /// Revokes a join token.
+    pub async fn join_token_revoke(&self, id: &str) -> Answer<JoinToken> {
+        self.act(Method::DELETE, &["join-tokens", id]).await
+    }
+}
+
+/// Packages and releases.
+impl Client {
+    /// All packages.
+    pub async fn packages(&self) -> Answer<Page<Package>> {
+        self.get(&["packages"], &[]).await
+    }
+
+    /// A package's versions, the newest first.
+    pub async fn package_versions(&self, id: &str) -> Answer<Page<PackageVersion>> {
+        self.get(&["packages", id, "versions"], &[]).await
+    }
+
+    /// One version of a package.
+    pub async fn package_version(&self, id: &str, version: &str) -> Answer<PackageVersion> {
+        self.get(&["packages", id, "versions", version], &[]).await
+    }
+
+    /// Begins an upload or finds one to resume.
+    pub async fn upload_create(&self, body: &UploadCreate) -> Answer<Upload> {
+        self.send(Method::POST, &["uploads"], body).await
+    }
+
+    /// How far an upload is.
+    pub async fn upload(&self, id: &str) -> Answer<Upload> {
+        self.get(&["uploads", id], &[]).await
+    }
+
+    /// Appends bytes at an offset, which must be where the upload stands.
+    pub async fn upload_append(&self, id: &str, offset: u64, bytes: Vec<u8>) -> Answer<Upload> {
+        let offset = offset.to_string();
+        let request = self
+            .request(Method::PATCH, &["uploads", id], &[("offset", &offset)])?
+            .header("content-type", "application/octet-stream")
+            .body(bytes);
+        // Twice the usual: a slow line takes a while for a piece.
+        self.answer(request.timeout(ANSWER * 2)).await
+    }
+
+    /// Takes the archive apart and makes it a version of its package.
+    pub async fn upload_finish(&self, id: &str) -> Answer<PackageVersion> {
+        let request = self.request(Method::POST, &["uploads", id, "finish"], &[])?;
+        // A large archive takes minutes to take apart.
+        self.answer(request.timeout(ANSWER * 15)).await
+    }
+
+    /// A project's releases, the newest first.
+    pub async fn releases(&self, project: &str) -> Answer<Page<Release>> {
+        self.get(&["projects", project, "releases"], &[]).await
+    }
+
+    /// One release and what it pins.
+    pub async fn release(&self, project: &str, version: &str) -> Answer<ReleaseDetail> {
+        self.get(&["projects", project, "releases", version], &[])
+            .await
+    }
+
+    /// Makes a release.
+    pub async fn release_create(
+        &self,
+        project: &str,
+        body: &ReleaseCreate,
+    ) -> Answer<ReleaseDetail> {
+        self.send(Method::POST, &["projects", project, "releases"], body)
+            .await
+    }
+}
+
+/// Deployments and tasks.
+impl Client {
+    /// What a deployment would do.
+    pub async fn plan(&self, body: &DeploymentCreate) -> Answer<PlanBody> {
+        self.send(Method::POST, &["plans"], body).await
+    }
+
+    /// Queues a deployment.
+    pub async fn deploy(&self, body: &DeploymentCreate) -> Answer<Task> {
+        self.send(Method::POST, &["deployments"], body).await
+    }
+
+    /// What runs where.
+    pub async fn status(&self, project: Option<&str>) -> Answer<StatusBody> {
+        let query: Vec<_> = project.iter().map(|name| ("project", *name)).collect();
+        self.get(&["status"], &query).await
+    }
+
+    /// Tasks, the newest first; `before` a task's number.
+    pub async fn tasks(
+        &self,
+        project: Option<&str>,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Answer<Page<Task>> {
+        let limit = limit.to_string();
+        let mut query = vec![("limit", limit.as_str())];
+        query.extend(project.map(|name| ("project", name)));
+        query.extend(before.map(|before| ("before", before)));
+        self.get(&["tasks"], &query).await
+    }
+
+    /// A task with the matrix of its steps and targets.
+    pub async fn task(&self, number: &str) -> Answer<TaskDetail> {
+        self.get(&["tasks", number], &[]).await
+    }
+
+    /// Asks a task to stop.
+    pub async fn task_cancel(&self, number: &str) -> Answer<Task> {
+        self.send::<Value, _>(Method::POST, &["tasks", number, "cancel"], &json!({}))
+            .await
+    }
+
+    /// A page of a task's events after a sequence.
+    pub async fn task_events(&self, number: &str, after: u64) -> Answer<Page<TaskEvent>> {
+        let after = after.to_string();
+        self.get(&["tasks", number, "events"], &[("after", &after)])
+            .await
+    }
+
+    /// A page of a task's log after a sequence.
+    pub async fn task_log(&self, number: &str, after: u64) -> Answer<Page<LogLine>> {
+        let after = after.to_string();
+        self.get(&["tasks", number, "log"], &[("after", &after)])
+            .await
+    }
+
+    /// Follows a task's events to its end.
+    pub fn follow_events(&self, number: &str, after: u64) -> Follower {
+        let path = ["tasks", number, "events", "stream"];
+        Follower::new(self.clone(), &path, Some(after))
+    }
+
+    /// Follows a task's log to its end.
+    pub fn follow_log(&self, number: &str, after: u64) -> Follower {
+        let path = ["tasks", number, "log", "stream"];
+        Follower::new(self.clone(), &path, Some(after))
+    }
+}
+
+fn secret_path(path: &str) -> Vec<&str> {
+    std::iter::once("secrets").chain(path.split('/')).collect()
+}

@@ -1,0 +1,29 @@
+//! How a use case, after its commit, sets the machinery in motion.
+//!
+//! Each call is a hint: whoever receives it looks at the whole state in the store. A hint that is
+//! lost with the process is made good by recovery, so nothing here can fail or wait.
+
+use mantle_shared::ids::{AgentId, TaskId};
+
+/// What services tell the orchestrator and the gateway.
+pub trait Wake: Send + Sync + 'static {
+    /// A task was queued.
+    fn task_queued(&self, task: TaskId);
+    /// Somebody asked for a task to stop.
+    fn cancel_requested(&self, task: TaskId);
+    /// An agent was revoked: close its connection now, let its work end as it will.
+    fn agent_revoked(&self, agent: AgentId);
+    /// A target's tags, environments or switch changed: what waits for it may look again.
+    fn targets_changed(&self);
+}
+
+/// Wakes nobody: for tests of services, and for a server that only serves its API.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoWake;
+
+impl Wake for NoWake {
+    fn task_queued(&self, _task: TaskId) {}
+    fn cancel_requested(&self, _task: TaskId) {}
+    fn agent_revoked(&self, _agent: AgentId) {}
+    fn targets_changed(&self) {}
+}
