@@ -2,6 +2,10 @@
 
 use std::error::Error as StdError;
 
+use mantle_domain::explain::{self, Refusal};
+
+use crate::store::StoreError;
+
 /// Why a use case did nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -16,6 +20,8 @@ pub enum Error {
     Forbidden {
         /// Who may not do what.
         detail: String,
+        /// What to type next.
+        help: String,
     },
     /// Something that was named does not exist.
     #[error("there is no {kind} '{name}'{}", .suggestion.as_ref().map(|s| format!("; did you mean '{s}'?")).unwrap_or_default())]
@@ -26,6 +32,16 @@ pub enum Error {
         name: String,
         /// The name that was probably meant.
         suggestion: Option<String>,
+        /// What to type next.
+        help: String,
+    },
+    /// Things that were named do not exist; a rule of the domain says so in its words.
+    #[error("{detail}")]
+    Missing {
+        /// What does not exist.
+        detail: String,
+        /// Every reason.
+        reasons: Vec<String>,
         /// What to type next.
         help: String,
     },
@@ -61,6 +77,14 @@ pub enum Error {
         /// Every single fault.
         reasons: Vec<String>,
         /// What to type next.
+        help: String,
+    },
+    /// It is larger than the server takes.
+    #[error("{detail}")]
+    TooLarge {
+        /// What, and how large it may be.
+        detail: String,
+        /// What to do instead.
         help: String,
     },
     /// The server's disk is full.
@@ -137,24 +161,136 @@ impl Error {
     }
 }
 
-/// The known name that was most probably meant, if one is near enough.
+/// The known name that was most probably meant, if one is near enough or begins like it.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let wanted = name.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        // One slip for each three letters: 'prodution' finds 'production', 'web' does not find 'db'.
-        .filter(|(distance, candidate)| {
-            *distance <= (candidate.chars().count().max(3) / 3)
-                || (wanted.len() >= 3 && candidate.to_lowercase().starts_with(&wanted))
-        })
-        .min_by_key(|(distance, candidate)| (*distance, candidate.to_string()))
-        .map(|(_, candidate)| candidate.to_owned())
+    let known: Vec<&str> = known.into_iter().collect();
+    explain::nearest(name, known.iter().copied()).or_else(|| {
+        let lower = name.to_lowercase();
+        let mut longer = known
+            .iter()
+            .filter(|known| name.len() >= 3 && known.to_lowercase().starts_with(&lower));
+        longer.next().map(|known| (*known).to_owned())
+    })
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoSpace(_) => Self::StorageFull {
+                detail: "the server's disk is full: nothing was changed".to_owned(),
+            },
+            StoreError::Busy(_) | StoreError::Unavailable(_) => Self::Unavailable {
+                detail: error.to_string(),
+            },
+            // Services look before they write; what still conflicts was changed in between.
+            StoreError::Conflict { what } => Self::refused(
+                "changed-meanwhile",
+                format!("the {what} was changed by somebody else at the same moment"),
+                "look at it again, then run the command again",
+            ),
+            StoreError::NotFound { what } => Self::NotFound {
+                kind: what,
+                name: String::new(),
+                suggestion: None,
+                help: "it was removed meanwhile".to_owned(),
+            },
+            error @ (StoreError::Corrupt { .. }
+            | StoreError::Aborted
+            | StoreError::Statement(_)) => Self::internal("the database", error),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::from(vec![refusal])
+    }
+}
+
+impl From<Vec<Refusal>> for Error {
+    /// One refusal speaks for itself; several are listed. The kind of the first decides what the
+    /// answer is.
+    fn from(refusals: Vec<Refusal>) -> Self {
+        let Some(first) = refusals.first() else {
+            return Self::internal("a rule", "it refused without a reason");
+        };
+        let (detail, help) = match refusals.as_slice() {
+            [one] => (one.message(), one.next().unwrap_or_default()),
+            many => (
+                format!("{} things stand in the way", many.len()),
+                String::new(),
+            ),
+        };
+        let reasons = match refusals.as_slice() {
+            [_] => Vec::new(),
+            many => many.iter().map(ToString::to_string).collect(),
+        };
+        match kind(first) {
+            Kind::Forbidden => Self::Forbidden { detail, help },
+            Kind::Missing => Self::Missing {
+                detail,
+                reasons,
+                help,
+            },
+            Kind::Exists(code) => Self::Exists { code, detail, help },
+            Kind::Invalid(code) => Self::Invalid {
+                code,
+                detail,
+                reasons,
+                help,
+            },
+            Kind::Refused(code) => Self::Refused {
+                code,
+                detail,
+                reasons,
+                help,
+            },
+        }
+    }
+}
+
+enum Kind {
+    Forbidden,
+    Missing,
+    Exists(&'static str),
+    Invalid(&'static str),
+    Refused(&'static str),
+}
+
+fn kind(refusal: &Refusal) -> Kind {
+    match refusal {
+        Refusal::Forbidden { .. } => Kind::Forbidden,
+        Refusal::UnknownEnvironment { .. }
+        | Refusal::UnknownProject { .. }
+        | Refusal::UnknownRelease { .. }
+        | Refusal::UnknownTarget { .. }
+        | Refusal::UnknownStep { .. }
+        | Refusal::UnknownChannel { .. }
+        | Refusal::UnknownPackage { .. }
+        | Refusal::PackageMissing { .. }
+        | Refusal::PackageVersionMissing { .. }
+        | Refusal::UnknownSecret { .. }
+        | Refusal::UnknownTag { .. } => Kind::Missing,
+        Refusal::VersionExists { .. } => Kind::Exists("release-exists"),
+        Refusal::BadVersion { .. } => Kind::Invalid("bad-version"),
+        Refusal::BadRule { .. } => Kind::Invalid("bad-rule"),
+        Refusal::BadTemplate { .. } => Kind::Invalid("bad-template"),
+        Refusal::Tie(_) => Kind::Invalid("tie"),
+        Refusal::NotInLifecycle { .. } => Kind::Refused("not-in-lifecycle"),
+        Refusal::PhaseNotReached { .. } => Kind::Refused("phase-not-reached"),
+        Refusal::NoTargetInEnvironment { .. } | Refusal::NoTargetForStep { .. } => {
+            Kind::Refused("no-target")
+        }
+        Refusal::NoExecutor { .. } => Kind::Refused("no-executor"),
+        Refusal::NotJoined { .. } => Kind::Refused("not-joined"),
+        Refusal::AgentOffline { .. } => Kind::Refused("agent-offline"),
+        Refusal::ActionUnsupported { .. } => Kind::Refused("action-unsupported"),
+        Refusal::NeedsServerWorker { .. } => Kind::Refused("needs-server-worker"),
+        Refusal::PackageNotInRelease { .. } => Kind::Refused("package-not-in-release"),
+        Refusal::NoPackageForChannel { .. } => Kind::Refused("no-package-for-channel"),
+        Refusal::ChannelRuleBroken { .. } => Kind::Refused("channel-rule-broken"),
+        Refusal::SecretNotGranted { .. } => Kind::Refused("secret-not-granted"),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,161 @@
-//! The use cases: authorise, ask the domain, write in one transaction, wake the orchestrator.
+//! The use cases: authorise, ask the domain, write in one transaction with its audit row, then
+//! wake the orchestrator.
+//!
+//! A use case that fails has changed nothing. What is told to others (a wake-up, an answer) comes
+//! after the commit.
 
+mod agents;
+mod api_keys;
+mod apply;
+mod audit;
+mod declared;
+mod deployments;
 mod error;
+pub mod facts;
 pub mod feed;
+mod follow;
+mod join_tokens;
+pub mod names;
+mod packages;
+mod releases;
+mod secrets;
+mod targets;
+pub mod task_events;
+mod tasks;
 pub mod wake;
 
-pub use error::{Error, Result, nearest};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mantle_domain::permission::{self, Actor, Permission};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use self::deployments::DeploymentOrder;
+pub use self::error::{Error, Result, nearest};
+pub use self::feed::Feed;
+pub use self::follow::Followed;
+pub use self::wake::{NoWake, Presence, Wake};
+use crate::packages::PackageRepository;
+use crate::security::MasterKey;
+use crate::store::{AuditEntry, Store, StoreError, Tx, audit_append};
+
+/// The use cases and what they stand on. Cheap to clone.
+#[derive(Clone)]
+pub struct Services(Arc<Parts>);
+
+/// What use cases stand on.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// Seals secrets.
+    pub master_key: Arc<MasterKey>,
+    /// The package repository.
+    pub packages: PackageRepository,
+    /// Sets the machinery in motion.
+    pub wake: Arc<dyn Wake>,
+    /// Knows which agents are connected.
+    pub presence: Arc<dyn Presence>,
+    /// Tells watchers of tasks that there is more.
+    pub feed: Feed,
+    /// Cancelled when the server stops: streams end then.
+    pub stopping: CancellationToken,
+    /// Who this server is.
+    pub identity: ServerIdentity,
+}
+
+/// Who this server is.
+#[derive(Debug, Clone)]
+pub struct ServerIdentity {
+    /// What tokens and agents are told to dial.
+    pub advertise: String,
+    /// The certificate authority's fingerprint.
+    pub authority: mantle_shared::tls::Fingerprint,
+    /// When the process started.
+    pub started_at: Timestamp,
+}
+
+/// Who asks, and in which request.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub actor: Actor,
+    /// The request's id, for the audit trail.
+    pub request: Option<String>,
+}
+
+/// What a use case did, for the audit trail.
+struct Deed<'a> {
+    action: &'static str,
+    kind: &'static str,
+    subject: &'a str,
+    id: Option<[u8; 16]>,
+    detail: Value,
+}
+
+impl Services {
+    /// The use cases over these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for Services {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl Caller {
+    /// The server, acting for itself.
+    pub fn server() -> Self {
+        Self {
+            actor: Actor::server(),
+            request: None,
+        }
+    }
+
+    /// May this caller do that?
+    fn may(&self, permission: Permission) -> Result<()> {
+        Ok(permission::check(&self.actor, permission)?)
+    }
+
+    /// Writes down what this caller did, in the transaction that does it.
+    async fn audit(&self, tx: &mut Tx, at: Timestamp, deed: Deed<'_>) -> Result<(), StoreError> {
+        let entry = AuditEntry {
+            at_us: at.as_microsecond(),
+            actor: self.actor.name.clone(),
+            action: deed.action.to_owned(),
+            subject_kind: deed.kind.to_owned(),
+            subject: deed.subject.to_owned(),
+            subject_id: deed.id,
+            request_id: self.request.clone(),
+            detail: deed.detail.to_string(),
+        };
+        audit_append(tx, &entry).await?;
+        Ok(())
+    }
+}
+
+impl Parts {
+    /// The moment.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// A new time-ordered UUID.
+fn mint() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// A stored time. One that cannot be is the epoch, rather than no answer at all.
+fn at(us: i64) -> Timestamp {
+    Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// The most rows of a list that is not paged.
+const LIST_MOST: u32 = 10_000;

@@ -21,6 +21,18 @@ pub trait Wake: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoWake;
 
+/// Who is there now. The gateway knows; the database only remembers.
+pub trait Presence: Send + Sync + 'static {
+    /// The agent is connected and has been resynced.
+    fn is_online(&self, agent: AgentId) -> bool;
+}
+
+impl Presence for NoWake {
+    fn is_online(&self, _agent: AgentId) -> bool {
+        false
+    }
+}
+
 impl Wake for NoWake {
     fn task_queued(&self, _task: TaskId) {}
     fn cancel_requested(&self, _task: TaskId) {}

@@ -35,7 +35,7 @@ pub struct ApiKey {
 pub struct ApiKeyCreate {
     /// Its name.
     pub name: String,
-    /// `administrators`, `operators` (default) or `readers`.
+    /// `administrators` (default) may do everything; any other team may only look.
     #[serde(default)]
     pub team: Option<String>,
     /// It stops working after this many seconds.
@@ -58,8 +58,11 @@ pub struct JoinToken {
     /// Its id.
     #[schema(value_type = String, format = "uuid")]
     pub id: Uuid,
-    /// What it is for, in the words of who made it.
-    pub note: String,
+    /// The only target name that it may be used for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Who made it.
+    pub created_by: String,
     /// How many machines may still join with it.
     pub uses_left: u32,
     /// When it was made.
@@ -91,9 +94,9 @@ pub struct JoinTokenCreate {
     /// Environments that targets which join with it are put in.
     #[serde(default)]
     pub environments: Vec<String>,
-    /// What it is for.
+    /// The only target name that it may be used for.
     #[serde(default)]
-    pub note: String,
+    pub name: Option<String>,
 }
 
 /// A new join token; it is shown this once.
@@ -113,7 +116,7 @@ pub struct Secret {
     /// Its path, such as `octofx/database-password`.
     pub path: String,
     /// How many values it has had.
-    pub versions: u32,
+    pub versions: u64,
     /// When it got its present value.
     pub updated_at: Timestamp,
 }
@@ -137,7 +140,9 @@ pub struct AuditEntry {
     pub actor: String,
     /// Did what.
     pub action: String,
-    /// To what.
+    /// To what kind of thing.
+    pub subject_kind: String,
+    /// To which one.
     pub subject: String,
     /// The particulars.
     pub detail: Value,
@@ -152,9 +157,12 @@ pub struct AuditVerified {
     pub intact: bool,
     /// How many rows were checked.
     pub entries: u64,
-    /// The first row that does not follow from the one before.
+    /// The first bad row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_bad: Option<u64>,
+    /// What is wrong with it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fault: String,
     /// The hash of the last row; note it elsewhere to notice a cut-off tail.
     pub head: String,
 }

@@ -29,6 +29,6 @@ pub use release::{Release, ReleaseCreate, ReleaseDetail, ReleasePackage, Variabl
 pub use server::{Page, ServerInfo};
 pub use target::{Agent, Target, TargetAgent, TargetState, TargetTags};
 pub use task::{
-    ActionView, LogKind, LogLine, NodeState, NodeView, StepView, Task, TaskDetail, TaskEvent,
-    TaskEventKind, TaskState,
+    ActionView, LogKind, LogLine, StepView, SubjectView, Task, TaskDetail, TaskEvent,
+    TaskEventKind, TaskState, WorkState,
 };

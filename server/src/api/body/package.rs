@@ -32,6 +32,8 @@ pub struct PackageVersion {
     pub files: u64,
     /// The BLAKE3 digest of the archive.
     pub archive_digest: String,
+    /// The archive's SHA-256, as others publish it.
+    pub archive_sha256: String,
     /// The digest of its manifest's root, which releases pin.
     pub root_digest: String,
     /// When it was pushed.

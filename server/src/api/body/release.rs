@@ -61,6 +61,9 @@ pub struct ReleaseDetail {
     pub variable_history: Vec<VariableSnapshotEntry>,
     /// The steps' names, in order.
     pub steps: Vec<String>,
+    /// What its author should know; only said when it is created.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A package that a release pins.

@@ -23,10 +23,10 @@ pub struct Task {
     pub environment: String,
     /// How it stands.
     pub state: TaskState,
-    /// It ended, with something to look at.
+    /// It went on, but something in it is worth a look.
     #[serde(default)]
     pub warnings: bool,
-    /// Why it stands so, in a sentence; may be empty.
+    /// Why it ended as it did, in a sentence; may be empty.
     #[serde(default)]
     pub message: String,
     /// When it was queued.
@@ -100,88 +100,105 @@ pub struct StepView {
     pub number: u32,
     /// Its name.
     pub name: String,
-    /// Why it does not apply.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
+    /// How it stands.
+    pub state: WorkState,
+    /// Why it does not apply; may be empty.
+    #[serde(default)]
+    pub message: String,
     /// The targets that it is about, in order.
-    pub targets: Vec<String>,
-    /// Its actions, in order.
+    pub targets: Vec<SubjectView>,
+}
+
+/// A target's way through a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectView {
+    /// The target's name.
+    pub target: String,
+    /// How it stands.
+    pub state: WorkState,
+    /// When it entered the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it was through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The actions about it, one entry for each executor.
     pub actions: Vec<ActionView>,
 }
 
-/// One action of a step.
+/// One action about one target on one executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActionView {
     /// Its name.
     pub name: String,
     /// Its type.
     pub uses: String,
-    /// About whom and by whom.
-    pub nodes: Vec<NodeView>,
-}
-
-/// One action about one target on one executor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct NodeView {
-    /// The target that the work is about.
-    pub target: String,
     /// The target whose agent runs it.
     pub executor: String,
     /// How it stands.
-    pub state: NodeState,
-    /// Which attempt, from 1; 0 before the first.
-    pub attempt: u32,
-    /// When it left the queue.
+    pub state: WorkState,
+    /// How often it was started.
+    pub attempts: u32,
+    /// The last attempt's exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why it failed, waits or was skipped; may be empty.
+    #[serde(default)]
+    pub message: String,
+    /// When it was first started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When it was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// Why, or what it is doing; may be empty.
-    #[serde(default)]
-    pub message: String,
 }
 
-/// How a node stands.
+/// How a step, a target's way through it, or an action stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum NodeState {
+pub enum WorkState {
     /// Its turn has not come.
     Pending,
-    /// Its packages are on the way.
-    Acquiring,
-    /// It waits for a lock, a retry or its agent.
+    /// It waits for its agent, a retry or its turn.
     Waiting,
-    /// It runs.
+    /// It is at work.
     Running,
-    /// It did what it should.
+    /// It went well.
     Succeeded,
     /// It did not.
     Failed,
-    /// It was stopped at its time limit.
+    /// It took too long.
     TimedOut,
-    /// It was stopped because somebody asked for it.
+    /// It was stopped on request, or never started because of one.
     Cancelled,
-    /// What became of it cannot be known.
-    Unknown,
-    /// It did not apply, or something before it failed.
+    /// It did not have to run.
     Skipped,
+    /// Nothing was run.
+    NotStarted,
+    /// The machine went down under it.
+    Interrupted,
+    /// What it did is not known.
+    Unknown,
+    /// It could not be stopped.
+    Abandoned,
 }
 
-impl NodeState {
+impl WorkState {
     /// The word in JSON and lines.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
-            Self::Acquiring => "acquiring",
             Self::Waiting => "waiting",
             Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::TimedOut => "timed-out",
             Self::Cancelled => "cancelled",
-            Self::Unknown => "unknown",
             Self::Skipped => "skipped",
+            Self::NotStarted => "not-started",
+            Self::Interrupted => "interrupted",
+            Self::Unknown => "unknown",
+            Self::Abandoned => "abandoned",
         }
     }
 }
@@ -193,7 +210,7 @@ pub struct TaskEvent {
     pub seq: u64,
     /// When.
     pub at: Timestamp,
-    /// What.
+    /// What it is about.
     pub kind: TaskEventKind,
     /// The task's new state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,18 +218,18 @@ pub struct TaskEvent {
     /// The step's number, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
-    /// The action's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub action: Option<String>,
     /// The target that the work is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// The action's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
     /// The target whose agent runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<String>,
-    /// The node's new state.
+    /// The new state of the step, the target or the action.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_state: Option<NodeState>,
+    pub state: Option<WorkState>,
     /// Which attempt, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
@@ -227,11 +244,15 @@ pub struct TaskEvent {
 pub enum TaskEventKind {
     /// The task as a whole.
     Task,
+    /// The packages that a target fetches.
+    Packages,
     /// A step.
     Step,
+    /// A target's way through a step.
+    Target,
     /// One action about one target.
-    Node,
-    /// Nothing that changes a state: a note.
+    Action,
+    /// Nothing that changes a state.
     Note,
 }
 
@@ -242,15 +263,15 @@ pub struct LogLine {
     pub seq: u64,
     /// When, by the agent's clock.
     pub at: Timestamp,
-    /// The step's number, from 1.
+    /// The step's number, from 1; 0 for a line of the server's.
     pub step: u32,
-    /// The action's name.
+    /// The action's name; empty for a line of the server's.
     pub action: String,
-    /// The target that the work is about.
+    /// The target that the work is about; empty for a line of the server's.
     pub target: String,
-    /// The target whose agent runs it.
+    /// The target whose agent runs it; empty for a line of the server's.
     pub executor: String,
-    /// Which attempt, from 1.
+    /// Which attempt, from 1; 0 for a line of the server's.
     pub attempt: u32,
     /// Where it came from.
     pub kind: LogKind,
@@ -270,6 +291,8 @@ pub enum LogKind {
     Stderr,
     /// The agent or the action itself.
     Agent,
+    /// The server.
+    Server,
     /// Output that could not be kept.
     Gap,
 }

@@ -1,0 +1,319 @@
+//! On a terminal: log lines scroll by, below them a matrix of targets by steps, redrawn in place.
+//!
+//! The block is drawn with at most one line for each line of the terminal and never wider than it,
+//! so that going up by its height always finds its top.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use jiff::Timestamp;
+
+use super::Screen;
+use super::picture::Picture;
+use super::plain::log_line;
+use crate::api::body::{
+    LogKind, LogLine, SubjectView, TaskEvent, TaskEventKind, TaskState, WorkState,
+};
+use crate::cli::output::{BAD, DIM, GOOD, WARN, clock};
+
+/// Wide enough for `▶ 12/14 1:02:03`.
+const CELL: usize = 16;
+const MOST_NAME: usize = 24;
+
+/// Draws.
+pub struct Matrix {
+    drawn: usize,
+    over: bool,
+}
+
+impl Matrix {
+    /// Nothing is drawn yet.
+    pub fn new() -> Self {
+        Self {
+            drawn: 0,
+            over: false,
+        }
+    }
+
+    fn redraw(&mut self, picture: &Picture, above: &[String]) {
+        let (width, height) = terminal();
+        let block = if self.over {
+            Vec::new()
+        } else {
+            block(picture, width, height, Timestamp::now())
+        };
+        let mut text = String::new();
+        if self.drawn > 0 {
+            // To the block's first line, and everything from there away.
+            let _ = write!(text, "\x1b[{}A\r\x1b[J", self.drawn);
+        }
+        for line in above.iter().chain(&block) {
+            text.push_str(line);
+            text.push('\n');
+        }
+        self.drawn = block.len();
+        let mut err = anstream::stderr().lock();
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    }
+}
+
+impl Screen for Matrix {
+    fn event(&mut self, picture: &Picture, event: &TaskEvent) {
+        let failed = matches!(
+            event.state,
+            Some(
+                WorkState::Failed
+                    | WorkState::TimedOut
+                    | WorkState::Unknown
+                    | WorkState::Interrupted
+                    | WorkState::Abandoned
+            )
+        );
+        let telling = matches!(event.kind, TaskEventKind::Action | TaskEventKind::Note);
+        let above = match super::plain::event_line(picture, event) {
+            Some(line) if failed && telling => vec![format!("{BAD}{line}{BAD:#}")],
+            _ => Vec::new(),
+        };
+        self.redraw(picture, &above);
+    }
+
+    fn line(&mut self, picture: &Picture, line: &LogLine) {
+        let text = log_line(line);
+        let text = match (line.kind, line.level.as_str()) {
+            (_, "error") => format!("{BAD}{text}{BAD:#}"),
+            (LogKind::Gap, _) | (_, "warning") => format!("{WARN}{text}{WARN:#}"),
+            (_, "verbose") => format!("{DIM}{text}{DIM:#}"),
+            (_, "highlight") => format!("{GOOD}{text}{GOOD:#}"),
+            _ => text,
+        };
+        self.redraw(picture, &[text]);
+    }
+
+    fn note(&mut self, picture: &Picture, text: &str) {
+        self.redraw(picture, &[format!("{WARN}{text}{WARN:#}")]);
+    }
+
+    fn tick(&mut self, picture: &Picture) {
+        self.redraw(picture, &[]);
+    }
+
+    fn finish(&mut self, picture: &Picture) {
+        let (width, _) = terminal();
+        // The last picture stays, whole: nothing is drawn over it any more.
+        let last = block(picture, width, usize::MAX, Timestamp::now());
+        self.over = true;
+        self.redraw(picture, &last);
+    }
+}
+
+fn terminal() -> (usize, usize) {
+    terminal_size::terminal_size_of(std::io::stderr()).map_or((80, 24), |(width, height)| {
+        (usize::from(width.0), usize::from(height.0))
+    })
+}
+
+/// The lines of the matrix, each at most `width` wide, at most about two thirds of `height`.
+fn block(picture: &Picture, width: usize, height: usize, now: Timestamp) -> Vec<String> {
+    let mut lines = vec![headline(picture, width, now)];
+    let targets = picture.targets();
+    if targets.is_empty() {
+        return lines;
+    }
+    let longest = targets.iter().map(|name| name.chars().count()).max();
+    let name_width = longest.unwrap_or(0).min(MOST_NAME);
+    let fits = width.saturating_sub(name_width + 2) / (CELL + 1);
+    let steps: Vec<_> = picture.steps.iter().filter(|s| !s.targets.is_empty()).collect();
+    // When not all steps fit, those around the work of now are shown.
+    let busy = steps.iter().position(|step| step.state == WorkState::Running);
+    let first = busy
+        .unwrap_or(0)
+        .min(steps.len().saturating_sub(fits.max(1)));
+    let shown: Vec<_> = steps.iter().skip(first).take(fits.max(1)).collect();
+
+    let mut header = " ".repeat(name_width + 2);
+    for step in &shown {
+        let title = clip(&format!("{} {}", step.number, step.name), CELL);
+        let _ = write!(header, "{title:<CELL$} ");
+    }
+    lines.push(format!("{DIM}{}{DIM:#}", clip(header.trim_end(), width)));
+
+    let room = (height / 3 * 2).saturating_sub(3).max(3);
+    let mut rows: Vec<(u8, String)> = Vec::new();
+    for target in &targets {
+        let mut row = format!("  {:<name_width$}", clip(target, name_width));
+        let mut rank = 2;
+        for step in &shown {
+            let subject = step.targets.iter().find(|s| s.target == **target);
+            let (text, style, weight) = cell(subject, now);
+            rank = rank.min(weight);
+            let _ = write!(row, " {style}{:<CELL$}{style:#}", clip(&text, CELL));
+        }
+        rows.push((rank, row));
+    }
+    let hidden = rows.len().saturating_sub(room);
+    if hidden > 0 {
+        // What is at work or went wrong stays in sight.
+        rows.sort_by_key(|(rank, _)| *rank);
+        rows.truncate(room);
+    }
+    lines.extend(rows.into_iter().map(|(_, row)| row));
+    if hidden > 0 {
+        lines.push(format!("{DIM}  and {hidden} more targets{DIM:#}"));
+    }
+    lines
+}
+
+fn headline(picture: &Picture, width: usize, now: Timestamp) -> String {
+    let task = &picture.task;
+    let until = task.ended_at.unwrap_or(now);
+    let since = task.started_at.unwrap_or(task.created_at);
+    let elapsed = clock(until.as_second() - since.as_second());
+    let text = format!(
+        "{}  {} {} -> {}  {}  {elapsed}",
+        task.number,
+        task.project,
+        task.version,
+        task.environment,
+        task.state.as_str()
+    );
+    let style = match task.state {
+        TaskState::Succeeded => GOOD,
+        TaskState::Failed => BAD,
+        TaskState::Cancelled | TaskState::Cancelling => WARN,
+        TaskState::Queued | TaskState::Running => anstyle::Style::new().bold(),
+    };
+    format!("{style}{}{style:#}", clip(&text, width))
+}
+
+/// A cell's text and colour, and how much it matters: 0 failed, 1 at work, 2 the rest.
+fn cell(subject: Option<&SubjectView>, now: Timestamp) -> (String, anstyle::Style, u8) {
+    let plain = anstyle::Style::new();
+    let Some(subject) = subject else {
+        return (String::new(), plain, 2);
+    };
+    let until = subject.ended_at.unwrap_or(now);
+    let elapsed = subject
+        .started_at
+        .map(|since| clock(until.as_second() - since.as_second()))
+        .unwrap_or_default();
+    let over = |action: &&crate::api::body::ActionView| {
+        matches!(action.state, WorkState::Succeeded | WorkState::Skipped)
+    };
+    let done = subject.actions.iter().filter(over).count();
+    match subject.state {
+        WorkState::Pending | WorkState::Waiting => ("·".to_owned(), DIM, 2),
+        WorkState::Running => {
+            let of = subject.actions.len();
+            (format!("▶ {}/{of} {elapsed}", (done + 1).min(of)), plain.bold(), 1)
+        }
+        WorkState::Succeeded => (format!("✔ {elapsed}"), GOOD, 2),
+        WorkState::Skipped => ("–".to_owned(), DIM, 2),
+        WorkState::Cancelled => ("■ cancelled".to_owned(), WARN, 0),
+        WorkState::Failed
+        | WorkState::TimedOut
+        | WorkState::NotStarted
+        | WorkState::Interrupted
+        | WorkState::Unknown
+        | WorkState::Abandoned => (
+            format!("✘ {} {elapsed}", subject.state.as_str()),
+            BAD,
+            0,
+        ),
+    }
+}
+
+/// At most so many characters.
+fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut clipped: String = text.chars().take(width.saturating_sub(1)).collect();
+    clipped.push('…');
+    clipped
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::api::body::{ActionView, StepView, Task};
+
+    fn picture(targets: usize, steps: u32) -> Picture {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut picture = Picture::new(Task {
+            id: mantle_shared::ids::TaskId::from_uuid(uuid::Uuid::from_u128(1)),
+            number: "T-7".to_owned(),
+            kind: "deployment".to_owned(),
+            project: "octofx".to_owned(),
+            version: "1.2.3".to_owned(),
+            environment: "production".to_owned(),
+            state: TaskState::Running,
+            warnings: false,
+            message: String::new(),
+            created_at: now,
+            created_by: "ada".to_owned(),
+            started_at: Some(now),
+            ended_at: None,
+        });
+        let subject = |index: usize| SubjectView {
+            target: format!("web{index:02}"),
+            state: if index == 0 {
+                WorkState::Running
+            } else {
+                WorkState::Pending
+            },
+            started_at: (index == 0).then_some(now),
+            ended_at: None,
+            actions: vec![ActionView {
+                name: "Install".to_owned(),
+                uses: "package".to_owned(),
+                executor: format!("web{index:02}"),
+                state: WorkState::Running,
+                attempts: 1,
+                exit_code: None,
+                message: String::new(),
+                started_at: Some(now),
+                ended_at: None,
+            }],
+        };
+        picture.steps = (1..=steps)
+            .map(|number| StepView {
+                number,
+                name: format!("Step with a long name {number}"),
+                state: WorkState::Pending,
+                message: String::new(),
+                targets: (0..targets).map(subject).collect(),
+            })
+            .collect();
+        picture
+    }
+
+    fn bare(line: &str) -> String {
+        anstream::adapter::strip_str(line).to_string()
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_and_the_block_fits_its_height() {
+        for (width, height) in [(40, 10), (80, 24), (200, 50)] {
+            let now = Timestamp::from_second(75).unwrap();
+            let lines = block(&picture(100, 12), width, height, now);
+            assert!(lines.len() < height, "{} lines", lines.len());
+            for line in &lines {
+                assert!(bare(line).chars().count() <= width, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_running_target_shows_its_action_and_its_time() {
+        let now = Timestamp::from_second(75).unwrap();
+        let lines = block(&picture(2, 1), 80, 24, now);
+        let text: Vec<String> = lines.iter().map(|line| bare(line)).collect();
+        assert_eq!(
+            text.first().unwrap(),
+            "T-7  octofx 1.2.3 -> production  running  1:15"
+        );
+        assert_eq!(text.get(2).unwrap().trim_end(), "  web00 ▶ 1/1 1:15");
+        assert_eq!(text.get(3).unwrap().trim_end(), "  web01 ·");
+    }
+}

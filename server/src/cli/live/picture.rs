@@ -1,0 +1,134 @@
+//! The task as the watcher knows it: the matrix at some moment, and the events since.
+
+use jiff::Timestamp;
+
+use crate::api::body::{
+    ActionView, StepView, SubjectView, Task, TaskDetail, TaskEvent, TaskEventKind, WorkState,
+};
+
+/// What is known.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// The task.
+    pub task: Task,
+    /// Its steps; empty until it has begun.
+    pub steps: Vec<StepView>,
+    known: u64,
+}
+
+impl Picture {
+    /// A task of which nothing is known yet.
+    pub fn new(task: Task) -> Self {
+        Self {
+            task,
+            steps: Vec::new(),
+            known: 0,
+        }
+    }
+
+    /// The matrix is there now, with everything up to its last event.
+    pub fn begin(&mut self, detail: TaskDetail) {
+        self.task = detail.task;
+        self.steps = detail.steps;
+        self.known = detail.last_event;
+    }
+
+    /// Takes an event into the picture, unless it is in it already.
+    pub fn apply(&mut self, event: &TaskEvent) {
+        if event.seq <= self.known {
+            return;
+        }
+        self.known = event.seq;
+        match event.kind {
+            TaskEventKind::Task => {
+                if let Some(state) = event.task_state {
+                    self.task.state = state;
+                }
+                if !event.message.is_empty() {
+                    self.task.message.clone_from(&event.message);
+                }
+            }
+            TaskEventKind::Step => {
+                if let (Some(step), Some(state)) = (self.step(event), event.state) {
+                    step.state = state;
+                    step.message.clone_from(&event.message);
+                }
+            }
+            TaskEventKind::Target => {
+                let at = event.at;
+                if let (Some(subject), Some(state)) = (self.subject(event), event.state) {
+                    subject.state = state;
+                    clock(&mut subject.started_at, &mut subject.ended_at, state, at);
+                }
+            }
+            TaskEventKind::Action => {
+                let at = event.at;
+                if let (Some(action), Some(state)) = (self.action(event), event.state) {
+                    action.state = state;
+                    action.message.clone_from(&event.message);
+                    action.attempts = event.attempt.unwrap_or(action.attempts);
+                    clock(&mut action.started_at, &mut action.ended_at, state, at);
+                }
+            }
+            TaskEventKind::Packages | TaskEventKind::Note => {}
+        }
+    }
+
+    /// The name of a step.
+    pub fn step_name(&self, number: u32) -> &str {
+        let step = self.steps.iter().find(|step| step.number == number);
+        step.map_or("", |step| step.name.as_str())
+    }
+
+    /// All targets, in the order in which they first appear.
+    pub fn targets(&self) -> Vec<&str> {
+        let mut targets: Vec<&str> = Vec::new();
+        for subject in self.steps.iter().flat_map(|step| &step.targets) {
+            if !targets.contains(&subject.target.as_str()) {
+                targets.push(&subject.target);
+            }
+        }
+        targets
+    }
+
+    fn step(&mut self, event: &TaskEvent) -> Option<&mut StepView> {
+        let number = event.step?;
+        self.steps.iter_mut().find(|step| step.number == number)
+    }
+
+    fn subject(&mut self, event: &TaskEvent) -> Option<&mut SubjectView> {
+        let target = event.target.as_ref()?;
+        let step = self.step(event)?;
+        step.targets.iter_mut().find(|s| s.target == *target)
+    }
+
+    fn action(&mut self, event: &TaskEvent) -> Option<&mut ActionView> {
+        let (name, executor) = (event.action.as_ref()?, event.executor.as_ref()?);
+        let subject = self.subject(event)?;
+        let mut actions = subject.actions.iter_mut();
+        actions.find(|action| action.name == *name && action.executor == *executor)
+    }
+}
+
+fn clock(
+    started: &mut Option<Timestamp>,
+    ended: &mut Option<Timestamp>,
+    state: WorkState,
+    at: Timestamp,
+) {
+    match state {
+        WorkState::Running => {
+            started.get_or_insert(at);
+        }
+        WorkState::Pending | WorkState::Waiting => {}
+        WorkState::Succeeded
+        | WorkState::Failed
+        | WorkState::TimedOut
+        | WorkState::Cancelled
+        | WorkState::Skipped
+        | WorkState::NotStarted
+        | WorkState::Interrupted
+        | WorkState::Unknown
+        | WorkState::Abandoned => *ended = Some(at),
+    }
+}

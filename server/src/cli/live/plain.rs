@@ -1,0 +1,140 @@
+//! Without a terminal: one line a change, each log line with its target and action.
+
+use tokio::time::Instant;
+
+use super::picture::Picture;
+use super::{HEARTBEAT, Screen};
+use crate::api::body::{LogKind, LogLine, TaskEvent, TaskEventKind, WorkState};
+use crate::cli::output::{clock, line_err};
+
+/// Prints lines.
+pub struct Plain {
+    spoke: Instant,
+}
+
+impl Plain {
+    /// Prints on standard error.
+    pub fn new() -> Self {
+        Self {
+            spoke: Instant::now(),
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.spoke = Instant::now();
+        line_err(text);
+    }
+}
+
+impl Screen for Plain {
+    fn event(&mut self, picture: &Picture, event: &TaskEvent) {
+        if let Some(text) = event_line(picture, event) {
+            self.say(&text);
+        }
+    }
+
+    fn line(&mut self, _picture: &Picture, line: &LogLine) {
+        self.say(&log_line(line));
+    }
+
+    fn note(&mut self, _picture: &Picture, text: &str) {
+        self.say(text);
+    }
+
+    fn tick(&mut self, picture: &Picture) {
+        if self.spoke.elapsed() >= HEARTBEAT {
+            let text = format!("still waiting: {}", doing(picture));
+            self.say(&text);
+        }
+    }
+
+    fn finish(&mut self, _picture: &Picture) {}
+}
+
+/// A log line with where it comes from.
+pub fn log_line(line: &LogLine) -> String {
+    let mark = match line.kind {
+        LogKind::Stdout | LogKind::Agent | LogKind::Server => "|",
+        LogKind::Stderr => "!",
+        LogKind::Gap => "~",
+    };
+    match (line.target.is_empty(), line.executor == line.target) {
+        (true, _) => format!("server {mark} {}", line.text),
+        (false, true) => format!("{} › {} {mark} {}", line.target, line.action, line.text),
+        (false, false) => format!(
+            "{} › {} (on {}) {mark} {}",
+            line.target, line.action, line.executor, line.text
+        ),
+    }
+}
+
+/// A change in one line; `None` for what nobody reads.
+pub fn event_line(picture: &Picture, event: &TaskEvent) -> Option<String> {
+    let state = event.state.map(WorkState::as_str).unwrap_or_default();
+    let target = event.target.as_deref().unwrap_or_default();
+    let message = if event.message.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", event.message)
+    };
+    let time = event.at.strftime("%H:%M:%S");
+    let what = match event.kind {
+        TaskEventKind::Task => {
+            let state = event.task_state.map(|state| state.as_str());
+            format!("{} {}", picture.task.number, state.unwrap_or_default())
+        }
+        TaskEventKind::Packages => format!("{target} packages {state}"),
+        TaskEventKind::Step => {
+            let number = event.step.unwrap_or_default();
+            format!("step {number} '{}' {state}", picture.step_name(number))
+        }
+        // The actions of a target say the same in detail; what was passed over has none.
+        TaskEventKind::Target if event.state == Some(WorkState::Skipped) => {
+            format!("{target} {state}")
+        }
+        TaskEventKind::Target => return None,
+        TaskEventKind::Action => {
+            let action = event.action.as_deref().unwrap_or_default();
+            let on = match event.executor.as_deref() {
+                Some(executor) if executor != target => format!(" (on {executor})"),
+                _ => String::new(),
+            };
+            let again = match event.attempt {
+                Some(attempt) if attempt > 1 => format!(" (attempt {attempt})"),
+                _ => String::new(),
+            };
+            format!("{target} › {action}{on} {state}{again}")
+        }
+        TaskEventKind::Note => {
+            let action = event.action.as_deref().unwrap_or_default();
+            format!("{target} › {action} attempt {state}")
+        }
+    };
+    Some(format!("{time} {what}{message}"))
+}
+
+/// What is under way, for a sign of life.
+fn doing(picture: &Picture) -> String {
+    let now = jiff::Timestamp::now();
+    let mut running: Vec<String> = Vec::new();
+    for subject in picture.steps.iter().flat_map(|step| &step.targets) {
+        for action in &subject.actions {
+            if action.state == WorkState::Running {
+                let since = action.started_at.map_or(0, |at| now.as_second() - at.as_second());
+                running.push(format!(
+                    "{} › {} ({})",
+                    subject.target,
+                    action.name,
+                    clock(since)
+                ));
+            }
+        }
+    }
+    let more = running.len().saturating_sub(3);
+    running.truncate(3);
+    match (running.is_empty(), more) {
+        (true, _) => picture.task.state.as_str().to_owned(),
+        (false, 0) => running.join(", "),
+        (false, more) => format!("{} and {more} more", running.join(", ")),
+    }
+}

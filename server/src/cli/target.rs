@@ -1,0 +1,135 @@
+//! `mantle target`.
+
+use clap::Subcommand;
+
+use super::exit::CliResult;
+use super::output::{Output, ago, names, or_dash};
+use crate::api::body::{Target, TargetState, TargetTags};
+use crate::client::Client;
+
+/// What to do with targets.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the targets
+    List {
+        /// Only those of this environment
+        #[arg(short, long, value_name = "ENV")]
+        environment: Option<String>,
+        /// Only those with this tag
+        #[arg(long)]
+        tag: Option<String>,
+    },
+    /// Show a target
+    Show {
+        /// The target's name
+        name: String,
+    },
+    /// Give a target tags
+    Tag {
+        /// The target's name
+        name: String,
+        /// The tags
+        #[arg(required = true)]
+        tags: Vec<String>,
+    },
+    /// Take tags away from a target
+    Untag {
+        /// The target's name
+        name: String,
+        /// The tags
+        #[arg(required = true)]
+        tags: Vec<String>,
+    },
+    /// Let deployments choose a target again
+    Enable {
+        /// The target's name
+        name: String,
+    },
+    /// Keep deployments from choosing a target
+    Disable {
+        /// The target's name
+        name: String,
+    },
+    /// Forget a target and revoke its agent
+    Remove {
+        /// The target's name
+        name: String,
+    },
+}
+
+/// Does it.
+pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+    let target = match command {
+        Command::List { environment, tag } => {
+            let page = client.targets(environment.as_deref(), tag.as_deref()).await?;
+            let headers = ["target", "state", "tags", "environments", "platform", "agent"];
+            return out.list(&page.items, &headers, row);
+        }
+        Command::Remove { name } => {
+            client.target_remove(&name).await?;
+            let removed = serde_json::json!({"name": name, "removed": true});
+            return out.object(&removed, |_| vec![format!("removed {name}")]);
+        }
+        Command::Show { name } => client.target(&name).await?,
+        Command::Tag { name, tags } => {
+            let change = TargetTags {
+                add: tags,
+                remove: Vec::new(),
+            };
+            client.target_tags(&name, &change).await?
+        }
+        Command::Untag { name, tags } => {
+            let change = TargetTags {
+                add: Vec::new(),
+                remove: tags,
+            };
+            client.target_tags(&name, &change).await?
+        }
+        Command::Enable { name } => client.target_enable(&name).await?,
+        Command::Disable { name } => client.target_disable(&name).await?,
+    };
+    out.object(&target, lines)
+}
+
+fn word(state: TargetState) -> &'static str {
+    match state {
+        TargetState::Online => "online",
+        TargetState::Offline => "offline",
+        TargetState::Expected => "expected",
+        TargetState::Disabled => "disabled",
+    }
+}
+
+fn row(target: &Target) -> Vec<String> {
+    let agent = target.agent.as_ref();
+    vec![
+        target.name.clone(),
+        word(target.state).to_owned(),
+        names(&target.tags),
+        names(&target.environments),
+        or_dash(agent.map(|agent| format!("{}/{}", agent.platform, agent.arch))),
+        or_dash(agent.map(|agent| agent.version.clone())),
+    ]
+}
+
+fn lines(target: &Target) -> Vec<String> {
+    let mut lines = vec![
+        format!("{}  {}", target.name, word(target.state)),
+        format!("tags          {}", names(&target.tags)),
+        format!("environments  {}", names(&target.environments)),
+    ];
+    match &target.agent {
+        None => lines.push("agent         has not joined".to_owned()),
+        Some(agent) => {
+            lines.push(format!("agent         {}", agent.id));
+            lines.push(format!(
+                "              {} on {}/{}, seen {}",
+                agent.version,
+                agent.platform,
+                agent.arch,
+                or_dash(agent.last_seen_at.map(ago))
+            ));
+        }
+    }
+    lines
+}

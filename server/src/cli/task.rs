@@ -1,0 +1,165 @@
+//! `mantle task`.
+
+use clap::Subcommand;
+
+use super::deploy::{WaitArgs, summary, wait};
+use super::exit::{CliResult, Failure};
+use super::live::{line_text, print_log};
+use super::output::{Output, ago, clock, json_line, line_out};
+use crate::api::body::{LogKind, LogLine, Task, TaskDetail};
+use crate::client::Client;
+
+/// What to do with tasks.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the latest tasks
+    List {
+        /// Only of this project
+        #[arg(long)]
+        project: Option<String>,
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show how a task stands, target by target
+    Show {
+        /// The task's number, such as T-12
+        task: String,
+    },
+    /// Print what a task printed
+    Logs {
+        /// The task's number, such as T-12
+        task: String,
+        /// Go on until the task is over
+        #[arg(short, long)]
+        follow: bool,
+        /// Only what comes after this sequence, as JSON shows it
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after: u64,
+        /// Only about this target
+        #[arg(long)]
+        target: Option<String>,
+    },
+    /// Ask a task to stop
+    Cancel {
+        /// The task's number, such as T-12
+        task: String,
+    },
+    /// Watch a task to its end; the exit code is its outcome
+    Wait {
+        /// The task's number, such as T-12
+        task: String,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+}
+
+/// Does it.
+pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+    match command {
+        Command::List { project, limit } => {
+            let page = client.tasks(project.as_deref(), None, limit).await?;
+            let headers = ["task", "what", "environment", "state", "when", "took", "by"];
+            out.list(&page.items, &headers, row)
+        }
+        Command::Show { task } => {
+            let detail = client.task(&task).await?;
+            out.object(&detail, lines)
+        }
+        Command::Logs {
+            task,
+            follow,
+            after,
+            target,
+        } => {
+            print_log(client, &task, after, follow, |line| {
+                let wanted = target.as_ref().is_none_or(|target| line.target == *target);
+                if wanted { print(&line, out) } else { Ok(()) }
+            })
+            .await
+        }
+        Command::Cancel { task } => {
+            let task = client.task_cancel(&task).await?;
+            out.object(&task, |task| {
+                vec![format!("{} {}", task.number, task.state.as_str())]
+            })
+        }
+        Command::Wait { task, wait: args } => {
+            let detail = client.task(&task).await?;
+            wait(&detail.task, &args, client, out).await
+        }
+    }
+}
+
+fn print(line: &LogLine, out: Output) -> Result<(), Failure> {
+    if out.is_json() {
+        // One object a line, so that a program can read while it grows.
+        return json_line(&super::output::with_schema(line)?);
+    }
+    let time = line.at.strftime("%H:%M:%S");
+    let style = match (line.kind, line.level.as_str()) {
+        (_, "error") => super::output::BAD,
+        (LogKind::Gap, _) | (_, "warning") => super::output::WARN,
+        (_, "verbose") => super::output::DIM,
+        _ => anstyle::Style::new(),
+    };
+    line_out(&format!("{time} {style}{}{style:#}", line_text(line)))
+}
+
+fn row(task: &Task) -> Vec<String> {
+    let took = match (task.started_at, task.ended_at) {
+        (Some(began), Some(ended)) => clock(ended.as_second() - began.as_second()),
+        _ => "-".to_owned(),
+    };
+    vec![
+        task.number.clone(),
+        format!("{} {}", task.project, task.version),
+        task.environment.clone(),
+        task.state.as_str().to_owned(),
+        ago(task.created_at),
+        took,
+        task.created_by.clone(),
+    ]
+}
+
+fn lines(detail: &TaskDetail) -> Vec<String> {
+    let mut lines = vec![summary(detail)];
+    for step in &detail.steps {
+        let why = match step.message.as_str() {
+            "" => String::new(),
+            message => format!(": {message}"),
+        };
+        lines.push(format!(
+            "  {}. {}  {}{why}",
+            step.number,
+            step.name,
+            step.state.as_str()
+        ));
+        for subject in &step.targets {
+            lines.push(format!("     {}  {}", subject.target, subject.state.as_str()));
+            for action in &subject.actions {
+                let on = if action.executor == subject.target {
+                    String::new()
+                } else {
+                    format!(" (on {})", action.executor)
+                };
+                let why = match action.message.as_str() {
+                    "" => String::new(),
+                    message => format!(": {message}"),
+                };
+                let took = match (action.started_at, action.ended_at) {
+                    (Some(began), Some(ended)) => {
+                        format!("  {}", clock(ended.as_second() - began.as_second()))
+                    }
+                    _ => String::new(),
+                };
+                lines.push(format!(
+                    "       {}{on}  {}{took}{why}",
+                    action.name,
+                    action.state.as_str()
+                ));
+            }
+        }
+    }
+    lines
+}

@@ -1,0 +1,75 @@
+//! The audit trail: read and check.
+
+use mantle_domain::permission::Permission;
+
+use super::error::Result;
+use super::{Caller, Services, at};
+use crate::api::body::{AuditEntry, AuditVerified, Page};
+use crate::store::{AuditFault, AuditRow, AuditVerdict, audit_list, audit_verify};
+
+/// Use cases of the audit trail.
+impl Services {
+    /// A page of entries, the newest first.
+    pub async fn audit_list(
+        &self,
+        caller: &Caller,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Page<AuditEntry>> {
+        caller.may(Permission::ReadAudit)?;
+        let mut tx = self.store.read().await?;
+        let rows = audit_list(&mut tx, before, None, limit).await?;
+        let full = rows.len() == limit as usize;
+        let next = rows.last().filter(|_| full).map(|row| row.seq.to_string());
+        Ok(Page {
+            items: rows.into_iter().map(shape).collect(),
+            next,
+        })
+    }
+
+    /// Checks the whole chain.
+    pub async fn audit_verify(&self, caller: &Caller) -> Result<AuditVerified> {
+        caller.may(Permission::ReadAudit)?;
+        let mut tx = self.store.read().await?;
+        Ok(match audit_verify(&mut tx).await? {
+            AuditVerdict::Intact(head) => AuditVerified {
+                intact: true,
+                entries: head.seq,
+                first_bad: None,
+                fault: String::new(),
+                head: head.hash.to_string(),
+            },
+            AuditVerdict::Broken { seq, fault } => AuditVerified {
+                intact: false,
+                entries: seq.saturating_sub(1),
+                first_bad: Some(seq),
+                fault: sentence(fault).to_owned(),
+                head: String::new(),
+            },
+        })
+    }
+}
+
+fn sentence(fault: AuditFault) -> &'static str {
+    match fault {
+        AuditFault::Missing => "the row is missing",
+        AuditFault::Unlinked => "the row does not follow from the one before it",
+        AuditFault::Altered => "the row was changed after it was written",
+        AuditFault::Truncated => "the end of the trail was cut off",
+        AuditFault::Beyond => "the row was added past the recorded end",
+    }
+}
+
+fn shape(row: AuditRow) -> AuditEntry {
+    let entry = row.entry;
+    AuditEntry {
+        seq: row.seq,
+        at: at(entry.at_us),
+        actor: entry.actor,
+        action: entry.action,
+        subject_kind: entry.subject_kind,
+        subject: entry.subject,
+        detail: serde_json::from_str(&entry.detail).unwrap_or_default(),
+        hash: row.hash.to_string(),
+    }
+}

@@ -1,0 +1,161 @@
+//! Finds what people name, and says what they probably meant when there is no such thing.
+
+use std::collections::HashMap;
+
+use mantle_domain::explain::Refusal;
+use mantle_domain::ids::EnvironmentId;
+
+use super::error::{Error, Result, nearest};
+use super::LIST_MOST;
+use crate::store::{
+    EnvironmentRow, LifecycleRow, ProjectRow, ReleaseRow, TargetRow, TaskRow, Tx,
+    environment_find, environment_list, lifecycle_find, lifecycle_list, project_find,
+    project_list, release_find, release_list, target_find, target_list, task_find,
+};
+
+/// The project of this slug.
+pub async fn project(tx: &mut Tx, slug: &str) -> Result<ProjectRow> {
+    if let Some(row) = project_find(tx, slug).await? {
+        return Ok(row);
+    }
+    let all = project_list(tx, "", LIST_MOST).await?;
+    Err(Refusal::UnknownProject {
+        project: slug.to_owned(),
+        suggestion: nearest(slug, all.iter().map(|row| row.slug.as_str())),
+    }
+    .into())
+}
+
+/// The environment of this name.
+pub async fn environment(tx: &mut Tx, name: &str) -> Result<EnvironmentRow> {
+    if let Some(row) = environment_find(tx, name).await? {
+        return Ok(row);
+    }
+    let all = environment_list(tx).await?;
+    Err(Refusal::UnknownEnvironment {
+        environment: name.to_owned(),
+        suggestion: nearest(name, all.iter().map(|row| row.name.as_str())),
+    }
+    .into())
+}
+
+/// All environments' names by id.
+pub async fn environment_names(tx: &mut Tx) -> Result<HashMap<EnvironmentId, String>> {
+    let all = environment_list(tx).await?;
+    Ok(all.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+/// The lifecycle of this name.
+pub async fn lifecycle(tx: &mut Tx, name: &str) -> Result<LifecycleRow> {
+    if let Some(row) = lifecycle_find(tx, name).await? {
+        return Ok(row);
+    }
+    let all = lifecycle_list(tx).await?;
+    let known = all.iter().map(|row| row.name.as_str());
+    Err(Error::not_found(
+        "lifecycle",
+        name,
+        known,
+        "'mantle lifecycle list' shows all",
+    ))
+}
+
+/// The release of this version.
+pub async fn release(tx: &mut Tx, project: &ProjectRow, version: &str) -> Result<ReleaseRow> {
+    if let Some(row) = release_find(tx, project.id, version).await? {
+        return Ok(row);
+    }
+    let all = release_list(tx, project.id, None, 200).await?;
+    let near = nearest(version, all.iter().map(|row| row.version.as_str()));
+    Err(Refusal::UnknownRelease {
+        project: project.slug.clone(),
+        version: version.to_owned(),
+        suggestion: near.or_else(|| all.first().map(|row| row.version.clone())),
+    }
+    .into())
+}
+
+/// The target of this name.
+pub async fn target(tx: &mut Tx, name: &str) -> Result<TargetRow> {
+    if let Some(row) = target_find(tx, name).await? {
+        return Ok(row);
+    }
+    let all = target_list(tx, None).await?;
+    Err(Refusal::UnknownTarget {
+        target: name.to_owned(),
+        suggestion: nearest(name, all.iter().map(|row| row.name.as_str())),
+    }
+    .into())
+}
+
+/// The task of this number, written `T-12`, `t-12` or `12`.
+pub async fn task(tx: &mut Tx, text: &str) -> Result<TaskRow> {
+    let number = task_number(text)?;
+    match task_find(tx, number).await? {
+        Some(row) => Ok(row),
+        None => Err(Error::not_found(
+            "task",
+            text,
+            [],
+            "'mantle task list' shows the latest",
+        )),
+    }
+}
+
+/// The number in `T-12`, `t-12` or `12`.
+pub fn task_number(text: &str) -> Result<u64> {
+    let digits = text
+        .strip_prefix("T-")
+        .or_else(|| text.strip_prefix("t-"))
+        .unwrap_or(text);
+    digits.parse().map_err(|_| {
+        Error::invalid(
+            "bad-task-number",
+            format!("'{text}' is not a task's number"),
+            "write it like T-12; 'mantle task list' shows the latest",
+        )
+    })
+}
+
+/// Checks a name that people give to keys, tags and the like: it must fit one word in a table, a
+/// path and a command line.
+pub fn check_word(what: &'static str, word: &str) -> Result<()> {
+    const MOST: usize = 100;
+    let fits = !word.is_empty()
+        && word.chars().count() <= MOST
+        && word
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+'));
+    if fits {
+        return Ok(());
+    }
+    let shown: String = word.chars().take(MOST).collect();
+    Err(Error::invalid(
+        "bad-name",
+        format!("'{shown}' cannot be the name of {what}"),
+        "use up to 100 letters, digits and . - _ @ +",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn task_numbers_are_read_as_people_write_them() {
+        for text in ["T-12", "t-12", "12"] {
+            assert_eq!(task_number(text).unwrap(), 12);
+        }
+        let error = task_number("X-1").unwrap_err();
+        assert_eq!(error.to_string(), "'X-1' is not a task's number");
+    }
+
+    #[test]
+    fn names_with_blanks_or_slashes_are_refused() {
+        assert!(check_word("a tag", "load-balancer").is_ok());
+        for bad in ["", "a b", "a/b", "a,b", &"x".repeat(101)] {
+            assert!(check_word("a tag", bad).is_err(), "{bad}");
+        }
+    }
+}

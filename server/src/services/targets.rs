@@ -1,0 +1,201 @@
+//! Targets: list, tag, switch off and on, remove.
+
+use std::collections::BTreeSet;
+
+use mantle_domain::permission::Permission;
+use serde_json::json;
+
+use super::error::{Error, Result};
+use super::{Caller, Deed, Services, at, facts, names};
+use crate::api::body::{Target, TargetAgent, TargetState, TargetTags};
+use crate::store::{
+    AgentRow, TargetRow, Tx, agent_find_of_target, agent_mark_revoked, attempt_list_live_of_agent,
+    target_delete, target_fetch, target_list, target_mark_disabled, target_replace_tags,
+};
+
+/// Use cases of targets.
+impl Services {
+    /// Targets by name, perhaps only those of an environment or with a tag.
+    pub async fn target_list(
+        &self,
+        caller: &Caller,
+        environment: Option<&str>,
+        tag: Option<&str>,
+    ) -> Result<Vec<Target>> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let environment = match environment {
+            Some(name) => Some(names::environment(&mut tx, name).await?.id),
+            None => None,
+        };
+        let rows = target_list(&mut tx, environment).await?;
+        let known = names::environment_names(&mut tx).await?;
+        let agents = facts::agents_by_target(&mut tx).await?;
+        Ok(rows
+            .into_iter()
+            .filter(|row| tag.is_none_or(|tag| row.tags.iter().any(|own| own == tag)))
+            .map(|row| {
+                let environments = facts::named(&row.environments, &known);
+                self.shape(&row, environments, agents.get(&row.id))
+            })
+            .collect())
+    }
+
+    /// One target.
+    pub async fn target_show(&self, caller: &Caller, name: &str) -> Result<Target> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let row = names::target(&mut tx, name).await?;
+        self.view(&mut tx, &row).await
+    }
+
+    /// Gives a target tags and takes some away.
+    pub async fn target_tag(
+        &self,
+        caller: &Caller,
+        name: &str,
+        change: &TargetTags,
+    ) -> Result<Target> {
+        caller.may(Permission::ManageTargets)?;
+        for tag in &change.add {
+            names::check_word("a tag", tag)?;
+        }
+        let now = self.now();
+        let mut tx = self.store.begin().await?;
+        let row = names::target(&mut tx, name).await?;
+        let before: BTreeSet<&String> = row.tags.iter().collect();
+        if let Some(missing) = change.remove.iter().find(|tag| !before.contains(tag)) {
+            return Err(Error::not_found(
+                "tag",
+                missing,
+                row.tags.iter().map(String::as_str),
+                format!("'mantle target show {name}' lists its tags"),
+            ));
+        }
+        let mut after: BTreeSet<String> = row.tags.iter().cloned().collect();
+        after.extend(change.add.iter().cloned());
+        for tag in &change.remove {
+            after.remove(tag);
+        }
+        let after: Vec<String> = after.into_iter().collect();
+        target_replace_tags(&mut tx, row.id, &after).await?;
+        let detail = json!({"added": change.add, "removed": change.remove, "tags": after});
+        let deed = deed("target.tag", &row, detail);
+        caller.audit(&mut tx, now, deed).await?;
+        let row = target_fetch(&mut tx, row.id).await?;
+        let view = self.view(&mut tx, &row).await?;
+        tx.commit().await?;
+        self.wake.targets_changed();
+        Ok(view)
+    }
+
+    /// Keeps deployments from choosing a target, or lets them again.
+    pub async fn target_switch(
+        &self,
+        caller: &Caller,
+        name: &str,
+        switch: TargetSwitch,
+    ) -> Result<Target> {
+        caller.may(Permission::ManageTargets)?;
+        let (disabled, action) = match switch {
+            TargetSwitch::Enable => (false, "target.enable"),
+            TargetSwitch::Disable => (true, "target.disable"),
+        };
+        let now = self.now();
+        let mut tx = self.store.begin().await?;
+        let row = names::target(&mut tx, name).await?;
+        target_mark_disabled(&mut tx, row.id, disabled).await?;
+        caller
+            .audit(&mut tx, now, deed(action, &row, json!({})))
+            .await?;
+        let row = target_fetch(&mut tx, row.id).await?;
+        let view = self.view(&mut tx, &row).await?;
+        tx.commit().await?;
+        self.wake.targets_changed();
+        Ok(view)
+    }
+
+    /// Forgets a target and revokes its agent. Refused while work is under way there.
+    pub async fn target_remove(&self, caller: &Caller, name: &str) -> Result<()> {
+        caller.may(Permission::ManageTargets)?;
+        let now = self.now();
+        let mut tx = self.store.begin().await?;
+        let row = names::target(&mut tx, name).await?;
+        let agent = agent_find_of_target(&mut tx, row.id).await?;
+        if let Some(agent) = &agent {
+            if !attempt_list_live_of_agent(&mut tx, agent.id).await?.is_empty() {
+                return Err(Error::refused(
+                    "target-busy",
+                    format!("the target '{name}' cannot be removed: work is under way there"),
+                    "wait for it, or stop it with 'mantle task cancel'",
+                ));
+            }
+            agent_mark_revoked(&mut tx, agent.id, now.as_microsecond()).await?;
+        }
+        target_delete(&mut tx, row.id).await?;
+        let detail = json!({"agent": agent.as_ref().map(|agent| agent.id.to_string())});
+        caller
+            .audit(&mut tx, now, deed("target.remove", &row, detail))
+            .await?;
+        tx.commit().await?;
+        if let Some(agent) = agent {
+            self.wake.agent_revoked(agent.id);
+        }
+        self.wake.targets_changed();
+        Ok(())
+    }
+
+    async fn view(&self, tx: &mut Tx, row: &TargetRow) -> Result<Target> {
+        let known = names::environment_names(tx).await?;
+        let agent = agent_find_of_target(tx, row.id).await?;
+        let environments = facts::named(&row.environments, &known);
+        Ok(self.shape(row, environments, agent.as_ref()))
+    }
+
+    fn shape(
+        &self,
+        row: &TargetRow,
+        environments: Vec<String>,
+        agent: Option<&AgentRow>,
+    ) -> Target {
+        let state = match agent {
+            _ if row.disabled => TargetState::Disabled,
+            None => TargetState::Expected,
+            Some(agent) if self.presence.is_online(agent.id) => TargetState::Online,
+            Some(_) => TargetState::Offline,
+        };
+        Target {
+            id: row.id,
+            name: row.name.clone(),
+            tags: row.tags.clone(),
+            environments,
+            state,
+            agent: agent.map(|agent| TargetAgent {
+                id: agent.id,
+                version: agent.profile.version.clone(),
+                platform: agent.profile.os.clone(),
+                arch: agent.profile.arch.clone(),
+                last_seen_at: agent.last_seen_at_us.map(at),
+            }),
+        }
+    }
+}
+
+/// Which way a target is switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetSwitch {
+    /// Deployments may choose it.
+    Enable,
+    /// They may not.
+    Disable,
+}
+
+fn deed<'a>(action: &'static str, row: &'a TargetRow, detail: serde_json::Value) -> Deed<'a> {
+    Deed {
+        action,
+        kind: "target",
+        subject: &row.name,
+        id: Some(*row.id.as_bytes()),
+        detail,
+    }
+}

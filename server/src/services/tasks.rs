@@ -1,0 +1,371 @@
+//! Tasks: list, show, cancel, their events and logs in pages.
+
+use std::collections::HashMap;
+
+use mantle_domain::permission::Permission;
+use mantle_shared::ids::{AttemptId, TaskId};
+use mantle_shared::protocol::{Level, RecordBody, Stream};
+use serde_json::json;
+
+use super::deployments::DeploymentOrder;
+use super::error::{Error, Result};
+use super::task_events::{EventReader, moment};
+use super::{Caller, Deed, Services, at, names};
+use crate::api::body::{LogKind, LogLine, Page, Task, TaskDetail, TaskEvent, TaskState};
+use crate::store::{
+    self, LogRecord, TaskFilter, TaskOutcome, TaskRow, Tx, attempt_list_of_task,
+    deployment_current_list, deployment_current_show, log_read, task_event_list, task_fetch,
+    task_list, task_mark_cancel_asked, task_mark_dropped,
+};
+
+/// How many events or lines are read at once.
+const BATCH: u32 = 500;
+
+/// Use cases of tasks.
+impl Services {
+    /// Tasks, the newest first.
+    pub async fn task_list(
+        &self,
+        caller: &Caller,
+        project: Option<&str>,
+        before: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Task>> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let mut filter = TaskFilter::default();
+        if let Some(slug) = project {
+            filter.project_id = Some(names::project(&mut tx, slug).await?.id);
+        }
+        if let Some(text) = before {
+            filter.before = Some(names::task_number(text)?);
+        }
+        let rows = task_list(&mut tx, &filter, limit).await?;
+        let full = rows.len() == limit as usize;
+        let next = rows.last().filter(|_| full).map(|row| number(row.number));
+        Ok(Page {
+            items: rows.iter().map(task_shape).collect(),
+            next,
+        })
+    }
+
+    /// A task with its matrix.
+    pub async fn task_show(&self, caller: &Caller, text: &str) -> Result<TaskDetail> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let row = names::task(&mut tx, text).await?;
+        let reader = read_events(&mut tx, row.id).await?;
+        let mut task = task_shape(&row);
+        task.message = reader.message();
+        Ok(TaskDetail {
+            task,
+            steps: reader.steps(),
+            last_event: reader.last(),
+        })
+    }
+
+    /// Asks a task to stop. One that has not begun is over at once.
+    pub async fn task_cancel(&self, caller: &Caller, text: &str) -> Result<Task> {
+        caller.may(Permission::Deploy)?;
+        let now = self.now();
+        let mut tx = self.store.begin().await?;
+        let row = names::task(&mut tx, text).await?;
+        let shown = number(row.number);
+        match row.state {
+            store::TaskState::Done => {
+                let state = task_state(&row).as_str();
+                return Err(Error::refused(
+                    "task-over",
+                    format!("{shown} cannot be cancelled: it is over ({state})"),
+                    format!("'mantle task show {shown}' shows how it went"),
+                ));
+            }
+            store::TaskState::Queued => {
+                let at_us = now.as_microsecond();
+                let outcome = TaskOutcome::Cancelled;
+                task_mark_cancel_asked(&mut tx, row.id, &caller.actor.name, at_us).await?;
+                task_mark_dropped(&mut tx, row.id, outcome, at_us).await?;
+                show_dropped(&mut tx, &row, at_us).await?;
+            }
+            store::TaskState::Running => {
+                let by = &caller.actor.name;
+                task_mark_cancel_asked(&mut tx, row.id, by, now.as_microsecond()).await?;
+            }
+        }
+        let deed = Deed {
+            action: "task.cancel",
+            kind: "task",
+            subject: &shown,
+            id: Some(*row.id.as_bytes()),
+            detail: json!({"title": row.title}),
+        };
+        caller.audit(&mut tx, now, deed).await?;
+        let row = task_fetch(&mut tx, row.id).await?;
+        tx.commit().await?;
+        self.wake.cancel_requested(row.id);
+        self.feed.task_changed(row.id);
+        Ok(task_shape(&row))
+    }
+
+    /// A page of a task's events after a sequence.
+    pub async fn task_events(
+        &self,
+        caller: &Caller,
+        text: &str,
+        after: u64,
+    ) -> Result<Page<TaskEvent>> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let row = names::task(&mut tx, text).await?;
+        let mut items = Vec::new();
+        let mut reader = EventReader::default();
+        let mut more = true;
+        while more && items.len() < BATCH as usize {
+            let events = task_event_list(&mut tx, row.id, reader.last(), BATCH).await?;
+            more = events.len() == BATCH as usize;
+            for event in &events {
+                if let Some(item) = reader.take(event)?.filter(|item| item.seq > after) {
+                    items.push(item);
+                }
+            }
+        }
+        Ok(Page {
+            next: more.then(|| reader.last().to_string()),
+            items,
+        })
+    }
+
+    /// A page of a task's log after a sequence.
+    pub async fn task_log(&self, caller: &Caller, text: &str, after: u64) -> Result<Page<LogLine>> {
+        caller.may(Permission::Read)?;
+        let task = {
+            let mut tx = self.store.read().await?;
+            names::task(&mut tx, text).await?.id
+        };
+        let mut reader = LogReader::new(task, after);
+        let lines = reader.read(self).await?;
+        Ok(Page {
+            next: reader.more.then(|| reader.after.to_string()),
+            items: lines,
+        })
+    }
+
+    /// The task of a number, as it stands.
+    pub(super) async fn task_row(&self, task: TaskId) -> Result<TaskRow> {
+        let mut tx = self.store.read().await?;
+        Ok(task_fetch(&mut tx, task).await?)
+    }
+}
+
+/// Folds all events of a task.
+pub(super) async fn read_events(tx: &mut Tx, task: TaskId) -> Result<EventReader> {
+    let mut reader = EventReader::default();
+    loop {
+        let events = task_event_list(tx, task, reader.last(), BATCH).await?;
+        for event in &events {
+            reader.take(event)?;
+        }
+        if events.len() < BATCH as usize {
+            return Ok(reader);
+        }
+    }
+}
+
+/// Reads a task's log piece by piece, with names for the attempts.
+#[derive(Debug)]
+pub(super) struct LogReader {
+    task: TaskId,
+    /// The last record that was read.
+    pub(super) after: u64,
+    /// There was more than one piece.
+    pub(super) more: bool,
+    places: HashMap<AttemptId, Place>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Place {
+    step: u32,
+    action: String,
+    target: String,
+    executor: String,
+    attempt: u32,
+}
+
+impl LogReader {
+    /// Reads what comes after a sequence.
+    pub(super) fn new(task: TaskId, after: u64) -> Self {
+        Self {
+            task,
+            after,
+            more: false,
+            places: HashMap::new(),
+        }
+    }
+
+    /// The next piece. Records that are not shown count as read.
+    pub(super) async fn read(&mut self, services: &Services) -> Result<Vec<LogLine>> {
+        let records = {
+            let mut logs = services.store.read_logs().await?;
+            log_read(&mut logs, self.task, self.after, BATCH).await?
+        };
+        self.more = records.len() >= BATCH as usize;
+        let unknown = records
+            .iter()
+            .filter_map(|record| record.attempt)
+            .any(|(attempt, _)| !self.places.contains_key(&attempt));
+        if unknown {
+            self.places = places(services, self.task).await?;
+        }
+        let mut lines = Vec::with_capacity(records.len());
+        for record in records {
+            self.after = record.seq;
+            lines.extend(self.shape(record));
+        }
+        Ok(lines)
+    }
+
+    fn shape(&self, record: LogRecord) -> Option<LogLine> {
+        let place = record
+            .attempt
+            .and_then(|(attempt, _)| self.places.get(&attempt).cloned())
+            .unwrap_or_default();
+        let (kind, level, text) = match record.record.body {
+            RecordBody::Line {
+                stream,
+                level,
+                text,
+            } => (log_kind(stream, record.attempt.is_some()), level, text),
+            RecordBody::Gap {
+                lines,
+                bytes,
+                reason,
+            } => (
+                LogKind::Gap,
+                Level::Warning,
+                format!("{lines} lines ({bytes} bytes) of output could not be kept: {reason}"),
+            ),
+            RecordBody::Variable { .. } | RecordBody::Progress { .. } => return None,
+        };
+        Some(LogLine {
+            seq: record.seq,
+            at: moment(record.record.at_us),
+            step: place.step,
+            action: place.action,
+            target: place.target,
+            executor: place.executor,
+            attempt: place.attempt,
+            kind,
+            level: level_word(level).to_owned(),
+            text,
+        })
+    }
+}
+
+async fn places(services: &Services, task: TaskId) -> Result<HashMap<AttemptId, Place>> {
+    let mut tx = services.store.read().await?;
+    let reader = read_events(&mut tx, task).await?;
+    let attempts = attempt_list_of_task(&mut tx, task).await?;
+    let plan = reader.plan();
+    let name = |id| {
+        plan.and_then(|plan| plan.target(id))
+            .map(|target| target.name.clone())
+            .unwrap_or_default()
+    };
+    Ok(attempts
+        .into_iter()
+        .map(|row| {
+            let step = plan.and_then(|plan| plan.step(row.step));
+            let action = step.and_then(|step| step.actions.get(row.action as usize));
+            let place = Place {
+                step: row.step + 1,
+                action: action.map(|action| action.name.clone()).unwrap_or_default(),
+                target: name(row.subject_id),
+                executor: name(row.executor_id),
+                attempt: row.attempt,
+            };
+            (row.id, place)
+        })
+        .collect())
+}
+
+fn log_kind(stream: Stream, of_attempt: bool) -> LogKind {
+    match stream {
+        Stream::Stdout => LogKind::Stdout,
+        Stream::Stderr => LogKind::Stderr,
+        Stream::Agent if of_attempt => LogKind::Agent,
+        Stream::Agent => LogKind::Server,
+    }
+}
+
+fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Verbose => "verbose",
+        Level::Info => "info",
+        Level::Highlight => "highlight",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    }
+}
+
+/// A task's number for people.
+pub(super) fn number(number: u64) -> String {
+    format!("T-{number}")
+}
+
+/// A task as the API shows it.
+pub(super) fn task_shape(row: &TaskRow) -> Task {
+    let order: DeploymentOrder = serde_json::from_str(&row.body).unwrap_or_default();
+    Task {
+        id: row.id,
+        number: number(row.number),
+        kind: row.kind.as_str().to_owned(),
+        project: order.project,
+        version: order.version,
+        environment: order.environment,
+        state: task_state(row),
+        warnings: row.has_warnings,
+        message: String::new(),
+        created_at: at(row.created_at_us),
+        created_by: row.created_by.clone(),
+        started_at: row.started_at_us.map(at),
+        ended_at: row.ended_at_us.map(at),
+    }
+}
+
+/// How a task stands, in the API's words.
+pub(super) fn task_state(row: &TaskRow) -> TaskState {
+    state_word(row.state, row.outcome, row.cancel_at_us.is_some())
+}
+
+/// The same, from the parts.
+pub(super) fn state_word(
+    state: store::TaskState,
+    outcome: Option<TaskOutcome>,
+    cancelling: bool,
+) -> TaskState {
+    match (state, outcome) {
+        (store::TaskState::Queued | store::TaskState::Running, _) if cancelling => {
+            TaskState::Cancelling
+        }
+        (store::TaskState::Queued, _) => TaskState::Queued,
+        (store::TaskState::Running, _) => TaskState::Running,
+        (store::TaskState::Done, Some(TaskOutcome::Succeeded)) => TaskState::Succeeded,
+        (store::TaskState::Done, Some(TaskOutcome::Cancelled)) => TaskState::Cancelled,
+        (
+            store::TaskState::Done,
+            Some(TaskOutcome::Failed | TaskOutcome::TimedOut | TaskOutcome::Unknown) | None,
+        ) => TaskState::Failed,
+    }
+}
+
+/// Keeps the dashboard current when a deployment is dropped before it began.
+async fn show_dropped(tx: &mut Tx, row: &TaskRow, at_us: i64) -> Result<()> {
+    let rows = deployment_current_list(tx, row.project_id).await?;
+    if let Some(mut current) = rows.into_iter().find(|current| current.task_id == row.id) {
+        current.state = store::TaskState::Done;
+        current.outcome = Some(TaskOutcome::Cancelled);
+        current.changed_at_us = at_us;
+        deployment_current_show(tx, &current).await?;
+    }
+    Ok(())
+}
