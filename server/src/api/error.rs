@@ -65,10 +65,8 @@ impl From<services::Error> for ApiError {
                 Problem::new(507, "storage-full", "the server's disk is full", detail)
                     .with_help("free disk space on the server, then run the command again")
             }
-            Error::Unavailable { .. } => {
-                Problem::new(503, "unavailable", "not just now", detail)
-                    .with_help("run the command again in a moment")
-            }
+            Error::Unavailable { .. } => Problem::new(503, "unavailable", "not just now", detail)
+                .with_help("run the command again in a moment"),
             Error::Internal { operation, source } => {
                 tracing::error!(operation, error = chain(&*source), "a request failed");
                 Problem::new(500, "internal", "an internal error", detail)
@@ -146,8 +144,13 @@ impl IntoResponse for ApiError {
 pub(super) async fn no_route(uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(200).collect();
     ApiError(
-        Problem::new(404, "no-route", "no such path", format!("nothing is at {path}"))
-            .with_help("/api/v1/openapi.json lists every path"),
+        Problem::new(
+            404,
+            "no-route",
+            "no such path",
+            format!("nothing is at {path}"),
+        )
+        .with_help("/api/v1/openapi.json lists every path"),
     )
 }
 

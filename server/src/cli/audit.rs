@@ -59,7 +59,7 @@ async fn list(limit: u32, client: &Client, out: Output) -> CliResult {
             entry.at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             entry.actor.clone(),
             entry.action.clone(),
-            format!("{} {}", entry.subject_kind, entry.subject),
+            entry.subject.clone(),
             entry.detail.to_string(),
         ]
     })

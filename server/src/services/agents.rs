@@ -7,9 +7,7 @@ use serde_json::json;
 use super::error::{Error, Result};
 use super::{Caller, Deed, Services, at};
 use crate::api::body::Agent;
-use crate::store::{
-    AgentRow, AgentStatus, Tx, agent_fetch, agent_list, agent_mark_revoked,
-};
+use crate::store::{AgentRow, AgentStatus, Tx, agent_fetch, agent_list, agent_mark_revoked};
 
 /// Use cases of agents.
 impl Services {
@@ -36,9 +34,8 @@ impl Services {
         agent_mark_revoked(&mut tx, row.id, now.as_microsecond()).await?;
         let deed = Deed {
             action: "agent.revoke",
-            kind: "agent",
             subject: &row.name,
-            id: Some(*row.id.as_bytes()),
+            id: Some(row.id.as_uuid()),
             detail: json!({}),
         };
         caller.audit(&mut tx, now, deed).await?;

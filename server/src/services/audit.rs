@@ -1,11 +1,12 @@
 //! The audit trail: read and check.
 
+use mantle_domain::audit::AuditRow;
 use mantle_domain::permission::Permission;
 
 use super::error::Result;
 use super::{Caller, Services, at};
 use crate::api::body::{AuditEntry, AuditVerified, Page};
-use crate::store::{AuditFault, AuditRow, AuditVerdict, audit_list, audit_verify};
+use crate::store::{AuditFault, AuditVerdict, audit_list, audit_verify};
 
 /// Use cases of the audit trail.
 impl Services {
@@ -20,7 +21,10 @@ impl Services {
         let mut tx = self.store.read().await?;
         let rows = audit_list(&mut tx, before, None, limit).await?;
         let full = rows.len() == limit as usize;
-        let next = rows.last().filter(|_| full).map(|row| row.seq.to_string());
+        let next = rows
+            .last()
+            .filter(|_| full)
+            .map(|row| row.sequence.to_string());
         Ok(Page {
             items: rows.into_iter().map(shape).collect(),
             next,
@@ -34,15 +38,15 @@ impl Services {
         Ok(match audit_verify(&mut tx).await? {
             AuditVerdict::Intact(head) => AuditVerified {
                 intact: true,
-                entries: head.seq,
+                entries: head.sequence,
                 first_bad: None,
                 fault: String::new(),
                 head: head.hash.to_string(),
             },
-            AuditVerdict::Broken { seq, fault } => AuditVerified {
+            AuditVerdict::Broken { sequence, fault } => AuditVerified {
                 intact: false,
-                entries: seq.saturating_sub(1),
-                first_bad: Some(seq),
+                entries: sequence.saturating_sub(1),
+                first_bad: Some(sequence),
                 fault: sentence(fault).to_owned(),
                 head: String::new(),
             },
@@ -53,23 +57,19 @@ impl Services {
 fn sentence(fault: AuditFault) -> &'static str {
     match fault {
         AuditFault::Missing => "the row is missing",
-        AuditFault::Unlinked => "the row does not follow from the one before it",
-        AuditFault::Altered => "the row was changed after it was written",
+        AuditFault::Changed => "the row or the one before it was changed after it was written",
         AuditFault::Truncated => "the end of the trail was cut off",
         AuditFault::Beyond => "the row was added past the recorded end",
     }
 }
 
 fn shape(row: AuditRow) -> AuditEntry {
-    let entry = row.entry;
     AuditEntry {
-        seq: row.seq,
-        at: at(entry.at_us),
-        actor: entry.actor,
-        action: entry.action,
-        subject_kind: entry.subject_kind,
-        subject: entry.subject,
-        detail: serde_json::from_str(&entry.detail).unwrap_or_default(),
-        hash: row.hash.to_string(),
+        seq: row.sequence,
+        at: at(row.at_us),
+        actor: row.actor,
+        action: row.action,
+        subject: row.subject,
+        detail: serde_json::from_str(&row.detail).unwrap_or_default(),
     }
 }

@@ -25,7 +25,9 @@ pub async fn targets(tx: &mut Tx, presence: &dyn Presence) -> Result<Vec<TargetF
             let mut tags = row.tags;
             tags.sort();
             TargetFacts {
-                agent: agents.get(&row.id).map(|agent| agent_facts(agent, presence)),
+                agent: agents
+                    .get(&row.id)
+                    .map(|agent| agent_facts(agent, presence)),
                 id: row.id,
                 name: row.name,
                 tags,

@@ -152,10 +152,7 @@ impl Follower {
         }
     }
 
-    async fn step_log(
-        &mut self,
-        reader: &mut LogReader,
-    ) -> Result<std::result::Result<(), Stop>> {
+    async fn step_log(&mut self, reader: &mut LogReader) -> Result<std::result::Result<(), Stop>> {
         self.wake.borrow_and_update();
         let row = self.services.task_row(self.task).await?;
         loop {

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::EnvironmentId;
 
-use super::error::{Error, Result, nearest};
 use super::LIST_MOST;
+use super::error::{Error, Result, nearest};
 use crate::store::{
-    EnvironmentRow, LifecycleRow, ProjectRow, ReleaseRow, TargetRow, TaskRow, Tx,
-    environment_find, environment_list, lifecycle_find, lifecycle_list, project_find,
-    project_list, release_find, release_list, target_find, target_list, task_find,
+    EnvironmentRow, LifecycleRow, ProjectRow, ReleaseRow, TargetRow, TaskRow, Tx, environment_find,
+    environment_list, lifecycle_find, lifecycle_list, project_find, project_list, release_find,
+    release_list, target_find, target_list, task_find,
 };
 
 /// The project of this slug.

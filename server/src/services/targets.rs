@@ -123,7 +123,10 @@ impl Services {
         let row = names::target(&mut tx, name).await?;
         let agent = agent_find_of_target(&mut tx, row.id).await?;
         if let Some(agent) = &agent {
-            if !attempt_list_live_of_agent(&mut tx, agent.id).await?.is_empty() {
+            if !attempt_list_live_of_agent(&mut tx, agent.id)
+                .await?
+                .is_empty()
+            {
                 return Err(Error::refused(
                     "target-busy",
                     format!("the target '{name}' cannot be removed: work is under way there"),
@@ -193,9 +196,8 @@ pub enum TargetSwitch {
 fn deed<'a>(action: &'static str, row: &'a TargetRow, detail: serde_json::Value) -> Deed<'a> {
     Deed {
         action,
-        kind: "target",
         subject: &row.name,
-        id: Some(*row.id.as_bytes()),
+        id: Some(row.id.as_uuid()),
         detail,
     }
 }

@@ -129,7 +129,9 @@ impl EventReader {
             Event::StepSkipped { step: s, reason } => {
                 step(*s, WorkState::Skipped, reason.sentence())
             }
-            Event::StepFinished { step: s, failed, .. } => step(*s, ended(*failed), text()),
+            Event::StepFinished {
+                step: s, failed, ..
+            } => step(*s, ended(*failed), text()),
             Event::SubjectStarted {
                 step, subject: s, ..
             } => subject(*step, *s, WorkState::Running, text()),

@@ -94,9 +94,8 @@ impl Services {
         }
         let deed = Deed {
             action: "task.cancel",
-            kind: "task",
             subject: &shown,
-            id: Some(*row.id.as_bytes()),
+            id: Some(row.id.as_uuid()),
             detail: json!({"title": row.title}),
         };
         caller.audit(&mut tx, now, deed).await?;
@@ -318,7 +317,7 @@ pub(super) fn task_shape(row: &TaskRow) -> Task {
     Task {
         id: row.id,
         number: number(row.number),
-        kind: row.kind.as_str().to_owned(),
+        kind: row.kind.word().to_owned(),
         project: order.project,
         version: order.version,
         environment: order.environment,

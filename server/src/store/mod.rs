@@ -55,8 +55,8 @@ pub use attempt::{
     attempt_list_of_task, attempt_mark_ended, attempt_mark_running,
 };
 pub use audit::{
-    AuditEntry, AuditFault, AuditHead, AuditVerdict, audit_append, audit_head,
-    audit_list, audit_verify,
+    AuditEntry, AuditFault, AuditHead, AuditVerdict, audit_append, audit_head, audit_list,
+    audit_verify,
 };
 pub use deployment::{
     DeploymentCurrentRow, DeploymentSucceeded, TargetCurrentFilter, TargetCurrentRow, TargetState,

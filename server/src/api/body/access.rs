@@ -140,14 +140,10 @@ pub struct AuditEntry {
     pub actor: String,
     /// Did what.
     pub action: String,
-    /// To what kind of thing.
-    pub subject_kind: String,
-    /// To which one.
+    /// To what.
     pub subject: String,
     /// The particulars.
     pub detail: Value,
-    /// The hash that chains it to the row before.
-    pub hash: String,
 }
 
 /// Whether the audit trail's chain holds.
