@@ -236,13 +236,6 @@ pub enum Refusal {
         /// The nearest path that exists.
         suggestion: Option<String>,
     },
-    /// An action reaches a secret that it may not use.
-    SecretNotGranted {
-        /// The action.
-        action: String,
-        /// The variable.
-        variable: String,
-    },
     /// The actor may not do this.
     Forbidden {
         /// Who.

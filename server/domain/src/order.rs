@@ -3,10 +3,200 @@
 //! The server replaces each [`DraftValue::Secret`] by the value of exactly that version, adds the
 //! attempt's id and key, and sends the result.
 
+use mantle_shared::ids::AttemptId;
 use mantle_shared::order::OrderPackage;
+use mantle_template::Options;
 use serde_json::{Map, Value};
 
-use crate::variable::PinnedSecret;
+use crate::explain::Refusal;
+use crate::plan::{NodeRef, Plan, PlanAction, PlanStep, PlanTarget};
+use crate::process::{Action, Process};
+use crate::snapshot::{ProcessSnapshot, VariableSnapshot};
+use crate::state::OutputVariable;
+use crate::variable::uses::variables_for;
+use crate::variable::{
+    Effective, EffectiveSet, EffectiveValue, PinnedSecret, Situation, SituationTarget,
+    Surroundings, Tie,
+};
+
+/// What orders and conditions of one deployment are made of: all of it is fixed, or recorded by
+/// the state machine, so that a repeated order is the same order.
+#[derive(Debug, Clone, Copy)]
+pub struct OrderContext<'a> {
+    /// The deployment's plan.
+    pub plan: &'a Plan,
+    /// The release's process.
+    pub process: &'a ProcessSnapshot,
+    /// The release's variables.
+    pub variables: &'a VariableSnapshot,
+    /// The task's number for people.
+    pub task_number: &'a str,
+    /// The output variables known when the attempt was ordered.
+    pub outputs: &'a [OutputVariable],
+    /// Something had failed by then.
+    pub failed: bool,
+}
+
+/// The order of a node, or why there can be none.
+pub fn draft_order(context: &OrderContext<'_>, node: NodeRef) -> Result<OrderDraft, OrderError> {
+    let plan = context.plan;
+    let unknown = || OrderError::NotPlanned { node };
+    let step = plan.step(node.step).ok_or_else(unknown)?;
+    let planned = plan.action(node).ok_or_else(unknown)?;
+    let pair = plan.node(node).ok_or_else(unknown)?;
+    let subject = plan.target(pair.subject).ok_or_else(unknown)?;
+    let executor = plan.target(pair.executor).ok_or_else(unknown)?;
+    let action =
+        find_action(&context.process.process, &step.name, &planned.name).ok_or_else(unknown)?;
+    let set = effective(context, step, Some(planned), Some(subject))?;
+    let scanned = context.process.scanned_secrets.get(&action.name);
+    let variables = variables_for(action, &set, scanned)
+        .into_iter()
+        .map(|variable| draft_variable(variable, &action.name))
+        .collect::<Result<_, _>>()?;
+    Ok(OrderDraft {
+        project: plan.project.clone(),
+        environment: plan.environment.clone(),
+        release: plan.release.clone(),
+        step: step.name.clone(),
+        action: action.name.clone(),
+        subject: subject.name.clone(),
+        executor: executor.name.clone(),
+        uses: planned.uses.clone(),
+        with: action.with.clone(),
+        variables,
+        packages: planned.packages.clone(),
+        timeout_ms: planned.timeout_ms,
+        grace_ms: planned.grace_ms,
+    })
+}
+
+/// Whether a `run:` template holds for a step (no subject) or an action about a subject. Secrets
+/// have no value here; what cannot be evaluated does not hold.
+pub fn condition_holds(
+    context: &OrderContext<'_>,
+    template: &str,
+    step: u32,
+    subject: Option<&PlanTarget>,
+    options: &Options,
+) -> bool {
+    let Some(step) = context.plan.step(step) else {
+        return false;
+    };
+    effective(context, step, None, subject).is_ok_and(|set| {
+        let variables = set.to_template_variables(|_| None);
+        mantle_template::evaluate_condition(template, &variables, options)
+    })
+}
+
+/// Every variable as an action (or step) about a target sees it.
+pub(crate) fn effective(
+    context: &OrderContext<'_>,
+    step: &PlanStep,
+    action: Option<&PlanAction>,
+    subject: Option<&PlanTarget>,
+) -> Result<EffectiveSet, Tie> {
+    let tag = context
+        .process
+        .process
+        .steps
+        .iter()
+        .find(|other| other.name == step.name)
+        .and_then(|step| step.targets.as_ref())
+        .map(|selector| selector.tag.as_str());
+    let situation = Situation {
+        environment: Some(&context.plan.environment),
+        channel: Some(&context.plan.channel),
+        target: subject.map(|target| SituationTarget {
+            name: &target.name,
+            tags: &target.tags,
+        }),
+        step: Some(&step.name),
+        step_tag: tag,
+        action: action.map(|action| action.name.as_str()),
+    };
+    let around = Surroundings {
+        plan: context.plan,
+        task_number: context.task_number,
+        step: Some(step),
+        action,
+        subject,
+        failed: context.failed,
+    };
+    EffectiveSet::new(
+        &context.variables.variables,
+        &situation,
+        context.outputs,
+        Some(&around),
+    )
+}
+
+/// An action of a process by its names.
+pub(crate) fn find_action<'a>(
+    process: &'a Process,
+    step: &str,
+    action: &str,
+) -> Option<&'a Action> {
+    let step = process.steps.iter().find(|other| other.name == step)?;
+    step.actions.iter().find(|other| other.name == action)
+}
+
+fn draft_variable(variable: &Effective, action: &str) -> Result<DraftVariable, OrderError> {
+    let value = match &variable.value {
+        EffectiveValue::Text(text) => DraftValue::Text(text.clone()),
+        EffectiveValue::Secret(secret) => DraftValue::Secret(secret.clone()),
+        EffectiveValue::Sealed { value, by } => DraftValue::Sealed {
+            value: value.clone(),
+            by: *by,
+        },
+        EffectiveValue::Unpinned(path) => {
+            return Err(OrderError::Unpinned {
+                action: action.to_owned(),
+                path: path.clone(),
+            });
+        }
+    };
+    Ok(DraftVariable {
+        exported: !crate::release::inline_secret::is_one(&variable.name),
+        name: variable.name.clone(),
+        value,
+    })
+}
+
+/// An order that cannot be made. None of these happens to a plan made by the planner from the same
+/// release.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// The plan has no such node, or the release no such action.
+    #[error("the plan and the release do not agree about node {node:?}")]
+    NotPlanned {
+        /// The node.
+        node: NodeRef,
+    },
+    /// A variable has two equally specific values.
+    #[error("{0}")]
+    Tie(Tie),
+    /// A secret that the release does not pin.
+    #[error("action '{action}' uses the secret '{path}', which the release does not pin")]
+    Unpinned {
+        /// The action.
+        action: String,
+        /// The secret's path.
+        path: String,
+    },
+}
+
+impl From<Tie> for OrderError {
+    fn from(tie: Tie) -> Self {
+        Self::Tie(tie)
+    }
+}
+
+impl From<Tie> for Refusal {
+    fn from(tie: Tie) -> Self {
+        Self::Tie(tie)
+    }
+}
 
 /// An order whose secrets are still references.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +247,11 @@ pub enum DraftValue {
     Text(String),
     /// A secret that the server fills in.
     Secret(PinnedSecret),
-    /// A sensitive output variable: its sealed value, opened by the server.
-    Sealed(String),
+    /// A sensitive output variable: its sealed value, which the server opens.
+    Sealed {
+        /// The sealed value.
+        value: String,
+        /// The attempt whose key seals it.
+        by: AttemptId,
+    },
 }

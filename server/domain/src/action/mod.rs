@@ -110,9 +110,11 @@ pub fn packages(action: &Action) -> Vec<String> {
     }
 }
 
-/// The whole environment is handed to the action, so it gets every variable that is no secret.
-pub fn sees_all_variables(uses: &str) -> bool {
-    uses == "script"
+/// The action can look up any variable by name, so it gets every one that is no secret: a script,
+/// and whatever replaces values in files.
+pub fn sees_all_variables(action: &Action) -> bool {
+    let asks = |key: &str| action.with.get(key).is_some_and(|value| !value.is_null());
+    action.uses == "script" || asks("substitute") || asks("structured")
 }
 
 /// The inputs that are no templates: a script's text unless it asks for substitution, since

@@ -44,7 +44,9 @@ pub(super) fn message(refusal: &Refusal) -> String {
             }
         ),
         Refusal::NoTargetInEnvironment { environment } => {
-            format!("environment '{environment}' has no enabled target")
+            format!(
+                "environment '{environment}' has no target to work on: none that is enabled and has joined"
+            )
         }
         Refusal::NoTargetForStep {
             step,
@@ -143,9 +145,6 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::UnknownSecret { path, place, .. } => {
             format!("{place} names the secret '{path}', which does not exist")
         }
-        Refusal::SecretNotGranted { action, variable } => format!(
-            "action '{action}' looks up the secret variable '{variable}', which it does not name"
-        ),
         Refusal::Forbidden { actor, what } => format!("'{actor}' may not {what}"),
     }
 }
@@ -257,9 +256,6 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             suggestion.as_ref(),
             &format!("set it: mantle secret set {path}"),
         ),
-        Refusal::SecretNotGranted { variable, .. } => Some(format!(
-            "add 'secrets: [\"{variable}\"]' to the action, run 'mantle apply' and create a new release"
-        )),
         Refusal::Forbidden { .. } => Some("ask an administrator for a key that may".to_owned()),
     }
 }

@@ -6,8 +6,21 @@ use std::collections::BTreeSet;
 
 use mantle_shared::ids::TaskId;
 
+use crate::explain::{Refusal, nearest};
+use crate::plan::{PLAN_FORMAT, Plan, PlanTarget};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use crate::target::TargetFacts;
+
+mod pool;
+pub mod preview;
+mod steps;
+mod values;
+
+use pool::Pool;
+use steps::Planner;
+
+#[cfg(test)]
+mod tests;
 
 /// What is to be planned.
 #[derive(Debug, Clone, Copy)]
@@ -47,4 +60,121 @@ pub struct PlanOptions {
     /// Leave out targets that are offline or have not joined, rather than refuse.
     #[serde(default)]
     pub skip_offline: bool,
+}
+
+/// Plans, or says every reason why not.
+pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
+    let mut refusals = unknown_names(request);
+    let pool = Pool::new(request);
+    if pool.is_empty() && process_needs_targets(request) {
+        refusals.push(Refusal::NoTargetInEnvironment {
+            environment: request.environment.to_owned(),
+        });
+        return Err(refusals);
+    }
+    let mut planner = Planner::new(request, &pool);
+    let steps = planner.steps();
+    refusals.append(&mut planner.refusals);
+    let taking_part: BTreeSet<_> = steps
+        .iter()
+        .flat_map(|step| &step.actions)
+        .flat_map(|action| &action.nodes)
+        .flat_map(|node| [node.subject, node.executor])
+        .collect();
+    refusals.extend(pool.offline(&taking_part));
+    let targets: Vec<PlanTarget> = pool
+        .members()
+        .filter(|member| taking_part.contains(&member.id))
+        .cloned()
+        .collect();
+    let mut plan = Plan {
+        format: PLAN_FORMAT,
+        task: request.task,
+        project: request.process.project.clone(),
+        environment: request.environment.to_owned(),
+        release: request.release.to_owned(),
+        channel: request.channel.to_owned(),
+        targets,
+        steps,
+        warnings: Vec::new(),
+    };
+    let (ties, warnings) = values::check(request, &plan);
+    refusals.extend(ties);
+    if !refusals.is_empty() {
+        return Err(deduplicated(refusals));
+    }
+    plan.warnings = pool.warnings(&plan);
+    plan.warnings.extend(warnings);
+    Ok(plan)
+}
+
+fn process_needs_targets(request: &PlanRequest<'_>) -> bool {
+    request
+        .process
+        .process
+        .steps
+        .iter()
+        .any(|step| step.targets.is_some())
+}
+
+/// Options that name what does not exist.
+fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    let here: Vec<&TargetFacts> = request
+        .targets
+        .iter()
+        .filter(|target| {
+            target
+                .environments
+                .iter()
+                .any(|name| name == request.environment)
+        })
+        .collect();
+    for name in request
+        .options
+        .only_targets
+        .iter()
+        .chain(&request.options.not_targets)
+    {
+        match here.iter().find(|target| target.name == *name) {
+            None => refusals.push(Refusal::UnknownTarget {
+                target: name.clone(),
+                suggestion: nearest(name, here.iter().map(|target| target.name.as_str())),
+            }),
+            Some(target)
+                if target.agent.is_none() && request.options.only_targets.contains(name) =>
+            {
+                refusals.push(Refusal::NotJoined {
+                    target: name.clone(),
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    let steps: Vec<&str> = request
+        .process
+        .process
+        .steps
+        .iter()
+        .map(|step| step.name.as_str())
+        .collect();
+    for name in &request.options.skip_steps {
+        if !steps.contains(&name.as_str()) {
+            refusals.push(Refusal::UnknownStep {
+                step: name.clone(),
+                suggestion: nearest(name, steps.iter().copied()),
+            });
+        }
+    }
+    refusals
+}
+
+fn deduplicated(refusals: Vec<Refusal>) -> Vec<Refusal> {
+    let mut kept: Vec<Refusal> = Vec::new();
+    for refusal in refusals {
+        if !kept.contains(&refusal) {
+            kept.push(refusal);
+        }
+    }
+    kept
 }

@@ -8,9 +8,16 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+const PREFIX: &str = "Octopus.Secret[";
+
 /// The variable that holds the secret of this path.
 pub fn variable(path: &str) -> String {
-    format!("Octopus.Secret[{path}]")
+    format!("{PREFIX}{path}]")
+}
+
+/// Whether a variable is one of these.
+pub fn is_one(name: &str) -> bool {
+    name.starts_with(PREFIX)
 }
 
 /// The template that stands for the secret of this path.

@@ -9,7 +9,13 @@ use mantle_shared::order::OrderPackage;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::SecretVersionId;
+mod assemble;
 pub mod inline_secret;
+pub mod scan;
+mod select;
+
+pub use assemble::{assemble, sensitive_variables};
+pub use select::select;
 
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 
@@ -68,6 +74,15 @@ pub struct ReleaseDraft {
     pub packages: PackageSnapshot,
     /// What the operator should know.
     pub warnings: Vec<String>,
+}
+
+/// A release that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExistingRelease {
+    /// Its version.
+    pub version: String,
+    /// Its channel.
+    pub channel: String,
 }
 
 /// For each action by name: the variables that hold secrets and stand in its package files.

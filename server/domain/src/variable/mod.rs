@@ -6,12 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::SecretVersionId;
 
+mod effective;
 mod resolve;
+mod system;
+pub mod uses;
 
+pub use effective::{Effective, EffectiveSet, EffectiveValue};
 pub use resolve::{
     Candidate, PossibleTie, Rank, Situation, SituationTarget, Tie, candidates, describe_scope,
     find, possible_tie, resolve,
 };
+pub use system::{Surroundings, system_variables};
 
 /// A variable and all its values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -131,7 +131,7 @@ fn an_equal_rank_is_a_tie_that_names_both() {
     assert_eq!(tie.first, "environment dev or test");
     assert_eq!(tie.second, "environment live or test");
     // A more specific third value settles it.
-    let settled = super::super::Variable {
+    let settled = Variable {
         values: [
             variable.values.clone(),
             vec![ScopedValue {

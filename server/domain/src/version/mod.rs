@@ -11,9 +11,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod next;
 mod pattern;
 mod range;
 
+pub use next::{NextVersionError, next_version};
 pub use pattern::{PatternError, PrereleasePattern};
 pub use range::{Range, RangeError};
 

@@ -1,0 +1,229 @@
+//! What `mantle plan` shows: each action about each target with its inputs evaluated, and why what
+//! does not run does not.
+
+use jiff::Timestamp;
+use mantle_template::{Options, Variables, render};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::PlanRequest;
+use super::pool::Pool;
+use super::steps::Planner;
+use crate::action;
+use crate::order::{OrderContext, effective, find_action};
+use crate::plan::{Plan, PlanAction, PlanStep};
+use crate::process::{Action, RunCondition};
+use crate::variable::uses::substitutes;
+
+/// A plan for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The steps.
+    pub steps: Vec<PreviewStep>,
+    /// What the operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreviewStep {
+    /// Its name.
+    pub name: String,
+    /// Its number for people.
+    pub number: u32,
+    /// Why it does not apply here.
+    pub skipped: Option<String>,
+    /// Under which condition it runs, in words; empty for "on success".
+    pub condition: String,
+    /// It rolls.
+    pub rolling: bool,
+    /// The most targets inside it at once.
+    pub parallel: u32,
+    /// Its targets by name, in order.
+    pub subjects: Vec<String>,
+    /// Its actions.
+    pub actions: Vec<PreviewAction>,
+}
+
+/// One action.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreviewAction {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub uses: String,
+    /// Why it has no nodes.
+    pub skipped: Option<String>,
+    /// Under which condition it runs, in words.
+    pub condition: String,
+    /// Its packages.
+    pub packages: Vec<PreviewPackage>,
+    /// About whom, by whom, with what.
+    pub nodes: Vec<PreviewNode>,
+}
+
+/// A package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewPackage {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// The size of its files.
+    pub size_bytes: u64,
+}
+
+/// One action about one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreviewNode {
+    /// The target that it is about.
+    pub subject: String,
+    /// The target whose agent runs it.
+    pub executor: String,
+    /// Its inputs, evaluated as far as they can be: secrets as their names, what is only known
+    /// later as the template.
+    pub with: Map<String, Value>,
+}
+
+/// Shows a plan. `now` is what `NowDate` prints.
+pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Preview {
+    let pool = Pool::new(request);
+    let planner = Planner::new(request, &pool);
+    let context = OrderContext {
+        plan,
+        process: request.process,
+        variables: request.variables,
+        task_number: "",
+        outputs: &[],
+        failed: false,
+    };
+    let steps = plan
+        .steps
+        .iter()
+        .map(|step| {
+            let actions = step
+                .actions
+                .iter()
+                .map(|planned| {
+                    let action = find_action(&request.process.process, &step.name, &planned.name);
+                    show_action(&context, &planner, step, planned, action, now)
+                })
+                .collect();
+            PreviewStep {
+                name: step.name.clone(),
+                number: step.number,
+                skipped: step.skipped.clone(),
+                condition: condition(&step.run),
+                rolling: step.rolling,
+                parallel: step.parallel,
+                subjects: step
+                    .subjects
+                    .iter()
+                    .map(|id| target_name(plan, *id))
+                    .collect(),
+                actions,
+            }
+        })
+        .collect();
+    Preview {
+        steps,
+        warnings: plan.warnings.clone(),
+    }
+}
+
+fn show_action(
+    context: &OrderContext<'_>,
+    planner: &Planner<'_>,
+    step: &PlanStep,
+    planned: &PlanAction,
+    action: Option<&Action>,
+    now: Timestamp,
+) -> PreviewAction {
+    let skipped = action
+        .and_then(|action| planner.action_skipped(action))
+        .or_else(|| {
+            let idle = planned.nodes.is_empty() && step.skipped.is_none();
+            idle.then(|| "none of the targets is on its platform".to_owned())
+        });
+    let nodes = planned
+        .nodes
+        .iter()
+        .map(|node| PreviewNode {
+            subject: target_name(context.plan, node.subject),
+            executor: target_name(context.plan, node.executor),
+            with: action
+                .map(|action| {
+                    let subject = context.plan.target(node.subject);
+                    let variables = effective(context, step, Some(planned), subject)
+                        .map(|set| {
+                            set.to_template_variables(|secret| Some(format!("({})", secret.name)))
+                        })
+                        .unwrap_or_default();
+                    evaluated(action, &variables, now)
+                })
+                .unwrap_or_default(),
+        })
+        .collect();
+    PreviewAction {
+        name: planned.name.clone(),
+        uses: planned.uses.clone(),
+        skipped,
+        condition: condition(&planned.run),
+        packages: planned
+            .packages
+            .iter()
+            .map(|package| PreviewPackage {
+                id: package.id.clone(),
+                version: package.version.clone(),
+                size_bytes: package.size_bytes,
+            })
+            .collect(),
+        nodes,
+    }
+}
+
+fn evaluated(action: &Action, variables: &Variables, now: Timestamp) -> Map<String, Value> {
+    let literal = action::literal_inputs(&action.uses, substitutes(&action.with));
+    let options = Options::new(now);
+    let mut with = action.with.clone();
+    for (key, value) in &mut with {
+        if !literal.contains(&key.as_str()) {
+            evaluate(value, variables, &options);
+        }
+    }
+    with
+}
+
+fn evaluate(value: &mut Value, variables: &Variables, options: &Options) {
+    match value {
+        Value::String(text) => {
+            let rendered =
+                render(text, variables, options).map(|rendered| rendered.text.into_owned());
+            if let Ok(rendered) = rendered {
+                *text = rendered;
+            }
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| evaluate(item, variables, options)),
+        Value::Object(map) => map
+            .values_mut()
+            .for_each(|item| evaluate(item, variables, options)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn condition(run: &RunCondition) -> String {
+    match run {
+        RunCondition::Success => String::new(),
+        RunCondition::Failure => "only after a failure".to_owned(),
+        RunCondition::Always => "always".to_owned(),
+        RunCondition::Template(template) => format!("if {template}"),
+    }
+}
+
+fn target_name(plan: &Plan, id: mantle_shared::ids::TargetId) -> String {
+    plan.target(id)
+        .map(|target| target.name.clone())
+        .unwrap_or_default()
+}

@@ -1,0 +1,270 @@
+//! Plans the steps: subjects, windows, executors, and what does not apply.
+
+use std::collections::BTreeMap;
+
+use mantle_shared::ids::TargetId;
+use mantle_shared::order::OrderPackage;
+
+use super::PlanRequest;
+use super::pool::Pool;
+use crate::action;
+use crate::explain::{Refusal, nearest};
+use crate::plan::{PlanAction, PlanNode, PlanStep, PlanTarget};
+use crate::process::{Action, Step, When, Window};
+
+pub(super) struct Planner<'a> {
+    request: &'a PlanRequest<'a>,
+    pool: &'a Pool<'a>,
+    pub(super) refusals: Vec<Refusal>,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(request: &'a PlanRequest<'a>, pool: &'a Pool<'a>) -> Self {
+        Self {
+            request,
+            pool,
+            refusals: Vec::new(),
+        }
+    }
+
+    pub(super) fn steps(&mut self) -> Vec<PlanStep> {
+        let steps = &self.request.process.process.steps;
+        (1_u32..)
+            .zip(steps)
+            .map(|(number, step)| self.step(number, step))
+            .collect()
+    }
+
+    fn step(&mut self, number: u32, step: &Step) -> PlanStep {
+        let mut planned = PlanStep {
+            name: step.name.clone(),
+            number,
+            run: step.run.clone(),
+            rolling: step.rolling.is_some(),
+            parallel: 1,
+            subjects: Vec::new(),
+            actions: step
+                .actions
+                .iter()
+                .map(|action| self.idle(action))
+                .collect(),
+            skipped: self.step_skipped(step),
+        };
+        if planned.skipped.is_some() {
+            return planned;
+        }
+        let Some(selector) = &step.targets else {
+            self.refusals.push(Refusal::NeedsServerWorker {
+                step: step.name.clone(),
+                uses: step
+                    .actions
+                    .first()
+                    .map(|action| action.uses.clone())
+                    .unwrap_or_default(),
+            });
+            return planned;
+        };
+        let chosen = self.pool.choose(selector);
+        if chosen.is_empty() {
+            self.nobody(&format!("step '{}'", step.name), &step.name, &selector.tag);
+            return planned;
+        }
+        let subjects: Vec<&PlanTarget> = chosen
+            .into_iter()
+            .filter(|target| {
+                step.when
+                    .platform
+                    .is_none_or(|wanted| wanted == target.platform)
+            })
+            .collect();
+        for (slot, action) in planned.actions.iter_mut().zip(&step.actions) {
+            slot.nodes = self.nodes(action, &subjects);
+        }
+        planned.subjects = subjects
+            .iter()
+            .map(|subject| subject.id)
+            .filter(|id| {
+                let mut nodes = planned.actions.iter().flat_map(|action| &action.nodes);
+                nodes.any(|node| node.subject == *id)
+            })
+            .collect();
+        planned.parallel = parallel(step, planned.subjects.len());
+        if planned.subjects.is_empty() {
+            planned.skipped = Some("none of its actions applies to any of its targets".to_owned());
+        }
+        planned
+    }
+
+    /// Why a step does not apply here at all.
+    fn step_skipped(&self, step: &Step) -> Option<String> {
+        if self.request.options.skip_steps.contains(&step.name) {
+            return Some("left out by the options of this deployment".to_owned());
+        }
+        if let Some(reason) = self.when_fails(&step.when) {
+            return Some(reason);
+        }
+        if step.actions.iter().all(|action| action.disabled) {
+            return Some("all of its actions are disabled".to_owned());
+        }
+        let mut reasons = step
+            .actions
+            .iter()
+            .map(|action| self.action_skipped(action));
+        if reasons.all(|reason| reason.is_some()) {
+            return Some("none of its actions applies here".to_owned());
+        }
+        None
+    }
+
+    pub(super) fn action_skipped(&self, action: &Action) -> Option<String> {
+        if action.disabled {
+            return Some("disabled".to_owned());
+        }
+        self.when_fails(&action.when)
+    }
+
+    fn when_fails(&self, when: &When) -> Option<String> {
+        let environment = self.request.environment;
+        if !when.environments.is_empty() && !when.environments.contains(environment) {
+            return Some(format!("only in {}", joined(when.environments.iter())));
+        }
+        if when.not_environments.contains(environment) {
+            return Some(format!("not in {environment}"));
+        }
+        if !when.channels.is_empty() && !when.channels.contains(self.request.channel) {
+            return Some(format!("only for channel {}", joined(when.channels.iter())));
+        }
+        None
+    }
+
+    /// The action without nodes.
+    fn idle(&mut self, action: &Action) -> PlanAction {
+        PlanAction {
+            name: action.name.clone(),
+            uses: action.uses.clone(),
+            run: action.run.clone(),
+            timeout_ms: action.timeout_ms,
+            grace_ms: action.grace_ms,
+            retries: action.retries,
+            packages: self.packages(action),
+            nodes: Vec::new(),
+        }
+    }
+
+    fn packages(&mut self, action: &Action) -> Vec<OrderPackage> {
+        let mut pinned = Vec::new();
+        for id in action::packages(action) {
+            let held = self.request.packages.packages.iter();
+            match held.clone().find(|held| held.id.eq_ignore_ascii_case(&id)) {
+                Some(package) => pinned.push(package.clone()),
+                None => self.refusals.push(Refusal::PackageNotInRelease {
+                    action: action.name.clone(),
+                    package: id,
+                }),
+            }
+        }
+        pinned
+    }
+
+    fn nodes(&mut self, action: &Action, subjects: &[&PlanTarget]) -> Vec<PlanNode> {
+        let platform = action.when.platform;
+        let subjects: Vec<&&PlanTarget> = subjects
+            .iter()
+            .filter(|subject| platform.is_none_or(|wanted| wanted == subject.platform))
+            .collect();
+        if self.action_skipped(action).is_some() || subjects.is_empty() {
+            return Vec::new();
+        }
+        let executors: Option<Vec<&PlanTarget>> = action
+            .run_on
+            .as_ref()
+            .map(|selector| self.pool.choose(selector));
+        if let (Some(selector), Some([])) = (&action.run_on, executors.as_deref()) {
+            if self.pool.tag_exists(&selector.tag) {
+                self.refusals.push(Refusal::NoExecutor {
+                    action: action.name.clone(),
+                    tag: selector.tag.clone(),
+                    environment: self.request.environment.to_owned(),
+                });
+            } else {
+                self.unknown_tag(&format!("action '{}'", action.name), &selector.tag);
+            }
+            return Vec::new();
+        }
+        let nodes: Vec<PlanNode> = subjects
+            .iter()
+            .flat_map(|subject| {
+                let by: Vec<TargetId> = match &executors {
+                    Some(executors) => executors.iter().map(|executor| executor.id).collect(),
+                    None => vec![subject.id],
+                };
+                by.into_iter().map(|executor| PlanNode {
+                    subject: subject.id,
+                    executor,
+                })
+            })
+            .collect();
+        self.check_support(action, &nodes);
+        nodes
+    }
+
+    /// Every executor's agent must know the action's type.
+    fn check_support(&mut self, action: &Action, nodes: &[PlanNode]) {
+        let mut lacking: BTreeMap<&str, String> = BTreeMap::new();
+        for target in self.pool.members() {
+            if nodes.iter().any(|node| node.executor == target.id)
+                && let Err(version) = self.pool.supports(target.id, &action.uses)
+            {
+                lacking.insert(&target.name, version);
+            }
+        }
+        if let Some(version) = lacking.values().next() {
+            self.refusals.push(Refusal::ActionUnsupported {
+                action: action.name.clone(),
+                uses: action.uses.clone(),
+                agent_version: version.clone(),
+                targets: lacking.keys().map(|name| (*name).to_owned()).collect(),
+            });
+        }
+    }
+
+    fn nobody(&mut self, place: &str, step: &str, tag: &str) {
+        if self.pool.tag_exists(tag) {
+            self.refusals.push(Refusal::NoTargetForStep {
+                step: step.to_owned(),
+                tag: tag.to_owned(),
+                environment: self.request.environment.to_owned(),
+                reasons: self.pool.reasons(tag),
+            });
+        } else {
+            self.unknown_tag(place, tag);
+        }
+    }
+
+    fn unknown_tag(&mut self, place: &str, tag: &str) {
+        self.refusals.push(Refusal::UnknownTag {
+            place: place.to_owned(),
+            tag: tag.to_owned(),
+            suggestion: nearest(tag, self.pool.tags()),
+        });
+    }
+}
+
+/// The smaller of window and limit; a share is rounded up, and one target at least.
+fn parallel(step: &Step, subjects: usize) -> u32 {
+    let limit = step.max_parallel.max(1);
+    let window = match step.rolling.map(|rolling| rolling.window) {
+        None => limit,
+        Some(Window::Targets(count)) => count,
+        Some(Window::Percent(percent)) => {
+            let subjects = u64::try_from(subjects).unwrap_or(u64::MAX);
+            let share = subjects.saturating_mul(u64::from(percent)).div_ceil(100);
+            u32::try_from(share).unwrap_or(u32::MAX)
+        }
+    };
+    window.min(limit).max(1)
+}
+
+fn joined<'n>(names: impl Iterator<Item = &'n String>) -> String {
+    names.map(String::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,103 @@
+//! What can be known of the values beforehand: ties are refusals, missing variables and generous
+//! grants of secrets are warnings.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use mantle_template::{Options, ProblemKind};
+
+use super::PlanRequest;
+use crate::explain::Refusal;
+use crate::order::{OrderContext, effective, find_action};
+use crate::plan::{Plan, PlanAction, PlanStep};
+use crate::process::SecretAccess;
+use crate::variable::uses::input_texts;
+
+/// More warnings of one kind than this help nobody.
+const MOST_WARNINGS: usize = 20;
+
+/// The ties among the values of every node, and the warnings.
+pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan) -> (Vec<Refusal>, Vec<String>) {
+    let mut ties = Vec::new();
+    let mut warnings = Vec::new();
+    for step in &plan.steps {
+        for action in &step.actions {
+            check_action(request, plan, step, action, &mut ties, &mut warnings);
+        }
+    }
+    warnings.truncate(MOST_WARNINGS);
+    (ties, warnings)
+}
+
+fn check_action(
+    request: &PlanRequest<'_>,
+    plan: &Plan,
+    step: &PlanStep,
+    planned: &PlanAction,
+    ties: &mut Vec<Refusal>,
+    warnings: &mut Vec<String>,
+) {
+    let Some(action) = find_action(&request.process.process, &step.name, &planned.name) else {
+        return;
+    };
+    if action.secrets == SecretAccess::All && !planned.nodes.is_empty() {
+        warnings.push(format!(
+            "action '{}' gets every secret of the project ('secrets: all')",
+            action.name
+        ));
+    }
+    let context = OrderContext {
+        plan,
+        process: request.process,
+        variables: request.variables,
+        task_number: "",
+        outputs: &[],
+        failed: false,
+    };
+    let mut missing: BTreeSet<String> = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for node in &planned.nodes {
+        if !seen.insert(node.subject) {
+            continue;
+        }
+        let set = match effective(&context, step, Some(planned), plan.target(node.subject)) {
+            Ok(set) => set,
+            Err(tie) => {
+                let refusal = Refusal::Tie(tie);
+                if !ties.contains(&refusal) {
+                    ties.push(refusal);
+                }
+                continue;
+            }
+        };
+        let variables = set.to_template_variables(|_| Some("secret".to_owned()));
+        // The time only matters to what is shown, and nothing is shown here.
+        let options = Options::new(Timestamp::UNIX_EPOCH);
+        for text in input_texts(action) {
+            if let Ok(rendered) = mantle_template::render(text, &variables, &options) {
+                missing.extend(
+                    rendered
+                        .problems
+                        .iter()
+                        .filter(|problem| problem.kind == ProblemKind::Missing)
+                        .map(|problem| problem.token.clone())
+                        .filter(|token| !is_known_later(token)),
+                );
+            }
+        }
+    }
+    for token in missing {
+        warnings.push(format!(
+            "action '{}' uses {token}, for which no variable has a value here",
+            action.name
+        ));
+    }
+}
+
+/// Outputs, installed packages and the like are only known when earlier actions have run.
+fn is_known_later(token: &str) -> bool {
+    let token = token.to_lowercase();
+    token.contains("octopus.action")
+        || token.contains("octopus.tentacle")
+        || token.contains("octopus.deployment")
+}

@@ -1,0 +1,217 @@
+//! Chooses a release's channel, the versions of its packages and its own version.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use mantle_shared::order::OrderPackage;
+
+use super::{ExistingRelease, ReleaseOptions, Selection};
+use crate::channel::{self, ChannelDefinition};
+use crate::explain::{Refusal, nearest};
+use crate::project::{ProjectDefinition, VersionSource};
+use crate::version::{Version, next_version};
+
+/// Chooses. `available` are the versions of the project's packages that the repository holds.
+///
+/// Of each package it is the newest that satisfies the channel's rules, unless one is named.
+pub fn select(
+    project: &ProjectDefinition,
+    options: &ReleaseOptions,
+    available: &BTreeMap<String, Vec<OrderPackage>>,
+    existing: &[ExistingRelease],
+    now: Timestamp,
+) -> Result<Selection, Vec<Refusal>> {
+    let channel = choose_channel(project, options).map_err(|refusal| vec![refusal])?;
+    let mut refusals = Vec::new();
+    for asked in options.packages.keys() {
+        if !project
+            .packages
+            .iter()
+            .any(|package| package.id.eq_ignore_ascii_case(asked))
+        {
+            refusals.push(Refusal::UnknownPackage {
+                project: project.slug.clone(),
+                package: asked.clone(),
+                suggestion: nearest(
+                    asked,
+                    project.packages.iter().map(|package| package.id.as_str()),
+                ),
+            });
+        }
+    }
+    let mut packages = Vec::new();
+    for reference in &project.packages {
+        let versions = available
+            .iter()
+            .find(|(id, _)| id.eq_ignore_ascii_case(&reference.id))
+            .map(|(_, versions)| versions.as_slice())
+            .unwrap_or_default();
+        match choose_package(&reference.id, versions, &channel, options) {
+            Ok(package) => packages.push(package),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    packages.sort_by(|a, b| a.id.cmp(&b.id));
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let version = choose_version(project, options, &channel, &packages, existing, now)
+        .map_err(|refusal| vec![refusal])?;
+    Ok(Selection {
+        version,
+        channel: channel.name,
+        packages,
+    })
+}
+
+fn choose_channel(
+    project: &ProjectDefinition,
+    options: &ReleaseOptions,
+) -> Result<ChannelDefinition, Refusal> {
+    let channels = channel::effective(&project.channels);
+    match &options.channel {
+        None => Ok(channel::default_of(&channels)),
+        Some(name) => channels
+            .iter()
+            .find(|channel| channel.name.eq_ignore_ascii_case(name))
+            .cloned()
+            .ok_or_else(|| Refusal::UnknownChannel {
+                project: project.slug.clone(),
+                channel: name.clone(),
+                suggestion: nearest(name, channels.iter().map(|channel| channel.name.as_str())),
+            }),
+    }
+}
+
+fn choose_package(
+    id: &str,
+    versions: &[OrderPackage],
+    channel: &ChannelDefinition,
+    options: &ReleaseOptions,
+) -> Result<OrderPackage, Refusal> {
+    // What cannot be read as a version was never accepted by the repository.
+    let mut parsed: Vec<(Version, &OrderPackage)> = versions
+        .iter()
+        .filter_map(|package| Some((Version::parse(&package.version).ok()?, package)))
+        .collect();
+    parsed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| b.1.version.cmp(&a.1.version)));
+    let Some((_, newest)) = parsed.first() else {
+        return Err(Refusal::PackageMissing {
+            package: id.to_owned(),
+        });
+    };
+    let bad_rule = |why: String| Refusal::BadRule {
+        channel: channel.name.clone(),
+        why,
+    };
+    let asked = options
+        .packages
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(id))
+        .map(|(_, version)| version)
+        .or(options.package_version.as_ref());
+    if let Some(asked) = asked {
+        let wanted = Version::parse(asked).map_err(|error| Refusal::BadVersion {
+            place: format!("package '{id}'"),
+            why: error.to_string(),
+        })?;
+        let found = parsed
+            .iter()
+            .find(|(version, _)| version.is_same_build(&wanted))
+            .or_else(|| parsed.iter().find(|(version, _)| *version == wanted));
+        let Some((version, package)) = found else {
+            return Err(Refusal::PackageVersionMissing {
+                package: id.to_owned(),
+                version: asked.clone(),
+                newest: newest.version.clone(),
+            });
+        };
+        let broken = channel
+            .broken_rule(id, version)
+            .map_err(|error| bad_rule(error.to_string()))?;
+        return match broken {
+            Some(rule) if !options.ignore_channel_rules => Err(Refusal::ChannelRuleBroken {
+                package: id.to_owned(),
+                version: package.version.clone(),
+                channel: channel.name.clone(),
+                rule: rule.describe(),
+            }),
+            _ => Ok((*package).clone()),
+        };
+    }
+    for (version, package) in &parsed {
+        let broken = channel
+            .broken_rule(id, version)
+            .map_err(|error| bad_rule(error.to_string()))?;
+        if broken.is_none() || options.ignore_channel_rules {
+            return Ok((*package).clone());
+        }
+    }
+    let rules: Vec<String> = channel
+        .rules
+        .iter()
+        .filter(|rule| rule.package.eq_ignore_ascii_case(id))
+        .map(channel::ChannelRule::describe)
+        .collect();
+    Err(Refusal::NoPackageForChannel {
+        package: id.to_owned(),
+        channel: channel.name.clone(),
+        rule: rules.join("; "),
+        newest: newest.version.clone(),
+    })
+}
+
+fn choose_version(
+    project: &ProjectDefinition,
+    options: &ReleaseOptions,
+    channel: &ChannelDefinition,
+    packages: &[OrderPackage],
+    existing: &[ExistingRelease],
+    now: Timestamp,
+) -> Result<String, Refusal> {
+    let bad = |place: &str, why: String| Refusal::BadVersion {
+        place: place.to_owned(),
+        why,
+    };
+    let parse = |release: &ExistingRelease| Version::parse(&release.version).ok();
+    let releases: Vec<Version> = existing.iter().filter_map(parse).collect();
+    let version = match (&options.version, &project.version) {
+        (Some(text), _) => {
+            Version::parse(text).map_err(|error| bad("the release's version", error.to_string()))?
+        }
+        (None, VersionSource::Template(template)) => {
+            let in_channel: Vec<Version> = existing
+                .iter()
+                .filter(|release| release.channel == channel.name)
+                .filter_map(parse)
+                .collect();
+            let extra = [
+                ("Octopus.Project.Name".to_owned(), project.slug.clone()),
+                (
+                    "Octopus.Release.Channel.Name".to_owned(),
+                    channel.name.clone(),
+                ),
+            ];
+            next_version(template, &releases, &in_channel, &extra, now)
+                .map_err(|error| bad("the project's version template", error.to_string()))?
+        }
+        (None, VersionSource::Package(id)) => {
+            let donor = packages
+                .iter()
+                .find(|package| package.id.eq_ignore_ascii_case(id));
+            let donor = donor.ok_or_else(|| Refusal::PackageMissing {
+                package: id.clone(),
+            })?;
+            Version::parse(&donor.version)
+                .map_err(|error| bad("the package's version", error.to_string()))?
+        }
+    };
+    // Equal in precedence is the same release to people: 1.0 and 1.0.0 side by side only confuse.
+    if let Some(taken) = releases.iter().find(|other| other.is_same_build(&version)) {
+        return Err(Refusal::VersionExists {
+            project: project.slug.clone(),
+            version: taken.to_string(),
+        });
+    }
+    Ok(version.to_string())
+}

@@ -1,0 +1,170 @@
+//! All variables as one place of a deployment sees them: the project's winners, output variables
+//! and system variables, one value a name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mantle_shared::ids::AttemptId;
+use mantle_template::Variables;
+
+use super::resolve::{Situation, Tie, resolve};
+use super::system::{Surroundings, system_variables};
+use super::{PinnedSecret, Variable, VariableValue};
+use crate::state::OutputVariable;
+
+/// A value in effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EffectiveValue {
+    /// Text, which may be a template over the others.
+    Text(String),
+    /// A secret, pinned by the release.
+    Secret(PinnedSecret),
+    /// A secret that no release pins yet.
+    Unpinned(String),
+    /// A sensitive output variable, sealed under the key of the attempt that set it.
+    Sealed {
+        /// The sealed value.
+        value: String,
+        /// The attempt.
+        by: AttemptId,
+    },
+}
+
+impl EffectiveValue {
+    /// It may not be shown, and only who uses it may have it.
+    pub fn is_secret(&self) -> bool {
+        !matches!(self, Self::Text(_))
+    }
+}
+
+/// A variable in effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: EffectiveValue,
+}
+
+/// The variables in effect at one place, in order: the project's, outputs, the system's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EffectiveSet {
+    variables: Vec<Effective>,
+    /// Index by name in lower case.
+    index: BTreeMap<String, usize>,
+}
+
+impl EffectiveSet {
+    /// Works out every winner. A later kind replaces an earlier one of the same name, so nobody
+    /// can pretend to be another release.
+    pub fn new(
+        variables: &[Variable],
+        situation: &Situation<'_>,
+        outputs: &[OutputVariable],
+        around: Option<&Surroundings<'_>>,
+    ) -> Result<Self, Tie> {
+        let mut set = Self::default();
+        for variable in variables {
+            if let Some(winner) = resolve(variable, situation)? {
+                let value = match &winner.value {
+                    VariableValue::Text(text) => EffectiveValue::Text(text.clone()),
+                    VariableValue::PinnedSecret(secret) => EffectiveValue::Secret(secret.clone()),
+                    VariableValue::Secret(path) => EffectiveValue::Unpinned(path.clone()),
+                };
+                set.put(variable.name.clone(), value);
+            }
+        }
+        set.put_outputs(outputs, situation.target.map(|target| target.name));
+        if let Some(around) = around {
+            for (name, value) in system_variables(around) {
+                set.put(name, EffectiveValue::Text(value));
+            }
+        }
+        Ok(set)
+    }
+
+    fn put(&mut self, name: String, value: EffectiveValue) {
+        let key = name.to_lowercase();
+        if let Some(slot) = self
+            .index
+            .get(&key)
+            .and_then(|at| self.variables.get_mut(*at))
+        {
+            *slot = Effective { name, value };
+            return;
+        }
+        self.index.insert(key, self.variables.len());
+        self.variables.push(Effective { name, value });
+    }
+
+    /// Each output under the target that set it, and without target: the subject's own if it set
+    /// one, otherwise that of the last target by name, so that the answer does not depend on time.
+    fn put_outputs(&mut self, outputs: &[OutputVariable], subject: Option<&str>) {
+        let mut plain: BTreeMap<(&str, &str), &OutputVariable> = BTreeMap::new();
+        for output in outputs {
+            self.put(
+                format!(
+                    "Octopus.Action[{}].Output[{}].{}",
+                    output.action, output.subject, output.name
+                ),
+                output_value(output),
+            );
+            let slot = plain
+                .entry((&output.action, &output.name))
+                .or_insert(output);
+            let own = |candidate: &OutputVariable| subject == Some(candidate.subject.as_str());
+            // Of the same target the later one holds.
+            if own(output) || (!own(slot) && output.subject >= slot.subject) {
+                *slot = output;
+            }
+        }
+        for ((action, name), output) in plain {
+            self.put(
+                format!("Octopus.Action[{action}].Output.{name}"),
+                output_value(output),
+            );
+        }
+    }
+
+    /// The variables, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Effective> {
+        self.variables.iter()
+    }
+
+    /// The variable of this name, whatever its case.
+    pub fn get(&self, name: &str) -> Option<&Effective> {
+        self.index
+            .get(&name.to_lowercase())
+            .and_then(|at| self.variables.get(*at))
+    }
+
+    /// For rendering: secrets as what `secret` makes of them, or without a value.
+    pub fn to_template_variables(
+        &self,
+        secret: impl Fn(&Effective) -> Option<String>,
+    ) -> Variables {
+        let mut variables = Variables::new();
+        for variable in &self.variables {
+            let value = match &variable.value {
+                EffectiveValue::Text(text) => Some(text.clone()),
+                _ => secret(variable),
+            };
+            variables.insert(variable.name.clone(), value);
+        }
+        variables
+    }
+
+    /// The names of all variables that `texts` can reach, through any number of others.
+    pub fn closure<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> BTreeSet<String> {
+        mantle_template::closure(texts, &self.to_template_variables(|_| None))
+    }
+}
+
+fn output_value(output: &OutputVariable) -> EffectiveValue {
+    match output.sealed_by {
+        Some(by) => EffectiveValue::Sealed {
+            value: output.value.clone(),
+            by,
+        },
+        None => EffectiveValue::Text(output.value.clone()),
+    }
+}

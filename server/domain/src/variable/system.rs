@@ -1,0 +1,140 @@
+//! The variables that the server itself defines, under Octopus's names (reference section 1.4).
+
+use crate::plan::{Plan, PlanAction, PlanStep, PlanTarget};
+
+/// What system variables are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The deployment's plan.
+    pub plan: &'a Plan,
+    /// The task's number for people.
+    pub task_number: &'a str,
+    /// The step at hand.
+    pub step: Option<&'a PlanStep>,
+    /// The action at hand.
+    pub action: Option<&'a PlanAction>,
+    /// The target that the work is about.
+    pub subject: Option<&'a PlanTarget>,
+    /// Something of the deployment has failed.
+    pub failed: bool,
+}
+
+/// The system variables, by name and value.
+pub fn system_variables(around: &Surroundings<'_>) -> Vec<(String, String)> {
+    let plan = around.plan;
+    let mut all: Vec<(String, String)> = [
+        ("Octopus.Release.Number", plan.release.clone()),
+        ("Octopus.Release.Channel.Name", plan.channel.clone()),
+        ("Octopus.Environment.Name", plan.environment.clone()),
+        ("Octopus.Project.Name", plan.project.clone()),
+        ("Octopus.Project.Slug", plan.project.clone()),
+        ("Octopus.Deployment.Id", plan.task.to_string()),
+        (
+            "Octopus.Deployment.Name",
+            format!(
+                "Deploy {} {} to {}",
+                plan.project, plan.release, plan.environment
+            ),
+        ),
+        (
+            "Octopus.Deployment.Machines",
+            names(plan.targets.iter().map(|target| target.name.as_str())),
+        ),
+        (
+            "Octopus.Deployment.Status",
+            status(around.failed).to_owned(),
+        ),
+        ("Octopus.Task.Id", around.task_number.to_owned()),
+        (
+            "Octopus.Task.Name",
+            format!("Deploy {} {}", plan.project, plan.release),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect();
+    if around.failed {
+        // Truthy when something failed and absent otherwise, as the idiom
+        // `#{unless Octopus.Deployment.Error}` needs it.
+        all.push((
+            "Octopus.Deployment.Error".to_owned(),
+            "a step has failed".to_owned(),
+        ));
+    }
+    environment(plan, &mut all);
+    for step in &plan.steps {
+        for action in &step.actions {
+            packages(
+                &format!("Octopus.Action[{}]", action.name),
+                action,
+                &mut all,
+            );
+        }
+    }
+    if let Some(step) = around.step {
+        all.push(("Octopus.Step.Name".to_owned(), step.name.clone()));
+        all.push(("Octopus.Step.Number".to_owned(), step.number.to_string()));
+    }
+    if let (Some(step), Some(action)) = (around.step, around.action) {
+        let number = step
+            .actions
+            .iter()
+            .position(|other| other.name == action.name);
+        let number = number.map_or(1, |index| index + 1);
+        all.push(("Octopus.Action.Name".to_owned(), action.name.clone()));
+        all.push((
+            "Octopus.Action.Number".to_owned(),
+            format!("{}.{number}", step.number),
+        ));
+        packages("Octopus.Action", action, &mut all);
+    }
+    if let Some(target) = around.subject {
+        all.push(("Octopus.Machine.Id".to_owned(), target.id.to_string()));
+        all.push(("Octopus.Machine.Name".to_owned(), target.name.clone()));
+        all.push(("Octopus.Machine.Roles".to_owned(), target.tags.join(",")));
+    }
+    all
+}
+
+fn status(failed: bool) -> &'static str {
+    if failed { "Failed" } else { "Success" }
+}
+
+fn environment(plan: &Plan, all: &mut Vec<(String, String)>) {
+    let mut tags: Vec<&str> = plan
+        .targets
+        .iter()
+        .flat_map(|target| target.tags.iter().map(String::as_str))
+        .collect();
+    tags.sort_unstable();
+    tags.dedup();
+    for tag in tags {
+        let members = plan
+            .targets
+            .iter()
+            .filter(|target| target.tags.iter().any(|own| own == tag));
+        all.push((
+            format!("Octopus.Environment.MachinesInRole[{tag}]"),
+            names(members.map(|target| target.name.as_str())),
+        ));
+    }
+}
+
+fn packages(prefix: &str, action: &PlanAction, all: &mut Vec<(String, String)>) {
+    if let Some(first) = action.packages.first() {
+        all.push((format!("{prefix}.Package.PackageId"), first.id.clone()));
+        all.push((
+            format!("{prefix}.Package.PackageVersion"),
+            first.version.clone(),
+        ));
+    }
+    for package in &action.packages {
+        let indexed = format!("{prefix}.Package[{}]", package.id);
+        all.push((format!("{indexed}.PackageId"), package.id.clone()));
+        all.push((format!("{indexed}.PackageVersion"), package.version.clone()));
+    }
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(",")
+}
