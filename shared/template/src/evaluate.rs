@@ -390,14 +390,24 @@ impl<'v> Evaluator<'v> {
 
     /// The value of an expression; without one, `reason` may say more.
     pub(crate) fn expr(&mut self, expr: &Expr<'_>, scope: &Scope) -> Eval<Option<Cow<'v, str>>> {
+        self.filtered(&expr.head, &expr.filters, scope)
+    }
+
+    /// The same, of an expression's head and some of its filters.
+    pub(crate) fn filtered(
+        &mut self,
+        head: &Head<'_>,
+        filters: &[Filter<'_>],
+        scope: &Scope,
+    ) -> Eval<Option<Cow<'v, str>>> {
         self.reason = None;
-        let mut value = match &expr.head {
+        let mut value = match head {
             Head::Nothing => None,
             Head::Literal(text) => Some(Cow::Owned((*text).to_owned())),
             Head::Symbol(symbol) => self.symbol(symbol, scope)?,
         };
-        for filter in &expr.filters {
-            let missing = value.is_none() && matches!(expr.head, Head::Symbol(_));
+        for filter in filters {
+            let missing = value.is_none() && matches!(head, Head::Symbol(_));
             value = self.filter(filter, value, missing, scope)?;
         }
         Ok(value)

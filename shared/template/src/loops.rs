@@ -110,8 +110,8 @@ impl<'v> Evaluator<'v> {
                         .map_or(Items::Reversed(Vec::new()), split),
                 },
             },
-            _ => self
-                .expr(collection, scope)?
+            head => self
+                .filtered(head, filters, scope)?
                 .map_or(Items::Reversed(Vec::new()), split),
         };
         if !reverse {

@@ -186,6 +186,7 @@ impl From<Problem> for Error {
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     problems: Vec<Problem>,
+    /// Tokens noted, apart by whether they lead to themselves.
     seen: HashSet<(bool, String)>,
     pub(crate) more: usize,
 }
@@ -198,8 +199,12 @@ impl Log {
         }
         let token = shorten(token);
         let syntax = matches!(kind, ProblemKind::Syntax { .. });
+        let endless = matches!(
+            kind,
+            ProblemKind::Recursion { .. } | ProblemKind::TooDeep { .. }
+        );
         // Two malformed places are two problems even if they look alike; a missing name is one.
-        if !syntax && !self.seen.insert((syntax, token.clone())) {
+        if !syntax && !self.seen.insert((endless, token.clone())) {
             return;
         }
         self.problems.push(Problem {

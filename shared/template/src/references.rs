@@ -109,11 +109,18 @@ impl References {
     }
 
     fn text(&mut self, text: &str) {
+        self.parsed(&Parsed::new(text));
+    }
+
+    fn parsed(&mut self, parsed: &Parsed<'_>) {
+        let text = parsed.source;
         let mut pos = 0;
         while let Some(hit) = lexer::next(text, pos..text.len()) {
             pos = match hit {
                 Hit::Escape { resume, .. } => resume,
                 Hit::Tag { at, .. } => match parse_tag(text, at) {
+                    // The `else` of a block is no name.
+                    Ok((Tag::Else, end)) if parsed.next_part(at).is_some() => end,
                     Ok((tag, end)) => {
                         self.tag(&tag);
                         end
@@ -129,7 +136,7 @@ impl References {
             Tag::Substitution(expr) => self.expr(expr, false),
             Tag::Calc(calc, _) => self.calc(calc),
             Tag::If(condition) | Tag::Unless(condition) | Tag::ElseIf(condition) => {
-                self.condition(condition)
+                self.condition(condition);
             }
             Tag::Each { collection, .. } => self.expr(collection, true),
             // Outside a block, `else` is a variable.
@@ -149,7 +156,9 @@ pub fn references(text: &str) -> References {
 }
 
 pub(crate) fn of(parsed: &Parsed<'_>) -> References {
-    references(parsed.source)
+    let mut references = References::default();
+    references.parsed(parsed);
+    references
 }
 
 /// The names, as in `variables`, of everything that `texts` can reach, directly or through the values of the

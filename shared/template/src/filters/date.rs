@@ -82,7 +82,7 @@ fn add(call: &Call<'_>, unit_seconds: f64) -> Answer {
         .filter(|_| call.args.iter().all(|arg| !arg.contains(',')));
     let seconds = amount
         .map(|amount| amount * unit_seconds)
-        .and_then(|seconds| duration(seconds));
+        .and_then(duration);
     let Some(duration) = seconds else {
         return Err(Outcome::failed("takes a number that is not too large"));
     };

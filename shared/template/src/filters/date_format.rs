@@ -1,5 +1,7 @@
 //! .NET's date formats, standard and custom, in the culture en-US.
 
+use std::fmt::Write as _;
+
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
@@ -129,7 +131,8 @@ fn piece(
 ) -> Option<()> {
     let civil = moment.civil;
     let padded = |value: i8, out: &mut String| {
-        out.push_str(&format!("{value:0width$}", width = count.min(2)))
+        // Writing to a String cannot fail; so below.
+        let _ = write!(out, "{value:0width$}", width = count.min(2));
     };
     match letter {
         'd' if count <= 2 => padded(civil.day(), out),
@@ -139,8 +142,14 @@ fn piece(
             let at = usize::try_from(civil.month() - 1).ok()?;
             out.push_str(short(MONTHS.get(at)?, count));
         }
-        'y' if count <= 2 => out.push_str(&format!("{:0count$}", civil.year().rem_euclid(100))),
-        'y' => out.push_str(&format!("{:0count$}", civil.year(), count = count.min(20))),
+        'y' => {
+            let year = if count <= 2 {
+                civil.year().rem_euclid(100)
+            } else {
+                civil.year()
+            };
+            let _ = write!(out, "{year:0width$}", width = count.min(20));
+        }
         'h' => padded((civil.hour() + 11) % 12 + 1, out),
         'H' => padded(civil.hour(), out),
         'm' => padded(civil.minute(), out),
@@ -188,11 +197,11 @@ fn offset(offset: Offset, count: usize, out: &mut String) {
     let seconds = offset.seconds();
     let sign = if seconds < 0 { '-' } else { '+' };
     let (hours, minutes) = (seconds.abs() / 3600, seconds.abs() / 60 % 60);
-    out.push_str(&match count {
-        1 => format!("{sign}{hours}"),
-        2 => format!("{sign}{hours:02}"),
-        _ => format!("{sign}{hours:02}:{minutes:02}"),
-    });
+    let _ = match count {
+        1 => write!(out, "{sign}{hours}"),
+        2 => write!(out, "{sign}{hours:02}"),
+        _ => write!(out, "{sign}{hours:02}:{minutes:02}"),
+    };
 }
 
 fn weekday(civil: DateTime) -> &'static str {

@@ -15,7 +15,7 @@ pub(super) fn filter(name: &str) -> Option<Filter> {
         "yamldoublequoteescape" => |call| each(call, |_, c, out| yaml_double(c, out)),
         "propertieskeyescape" => |call| {
             each(call, |_, c, out| {
-                properties(c, matches!(c, ' ' | ':' | '='), out)
+                properties(c, matches!(c, ' ' | ':' | '='), out);
             })
         },
         "propertiesvalueescape" => {

@@ -121,27 +121,22 @@ fn digest<D: Digest>(call: &Call<'_>) -> Answer {
     Ok(hex.get(..shown).unwrap_or_default().to_owned())
 }
 
-/// Spreads values over `n` buckets, the same way everywhere and for ever.
+#[expect(clippy::unnecessary_wraps, reason = "every filter has this type")]
+/// Spreads values over `n` buckets, the same way everywhere and for ever. A wrong `n` is told in the text.
 pub(super) fn bucket(call: &Call<'_>) -> Answer {
-    let count = match call.only() {
-        Ok(count) => count,
-        Err(_) => return Ok("[HashBucket error: expected a single bucket count]".to_owned()),
+    let [count] = call.args else {
+        return Ok("[HashBucket error: expected a single bucket count]".to_owned());
     };
-    let Some(buckets) = count
+    let buckets = count
         .trim()
         .parse::<i32>()
         .ok()
-        .and_then(|count| u32::try_from(count).ok())
-    else {
+        .and_then(|count| u32::try_from(count).ok());
+    let Some(buckets) = buckets.filter(|buckets| *buckets > 0) else {
         return Ok(format!(
             "[HashBucket error: bucket count '{count}' is not a positive integer]"
         ));
     };
-    if buckets == 0 {
-        return Ok(format!(
-            "[HashBucket error: bucket count '{count}' is not a positive integer]"
-        ));
-    }
     let text = call.input.unwrap_or_default();
     if text.is_empty() {
         return Ok(String::new());

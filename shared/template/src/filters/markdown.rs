@@ -1,5 +1,7 @@
 //! Markdown to HTML, laid out as the original's library lays it out: a line for each block, tables included.
 
+use std::fmt::Write as _;
+
 use pulldown_cmark::{
     Alignment, CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd, TextMergeStream,
 };
@@ -187,7 +189,8 @@ impl Writer {
         let text = match tag {
             TagEnd::Paragraph => "</p>\n",
             TagEnd::Heading(level) => {
-                self.out.push_str(&format!("</{level}>\n"));
+                // Writing to a String cannot fail; so below.
+                let _ = writeln!(self.out, "</{level}>");
                 return;
             }
             TagEnd::BlockQuote(_) => "</blockquote>\n",
@@ -243,7 +246,7 @@ fn url_escape(url: &str, out: &mut String) {
             _ if c.is_ascii_alphanumeric() || "-_.+!*'(),%#@?=;:/$~".contains(c) => out.push(c),
             _ => {
                 for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                    out.push_str(&format!("%{byte:02X}"));
+                    let _ = write!(out, "%{byte:02X}");
                 }
             }
         }

@@ -37,6 +37,7 @@ mod escape;
 mod format;
 mod hash;
 mod markdown;
+mod number_custom;
 mod number_format;
 mod regex;
 mod text;

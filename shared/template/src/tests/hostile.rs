@@ -1,0 +1,226 @@
+//! Input that is huge, deep or built to hurt: an answer within seconds, without exhausting stack or memory.
+
+use std::time::{Duration, Instant};
+
+use super::{lenient, options, variables};
+use crate::{Error, Limits, Variables, closure, references, render};
+
+/// Generous, for a busy machine and a debug build; what it guards against takes hours.
+const SOON: Duration = Duration::from_mins(1);
+
+#[track_caller]
+fn soon<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    assert!(start.elapsed() < SOON, "{what} took {:?}", start.elapsed());
+    result
+}
+
+#[test]
+fn repeated_fragments_cost_linear_time() {
+    for fragment in [
+        "#{",
+        "#{a",
+        "#{a|b ",
+        "#{a|b \"",
+        "#{a|b \\\"",
+        "#{a|b #{x} ",
+        "#{a|b #{if x}",
+        "#{a[",
+        "#{a[#{",
+        "#{a[b]",
+        "#{if a}",
+        "#{if a}#{else}",
+        "#{each a in b}",
+        "#{each a in b}#{/if}",
+        "#{/if}",
+        "#{elseif a}",
+        "#{calc (",
+        "#{calc 1+",
+        "#{calc a",
+        "#{calc -",
+        "#{if a == ",
+        "#{if \"",
+        "#{a.",
+        "#{a | b ",
+        "# ",
+        "##",
+        "##{",
+        "###{",
+        "}",
+        "#{each a ",
+        "#{if a}#{a|b #{if x}",
+        "#{a|b #{c|d #{e|f ",
+    ] {
+        let text = fragment.repeat(200_000 / fragment.len());
+        soon(fragment, || {
+            let rendered = lenient(&[], &text);
+            assert!(rendered.text.len() <= text.len(), "{fragment}");
+            references(&text);
+        });
+    }
+}
+
+#[test]
+fn deep_nesting_is_text_not_a_crash() {
+    let nest = |open: &str, middle: &str, close: &str| {
+        format!("{}{middle}{}", open.repeat(20_000), close.repeat(20_000))
+    };
+    for text in [
+        nest("#{a[", "b", "]}"),
+        nest("#{a[", "#{b}", "]}"),
+        nest("#{if a}", "b", "#{/if}"),
+        nest("#{each a in b}", "c", "#{/each}"),
+        nest("#{a | Append ", "b", "}"),
+        format!("#{{calc {}}}", nest("(", "1", ")")),
+        format!("#{{calc {}1}}", "-".repeat(20_000)),
+        format!("#{{calc 1{}}}", "+1".repeat(20_000)),
+        format!("#{{a{}}}", ".b".repeat(20_000)),
+        format!("#{{a{}}}", "[b]".repeat(20_000)),
+        format!("#{{a{}}}", " | ToLower".repeat(20_000)),
+        format!("#{{a | Append {}}}", "x ".repeat(20_000)),
+        format!("#{{a[{}", "x".repeat(1_000_000)),
+        format!("#{{{}}}", "x".repeat(1_000_000)),
+    ] {
+        let variables = variables(&[("a", "1"), ("b", "1")]);
+        soon("nesting", || render(&text, &variables, &options()).unwrap());
+    }
+}
+
+#[test]
+fn what_nests_within_the_bounds_is_evaluated() {
+    let text = format!("{}x{}", "#{if a}".repeat(48), "#{/if}".repeat(48));
+    assert_eq!(lenient(&[("a", "1")], &text).text, "x");
+    let chain: Variables = (0..90)
+        .map(|at| (format!("v{at}"), format!("#{{v{}}}", at + 1)))
+        .chain([("v90".to_owned(), "end".to_owned())])
+        .collect();
+    assert_eq!(render("#{v0}", &chain, &options()).unwrap().text, "end");
+}
+
+#[test]
+fn a_long_chain_of_variables_is_left() {
+    let chain: Variables = (0..100_000)
+        .map(|at| (format!("v{at}"), format!("#{{v{}}}", at + 1)))
+        .collect();
+    let rendered = soon("chain", || render("<#{v0}>", &chain, &options()).unwrap());
+    assert_eq!(rendered.text, "<#{v0}>");
+    assert!(
+        rendered
+            .first_error()
+            .unwrap()
+            .to_string()
+            .contains("v0 -> v1")
+    );
+    assert_eq!(
+        soon("closure", || closure(["#{v0}"], &chain)).len(),
+        100_000
+    );
+}
+
+/// Blocks in values in blocks use up the most stack.
+#[test]
+fn deep_values_with_deep_blocks_stay_on_the_stack() {
+    let open = "#{if t}#{each x in t}".repeat(20);
+    let close = "#{/each}#{/if}".repeat(20);
+    let mut pairs: Vec<(String, String)> = (0..200)
+        .map(|at| {
+            (
+                format!("v{at}"),
+                format!("{open}#{{t | Append #{{v{}}}}}{close}", at + 1),
+            )
+        })
+        .collect();
+    pairs.push(("t".to_owned(), "1".to_owned()));
+    let variables: Variables = pairs.into_iter().collect();
+    let work = move || {
+        let rendered = render("#{v0}", &variables, &options()).unwrap();
+        assert_eq!(rendered.text, "#{v0}");
+    };
+    // Half of what a thread has by default.
+    std::thread::Builder::new()
+        .stack_size(1 << 20)
+        .spawn(work)
+        .unwrap()
+        .join()
+        .unwrap();
+}
+
+#[test]
+fn exponential_expansion_hits_a_limit() {
+    let doubling = |leaf: &str| -> Variables {
+        let pair = |at: usize| (format!("v{at}"), format!("#{{v{0}}}#{{v{0}}}", at + 1));
+        (0..60)
+            .map(pair)
+            .chain([("v60".to_owned(), leaf.to_owned())])
+            .collect()
+    };
+    let mut options = options();
+    options.limits = Limits {
+        output_bytes: 1 << 20,
+        steps: 1_000_000,
+    };
+    for leaf in ["", "x", &"x".repeat(10_000)] {
+        let error = soon("doubling", || render("#{v0}", &doubling(leaf), &options)).unwrap_err();
+        assert!(
+            matches!(error, Error::TooLarge { .. } | Error::TooMuchWork { .. }),
+            "{error}"
+        );
+    }
+    let lists = variables(&[
+        ("L", &"x,".repeat(50_000)),
+        ("M", "#{each a in L}#{each b in L}#{b}#{/each}#{/each}"),
+    ]);
+    assert!(soon("loops", || render("#{M}", &lists, &options)).is_err());
+}
+
+#[test]
+fn expensive_expressions_are_stopped() {
+    let text = "a".repeat(40);
+    for pattern in ["^(a+)+$", "(a*)*b", "(?=(a+)+$)x", r"(a+)+\1b"] {
+        let filters = format!("#{{V | Match \"{pattern}\"}}");
+        soon(pattern, || lenient(&[("V", &format!("{text}!"))], &filters));
+        let filters = format!("#{{V | Replace \"{pattern}\" x}}");
+        soon(pattern, || lenient(&[("V", &format!("{text}!"))], &filters));
+    }
+    let huge = format!("#{{V | Match \"{}\"}}", "(a{1,100}){1,100}".repeat(20));
+    soon("size", || lenient(&[("V", "a")], &huge));
+}
+
+#[test]
+fn json_that_is_huge_or_deep_is_bounded() {
+    let deep = format!("{}{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
+    soon("deep", || {
+        lenient(&[("J", &deep)], "#{J.a.a.a}#{each x in J}#{x}#{/each}")
+    });
+    let wide = format!("[{}1]", "1,".repeat(100_000));
+    let rendered = soon("wide", || {
+        lenient(&[("J", &wide)], "#{each x in J}#{x}#{/each}")
+            .text
+            .len()
+    });
+    assert_eq!(rendered, 100_001);
+}
+
+#[test]
+fn a_million_missing_tokens_are_counted_not_kept() {
+    let text = "#{a}#{b}".repeat(100_000);
+    let rendered = soon("missing", || lenient(&[], &text));
+    assert_eq!(rendered.text, text);
+    assert_eq!(rendered.problems.len(), 2);
+    let text = (0..5_000)
+        .map(|at| format!("#{{v{at}}}"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let rendered = lenient(&[], &text);
+    assert_eq!(rendered.problems.len(), 500);
+    assert_eq!(rendered.more_problems, 4_500);
+    assert_eq!(rendered.problems[499].position.line, 500);
+}
+
+#[test]
+fn a_huge_value_is_passed_through() {
+    let value = "x".repeat(10 << 20);
+    let rendered = soon("value", || lenient(&[("V", &value)], "#{V}").text.len());
+    assert_eq!(rendered, value.len());
+}
