@@ -51,6 +51,11 @@ impl Fuel {
         Ok(())
     }
 
+    /// Charges for looking through `bytes` bytes.
+    pub(crate) fn charge_scan(&mut self, bytes: usize) -> Eval<()> {
+        self.charge(bytes as u64 / 1024)
+    }
+
     /// Charges for handling `bytes` bytes.
     pub(crate) fn charge_bytes(&mut self, bytes: usize) -> Eval<()> {
         self.charge(1 + bytes as u64 / 64)

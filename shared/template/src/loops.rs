@@ -98,25 +98,35 @@ impl<'v> Evaluator<'v> {
             }
             _ => (false, collection.filters.as_slice()),
         };
-        let mut items = match &collection.head {
+        let empty = Items::Reversed(Vec::new());
+        let text = match &collection.head {
             Head::Symbol(symbol) if filters.is_empty() => match self.find(symbol, scope)? {
-                None => Items::Reversed(Vec::new()),
+                None => None,
                 Some(found) => match found.item {
                     Item::Node(node) if !self.variables.indexed(node).is_empty() => {
-                        Items::Nodes(self.variables.indexed(node).iter())
+                        let nodes = Items::Nodes(self.variables.indexed(node).iter());
+                        return if reverse {
+                            self.reversed(nodes)
+                        } else {
+                            Ok(nodes)
+                        };
                     }
-                    _ => self
-                        .text(&found)?
-                        .map_or(Items::Reversed(Vec::new()), split),
+                    _ => self.text(&found)?,
                 },
             },
-            head => self
-                .filtered(head, filters, scope)?
-                .map_or(Items::Reversed(Vec::new()), split),
+            head => self.filtered(head, filters, scope)?,
         };
-        if !reverse {
-            return Ok(items);
+        let Some(text) = text else { return Ok(empty) };
+        self.fuel.charge_bytes(text.len())?;
+        let items = split(text);
+        if reverse {
+            self.reversed(items)
+        } else {
+            Ok(items)
         }
+    }
+
+    fn reversed(&mut self, mut items: Items<'v>) -> Eval<Items<'v>> {
         let mut all = Vec::new();
         while let Some((item, _)) = items.next() {
             self.fuel.charge(1)?;

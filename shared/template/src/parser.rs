@@ -7,9 +7,11 @@ use crate::lexer::is_name_char;
 use crate::structure;
 
 /// Tags within tags and brackets within brackets; real templates stay below five.
-const MAX_NESTING: usize = 24;
+const MAX_NESTING: usize = 16;
 /// Steps of a path, filters of a chain, arguments of a filter: each bounded so that a tag stays small.
 const MAX_PIECES: usize = 64;
+/// How deep an argument of a tag in the text itself is nested.
+const ARGUMENT_NESTING: usize = 2;
 /// The longest text between brackets.
 const MAX_INDEX: usize = 4096;
 /// The longest `if` or `each` that may stand as a filter's argument.
@@ -30,6 +32,18 @@ pub(crate) fn parse_tag(source: &str, at: usize) -> Parse<(Tag<'_>, usize)> {
         source,
         pos: at,
         nesting: 0,
+    };
+    let tag = parser.tag()?;
+    Ok((tag, parser.pos))
+}
+
+/// The same for a tag inside a block that is an argument: there, no further block may be an argument, or
+/// a text full of unfinished ones would be read over and over.
+pub(crate) fn parse_inner_tag(source: &str, at: usize) -> Parse<(Tag<'_>, usize)> {
+    let mut parser = Parser {
+        source,
+        pos: at,
+        nesting: ARGUMENT_NESTING,
     };
     let tag = parser.tag()?;
     Ok((tag, parser.pos))
@@ -321,7 +335,7 @@ impl<'s> Parser<'s> {
         let start = self.pos;
         match self.tag()? {
             Tag::Substitution(_) | Tag::Calc(..) => {}
-            Tag::If(_) | Tag::Unless(_) | Tag::Each { .. } if self.nesting == 2 => {
+            Tag::If(_) | Tag::Unless(_) | Tag::Each { .. } if self.nesting == ARGUMENT_NESTING => {
                 let mut limit = (start + MAX_BLOCK_ARGUMENT).min(self.source.len());
                 while !self.source.is_char_boundary(limit) {
                     limit -= 1;

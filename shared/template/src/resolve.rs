@@ -125,10 +125,13 @@ impl<'v> Evaluator<'v> {
                     text: Cow::Borrowed(*index),
                 },
                 Step::Dynamic(expr) => match self.quietly(|this| this.expr(expr, scope))? {
-                    Some(text) => Known {
-                        kind: Kind::Index,
-                        text: Cow::Owned(text.into_owned()),
-                    },
+                    Some(text) => {
+                        self.fuel.charge_bytes(text.len())?;
+                        Known {
+                            kind: Kind::Index,
+                            text: Cow::Owned(text.into_owned()),
+                        }
+                    }
                     None => return Ok(None),
                 },
             });
@@ -221,6 +224,11 @@ impl<'v> Evaluator<'v> {
 
     /// The evaluated text of what was found.
     pub(crate) fn text(&mut self, found: &Found<'_>) -> Eval<Option<Cow<'v, str>>> {
+        let size = match &found.item {
+            Item::Node(node) => self.variables.item(*node).map_or(0, str::len),
+            Item::Text(text) | Item::Pair(text, _) => text.len(),
+        };
+        self.fuel.charge_scan(size)?;
         let raw = match &found.item {
             Item::Node(node) => match self.variables.item(*node) {
                 Some(raw) if is_plain(raw) => return Ok(Some(Cow::Borrowed(raw))),

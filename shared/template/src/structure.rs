@@ -71,7 +71,7 @@ pub(crate) fn block_end(text: &str) -> Option<usize> {
         pos = match hit {
             Hit::Escape { resume, .. } => resume,
             Hit::Tag { at, .. } => {
-                let (tag, end) = parser::parse_tag(text, at).ok()?;
+                let (tag, end) = parser::parse_inner_tag(text, at).ok()?;
                 match tag {
                     Tag::If(_) | Tag::Unless(_) | Tag::Each { .. } => depth += 1,
                     Tag::End(_) if depth <= 1 => return Some(end),

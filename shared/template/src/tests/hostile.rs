@@ -52,7 +52,7 @@ fn repeated_fragments_cost_linear_time() {
         "#{if a}#{a|b #{if x}",
         "#{a|b #{c|d #{e|f ",
     ] {
-        let text = fragment.repeat(200_000 / fragment.len());
+        let text = fragment.repeat(100_000 / fragment.len());
         soon(fragment, || {
             let rendered = lenient(&[], &text);
             assert!(rendered.text.len() <= text.len(), "{fragment}");
@@ -216,6 +216,26 @@ fn a_million_missing_tokens_are_counted_not_kept() {
     assert_eq!(rendered.problems.len(), 500);
     assert_eq!(rendered.more_problems, 4_500);
     assert_eq!(rendered.problems[499].position.line, 500);
+}
+
+#[test]
+fn looking_at_a_huge_value_again_and_again_hits_a_limit() {
+    let json = format!("[{}1]", "1,".repeat(1 << 19));
+    let pairs = [("V", json.as_str()), ("W", &json[1..])];
+    for tag in [
+        "#{if V}#{/if}",
+        "#{if W == V}#{/if}",
+        "#{each x in V}#{/each}",
+        "#{A[#{W}]}",
+        "#{V.a}",
+        "#{if W | Match x}#{/if}",
+    ] {
+        let text = tag.repeat(200_000);
+        let mut options = options();
+        options.limits.steps = 120_000;
+        let result = soon(tag, || render(&text, &variables(&pairs), &options));
+        assert!(matches!(result, Err(Error::TooMuchWork { .. })), "{tag}");
+    }
 }
 
 #[test]

@@ -27,6 +27,16 @@ fn filters_are_chained_and_take_arguments() {
             "a<1><2>",
         ),
         (&[("A", "a"), ("B", "2")], "#{A | Append #{calc B*3}}", "a6"),
+        (
+            &[("A", "a"), ("B", "1")],
+            "#{A | Append #{if B}#{A | ToUpper}#{/if} z}",
+            "aAz",
+        ),
+        (
+            &[("A", "a"), ("B", "1")],
+            "#{A | Append #{if B}#{if A}#{A}#{/if}#{/if}}",
+            "aa",
+        ),
         (&[("A", "a")], "#{A | Append \"\"}", "a"),
         (&[("A", "a")], "#{A | Append \\\"x y\\\"}", "ax y"),
         (&[("A", "a")], "#{A | Append \"#x\"}", "a#x"),
