@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 /// Holds the folder until it is dropped or the process ends, however it ends.
-pub struct FolderLock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(super) struct FolderLock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
 /// Why the folder could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum LockError {
 
 impl FolderLock {
     /// Takes the folder.
-    pub fn take(folder: &Path) -> Result<Self, LockError> {
+    pub(super) fn take(folder: &Path) -> Result<Self, LockError> {
         let shown = || folder.display().to_string();
         let failed = |source| LockError::Folder {
             folder: shown(),

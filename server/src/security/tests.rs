@@ -1,0 +1,1 @@
+//! Tests of keys, certificates and tokens.
