@@ -1,9 +1,10 @@
-//! The server and its command line.
+//! The Mantle server and its command line.
 
 pub mod api;
 pub mod app;
 pub mod client;
 pub mod gateway;
+pub mod packages;
 pub mod security;
 pub mod services;
 pub mod store;

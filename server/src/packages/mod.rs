@@ -1,0 +1,210 @@
+//! The package repository: what was pushed, taken apart by content, and given out by digest.
+//!
+//! It knows bytes and digests only. Which package and version they are, who may have them and
+//! which releases pin them, is written in rows elsewhere and handed in. What must hold:
+//! - nothing is visible under a digest that is not whole and durable;
+//! - the same content gives the same root, whatever archive it came in;
+//! - an archive cannot escape, collide, hide or explode (`ingest`);
+//! - what a row names is never collected (`gc`).
+
+pub mod gc;
+pub mod ingest;
+pub mod name;
+pub mod objects;
+pub mod read;
+#[cfg(test)]
+mod tests;
+pub mod transfer;
+pub mod upload;
+pub mod verify;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use mantle_shared::Digest;
+use mantle_shared::manifest::{Entry, Tree};
+
+use self::gc::{GcOptions, GcReport, Live};
+use self::ingest::{Format, IngestError, IngestOptions, Ingested};
+use self::objects::{ObjectError, Objects, WireObject};
+use self::read::{Archive, Listed};
+use self::transfer::{Reach, ReachCache};
+use self::upload::{UploadError, UploadLimits, Uploads};
+use self::verify::VerifyReport;
+
+/// The repository. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PackageRepository {
+    objects: Objects,
+    uploads: Uploads,
+    reach: Arc<ReachCache>,
+}
+
+/// Why the repository cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The object store.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    /// The uploads.
+    #[error(transparent)]
+    Uploads(#[from] UploadError),
+}
+
+impl PackageRepository {
+    /// Opens the repository below this folder (`objects/` and `uploads/`), or makes it. Blocks for
+    /// a moment.
+    pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        let objects = Objects::local(&data_dir.join("objects"))?;
+        let uploads = Uploads::open(&data_dir.join("uploads"), UploadLimits::default())?;
+        Ok(Self::new(objects, uploads))
+    }
+
+    /// A repository over this store and these uploads.
+    pub fn new(objects: Objects, uploads: Uploads) -> Self {
+        Self {
+            objects,
+            uploads,
+            reach: Arc::default(),
+        }
+    }
+
+    /// The uploads under way.
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
+    /// The object store, for what blocks on purpose.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// Takes in an archive. When this returns all of it is durable; keep the lease in the answer
+    /// until a row names the package. Dropping the future stops the work.
+    pub async fn ingest(
+        &self,
+        file: &Path,
+        format: Option<Format>,
+        options: IngestOptions,
+    ) -> Result<Ingested, IngestError> {
+        let stop = StopOnDrop(options.stop.clone());
+        let (objects, file): (Objects, PathBuf) = (self.objects.clone(), file.to_owned());
+        let work =
+            tokio::task::spawn_blocking(move || ingest::ingest(&objects, &file, format, &options));
+        let answer = work.await;
+        drop(stop);
+        answer.unwrap_or(Err(IngestError::Store(ObjectError::Stopped)))
+    }
+
+    /// Everything that this root leads to: what an agent that was granted it may fetch. Ask once a
+    /// request, not once an object. The root of an archive's own node works as well.
+    pub async fn reach(&self, root: &Digest) -> Result<Arc<Reach>, ObjectError> {
+        self.reach.get(&self.objects, root).await
+    }
+
+    /// Whether this root leads to this object.
+    pub async fn reachable(&self, root: &Digest, digest: &Digest) -> Result<bool, ObjectError> {
+        Ok(self.reach(root).await?.contains(digest))
+    }
+
+    /// An object in the form in which it is stored and sent. Whoever resumes skips `bytes` by hand
+    /// (`Bytes::slice`): the form does not change while the object exists.
+    pub async fn object_wire(&self, digest: &Digest) -> Result<WireObject, ObjectError> {
+        let (objects, digest) = (self.objects.clone(), *digest);
+        blocking(move || objects.wire(&digest)).await
+    }
+
+    /// A folder's node, verified.
+    pub async fn tree(&self, digest: &Digest) -> Result<Tree, ObjectError> {
+        let (objects, digest) = (self.objects.clone(), *digest);
+        blocking(move || objects.tree(&digest)).await
+    }
+
+    /// The entry at a path (with `/` between names) below a root.
+    pub async fn entry(&self, root: &Digest, path: &str) -> Result<Option<Entry>, ObjectError> {
+        let (objects, root, path) = (self.objects.clone(), *root, path.to_owned());
+        blocking(move || read::entry(&objects, &root, &path)).await
+    }
+
+    /// The content of a file below a root; `None` if there is no file there of at most this size.
+    pub async fn file(
+        &self,
+        root: &Digest,
+        path: &str,
+        limit_bytes: u64,
+    ) -> Result<Option<Vec<u8>>, ObjectError> {
+        let (objects, root, path) = (self.objects.clone(), *root, path.to_owned());
+        blocking(move || read::file(&objects, &root, &path, limit_bytes)).await
+    }
+
+    /// The first so many entries of a package.
+    pub async fn list(&self, root: &Digest, most: usize) -> Result<Vec<Listed>, ObjectError> {
+        let (objects, root) = (self.objects.clone(), *root);
+        blocking(move || read::list(&objects, &root, most)).await
+    }
+
+    /// An archive as it was pushed.
+    pub async fn archive(&self, archive: &Digest) -> Result<Archive, ObjectError> {
+        let (objects, archive) = (self.objects.clone(), *archive);
+        blocking(move || Archive::open(&objects, &archive)).await
+    }
+
+    /// The root of an archive's own node: grant it to send the archive itself.
+    pub async fn archive_root(&self, archive: &Digest) -> Result<Digest, ObjectError> {
+        let (objects, archive) = (self.objects.clone(), *archive);
+        blocking(move || objects.archive_root(&archive)).await
+    }
+
+    /// Reads all of a package again.
+    pub async fn verify(
+        &self,
+        root: &Digest,
+        archive: &Digest,
+    ) -> Result<VerifyReport, ObjectError> {
+        let (objects, root, archive) = (self.objects.clone(), *root, *archive);
+        blocking(move || {
+            let mut roots = vec![root];
+            let lost = match objects.archive_root(&archive) {
+                Ok(node) => {
+                    roots.push(node);
+                    None
+                }
+                Err(error @ (ObjectError::Missing { .. } | ObjectError::Damaged { .. })) => {
+                    Some(error.to_string())
+                }
+                Err(error) => return Err(error),
+            };
+            let mut report = verify::verify(&objects, &roots)?;
+            if let Some(what) = lost {
+                report.problem("the archive", archive, what);
+            }
+            Ok(report)
+        })
+        .await
+    }
+
+    /// Removes what nothing names. `live` must be read from the rows after which no package was
+    /// deleted, and hold every package and every release's pins.
+    pub async fn collect(&self, live: Live, options: GcOptions) -> Result<GcReport, ObjectError> {
+        let objects = self.objects.clone();
+        blocking(move || gc::collect(&objects, &live, options, SystemTime::now())).await
+    }
+}
+
+struct StopOnDrop(ingest::StopFlag);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Runs work that blocks where that is allowed.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ObjectError> + Send + 'static,
+) -> Result<T, ObjectError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or(Err(ObjectError::Stopped))
+}
