@@ -15,7 +15,7 @@ mod format;
 mod path;
 mod tar;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tree;
 mod zip;
 
