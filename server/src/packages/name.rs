@@ -103,6 +103,13 @@ fn split(stem: &str) -> Option<(&str, &str)> {
     stem.match_indices('.')
         .filter_map(|(at, _)| Some((stem.get(..at)?, stem.get(at + 1..)?)))
         .find(|(_, rest)| is_version(rest))
+        // `web.v1.2.3` means version 1.2.3, and the rule would find 2.3 of `web.v1`: better ask.
+        .filter(|(id, _)| !ends_in_v_number(id))
+}
+
+fn ends_in_v_number(id: &str) -> bool {
+    let last = id.rsplit('.').next().unwrap_or(id);
+    last.strip_prefix(['v', 'V']).is_some_and(is_number)
 }
 
 fn check_version(version: &str) -> Result<String, NameError> {

@@ -141,6 +141,9 @@ impl ReachCache {
         root: &Digest,
     ) -> Result<Arc<Reach>, ObjectError> {
         let list = self.slot(root);
+        if let Some(known) = list.get() {
+            return Ok(known.clone());
+        }
         let reach = list
             .get_or_try_init(|| async {
                 let (objects, root) = (objects.clone(), *root);

@@ -25,7 +25,6 @@ use std::path::Path;
 
 use mantle_shared::Digest;
 use mantle_shared::manifest::{Entry, EntryKind, Tree};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use self::assemble::Assembler;
@@ -73,7 +72,7 @@ pub struct Ingested {
 }
 
 /// What a package is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The archive's format.
     pub format: Format,
@@ -81,8 +80,8 @@ pub struct Summary {
     pub platform: Platform,
     /// The digest of the archive as it was pushed.
     pub archive: Digest,
-    /// The same in SHA-256, in hex, for people to compare.
-    pub sha256: String,
+    /// The same in SHA-256, which others publish.
+    pub sha256: [u8; 32],
     /// The archive's size.
     pub archive_bytes: u64,
     /// The digest of the node that lists the archive's chunks, for a transfer of the archive.
@@ -222,13 +221,13 @@ fn store_archive<R: Read>(
     chunker: &mut Chunker,
     writer: &mut Writer,
     stop: &StopFlag,
-) -> Result<(Content, String), IngestError> {
+) -> Result<(Content, [u8; 32]), IngestError> {
     let mut hashing = Hashing {
         inner: source,
         sha256: Sha256::new(),
     };
     let content = chunker.store(&mut hashing, "the archive", writer, &mut |_| stop.check())?;
-    Ok((content, hex::encode(hashing.sha256.finalize())))
+    Ok((content, hashing.sha256.finalize().into()))
 }
 
 /// The archive's chunks are listed as those of a file are, so that what walks, sends, verifies and
