@@ -15,6 +15,8 @@
 //! ```
 
 mod lane;
+#[cfg(test)]
+mod quic_tests;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -96,19 +98,24 @@ impl Drop for StopOnDrop {
     }
 }
 
-pub(crate) fn bind(addr: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = std::net::UdpSocket::bind(addr)?;
+fn bind_std() -> io::Result<std::net::UdpSocket> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     let options = socket2::SockRef::from(&socket);
     options.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
     options.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
+    Ok(socket)
+}
+
+/// A socket on a port of the system's choice, with large buffers.
+fn bind() -> io::Result<UdpSocket> {
+    UdpSocket::from_std(bind_std()?)
 }
 
 impl Proxy {
     /// A perfect line to `upstream`; to be called within a runtime. `seed` decides every die that faults will throw.
     pub fn start(upstream: SocketAddr, seed: u64) -> io::Result<Self> {
-        let front = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let front = bind()?;
         let shared = Arc::new(Shared {
             addr: front.local_addr()?,
             front,

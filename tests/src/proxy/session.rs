@@ -2,7 +2,7 @@
 //! packets through them.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use tokio::net::UdpSocket;
@@ -20,7 +20,7 @@ pub(super) struct Session {
 }
 
 fn connect(upstream: SocketAddr) -> io::Result<Arc<UdpSocket>> {
-    let socket = super::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let socket = super::bind()?;
     socket2::SockRef::from(&socket).connect(&upstream.into())?;
     Ok(Arc::new(socket))
 }

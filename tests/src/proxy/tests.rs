@@ -13,7 +13,7 @@ struct EchoServer {
 }
 
 fn echo_server() -> EchoServer {
-    let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let socket = bind().unwrap();
     let addr = socket.local_addr().unwrap();
     let ports = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&ports);
@@ -37,7 +37,7 @@ struct Client(UdpSocket);
 
 impl Client {
     async fn of(proxy: &Proxy) -> Self {
-        let socket = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let socket = bind().unwrap();
         socket.connect(proxy.addr()).await.unwrap();
         Self(socket)
     }
