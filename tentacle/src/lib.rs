@@ -8,9 +8,16 @@
 //! - quinn is in [`connection`] only; the rest talks to it through [`link`].
 
 pub mod actions;
+pub mod brain;
 pub mod cache;
 pub mod cli;
 pub mod connection;
+pub mod driver;
+pub mod durable;
 pub mod identity;
+pub mod journal;
 pub mod link;
+pub mod output;
+pub mod process;
 pub mod state_dir;
+pub mod supervisor;

@@ -27,6 +27,10 @@ pub struct ActionContext<'a> {
     pub package_files: &'a dyn PackageFiles,
     /// An empty folder that lives as long as the attempt's records do; the action's current folder.
     pub work_dir: &'a Path,
+    /// A folder for files that may hold secrets, for the step's user alone; removed at the end.
+    pub private_dir: &'a Path,
+    /// Evaluates a text's templates with the attempt's variables; an error names token and place.
+    pub render: &'a (dyn Fn(&str) -> Result<String, String> + Sync),
     /// The agent's directories: the cache, the application root.
     pub state_dir: &'a StateDir,
     /// Where lines, progress and output variables go.

@@ -5,6 +5,10 @@
 //! inputs have their templates evaluated before it sees them.
 
 mod context;
+mod script;
+mod shells;
+
+pub use shells::Shell;
 
 pub use context::{
     ActionContext, ActionReport, ChildEnd, Names, OutputSink, PackageFiles, StopToken, Variable,
@@ -15,6 +19,11 @@ pub use context::{
 pub trait Action: Sync {
     /// Its name in `uses:`, such as `haproxy.drain`.
     fn name(&self) -> &'static str;
+
+    /// Keys under `with:` whose texts the action evaluates itself, if at all.
+    fn verbatim(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Does the work. Blocks until it is done or [`ActionContext::stop`] trips.
     fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError>;
@@ -60,7 +69,7 @@ impl ActionError {
 }
 
 /// Every action type of this agent.
-pub static REGISTRY: &[&dyn Action] = &[];
+pub static REGISTRY: &[&dyn Action] = &[&script::Script];
 
 /// The action type of this name.
 pub fn find(name: &str) -> Option<&'static dyn Action> {

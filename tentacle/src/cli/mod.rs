@@ -1,6 +1,12 @@
 //! The command line.
 
+mod config;
+mod doctor;
+mod exec_attempt;
 pub mod join;
+mod run;
+mod set_variable;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +41,21 @@ struct Cli {
 enum Command {
     /// Makes this machine an agent of a server, and proves it.
     Join(join::JoinArgs),
+    /// Runs the agent, in the foreground, until it is told to stop.
+    Run,
+    /// Says whether the agent runs, whether its server is there, and what it is doing.
+    Status(status::StatusArgs),
+    /// Checks this machine: shells, disk, rights, clock.
+    Doctor(doctor::DoctorArgs),
+    /// Shows how the agent is configured.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Carries one attempt out. For the agent itself.
+    #[command(hide = true)]
+    ExecAttempt(exec_attempt::ExecAttemptArgs),
+    /// Sets an output variable from a script that has no functions, such as cmd.
+    #[command(hide = true)]
+    SetVariable(set_variable::SetVariableArgs),
 }
 
 /// An error for a person, and the exit code that goes with it.
@@ -78,9 +99,9 @@ impl Failure {
 /// Runs the command line and gives the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let state_dir = StateDir::at(cli.data);
+    let state_dir = StateDir::at(absolute(cli.data));
     match run(cli.command, &state_dir) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             complain(&failure.message);
             ExitCode::from(failure.code)
@@ -88,10 +109,43 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, state_dir: &StateDir) -> Result<(), Failure> {
+fn run(command: Command, state_dir: &StateDir) -> Result<ExitCode, Failure> {
     match command {
         Command::Join(args) => join::run(&args, state_dir),
+        Command::Run => run::run(state_dir),
+        Command::Status(args) => status::run(&args, state_dir),
+        Command::Doctor(args) => doctor::run(&args, state_dir),
+        Command::Config(command) => config::run(&command, state_dir),
+        Command::ExecAttempt(args) => return Ok(exec_attempt::run(&args, state_dir)),
+        Command::SetVariable(args) => set_variable::run(&args),
     }
+    .map(|()| ExitCode::SUCCESS)
+}
+
+/// Supervisors work in other folders, so a relative path would mean another one there.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// Prints a line of data.
+fn print(line: &str) {
+    use std::io::Write;
+    // A reader that has seen enough is no error.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints data as JSON.
+fn print_json(value: &serde_json::Value) {
+    print(&format!("{value:#}"));
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
 }
 
 /// Says on standard error why the command failed.

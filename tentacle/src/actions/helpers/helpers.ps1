@@ -1,0 +1,47 @@
+$ErrorActionPreference = 'Stop'
+try { [Console]::OutputEncoding = [Text.UTF8Encoding]::new($false) } catch { }
+function __Mantle-Text([string]$data) { [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($data)) }
+function __Mantle-Data([string]$text) { [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes($text)) }
+function __Mantle-Say([string]$line) { [Console]::Out.WriteLine($line); [Console]::Out.Flush() }
+$OctopusParameters = New-Object 'System.Collections.Generic.Dictionary[String,String]' ([StringComparer]::OrdinalIgnoreCase)
+foreach ($line in @'
+@PAIRS@
+'@ -split "`n") {
+    $pair = $line.Trim() -split ' ', 2
+    if ($pair.Length -eq 2) {
+        $name = __Mantle-Text $pair[0]
+        if (-not $OctopusParameters.ContainsKey($name)) { $OctopusParameters[$name] = __Mantle-Text $pair[1] }
+    } elseif ($pair[0]) { $OctopusParameters[(__Mantle-Text $pair[0])] = '' }
+}
+$MantleVariables = $OctopusParameters
+function Get-OctopusVariable([string]$Name) { if ($OctopusParameters.ContainsKey($Name)) { $OctopusParameters[$Name] } else { '' } }
+function Set-OctopusVariable([string]$Name, [string]$Value, [switch]$Sensitive) {
+    $tail = if ($Sensitive) { " sensitive='$(__Mantle-Data 'True')'" } else { '' }
+    __Mantle-Say "##octopus[setVariable name='$(__Mantle-Data $Name)' value='$(__Mantle-Data $Value)'$tail]"
+}
+function New-OctopusArtifact([string]$Path, [string]$Name) {
+    throw "collecting files as artifacts is not available in this version; copy '$Path' to a place of your own"
+}
+function Update-Progress([int]$Percentage, [string]$Message) {
+    __Mantle-Say "##octopus[progress percentage='$(__Mantle-Data $Percentage)' message='$(__Mantle-Data $Message)']"
+}
+function Fail-Step([string]$Message) {
+    if ($Message) { __Mantle-Say "##octopus[resultMessage message='$(__Mantle-Data $Message)']" }
+    exit 1
+}
+function __Mantle-Write([string]$Level, [string]$Text) {
+    __Mantle-Say "##octopus[stdout-$Level]"; __Mantle-Say $Text; __Mantle-Say '##octopus[stdout-default]'
+}
+function Write-Verbose([Parameter(ValueFromPipeline = $true)][string]$Message) { process { __Mantle-Write 'verbose' $Message } }
+function Write-Highlight([Parameter(ValueFromPipeline = $true)][string]$Message) { process { __Mantle-Write 'highlight' $Message } }
+function Write-Wait([Parameter(ValueFromPipeline = $true)][string]$Message) { process { __Mantle-Write 'wait' $Message } }
+function Write-Warning([Parameter(ValueFromPipeline = $true)][string]$Message) { process { __Mantle-Write 'warning' $Message } }
+Set-Alias Get-MantleVariable Get-OctopusVariable
+Set-Alias Set-MantleVariable Set-OctopusVariable
+$__mantle_script = __Mantle-Text '@SCRIPT@'
+$global:LASTEXITCODE = 0
+try { . $__mantle_script @args } catch {
+    [Console]::Error.WriteLine(($_ | Out-String).TrimEnd())
+    exit 1
+}
+exit $LASTEXITCODE

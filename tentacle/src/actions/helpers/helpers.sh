@@ -1,0 +1,31 @@
+__mantle_64() { printf '%s' "$1" | base64 | tr -d '\r\n'; }
+set_octopusvariable() {
+case "$3" in
+-sensitive) printf "##octopus[setVariable name='%s' value='%s' sensitive='VHJ1ZQ==']\n" "$(__mantle_64 "$1")" "$(__mantle_64 "$2")";;
+*) printf "##octopus[setVariable name='%s' value='%s']\n" "$(__mantle_64 "$1")" "$(__mantle_64 "$2")";;
+esac
+}
+new_octopusartifact() {
+echo "new_octopusartifact: collecting files as artifacts is not available in this version; copy '$1' to a place of your own" >&2
+return 1
+}
+update_progress() { printf "##octopus[progress percentage='%s' message='%s']\n" "$(__mantle_64 "$1")" "$(__mantle_64 "$2")"; }
+fail_step() {
+if [ -n "$1" ]; then printf "##octopus[resultMessage message='%s']\n" "$(__mantle_64 "$1")"; fi
+exit 1
+}
+mask_octopusvalue() { printf "##octopus[mask value='%s']\n" "$(__mantle_64 "$1")"; }
+__mantle_write() { printf '##octopus[stdout-%s]\n' "$1"; shift; printf '%s\n' "$*"; printf '##octopus[stdout-default]\n'; }
+write_verbose() { __mantle_write verbose "$@"; }
+write_highlight() { __mantle_write highlight "$@"; }
+write_wait() { __mantle_write wait "$@"; }
+write_warning() { __mantle_write warning "$@"; }
+write_error() { __mantle_write error "$@"; }
+mantle_set() { set_octopusvariable "$@"; }
+mantle_progress() { update_progress "$@"; }
+mantle_fail() { fail_step "$@"; }
+mantle_mask() { mask_octopusvalue "$@"; }
+mantle_verbose() { write_verbose "$@"; }
+mantle_highlight() { write_highlight "$@"; }
+mantle_warning() { write_warning "$@"; }
+mantle_error() { write_error "$@"; }

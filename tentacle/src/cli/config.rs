@@ -1,0 +1,52 @@
+//! `tentacle config show`.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Failure, Output, print, print_json};
+use crate::actions;
+use crate::brain::BrainConfig;
+use crate::state_dir::StateDir;
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Prints every setting with its value.
+    Show(ShowArgs),
+}
+
+/// How to print.
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// The form of the answer.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every command has the same form")]
+pub(super) fn run(command: &ConfigCommand, state_dir: &StateDir) -> Result<(), Failure> {
+    let ConfigCommand::Show(args) = command;
+    let limits = BrainConfig::default();
+    let settings = [
+        ("state-dir", state_dir.root().display().to_string()),
+        ("applications", state_dir.apps().display().to_string()),
+        ("cache", state_dir.cache().display().to_string()),
+        ("most-attempts", limits.most_attempts.to_string()),
+        ("features", actions::features().join(" ")),
+    ];
+    match args.output {
+        Output::Json => {
+            let settings: serde_json::Map<String, serde_json::Value> = settings
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.into()))
+                .collect();
+            print_json(&json!({"schema": "tentacle.cli/v1", "settings": settings}));
+        }
+        Output::Table => {
+            for (key, value) in settings {
+                print(&format!("{key:<14} {value}"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! `tentacle doctor`: what of this machine would make steps fail.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{EXIT_INTERNAL, Failure, Output, print, print_json};
+use crate::actions::Shell;
+use crate::driver::{Connection, Status};
+use crate::durable;
+use crate::process;
+use crate::state_dir::StateDir;
+
+/// Less room than this makes a common package fail.
+const LITTLE_ROOM_BYTES: u64 = 512 * 1024 * 1024;
+/// A clock that is this far off makes logs misleading, and certificates at last invalid.
+const CLOCK_APART_US: u64 = 60 * 1_000_000;
+/// 2024-01-01; a clock before it was never set.
+const EARLIEST_UNIX_SECONDS: u64 = 1_704_067_200;
+
+/// How to print.
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// The form of the answer.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Verdict {
+    Good,
+    Note,
+    Bad,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    what: String,
+    verdict: Verdict,
+    detail: String,
+}
+
+fn check(what: &str, verdict: Verdict, detail: impl Into<String>) -> Check {
+    Check {
+        what: what.to_owned(),
+        verdict,
+        detail: detail.into(),
+    }
+}
+
+pub(super) fn run(args: &DoctorArgs, state_dir: &StateDir) -> Result<(), Failure> {
+    let mut checks = vec![
+        rights(state_dir),
+        disk(state_dir),
+        clock(state_dir),
+        processes(),
+    ];
+    checks.extend(Shell::ALL.into_iter().map(shell));
+    match args.output {
+        Output::Json => print_json(&json!({"schema": "tentacle.cli/v1", "checks": checks})),
+        Output::Table => {
+            for check in &checks {
+                let mark = match check.verdict {
+                    Verdict::Good => "\u{2713}",
+                    Verdict::Note => "-",
+                    Verdict::Bad => "\u{2717}",
+                };
+                print(&format!("{mark} {:<18} {}", check.what, check.detail));
+            }
+        }
+    }
+    let bad = checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Bad)
+        .count();
+    if bad > 0 {
+        return Err(Failure::new(
+            EXIT_INTERNAL,
+            format!("{bad} of {} checks failed", checks.len()),
+        ));
+    }
+    Ok(())
+}
+
+fn rights(state_dir: &StateDir) -> Check {
+    let what = "state directory";
+    let path = state_dir
+        .root()
+        .join(format!("doctor.{}", std::process::id()));
+    let tried = state_dir
+        .create()
+        .map_err(|error| Failure::from_error(EXIT_INTERNAL, &error).message)
+        .and_then(|()| durable::write_private(&path, b"x").map_err(|error| error.to_string()));
+    // Nothing was written if the try failed.
+    let _ = std::fs::remove_file(&path);
+    match tried {
+        Ok(()) => check(
+            what,
+            Verdict::Good,
+            format!("{} can be written", state_dir.root().display()),
+        ),
+        Err(error) => check(what, Verdict::Bad, error),
+    }
+}
+
+fn disk(state_dir: &StateDir) -> Check {
+    let what = "disk";
+    match process::free_bytes(state_dir.root()) {
+        Some(free) if free < LITTLE_ROOM_BYTES => {
+            let detail = format!(
+                "only {} MiB free: packages may not fit; free some room",
+                free >> 20
+            );
+            check(what, Verdict::Bad, detail)
+        }
+        Some(free) => check(what, Verdict::Good, format!("{} MiB free", free >> 20)),
+        None => check(what, Verdict::Note, "the room that is left cannot be told"),
+    }
+}
+
+fn clock(state_dir: &StateDir) -> Check {
+    let what = "clock";
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    if now < EARLIEST_UNIX_SECONDS {
+        return check(
+            what,
+            Verdict::Bad,
+            "the clock was never set; set it, or run an NTP client",
+        );
+    }
+    match Status::read(&state_dir.status_file()) {
+        Ok(Some(Status {
+            connection: Connection::Connected { clock_ahead_us, .. },
+            ..
+        })) => {
+            let apart = clock_ahead_us.unsigned_abs();
+            let detail = format!("{} ms from the server's", apart / 1000);
+            let verdict = if apart > CLOCK_APART_US {
+                Verdict::Bad
+            } else {
+                Verdict::Good
+            };
+            check(what, verdict, detail)
+        }
+        _ => check(
+            what,
+            Verdict::Note,
+            "not compared: the agent is not connected",
+        ),
+    }
+}
+
+fn processes() -> Check {
+    let own = process::own_identity();
+    if own.start_time == 0 || own.boot_id.is_empty() {
+        return check(
+            "processes",
+            Verdict::Bad,
+            "start times cannot be read (is /proc mounted?): running steps could not be found again",
+        );
+    }
+    check(
+        "processes",
+        Verdict::Good,
+        "running steps can be found again after a restart",
+    )
+}
+
+fn shell(shell: Shell) -> Check {
+    let what = format!("shell {shell}");
+    match shell.find() {
+        Some(path) => check(&what, Verdict::Good, path.display().to_string()),
+        None => check(
+            &what,
+            Verdict::Note,
+            "not found; scripts that name it will fail here",
+        ),
+    }
+}

@@ -1,0 +1,115 @@
+//! `tentacle run`: the agent itself, in the foreground.
+
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+
+use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, Failure};
+use crate::cache::{Acquirer, Cache};
+use crate::connection::{self, Settings, Timing};
+use crate::driver::{Driver, DriverConfig};
+use crate::identity::{Identity, IdentityError};
+use crate::journal::OpenError;
+use crate::link::link;
+use crate::state_dir::StateDir;
+
+/// Threads for what may block, such as reading a long spool; each costs memory while it idles.
+const BLOCKING_THREADS: usize = 4;
+
+pub(super) fn run(state_dir: &StateDir) -> Result<(), Failure> {
+    log();
+    let identity = Identity::load(state_dir.root()).map_err(|error| {
+        let code = match &error {
+            IdentityError::NotJoined { .. } => EXIT_NOT_FOUND,
+            _ => EXIT_INVALID,
+        };
+        Failure::from_error(code, &error)
+    })?;
+    let fail = |error: &dyn std::error::Error| Failure::from_error(EXIT_INTERNAL, error);
+    state_dir.create().map_err(|error| fail(&error))?;
+    let _lock = state_dir.lock().map_err(|error| fail(&error))?;
+    let cache = Cache::at(state_dir.cache());
+    cache.prepare().map_err(|error| fail(&error))?;
+    let settings = Settings {
+        identity,
+        timing: Timing::from_environment(),
+        acquirer: Arc::new(Acquirer::new(cache, state_dir.apps())),
+    };
+    // One thread for everything: an agent idles nearly always, and memory counts on every target.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .map_err(|error| fail(&error))?;
+    let done = runtime.block_on(work(state_dir, settings));
+    // Whatever still reads a spool is of no use to anybody.
+    runtime.shutdown_background();
+    done
+}
+
+async fn work(state_dir: &StateDir, settings: Settings) -> Result<(), Failure> {
+    let driver = Driver::open(DriverConfig::new(state_dir.clone())).map_err(|error| {
+        let code = match &error {
+            OpenError::Io(_) => EXIT_INTERNAL,
+            OpenError::Format { .. } | OpenError::Damaged { .. } | OpenError::Illegal(_) => {
+                EXIT_INVALID
+            }
+        };
+        Failure::from_error(code, &error)
+    })?;
+    let stop = stop_signals()?;
+    let (link, peer) = link(driver.facts());
+    tracing::info!(
+        agent.name = settings.identity.name,
+        version = env!("CARGO_PKG_VERSION"),
+        "the agent runs"
+    );
+    let connection = tokio::spawn(connection::run(settings, peer));
+    driver.run(link, stop).await;
+    connection.abort();
+    tracing::info!("the agent stopped; running steps go on");
+    Ok(())
+}
+
+/// Logs go to standard error; `TENTACLE_LOG` says how much.
+fn log() {
+    let filter = EnvFilter::try_from_env("TENTACLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // Fails only if a test has set one up before.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+}
+
+/// Resolves when the service manager or a person wants the agent to stop.
+#[cfg(unix)]
+fn stop_signals() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| Failure::from_error(EXIT_INTERNAL, &error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Resolves when the service manager or a person wants the agent to stop.
+#[cfg(windows)]
+fn stop_signals() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_shutdown};
+    let failed = |error: std::io::Error| Failure::from_error(EXIT_INTERNAL, &error);
+    let mut interrupt = ctrl_c().map_err(failed)?;
+    let mut brk = ctrl_break().map_err(failed)?;
+    let mut shutdown = ctrl_shutdown().map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = brk.recv() => {}
+            _ = shutdown.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,75 @@
+//! `tentacle status`.
+
+use clap::Args;
+use serde_json::json;
+
+use super::{EXIT_INTERNAL, EXIT_NOT_FOUND, Failure, Output, print, print_json};
+use crate::driver::{Connection, Status};
+use crate::state_dir::{StateDir, StateDirError};
+
+/// How to print.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// The form of the answer.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+pub(super) fn run(args: &StatusArgs, state_dir: &StateDir) -> Result<(), Failure> {
+    let status = Status::read(&state_dir.status_file()).map_err(|error| {
+        let path = state_dir.status_file().display().to_string();
+        Failure::new(
+            EXIT_INTERNAL,
+            format!("{path} cannot be read: {error}; run as the agent's user"),
+        )
+    })?;
+    let Some(status) = status else {
+        let root = state_dir.root().display();
+        return Err(Failure::new(
+            EXIT_NOT_FOUND,
+            format!(
+                "no agent has run with the state directory {root}; join with 'tentacle join' and start it with 'tentacle run', or name another directory with --data"
+            ),
+        ));
+    };
+    // The lock is the truth: the file may be what a killed agent left.
+    let running = matches!(state_dir.lock(), Err(StateDirError::InUse { .. }));
+    match args.output {
+        Output::Json => print_json(&json!({
+            "schema": "tentacle.cli/v1",
+            "running": running,
+            "agent": status,
+        })),
+        Output::Table => table(running, &status),
+    }
+    Ok(())
+}
+
+fn table(running: bool, status: &Status) {
+    let process = if running {
+        format!("running, pid {}", status.pid)
+    } else {
+        "not running".to_owned()
+    };
+    print(&format!(
+        "agent        {process}, version {}",
+        status.version
+    ));
+    let connection = match (&status.connection, running) {
+        (_, false) => "none".to_owned(),
+        (Connection::Connecting, _) => "not yet".to_owned(),
+        (Connection::Connected { stale: true, .. }, _) => {
+            "connected, but the server is a restored backup: nothing is obeyed; run 'mantle server recover' there".to_owned()
+        }
+        (Connection::Connected { clock_ahead_us, .. }, _) => {
+            format!("connected, clocks {} ms apart", clock_ahead_us.unsigned_abs() / 1000)
+        }
+        (Connection::Disconnected { reason }, _) => format!("lost: {reason}"),
+        (Connection::Stopped, _) => "stopped".to_owned(),
+    };
+    print(&format!("server       {connection}"));
+    print(&format!(
+        "steps        {} running, {} not yet stored by the server",
+        status.running, status.unacknowledged
+    ));
+}

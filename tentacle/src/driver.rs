@@ -1,0 +1,342 @@
+//! The one loop: connection, supervisors, timers and the wish to stop go in, the brain decides, and
+//! what it decided is carried out here.
+//!
+//! What holds here: the journal is written before anything that its records allow; the loop never
+//! waits for the connection, the network or a supervisor; who goes down leaves supervisors alone.
+
+mod attempts;
+mod effects;
+mod recover;
+mod ship;
+mod status;
+mod watch;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use mantle_shared::AttemptId;
+use mantle_shared::protocol::{AttemptEnd, Message};
+use tokio::sync::mpsc;
+
+use crate::actions;
+use crate::brain::{Brain, BrainConfig, Cancel, Decision, Input, JournalFailure, Start};
+use crate::journal::{AppendError, Disk, Journal, OpenError, Opened};
+use crate::link::{HelloFacts, Link, LinkCommand, LinkEvent};
+use crate::output::recorder::now_us;
+use crate::process;
+use crate::state_dir::StateDir;
+use attempts::Attempts;
+use recover::Found;
+pub use status::{Connection, Status};
+
+/// How often a supervisor that was found again is looked at; it has no wake channel to this agent.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often what failed is tried again, and the status written.
+const TICK: Duration = Duration::from_secs(1);
+/// How long the connection may take to say good-bye.
+const LEAVE: Duration = Duration::from_secs(2);
+/// Reports of supervisors that wait for the loop.
+const LOCAL_QUEUE: usize = 256;
+
+/// What a driver needs to know.
+#[derive(Debug, Clone)]
+pub struct DriverConfig {
+    /// The agent's directories. The caller holds their lock.
+    pub state_dir: StateDir,
+    /// The program that has `exec-attempt`.
+    pub program: PathBuf,
+    /// The brain's limits.
+    pub brain: BrainConfig,
+}
+
+impl DriverConfig {
+    /// The usual: this very program.
+    pub fn new(state_dir: StateDir) -> Self {
+        Self {
+            state_dir,
+            program: process::own_program(),
+            brain: BrainConfig::default(),
+        }
+    }
+}
+
+/// What supervisors and helpers tell the loop.
+#[derive(Debug)]
+enum Local {
+    /// There is something new on disk.
+    Woke(AttemptId),
+    /// The supervisor process ended.
+    Gone(AttemptId),
+    /// An attempt without a supervisor was looked into.
+    Looked(AttemptId, Found),
+}
+
+/// The driver, its journal open and its attempts found again.
+pub struct Driver {
+    config: DriverConfig,
+    brain: Brain,
+    journal: Journal,
+    boot_id: String,
+    attempts: Attempts,
+    local: mpsc::Sender<Local>,
+    local_events: mpsc::Receiver<Local>,
+    /// What the connection is to be told; the loop never waits for it.
+    commands: VecDeque<LinkCommand>,
+    /// The order of the start that is being decided. Nowhere else does the agent keep one.
+    order: Option<(AttemptId, Vec<u8>)>,
+    /// Ends that could not be journalled.
+    late: Vec<(AttemptId, AttemptEnd)>,
+    status: Status,
+    written: Option<Status>,
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("journal", &self.journal)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Driver {
+    /// Opens the journal and finds out what became of every attempt that was not over. To be called
+    /// within the runtime that will run it.
+    pub fn open(config: DriverConfig) -> Result<Self, OpenError> {
+        let disk = Disk::new(config.state_dir.journal());
+        let Opened {
+            journal,
+            ledger,
+            cut_bytes,
+        } = Journal::open(Box::new(disk), now_us())?;
+        if cut_bytes > 0 {
+            tracing::warn!(
+                cut_bytes,
+                "the journal's last record was torn and was cut off"
+            );
+        }
+        let (local, local_events) = mpsc::channel(LOCAL_QUEUE);
+        let mut driver = Self {
+            brain: Brain::new(config.brain, ledger),
+            journal,
+            boot_id: process::boot_id(),
+            attempts: Attempts::default(),
+            local,
+            local_events,
+            commands: VecDeque::new(),
+            order: None,
+            late: Vec::new(),
+            status: Status::new(),
+            written: None,
+            config,
+        };
+        driver.recover_all();
+        Ok(driver)
+    }
+
+    /// What the first `Hello` says.
+    pub fn facts(&self) -> HelloFacts {
+        HelloFacts {
+            features: actions::features(),
+            boot_id: self.boot_id.clone(),
+            highest_epoch: self.brain.ledger().highest_epoch(),
+            journal: self.brain.ledger().digest(),
+        }
+    }
+
+    /// Runs until `shutdown` is over or the connection's task is gone. Supervisors live on.
+    pub async fn run(mut self, mut link: Link, shutdown: impl Future<Output = ()>) {
+        tokio::pin!(shutdown);
+        let mut look = interval(LOOK);
+        let mut tick = interval(TICK);
+        self.write_status();
+        loop {
+            let searching = self.attempts.any_found_again();
+            tokio::select! {
+                () = &mut shutdown => break,
+                event = link.events.recv() => match event {
+                    Some(event) => self.link_event(event),
+                    None => break,
+                },
+                Some(local) = self.local_events.recv() => self.local_event(local),
+                permit = link.commands.reserve(), if !self.commands.is_empty() => {
+                    match (permit, self.commands.pop_front()) {
+                        (Ok(permit), Some(command)) => permit.send(command),
+                        _ => break,
+                    }
+                }
+                _ = look.tick(), if searching => self.look_at_found_again(),
+                _ = tick.tick() => self.tick(),
+            }
+            let facts = self.facts();
+            link.facts.send_if_modified(|known| {
+                let changed = *known != facts;
+                *known = facts;
+                changed
+            });
+        }
+        self.leave(link).await;
+    }
+
+    async fn leave(&mut self, mut link: Link) {
+        self.handle(Input::Drain);
+        self.attempts.stop_shipping();
+        self.status.connection = Connection::Stopped;
+        self.write_status();
+        let close = async {
+            for command in self.commands.drain(..) {
+                if link.commands.send(command).await.is_err() {
+                    return;
+                }
+            }
+            if link.commands.send(LinkCommand::Close).await.is_err() {
+                return;
+            }
+            while link.events.recv().await.is_some() {}
+        };
+        // The server notices by itself if the good-bye does not get through.
+        let _ = tokio::time::timeout(LEAVE, close).await;
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Connected(welcome) => {
+                let skew_us = now_us().saturating_sub(welcome.now_us);
+                self.handle(Input::Connected(welcome));
+                self.status.connected(skew_us, self.brain.is_stale());
+                if self.brain.is_stale() {
+                    tracing::error!(
+                        "the server is older than what this agent has seen (a restored backup): nothing is obeyed until 'mantle server recover' was run there"
+                    );
+                }
+            }
+            LinkEvent::Disconnected { reason } => {
+                self.status.connection = Connection::Disconnected { reason };
+                self.handle(Input::Disconnected);
+            }
+            LinkEvent::Received(message) => self.message(message),
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::StartAttempt(start) => {
+                let attempt = start.attempt;
+                let known = self.brain.ledger().get(attempt).is_some();
+                let workspace = if known { Ok(()) } else { self.prepare(attempt) };
+                let input = Input::Start(Start {
+                    request: start.request,
+                    epoch: start.epoch,
+                    task: start.task,
+                    attempt,
+                    payload: mantle_shared::Digest::of(&start.order),
+                    order: effects::check_order(&start),
+                    workspace,
+                });
+                self.order = Some((attempt, start.order));
+                self.handle(input);
+                self.order = None;
+            }
+            Message::CancelAttempt(cancel) => self.handle(Input::Cancel(Cancel {
+                request: cancel.request,
+                epoch: cancel.epoch,
+                task: cancel.task,
+                attempt: cancel.attempt,
+                grace_ms: cancel.grace_ms,
+            })),
+            Message::Acquire(acquire) => self.handle(Input::Acquire(acquire)),
+            Message::Ack(ack) => self.handle(Input::Acknowledged(ack.positions)),
+            Message::Resynced(resynced) => self.handle(Input::Resynced(resynced.positions)),
+            Message::GoAway(go_away) => {
+                tracing::info!(reason = go_away.reason, "the server goes away");
+            }
+            other => tracing::warn!(
+                message = other.name(),
+                "a message that an agent does not take"
+            ),
+        }
+    }
+
+    fn local_event(&mut self, local: Local) {
+        match local {
+            Local::Woke(attempt) => self.attempts.touch(attempt),
+            Local::Gone(attempt) => self.look_into(attempt),
+            Local::Looked(attempt, Found::Ended(end)) => {
+                self.handle(Input::Ended { attempt, end });
+            }
+            Local::Looked(attempt, Found::Running(process)) => {
+                self.attempts.found_again(attempt, process);
+            }
+            Local::Looked(attempt, Found::Unclear(error)) => {
+                tracing::error!(attempt.id = %attempt, %error, "an attempt's folder cannot be read; trying again");
+                self.attempts.look_later(attempt);
+            }
+        }
+    }
+
+    /// Decides, journals, carries out.
+    fn handle(&mut self, input: Input) {
+        let decision = self.brain.decide(now_us(), input);
+        let Decision {
+            records,
+            weight,
+            then,
+            otherwise,
+        } = decision;
+        if records.is_empty() {
+            return self.carry_out(then);
+        }
+        match self.journal.append(&records, weight) {
+            Ok(()) => {
+                if let Err(illegal) = self.brain.commit(&records) {
+                    // The brain decides only what follows; a restart would replay the same.
+                    tracing::error!(error = %illegal, "the journal and the brain disagree");
+                }
+                self.carry_out(then);
+                self.journal.compact_if_due(self.brain.ledger());
+            }
+            Err(error) => {
+                let failure = match error {
+                    AppendError::NoSpace => JournalFailure::NoSpace,
+                    AppendError::Io(ref source) => {
+                        tracing::error!(error = %source, "the journal could not be written");
+                        JournalFailure::Other
+                    }
+                };
+                let effects = self.brain.failed(otherwise, failure);
+                self.carry_out(effects);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        for (attempt, end) in std::mem::take(&mut self.late) {
+            self.handle(Input::Ended { attempt, end });
+        }
+        for attempt in self.attempts.take_later() {
+            self.look_into(attempt);
+        }
+        let ledger = self.brain.ledger();
+        self.status.running = ledger.open().count();
+        self.status.unacknowledged = ledger.unacknowledged().count();
+        self.write_status();
+    }
+
+    fn write_status(&mut self) {
+        if self.written.as_ref() != Some(&self.status) {
+            // Only for people; the next change is another try.
+            let _ = self.status.write(&self.config.state_dir.status_file());
+            self.written = Some(self.status.clone());
+        }
+    }
+}
+
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The attempts that are not forgotten: who watches them, who sends their records.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mantle_shared::AttemptId;
+use mantle_shared::protocol::AttemptEnd;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::process::ProcessIdentity;
+
+/// What a shipper waits for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    /// Counts the news.
+    pub news: u64,
+    /// Set once the attempt is over and its spool complete.
+    pub end: Option<AttemptEnd>,
+}
+
+/// One attempt.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub dir: PathBuf,
+    pub progress: watch::Sender<Progress>,
+    /// How many records the shipper has seen.
+    pub seen: Arc<AtomicU64>,
+    shipper: Option<AbortHandle>,
+    /// A supervisor that was started by an agent before this one: it is looked at now and then.
+    found_again: Option<ProcessIdentity>,
+    size_bytes: u64,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    live: HashMap<AttemptId, Live>,
+    later: HashSet<AttemptId>,
+}
+
+impl Attempts {
+    pub(super) fn insert(&mut self, attempt: AttemptId, dir: PathBuf) {
+        self.live.entry(attempt).or_insert_with(|| Live {
+            dir,
+            progress: watch::channel(Progress::default()).0,
+            seen: Arc::default(),
+            shipper: None,
+            found_again: None,
+            size_bytes: 0,
+        });
+    }
+
+    pub(super) fn get(&self, attempt: AttemptId) -> Option<&Live> {
+        self.live.get(&attempt)
+    }
+
+    pub(super) fn remove(&mut self, attempt: AttemptId) {
+        self.later.remove(&attempt);
+        if let Some(shipper) = self.live.remove(&attempt).and_then(|live| live.shipper) {
+            shipper.abort();
+        }
+    }
+
+    /// There is something new on disk.
+    pub(super) fn touch(&self, attempt: AttemptId) {
+        if let Some(live) = self.live.get(&attempt) {
+            live.progress.send_modify(|progress| progress.news += 1);
+        }
+    }
+
+    /// It is over, and its spool complete.
+    pub(super) fn complete(&mut self, attempt: AttemptId, end: AttemptEnd) {
+        if let Some(live) = self.live.get_mut(&attempt) {
+            live.found_again = None;
+            live.progress
+                .send_modify(|progress| progress.end = Some(end));
+        }
+    }
+
+    pub(super) fn is_shipping(&self, attempt: AttemptId) -> bool {
+        let shipper = self
+            .live
+            .get(&attempt)
+            .and_then(|live| live.shipper.as_ref());
+        shipper.is_some_and(|shipper| !shipper.is_finished())
+    }
+
+    pub(super) fn set_shipper(&mut self, attempt: AttemptId, shipper: AbortHandle) {
+        let live = self.live.get_mut(&attempt);
+        if let Some(old) = live.and_then(|live| live.shipper.replace(shipper)) {
+            old.abort();
+        }
+    }
+
+    pub(super) fn stop_shipping(&mut self) {
+        for live in self.live.values_mut() {
+            if let Some(shipper) = live.shipper.take() {
+                shipper.abort();
+            }
+        }
+    }
+
+    pub(super) fn found_again(&mut self, attempt: AttemptId, process: ProcessIdentity) {
+        if let Some(live) = self.live.get_mut(&attempt) {
+            live.found_again = Some(process);
+        }
+    }
+
+    pub(super) fn any_found_again(&self) -> bool {
+        self.live.values().any(|live| live.found_again.is_some())
+    }
+
+    /// Touches those whose spool has grown; gives those whose supervisor is gone.
+    pub(super) fn look(&mut self) -> Vec<AttemptId> {
+        let mut gone = Vec::new();
+        for (attempt, live) in &mut self.live {
+            let Some(process) = &live.found_again else {
+                continue;
+            };
+            let spool = live.dir.join(crate::output::spool::FILE_NAME);
+            let size_bytes = std::fs::metadata(spool).map_or(0, |data| data.len());
+            if size_bytes != live.size_bytes {
+                live.size_bytes = size_bytes;
+                live.progress.send_modify(|progress| progress.news += 1);
+            }
+            if !crate::process::is_alive(process) {
+                live.found_again = None;
+                gone.push(*attempt);
+            }
+        }
+        gone
+    }
+
+    pub(super) fn look_later(&mut self, attempt: AttemptId) {
+        self.later.insert(attempt);
+    }
+
+    pub(super) fn take_later(&mut self) -> Vec<AttemptId> {
+        self.later.drain().collect()
+    }
+
+    /// How many records the attempt has, as far as is known without much reading.
+    pub(super) fn records(&self, attempt: AttemptId) -> u64 {
+        /// Counting this much takes milliseconds.
+        const COUNT_BYTES: u64 = 8 * 1024 * 1024;
+        let Some(live) = self.live.get(&attempt) else {
+            return 0;
+        };
+        let path = live.dir.join(crate::output::spool::FILE_NAME);
+        if std::fs::metadata(&path).is_ok_and(|data| data.len() <= COUNT_BYTES) {
+            return crate::output::spool::count(&path);
+        }
+        live.seen.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,318 @@
+//! Carries out what the brain decided.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::task::Poll;
+
+use mantle_shared::fault;
+use mantle_shared::order::ORDER_FORMAT;
+use mantle_shared::protocol::{AttemptReport, Message, ReportedState, Resync, StartAttempt};
+use mantle_shared::{AttemptId, TaskId};
+use serde::Deserialize;
+use tokio::io::AsyncWrite;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+use super::recover::{self, Found};
+use super::ship::{Shipment, ship};
+use super::watch::watch;
+use super::{Driver, Local};
+use crate::actions;
+use crate::brain::{Effect, Input, JournalFailure};
+use crate::journal::Phase;
+use crate::link::{LinkCommand, REPORTS_QUEUE};
+use crate::process;
+use crate::supervisor::files::{self, CancelFile, Claim};
+use crate::supervisor::handover;
+
+/// Reports a portion of the resync holds: far below the control stream's limit.
+const RESYNC_PORTION: usize = 200;
+
+/// What the agent itself reads of an order.
+#[derive(Deserialize)]
+struct OrderFacts {
+    format: u32,
+    attempt: AttemptId,
+    task: TaskId,
+    uses: String,
+}
+
+/// Whether a supervisor will be able to do something with this order. The sentence quotes nothing of
+/// it: it may hold secrets.
+pub(super) fn check_order(start: &StartAttempt) -> Result<(), String> {
+    let facts: OrderFacts = serde_json::from_slice(&start.order)
+        .map_err(|_| "the order is not one that this version of the agent reads".to_owned())?;
+    if facts.format != ORDER_FORMAT {
+        return Err(format!(
+            "order format {} is not known to this agent; upgrade it",
+            facts.format
+        ));
+    }
+    if facts.attempt != start.attempt || facts.task != start.task {
+        return Err("the order is about another attempt".to_owned());
+    }
+    if actions::find(&facts.uses).is_none() {
+        return Err(format!(
+            "this agent has no action type '{}'; upgrade it",
+            facts.uses
+        ));
+    }
+    Ok(())
+}
+
+impl Driver {
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(message) => self.commands.push_back(LinkCommand::Control(message)),
+                Effect::Resync => self.resync(),
+                Effect::Spawn { attempt } => self.spawn(attempt),
+                Effect::Discard { attempt } => {
+                    // A start that is repeated makes it anew.
+                    let _ = std::fs::remove_dir_all(self.config.state_dir.attempt(attempt));
+                }
+                Effect::WriteCancel { attempt, grace_ms } => self.write_cancel(attempt, grace_ms),
+                Effect::Acquire(acquire) => self.commands.push_back(LinkCommand::Acquire(acquire)),
+                Effect::Ship { attempt, from_seq } => self.ship(attempt, from_seq),
+                Effect::ShipIfIdle { attempt } => {
+                    if !self.attempts.is_shipping(attempt) {
+                        self.ship(attempt, 0);
+                    }
+                }
+                Effect::StopShipping => {
+                    self.attempts.stop_shipping();
+                    // What was meant for the connection that is gone.
+                    self.commands.clear();
+                }
+                Effect::Stored { attempt, next_seq } => {
+                    tracing::trace!(attempt.id = %attempt, next_seq, "stored");
+                }
+                Effect::Complete { attempt, end } => self.attempts.complete(attempt, end),
+                Effect::EndLater { attempt, end } => self.late.push((attempt, end)),
+                Effect::Forget { attempt } => self.forget(attempt),
+            }
+        }
+    }
+
+    /// Makes the folder of a new attempt.
+    pub(super) fn prepare(&self, attempt: AttemptId) -> Result<(), JournalFailure> {
+        files::prepare(&self.config.state_dir.attempt(attempt)).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JournalFailure::NoSpace,
+                _ => {
+                    tracing::error!(attempt.id = %attempt, %error, "an attempt's folder could not be made");
+                    JournalFailure::Other
+                }
+            }
+        })
+    }
+
+    /// Finds out what became of every attempt that was not over, and cleans up after the others.
+    pub(super) fn recover_all(&mut self) {
+        let known: Vec<(AttemptId, Phase, Option<u32>)> = self
+            .brain
+            .ledger()
+            .unacknowledged()
+            .map(|(attempt, entry)| (attempt, entry.phase.clone(), entry.cancel))
+            .collect();
+        self.remove_strangers();
+        for (attempt, phase, cancel) in known {
+            let dir = self.config.state_dir.attempt(attempt);
+            self.attempts.insert(attempt, dir.clone());
+            if let Phase::Ended(_, end) = phase {
+                self.attempts.complete(attempt, end);
+                continue;
+            }
+            if let Some(grace_ms) = cancel {
+                // The agent may have died between the record and the file.
+                self.write_cancel(attempt, grace_ms);
+            }
+            let found = recover::look(&dir, attempt, &self.boot_id);
+            tracing::info!(attempt.id = %attempt, %found, "looked into");
+            self.local_event(Local::Looked(attempt, found));
+        }
+    }
+
+    /// Removes folders that no attempt needs: refused, or acknowledged by a record whose folder a
+    /// crash kept from being removed.
+    fn remove_strangers(&self) {
+        let folders = std::fs::read_dir(self.config.state_dir.attempts());
+        for entry in folders.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let attempt = name
+                .to_str()
+                .and_then(|name| name.parse::<AttemptId>().ok());
+            let needed = attempt
+                .and_then(|attempt| self.brain.ledger().get(attempt))
+                .is_some_and(|entry| match entry.phase {
+                    Phase::Accepted(_) | Phase::Spawned(..) | Phase::Ended(..) => true,
+                    Phase::Acknowledged(..) | Phase::Voided => false,
+                });
+            if attempt.is_some() && !needed {
+                // The next start of the agent is another chance.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// An attempt's supervisor is gone: what does its folder say?
+    pub(super) fn look_into(&mut self, attempt: AttemptId) {
+        let Some(live) = self.attempts.get(attempt) else {
+            return;
+        };
+        let (dir, boot_id, local) = (live.dir.clone(), self.boot_id.clone(), self.local.clone());
+        // The whole spool is read: that may take a moment.
+        tokio::task::spawn_blocking(move || {
+            let found = recover::look(&dir, attempt, &boot_id);
+            // Nobody to tell once the loop is over; the next agent looks again.
+            let _ = local.blocking_send(Local::Looked(attempt, found));
+        });
+    }
+
+    pub(super) fn look_at_found_again(&mut self) {
+        for attempt in self.attempts.look() {
+            self.look_into(attempt);
+        }
+    }
+
+    fn resync(&mut self) {
+        let mut reports = self.brain.reports();
+        for report in &mut reports {
+            if !matches!(report.state, ReportedState::Ended(_)) {
+                report.records = self.attempts.records(report.attempt);
+            }
+        }
+        let mut portions: Vec<Vec<AttemptReport>> =
+            reports.chunks(RESYNC_PORTION).map(<[_]>::to_vec).collect();
+        if portions.is_empty() {
+            portions.push(Vec::new());
+        }
+        let count = portions.len();
+        for (index, reports) in portions.into_iter().enumerate() {
+            let message = Resync {
+                reports,
+                last: index + 1 == count,
+            };
+            self.commands
+                .push_back(LinkCommand::Control(Message::from(message)));
+        }
+    }
+
+    fn ship(&mut self, attempt: AttemptId, from_seq: u64) {
+        let Some(live) = self.attempts.get(attempt) else {
+            return;
+        };
+        let (out, messages) = mpsc::channel(REPORTS_QUEUE);
+        let shipment = Shipment {
+            attempt,
+            dir: live.dir.clone(),
+            from_seq,
+            progress: live.progress.subscribe(),
+            seen: Arc::clone(&live.seen),
+            out,
+        };
+        self.commands
+            .push_back(LinkCommand::Reports { attempt, messages });
+        let task = tokio::spawn(ship(shipment));
+        self.attempts.set_shipper(attempt, task.abort_handle());
+    }
+
+    fn spawn(&mut self, attempt: AttemptId) {
+        fault::point("agent.accepted_before_spawn");
+        let dir = self.config.state_dir.attempt(attempt);
+        self.attempts.insert(attempt, dir.clone());
+        let order = match self.order.take() {
+            Some((id, order)) if id == attempt => order,
+            // Without its order nothing can start; the claim makes that certain.
+            _ => return self.look_into(attempt),
+        };
+        let mut child = match self.start_supervisor(&dir) {
+            Ok(child) => child,
+            Err(error) => {
+                tracing::error!(attempt.id = %attempt, %error, "a supervisor could not be started");
+                let note = format!("supervisor: could not be started: {error}\n");
+                // Only the reason for people is lost with it.
+                let _ = std::fs::write(dir.join(files::SUPERVISOR_LOG), note);
+                return self.look_into(attempt);
+            }
+        };
+        // Most orders fit into the pipe, so that the supervisor has its own whatever becomes of us.
+        let mut rest = handover::frame(&order);
+        let mut stdin = child.stdin.take();
+        if let Some(stdin) = &mut stdin {
+            rest.drain(..write_now(stdin, &rest));
+        }
+        if rest.is_empty() {
+            stdin = None;
+        }
+        fault::point("agent.spawned_before_journal");
+        if let Some(process) = child.id().and_then(process::identity_of) {
+            self.handle(Input::Spawned { attempt, process });
+        }
+        fault::point("agent.spawned");
+        tokio::spawn(watch(attempt, child, stdin, rest, self.local.clone()));
+    }
+
+    fn start_supervisor(&self, dir: &Path) -> io::Result<Child> {
+        let log = File::create(dir.join(files::SUPERVISOR_LOG))?;
+        let mut command = Command::new(&self.config.program);
+        command
+            .arg("exec-attempt")
+            .arg("--data")
+            .arg(self.config.state_dir.root())
+            .arg("--dir")
+            .arg(dir)
+            .current_dir(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log);
+        process::spawn_detached(command)
+    }
+
+    fn write_cancel(&mut self, attempt: AttemptId, grace_ms: u32) {
+        let dir = self.config.state_dir.attempt(attempt);
+        if let Err(error) = files::write_cancel(&dir, CancelFile { grace_ms }) {
+            // The record stands; the server asks again while the attempt does not end.
+            tracing::error!(attempt.id = %attempt, %error, "a cancel could not be handed on");
+        }
+        // Who has claimed listens to the signal; before that it would be killed by it.
+        if let Ok(Some(Claim::Supervisor { process })) = files::read_claim(&dir) {
+            process::nudge(&process);
+        }
+    }
+
+    fn forget(&mut self, attempt: AttemptId) {
+        self.attempts.remove(attempt);
+        let dir = self.config.state_dir.attempt(attempt);
+        // What a process still holds open is removed at the next start.
+        tokio::task::spawn_blocking(move || drop(std::fs::remove_dir_all(dir)));
+    }
+}
+
+/// Writes as much as the pipe takes now.
+fn write_now(stdin: &mut tokio::process::ChildStdin, bytes: &[u8]) -> usize {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match Pin::new(&mut *stdin).poll_write(&mut context, rest) {
+            Poll::Ready(Ok(count)) if count > 0 => written += count,
+            _ => break,
+        }
+    }
+    written
+}
+
+/// For matching on what was found without its content.
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ended(_) => "ended",
+            Self::Running(_) => "running",
+            Self::Unclear(_) => "unclear",
+        })
+    }
+}

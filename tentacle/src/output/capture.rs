@@ -1,0 +1,284 @@
+//! One output stream of a process: finds service messages, masks the rest, makes lines.
+//!
+//! Messages are found *before* masking, since a message that carries a secret would otherwise be
+//! masked away; their values are masked or sealed by who handles them.
+
+use std::sync::Arc;
+
+use mantle_shared::protocol::Stream;
+
+use super::lines::LineSplitter;
+use super::mask::{MaskSet, MaskStream};
+use super::service_message::{self, LONGEST_BYTES, MARKERS, ServiceMessage};
+
+/// Where lines and messages go.
+pub trait CaptureSink {
+    /// The secrets as they are known now.
+    fn masks(&self) -> Arc<MaskSet>;
+    /// A masked line.
+    fn line(&mut self, stream: Stream, text: String);
+    /// A message; its values are not masked.
+    fn message(&mut self, message: ServiceMessage);
+}
+
+/// The state of one stream.
+pub struct Capture {
+    stream: Stream,
+    stage: Stage,
+    /// The line so far consisted of a message alone, so its end is not a line's end.
+    swallow_line_end: bool,
+    mask: MaskStream,
+    lines: LineSplitter,
+    masked: Vec<u8>,
+}
+
+enum Stage {
+    /// Ordinary output; the bytes are the beginning of a marker, perhaps.
+    Text(Vec<u8>),
+    /// Inside a message: marker and body so far.
+    Message(Vec<u8>),
+}
+
+impl Capture {
+    /// A stream that begins here.
+    pub fn new(stream: Stream, masks: Arc<MaskSet>) -> Self {
+        Self {
+            stream,
+            stage: Stage::Text(Vec::new()),
+            swallow_line_end: false,
+            mask: MaskStream::new(masks),
+            lines: LineSplitter::default(),
+            masked: Vec::new(),
+        }
+    }
+
+    /// Takes what a read returned.
+    pub fn push(&mut self, chunk: &[u8], sink: &mut dyn CaptureSink) {
+        self.mask.replace_set(&sink.masks());
+        let mut rest = chunk;
+        loop {
+            match std::mem::replace(&mut self.stage, Stage::Text(Vec::new())) {
+                Stage::Text(mut held) => {
+                    if !held.is_empty() {
+                        held.extend_from_slice(rest);
+                        // Once only: nothing is held any more.
+                        return self.push(&held, sink);
+                    }
+                    match self.text(rest, sink) {
+                        Some(consumed) => rest = rest.get(consumed..).unwrap_or_default(),
+                        None => return,
+                    }
+                }
+                Stage::Message(mut body) => match self.message(&mut body, rest, sink) {
+                    Some(consumed) => rest = rest.get(consumed..).unwrap_or_default(),
+                    None => {
+                        self.stage = Stage::Message(body);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// The stream ended.
+    pub fn finish(&mut self, sink: &mut dyn CaptureSink) {
+        let held = match std::mem::replace(&mut self.stage, Stage::Text(Vec::new())) {
+            Stage::Text(held) | Stage::Message(held) => held,
+        };
+        self.plain(&held, sink);
+        self.flush_mask(sink);
+        let stream = self.stream;
+        let masks = sink.masks();
+        self.lines
+            .finish(&mut |line| sink.line(stream, masks.mask_words(line)));
+    }
+
+    /// Text up to a marker. Gives how much was consumed if a message begins there; otherwise all
+    /// was consumed or is held as the possible beginning of a marker.
+    fn text(&mut self, bytes: &[u8], sink: &mut dyn CaptureSink) -> Option<usize> {
+        let mut from = 0;
+        while let Some(at) = find_hashes(bytes, from) {
+            let tail = bytes.get(at..).unwrap_or_default();
+            if let Some(marker) = MARKERS.iter().find(|marker| tail.starts_with(marker)) {
+                self.plain(bytes.get(..at).unwrap_or_default(), sink);
+                self.flush_mask(sink);
+                self.stage = Stage::Message(marker.to_vec());
+                return Some(at + marker.len());
+            }
+            if MARKERS.iter().any(|marker| marker.starts_with(tail)) {
+                self.plain(bytes.get(..at).unwrap_or_default(), sink);
+                self.stage = Stage::Text(tail.to_vec());
+                return None;
+            }
+            from = at + 1;
+        }
+        self.plain(bytes, sink);
+        None
+    }
+
+    /// Inside a message. Gives how much was consumed once it ended.
+    fn message(
+        &mut self,
+        body: &mut Vec<u8>,
+        bytes: &[u8],
+        sink: &mut dyn CaptureSink,
+    ) -> Option<usize> {
+        let end = bytes
+            .iter()
+            .position(|byte| *byte == b']' || *byte == b'\n');
+        let Some(at) = end else {
+            body.extend_from_slice(bytes);
+            if body.len() > LONGEST_BYTES {
+                // Nobody sends that: it is output that looks like a message.
+                self.plain(&std::mem::take(body), sink);
+                return Some(bytes.len());
+            }
+            return None;
+        };
+        body.extend_from_slice(bytes.get(..at).unwrap_or_default());
+        let text = String::from_utf8_lossy(body).into_owned();
+        let inner = text.split_once('[').map_or("", |(_, inner)| inner);
+        let closed = bytes.get(at) == Some(&b']');
+        match closed.then(|| service_message::parse(inner)).flatten() {
+            Some(message) => {
+                self.swallow_line_end = self.lines.is_empty();
+                sink.message(message);
+                self.mask.replace_set(&sink.masks());
+                Some(at + 1)
+            }
+            None => {
+                if closed {
+                    body.push(b']');
+                }
+                self.plain(body, sink);
+                Some(if closed { at + 1 } else { at })
+            }
+        }
+    }
+
+    fn plain(&mut self, bytes: &[u8], sink: &mut dyn CaptureSink) {
+        let mut bytes = bytes;
+        if self.swallow_line_end && !bytes.is_empty() {
+            if bytes == b"\r" {
+                return;
+            }
+            bytes = bytes
+                .strip_prefix(b"\r\n")
+                .or_else(|| bytes.strip_prefix(b"\n"))
+                .unwrap_or(bytes);
+            self.swallow_line_end = false;
+        }
+        self.mask.push(bytes, &mut self.masked);
+        self.hand_on(sink);
+    }
+
+    fn flush_mask(&mut self, sink: &mut dyn CaptureSink) {
+        self.mask.flush(&mut self.masked);
+        self.hand_on(sink);
+    }
+
+    fn hand_on(&mut self, sink: &mut dyn CaptureSink) {
+        if self.masked.is_empty() {
+            return;
+        }
+        let stream = self.stream;
+        let masks = sink.masks();
+        self.lines.push(&self.masked, &mut |line| {
+            sink.line(stream, masks.mask_words(line))
+        });
+        self.masked.clear();
+    }
+}
+
+/// Where the next `#` stands from which a marker could begin: followed by another, or the last byte.
+fn find_hashes(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let next = bytes.get(at..)?.iter().position(|byte| *byte == b'#')? + at;
+        match bytes.get(next + 1) {
+            None | Some(b'#') => return Some(next),
+            Some(_) => at = next + 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::output::service_message::render;
+
+    struct Sink {
+        secrets: Vec<String>,
+        masks: Arc<MaskSet>,
+        seen: Vec<String>,
+    }
+
+    impl CaptureSink for Sink {
+        fn masks(&self) -> Arc<MaskSet> {
+            Arc::clone(&self.masks)
+        }
+        fn line(&mut self, _: Stream, text: String) {
+            self.seen.push(text);
+        }
+        fn message(&mut self, message: ServiceMessage) {
+            if let ServiceMessage::Mask { value } = &message {
+                self.secrets.push(value.clone());
+                let set = MaskSet::new(self.secrets.iter().map(String::as_str)).unwrap();
+                self.masks = Arc::new(set);
+            }
+            self.seen.push(format!("<{message:?}>"));
+        }
+    }
+
+    fn run(text: &str, chunk: usize) -> Vec<String> {
+        let masks = Arc::new(MaskSet::new(["hunter2"]).unwrap());
+        let mut sink = Sink {
+            secrets: vec!["hunter2".to_owned()],
+            masks: Arc::clone(&masks),
+            seen: Vec::new(),
+        };
+        let mut capture = Capture::new(Stream::Stdout, masks);
+        for piece in text.as_bytes().chunks(chunk) {
+            capture.push(piece, &mut sink);
+        }
+        capture.finish(&mut sink);
+        sink.seen
+    }
+
+    #[test]
+    fn messages_are_found_in_any_chunks() {
+        let set = render("setVariable", &[("name", "A"), ("value", "hunter2")]);
+        let mask = render("mask", &[("value", "later-secret")]);
+        let text = format!(
+            "one ## two #\n{set}\r\nthree hunter2\nfour{set}five\n##octopus[nonsense x\n\n{mask}\nlater-secret\n##octop"
+        );
+        let expected = [
+            "one ## two #",
+            "<SetVariable>",
+            "three ********",
+            "<SetVariable>",
+            "fourfive",
+            "##octopus[nonsense x",
+            "",
+            "<Mask>",
+            "********",
+            "##octop",
+        ];
+        for chunk in 1..text.len() {
+            assert_eq!(run(&text, chunk), expected, "chunks of {chunk}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_never_ends_is_output() {
+        let text = format!(
+            "##octopus[setVariable name='{}",
+            "A".repeat(LONGEST_BYTES + 10)
+        );
+        let seen = run(&text, 8192);
+        assert!(seen.first().unwrap().starts_with("##octopus[setVariable"));
+        assert!(seen.len() > 60);
+    }
+}

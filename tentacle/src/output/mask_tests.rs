@@ -1,0 +1,155 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn set(secrets: &[&str]) -> Arc<MaskSet> {
+    Arc::new(MaskSet::new(secrets.iter().copied()).unwrap())
+}
+
+fn in_chunks(set: &Arc<MaskSet>, chunks: &[&[u8]]) -> String {
+    let mut stream = MaskStream::new(Arc::clone(set));
+    let mut out = Vec::new();
+    for chunk in chunks {
+        stream.push(chunk, &mut out);
+    }
+    stream.flush(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn s40_a_secret_split_at_every_offset_is_masked() {
+    let set = set(&["hunter2-and-more"]);
+    let text = b"before hunter2-and-more after";
+    for at in 0..=text.len() {
+        for second in at..=text.len() {
+            let shown = in_chunks(&set, &[&text[..at], &text[at..second], &text[second..]]);
+            assert_eq!(shown, "before ******** after");
+        }
+    }
+}
+
+#[test]
+fn s40_the_held_back_tail_is_flushed_at_the_end() {
+    let set = set(&["hunter2-and-more"]);
+    assert_eq!(
+        in_chunks(&set, &[b"it ends with hunter2-an"]),
+        "it ends with hunter2-an"
+    );
+}
+
+#[test]
+fn s40_a_secret_over_several_lines_is_masked_with_either_line_break() {
+    let set = set(&["first line\nsecond"]);
+    assert_eq!(
+        in_chunks(&set, &[b"a first line\n", b"second b"]),
+        "a ******** b"
+    );
+    assert_eq!(
+        in_chunks(&set, &[b"a first line\r", b"\nsecond b"]),
+        "a ******** b"
+    );
+    assert_eq!(
+        in_chunks(&set, &[b"prefixed: first line\nx"]),
+        "prefixed: ********\nx"
+    );
+}
+
+#[test]
+fn encoded_forms_are_masked() {
+    let secret = "p\u{e4}ss/w\"rd with spaces";
+    let set = set(&[secret]);
+    for before in ["", "x", "xy"] {
+        let plain = format!("{before}{secret}-tail");
+        for text in [
+            STANDARD_NO_PAD.encode(&plain),
+            URL_SAFE_NO_PAD.encode(&plain),
+        ] {
+            let shown = in_chunks(&set, &[text.as_bytes()]);
+            assert!(shown.contains(MASK), "{text} -> {shown}");
+            assert!(shown.len() < text.len(), "{text} -> {shown}");
+        }
+    }
+    assert_eq!(
+        set.mask("q=p%C3%A4ss%2Fw%22rd%20with%20spaces&"),
+        "q=********&"
+    );
+    assert_eq!(set.mask("q=p%c3%a4ss%2fw%22rd+with+spaces&"), "q=********&");
+    assert_eq!(
+        set.mask(&serde_json::to_string(secret).unwrap()),
+        "\"********\""
+    );
+}
+
+#[test]
+fn overlapping_and_adjacent_secrets_leave_nothing() {
+    let set = set(&["abcdef", "defghi", "cdefg"]);
+    assert_eq!(in_chunks(&set, &[b"xabcde", b"fghiy"]), "x********y");
+    assert_eq!(in_chunks(&set, &[b"abcdefabcdef"]), "********");
+    assert_eq!(in_chunks(&set, &[b"abcdef abcdef"]), "******** ********");
+}
+
+#[test]
+fn short_secrets_are_masked_as_whole_words() {
+    let set = set(&["ab"]);
+    assert_eq!(
+        set.mask("ab cab ab_ (ab) ab"),
+        "******** cab ab_ (********) ********"
+    );
+}
+
+#[test]
+fn a_secret_learnt_later_is_found_in_what_is_held_back() {
+    let old = set(&["secret-one"]);
+    let mut stream = MaskStream::new(old);
+    let mut out = Vec::new();
+    stream.push(b"x secret-", &mut out);
+    stream.replace_set(&set(&["secret-one", "secret-two"]));
+    stream.push(b"two y", &mut out);
+    stream.flush(&mut out);
+    assert_eq!(String::from_utf8(out).unwrap(), "x ******** y");
+}
+
+#[test]
+fn hostile_secrets_cost_linear_time() {
+    // A naive search for this looks at every byte as often as the secret is long.
+    let secret = "a".repeat(2000);
+    let set = set(&[&format!("{secret}b")]);
+    let text = vec![b'a'; 2_000_000];
+    let begun = std::time::Instant::now();
+    let shown = in_chunks(&set, &text.chunks(4096).collect::<Vec<_>>());
+    assert_eq!(shown.len(), text.len());
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+proptest! {
+    /// Whatever the chunks, the result is that of masking in one piece, and holds no secret.
+    #[test]
+    fn chunks_do_not_matter(
+        secrets in proptest::collection::vec("[ab]{4,7}", 1..4),
+        text in "[abc\n]{0,60}",
+        cuts in proptest::collection::vec(0_usize..60, 0..6),
+    ) {
+        let secrets: Vec<&str> = secrets.iter().map(String::as_str).collect();
+        let set = set(&secrets);
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
+        cuts.sort_unstable();
+        let mut chunks = Vec::new();
+        let mut at = 0;
+        for cut in cuts {
+            chunks.push(&text.as_bytes()[at..cut]);
+            at = cut;
+        }
+        chunks.push(&text.as_bytes()[at..]);
+        let shown = in_chunks(&set, &chunks);
+        prop_assert_eq!(&shown, &in_chunks(&set, &[text.as_bytes()]));
+        for secret in secrets {
+            prop_assert!(!shown.contains(secret), "{} in {}", secret, shown);
+        }
+    }
+}

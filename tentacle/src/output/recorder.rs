@@ -1,0 +1,497 @@
+//! The recorder: gives every record its number and brings it to the spool.
+//!
+//! What holds here: what is appended was masked before; a write that fails leaves no half record;
+//! while the disk is full the caller is held back (and so the process's pipe), until the stall is
+//! over; from then on lines are counted, the last of them kept in memory, and a gap record with the
+//! counts stands where they are missing. Output variables are never dropped.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mantle_shared::order::OutputLimits;
+use mantle_shared::protocol::{Level, Record, RecordBody, RecordHasher, Stream};
+use mantle_shared::{AttemptId, Digest};
+use zeroize::Zeroizing;
+
+use super::capture::CaptureSink;
+use super::lines::LineSplitter;
+use super::mask::{MaskSet, TooManySecrets};
+use super::seal::Sealer;
+use super::service_message::ServiceMessage;
+use super::spool;
+use crate::actions::StopToken;
+
+/// How much of the end of dropped output is kept in memory.
+const TAIL_BYTES: usize = 64 * 1024;
+/// How often a full disk is tried again.
+const RETRY: Duration = Duration::from_millis(100);
+/// Longest value of an output variable: sealed and in base64 it still fits into a message.
+const LONGEST_VALUE: usize = 128 * 1024;
+/// Longest name of an output variable.
+const LONGEST_NAME: usize = 1024;
+/// Longest text of a progress message, so that a loop of them stays small.
+const LONGEST_PROGRESS: usize = 1024;
+
+/// Where the spool's bytes go; a file, or a full disk in the tests.
+pub trait SpoolStore: Send {
+    /// Appends all of it, or fails and leaves what was there.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Brings it to the disk itself.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The spool's file.
+#[derive(Debug)]
+pub struct SpoolFile {
+    file: File,
+    good: u64,
+}
+
+impl SpoolFile {
+    /// Makes the file anew, for the agent's user alone.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        Ok(Self {
+            file: options.open(path)?,
+            good: 0,
+        })
+    }
+}
+
+impl SpoolStore for SpoolFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self.file.write_all(bytes) {
+            Ok(()) => {
+                self.good += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // Shortening needs no room. If even that fails the reader stops at the damage.
+                self.file.set_len(self.good)?;
+                self.file.seek(SeekFrom::Start(self.good))?;
+                Err(error)
+            }
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+/// What the recorder needs to know.
+pub struct RecorderOptions {
+    /// Whose records.
+    pub attempt: AttemptId,
+    /// How much is kept.
+    pub limits: OutputLimits,
+    /// Secrets known from the start.
+    pub secrets: Vec<Zeroizing<String>>,
+    /// Seals sensitive output variables.
+    pub sealer: Sealer,
+    /// Ends the holding back: what is being stopped must not wait for room.
+    pub stop: StopToken,
+    /// Called after records reached the file.
+    pub wake: Box<dyn Fn() + Send>,
+}
+
+/// Numbers and stores the records of one attempt.
+pub struct Recorder {
+    store: Box<dyn SpoolStore>,
+    options: RecorderOptions,
+    masks: Arc<MaskSet>,
+    hasher: RecordHasher,
+    stdout_level: Option<Level>,
+    stderr_level: Option<Level>,
+    result_message: Option<String>,
+    buffer: Vec<u8>,
+    /// The records in `buffer`, until they are known to be stored.
+    buffered: Vec<Record>,
+    stored_bytes: u64,
+    dropping: Option<Dropping>,
+    /// The count and the digest were given; nothing may change them any more.
+    closed: bool,
+}
+
+/// Output that is not stored any more, or not at the moment.
+struct Dropping {
+    reason: &'static str,
+    /// The disk may have room again; a reached cap stays reached.
+    may_recover: bool,
+    tried: Instant,
+    lines: u64,
+    bytes: u64,
+    /// The last lines, and every variable.
+    tail: VecDeque<Record>,
+    tail_bytes: usize,
+}
+
+const REASON_DISK: &str = "the agent's disk was full";
+const REASON_CAP: &str = "the step printed more than its limit";
+
+impl Recorder {
+    /// Begins a spool: writes its header.
+    pub fn new(
+        store: Box<dyn SpoolStore>,
+        options: RecorderOptions,
+    ) -> Result<Self, RecorderError> {
+        let masks = MaskSet::new(options.secrets.iter().map(|secret| secret.as_str()))?;
+        let mut recorder = Self {
+            store,
+            masks: Arc::new(masks),
+            hasher: RecordHasher::new(),
+            stdout_level: Some(Level::Info),
+            stderr_level: Some(Level::Error),
+            result_message: None,
+            buffer: Vec::new(),
+            buffered: Vec::new(),
+            stored_bytes: 0,
+            dropping: None,
+            closed: false,
+            options,
+        };
+        let header = spool::header(recorder.options.attempt);
+        recorder
+            .store
+            .append(header.as_bytes())
+            .map_err(RecorderError::Io)?;
+        Ok(recorder)
+    }
+
+    /// A line of the agent or the action, masked here; line breaks make several.
+    pub fn say(&mut self, level: Level, text: &str) {
+        let masked = self.masks.mask(text);
+        let mut splitter = LineSplitter::default();
+        let mut lines = Vec::new();
+        splitter.push(masked.as_bytes(), &mut |line| lines.push(line));
+        splitter.finish(&mut |line| lines.push(line));
+        if lines.is_empty() {
+            lines.push(String::new());
+        }
+        for text in lines {
+            let stream = Stream::Agent;
+            self.append(RecordBody::Line {
+                stream,
+                level,
+                text,
+            });
+        }
+        self.flush();
+    }
+
+    /// How far the action is.
+    pub fn progress(&mut self, percent: u8, message: &str) {
+        let mut message = self.masks.mask(message).replace('\0', "\u{fffd}");
+        let end = message.floor_char_boundary(LONGEST_PROGRESS);
+        message.truncate(end);
+        let percent = percent.min(100);
+        self.append(RecordBody::Progress { percent, message });
+        self.flush();
+    }
+
+    /// An output variable. One that holds a known secret is sealed whether the script says so or
+    /// not: a secret is never stored in clear.
+    pub fn set_variable(&mut self, name: &str, value: &str, sensitive: bool) {
+        let name = self.masks.mask(name);
+        if name.len() > LONGEST_NAME || value.len() > LONGEST_VALUE {
+            if sensitive {
+                self.learn(value);
+            }
+            let name: String = name.chars().take(80).collect();
+            self.say(
+                Level::Error,
+                &format!("output variable {name} is not kept: a value may have {LONGEST_VALUE} bytes at most, this one has {}", value.len()),
+            );
+            return;
+        }
+        let leaks = !sensitive && self.masks.finds(value);
+        if leaks {
+            self.say(
+                Level::Verbose,
+                &format!("output variable {name} holds a secret and is kept as sensitive"),
+            );
+        }
+        let sensitive = sensitive || leaks;
+        let value = if sensitive {
+            self.learn(value);
+            match self.options.sealer.seal(&name, value) {
+                Ok(sealed) => sealed,
+                Err(error) => {
+                    self.say(
+                        Level::Error,
+                        &format!("output variable {name} is lost: {error}"),
+                    );
+                    return;
+                }
+            }
+        } else {
+            value.to_owned()
+        };
+        self.append(RecordBody::Variable {
+            name,
+            value,
+            sensitive,
+        });
+        self.flush();
+    }
+
+    /// Masks this value from now on.
+    pub fn learn(&mut self, secret: &str) {
+        if secret.is_empty()
+            || self
+                .options
+                .secrets
+                .iter()
+                .any(|known| known.as_str() == secret)
+        {
+            return;
+        }
+        self.options.secrets.push(Zeroizing::new(secret.to_owned()));
+        match MaskSet::new(self.options.secrets.iter().map(|secret| secret.as_str())) {
+            Ok(set) => self.masks = Arc::new(set),
+            Err(error) => {
+                self.options.secrets.pop();
+                self.say(Level::Warning, &error.to_string());
+            }
+        }
+    }
+
+    /// What the script said about its result, if it did.
+    pub fn result_message(&self) -> Option<&str> {
+        self.result_message.as_deref()
+    }
+
+    /// Masks a text that is to be stored elsewhere.
+    pub fn mask(&self, text: &str) -> String {
+        self.masks.mask(text)
+    }
+
+    /// Brings what was appended to the file; to be called when the pipe has nothing more.
+    pub fn flush(&mut self) {
+        if self.buffered.is_empty() {
+            return;
+        }
+        let begun = Instant::now();
+        let stall = Duration::from_millis(self.options.limits.stall_ms);
+        loop {
+            if self.store.append(&self.buffer).is_ok() {
+                break self.stored();
+            }
+            if begun.elapsed() >= stall || self.options.stop.sleep(RETRY).is_err() {
+                break self.give_up(REASON_DISK, true);
+            }
+        }
+    }
+
+    /// The end: gap and tail are written, all is brought to the disk. Gives the count and the digest.
+    pub fn finish(&mut self) -> (u64, Digest) {
+        self.flush();
+        if let Some(dropping) = self.dropping.take() {
+            self.end_gap(dropping);
+        }
+        self.closed = true;
+        // The result says how many records there are; a loss after this is seen when it is read.
+        let _ = self.store.sync();
+        (self.hasher.count(), self.hasher.digest())
+    }
+
+    fn append(&mut self, body: RecordBody) {
+        if self.closed {
+            // A process that was abandoned is still printing.
+            return;
+        }
+        let record = Record {
+            at_us: now_us(),
+            body,
+        };
+        if self.dropping.is_some() {
+            self.drop_record(record);
+            return;
+        }
+        let is_line = matches!(record.body, RecordBody::Line { .. });
+        if is_line && self.stored_bytes + self.buffer.len() as u64 > self.options.limits.cap_bytes {
+            self.flush();
+            self.give_up(REASON_CAP, false);
+            self.drop_record(record);
+            return;
+        }
+        spool::encode(&record, &mut self.buffer);
+        self.buffered.push(record);
+        if self.buffer.len() >= 256 * 1024 {
+            self.flush();
+        }
+    }
+
+    fn stored(&mut self) {
+        for record in self.buffered.drain(..) {
+            self.hasher.update(&record);
+        }
+        self.stored_bytes += self.buffer.len() as u64;
+        self.buffer.clear();
+        (self.options.wake)();
+    }
+
+    /// From here on lines are counted instead of stored, those in the buffer first.
+    fn give_up(&mut self, reason: &'static str, may_recover: bool) {
+        if self.dropping.is_none() {
+            self.dropping = Some(Dropping {
+                reason,
+                may_recover,
+                tried: Instant::now(),
+                lines: 0,
+                bytes: 0,
+                tail: VecDeque::new(),
+                tail_bytes: 0,
+            });
+        }
+        self.buffer.clear();
+        for record in std::mem::take(&mut self.buffered) {
+            self.drop_record(record);
+        }
+    }
+
+    fn drop_record(&mut self, record: Record) {
+        let Some(dropping) = &mut self.dropping else {
+            return;
+        };
+        dropping.take(record);
+        if dropping.may_recover && dropping.tried.elapsed() >= RETRY * 10 {
+            dropping.tried = Instant::now();
+            if let Some(dropping) = self.dropping.take() {
+                self.end_gap(dropping);
+            }
+        }
+    }
+
+    /// Writes gap and tail; on a disk that is still full the counting goes on.
+    fn end_gap(&mut self, dropping: Dropping) {
+        let gap = (dropping.lines > 0).then(|| Record {
+            at_us: now_us(),
+            body: RecordBody::Gap {
+                lines: dropping.lines,
+                bytes: dropping.bytes,
+                reason: dropping.reason.to_owned(),
+            },
+        });
+        let mut bytes = Vec::new();
+        for record in gap.iter().chain(&dropping.tail) {
+            spool::encode(record, &mut bytes);
+        }
+        if self.store.append(&bytes).is_err() {
+            self.dropping = Some(dropping);
+            return;
+        }
+        for record in gap.iter().chain(&dropping.tail) {
+            self.hasher.update(record);
+        }
+        self.stored_bytes += bytes.len() as u64;
+        (self.options.wake)();
+    }
+}
+
+impl Dropping {
+    fn take(&mut self, record: Record) {
+        self.tail_bytes += size(&record);
+        self.tail.push_back(record);
+        while self.tail_bytes > TAIL_BYTES {
+            let oldest = self
+                .tail
+                .iter()
+                .position(|record| !matches!(record.body, RecordBody::Variable { .. }));
+            let Some(record) = oldest.and_then(|index| self.tail.remove(index)) else {
+                break;
+            };
+            self.tail_bytes = self.tail_bytes.saturating_sub(size(&record));
+            if let RecordBody::Line { text, .. } = &record.body {
+                self.lines += 1;
+                self.bytes += text.len() as u64;
+            }
+        }
+    }
+}
+
+fn size(record: &Record) -> usize {
+    32 + match &record.body {
+        RecordBody::Line { text, .. } => text.len(),
+        RecordBody::Variable { name, value, .. } => name.len() + value.len(),
+        RecordBody::Progress { message, .. } => message.len(),
+        RecordBody::Gap { reason, .. } => reason.len(),
+    }
+}
+
+impl CaptureSink for Recorder {
+    fn masks(&self) -> Arc<MaskSet> {
+        Arc::clone(&self.masks)
+    }
+
+    fn line(&mut self, stream: Stream, text: String) {
+        let level = match stream {
+            Stream::Stdout => self.stdout_level,
+            Stream::Stderr => self.stderr_level,
+            Stream::Agent => Some(Level::Info),
+        };
+        if let Some(level) = level {
+            self.append(RecordBody::Line {
+                stream,
+                level,
+                text,
+            });
+        }
+    }
+
+    fn message(&mut self, message: ServiceMessage) {
+        match message {
+            ServiceMessage::SetVariable {
+                name,
+                value,
+                sensitive,
+            } => {
+                self.set_variable(&name, &value, sensitive);
+            }
+            ServiceMessage::Progress { percent, message } => self.progress(percent, &message),
+            ServiceMessage::SetLevel { stream, level } => match stream {
+                Stream::Stdout => self.stdout_level = level,
+                Stream::Stderr => self.stderr_level = level,
+                Stream::Agent => {}
+            },
+            ServiceMessage::Mask { value } => self.learn(&value),
+            ServiceMessage::ResultMessage { message } => {
+                self.result_message = Some(self.masks.mask(&message));
+            }
+            ServiceMessage::NotSupported { name } => self.say(
+                Level::Warning,
+                &format!("the service message '{name}' is not known to this agent and did nothing"),
+            ),
+        }
+    }
+}
+
+/// Why a spool cannot be begun.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    /// The file could not be written.
+    #[error("the attempt's record file could not be written")]
+    Io(#[source] io::Error),
+    /// The secrets cannot be masked, so nothing may be printed.
+    #[error(transparent)]
+    Secrets(#[from] TooManySecrets),
+}
+
+/// Microseconds since 1970 by this machine's clock.
+pub fn now_us() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

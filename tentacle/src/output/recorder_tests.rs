@@ -1,0 +1,191 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine;
+use mantle_shared::uuid::Uuid;
+
+use super::*;
+
+/// A disk with so much room; the test looks at its bytes and makes room.
+#[derive(Clone)]
+struct Disk(Arc<Mutex<(Vec<u8>, usize)>>, Arc<AtomicUsize>);
+
+impl Disk {
+    fn new(room: usize) -> Self {
+        Self(Arc::new(Mutex::new((Vec::new(), room))), Arc::default())
+    }
+    fn make_room(&self, room: usize) {
+        self.0.lock().unwrap().1 = room;
+    }
+    fn records(&self) -> Vec<RecordBody> {
+        let bytes = self.0.lock().unwrap().0.clone();
+        bytes
+            .split(|byte| *byte == b'\n')
+            .skip(1)
+            .filter(|line| !line.is_empty())
+            .map(|line| spool::decode(line).expect("a record").body)
+            .collect()
+    }
+}
+
+impl SpoolStore for Disk {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut disk = self.0.lock().unwrap();
+        if disk.0.len() + bytes.len() > disk.1 {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        disk.0.extend_from_slice(bytes);
+        Ok(())
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn recorder(disk: &Disk, limits: OutputLimits) -> Recorder {
+    let attempt = AttemptId::from_uuid(Uuid::from_u128(1));
+    let key = base64::engine::general_purpose::STANDARD.encode([1_u8; 32]);
+    let options = RecorderOptions {
+        attempt,
+        limits,
+        secrets: vec![Zeroizing::new("hunter2".to_owned())],
+        sealer: Sealer::new(&key, attempt).unwrap(),
+        stop: StopToken::new(),
+        wake: Box::new(|| {}),
+    };
+    Recorder::new(Box::new(disk.clone()), options).unwrap()
+}
+
+fn texts(records: &[RecordBody]) -> Vec<String> {
+    records
+        .iter()
+        .map(|body| match body {
+            RecordBody::Line { text, .. } => text.clone(),
+            RecordBody::Gap { lines, .. } => format!("<gap {lines}>"),
+            RecordBody::Variable {
+                name, sensitive, ..
+            } => format!("<{name} {sensitive}>"),
+            RecordBody::Progress { percent, .. } => format!("<{percent}>"),
+        })
+        .collect()
+}
+
+#[test]
+fn s38_past_the_cap_the_head_a_gap_and_the_tail_are_kept() {
+    let disk = Disk::new(usize::MAX);
+    let mut recorder = recorder(
+        &disk,
+        OutputLimits {
+            stall_ms: 0,
+            cap_bytes: 100_000,
+        },
+    );
+    for index in 0..10_000 {
+        recorder.line(Stream::Stdout, format!("line {index}"));
+    }
+    recorder.set_variable("Kept", "yes", false);
+    let (count, digest) = recorder.finish();
+    let records = disk.records();
+    let shown = texts(&records);
+    assert_eq!(count, records.len() as u64);
+    assert_eq!(shown.first().unwrap(), "line 0");
+    let gap = shown
+        .iter()
+        .position(|text| text.starts_with("<gap"))
+        .unwrap();
+    let RecordBody::Gap { lines, .. } = &records[gap] else {
+        panic!()
+    };
+    let kept = shown.iter().filter(|text| text.starts_with("line")).count() as u64;
+    assert_eq!(kept + lines, 10_000);
+    assert_eq!(&shown[shown.len() - 2..], ["line 9999", "<Kept false>"]);
+    let mut hasher = RecordHasher::new();
+    let bytes = disk.0.lock().unwrap().0.clone();
+    for line in bytes
+        .split(|byte| *byte == b'\n')
+        .skip(1)
+        .filter(|line| !line.is_empty())
+    {
+        hasher.update(&spool::decode(line).unwrap());
+    }
+    assert_eq!(digest, hasher.digest());
+}
+
+#[test]
+fn a_full_disk_holds_the_writer_back_until_there_is_room() {
+    let disk = Disk::new(120);
+    let mut recorder = recorder(
+        &disk,
+        OutputLimits {
+            stall_ms: 60_000,
+            ..Default::default()
+        },
+    );
+    recorder.say(Level::Info, "fits");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            recorder.say(Level::Info, &"x".repeat(200));
+            recorder.finish()
+        });
+        let begun = Instant::now();
+        while disk.1.load(Ordering::SeqCst) < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(30) && !writer.is_finished());
+            std::thread::yield_now();
+        }
+        disk.make_room(100_000);
+        assert_eq!(writer.join().unwrap().0, 2);
+    });
+    assert_eq!(disk.records().len(), 2);
+}
+
+#[test]
+fn after_the_stall_lines_are_counted_and_variables_kept() {
+    let disk = Disk::new(120);
+    let mut recorder = recorder(
+        &disk,
+        OutputLimits {
+            stall_ms: 0,
+            ..Default::default()
+        },
+    );
+    recorder.say(Level::Info, "fits");
+    for _ in 0..2000 {
+        recorder.line(Stream::Stdout, "x".repeat(100));
+        recorder.flush();
+    }
+    recorder.set_variable("A", "1", false);
+    disk.make_room(10_000_000);
+    recorder.finish();
+    let shown = texts(&disk.records());
+    assert_eq!(shown.first().unwrap(), "fits");
+    assert!(
+        shown.get(1).unwrap().starts_with("<gap"),
+        "{:?}",
+        shown.get(1)
+    );
+    assert_eq!(shown.last().unwrap(), "<A false>");
+}
+
+#[test]
+fn no_secret_reaches_the_disk() {
+    let disk = Disk::new(usize::MAX);
+    let mut recorder = recorder(&disk, OutputLimits::default());
+    recorder.say(Level::Info, "the password is hunter2");
+    recorder.set_variable("Leak", "it is hunter2", false);
+    recorder.set_variable("Fresh", "brand-new-secret", true);
+    recorder.say(Level::Info, "and brand-new-secret");
+    recorder.message(ServiceMessage::ResultMessage {
+        message: "because hunter2".to_owned(),
+    });
+    assert_eq!(recorder.result_message(), Some("because ********"));
+    recorder.finish();
+    let bytes = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+    assert!(
+        !bytes.contains("hunter2") && !bytes.contains("brand-new"),
+        "{bytes}"
+    );
+    assert!(texts(&disk.records()).contains(&"<Leak true>".to_owned()));
+}

@@ -1,0 +1,288 @@
+//! Runs one child process of an action: its output captured, its tree stopped when it must.
+//!
+//! What holds here: once the process has ended, the run ends within [`LINGER`] and a kill, whoever
+//! still holds its output; a stop ends the whole tree; what could not be killed is named.
+
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mantle_shared::protocol::{Level, Stream};
+
+use super::stop::StopState;
+use crate::actions::{ActionError, ChildEnd, OutputSink};
+use crate::output::capture::{Capture, CaptureSink};
+use crate::output::recorder::Recorder;
+use crate::process::{Holders, Survivor, Tree};
+
+/// How long processes that outlive the main one may keep its output open.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a kill may take before processes count as abandoned.
+const KILL: Duration = Duration::from_secs(5);
+/// How often the stop token is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// What one read takes at most: a pipe's capacity.
+const READ_BYTES: usize = 64 * 1024;
+
+/// The output of an attempt, as its action sees it.
+pub(super) struct Sink {
+    /// Where records go.
+    pub recorder: Arc<Mutex<Recorder>>,
+    /// The attempt's processes.
+    pub tree: Arc<Tree>,
+    /// Whether it is being stopped.
+    pub stop: StopState,
+}
+
+enum Happened {
+    Exited(std::io::Result<ExitStatus>),
+    OutputEnded,
+}
+
+impl Sink {
+    fn recorder(&self) -> std::sync::MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OutputSink for Sink {
+    fn line(&self, level: Level, text: &str) {
+        self.recorder().say(level, text);
+    }
+
+    fn progress(&self, percent: u8, message: &str) {
+        self.recorder().progress(percent, message);
+    }
+
+    fn set_variable(&self, name: &str, value: &str, sensitive: bool) {
+        self.recorder().set_variable(name, value, sensitive);
+    }
+
+    fn run_child(&self, mut command: Command) -> Result<ChildEnd, ActionError> {
+        self.stop.token().check()?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        self.tree.prepare(&mut command);
+        let mut child = command.spawn().map_err(|error| {
+            let program = command.get_program().to_string_lossy().into_owned();
+            ActionError::failed(format!("'{program}' could not be started: {error}"))
+        })?;
+        self.tree.adopt(&child);
+        let holders = Holders::of(&child);
+        let pid = child.id();
+        let (sender, events) = channel();
+        let started = self.read(&mut child, &sender);
+        let waited = started.and_then(|()| wait_for(child, sender));
+        if let Err(error) = waited {
+            self.tree.kill_all(KILL);
+            return Err(ActionError::failed(format!(
+                "no thread for the output: {error}"
+            )));
+        }
+        let mut run = Running {
+            sink: self,
+            events,
+            holders,
+            pid,
+            status: None,
+            open: 2,
+        };
+        run.finish()
+    }
+}
+
+impl Sink {
+    fn read(&self, child: &mut Child, sender: &Sender<Happened>) -> std::io::Result<()> {
+        if let Some(pipe) = child.stdout.take() {
+            self.read_stream(Stream::Stdout, pipe, sender.clone())?;
+        }
+        if let Some(pipe) = child.stderr.take() {
+            self.read_stream(Stream::Stderr, pipe, sender.clone())?;
+        }
+        Ok(())
+    }
+
+    fn read_stream(
+        &self,
+        stream: Stream,
+        mut pipe: impl Read + Send + 'static,
+        sender: Sender<Happened>,
+    ) -> std::io::Result<()> {
+        let recorder = Arc::clone(&self.recorder);
+        std::thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || {
+                let lock = || recorder.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut capture = Capture::new(stream, lock().masks());
+                let mut buffer = vec![0; READ_BYTES];
+                loop {
+                    match pipe.read(&mut buffer) {
+                        Ok(0) => break,
+                        Ok(count) => {
+                            let mut recorder = lock();
+                            capture.push(buffer.get(..count).unwrap_or_default(), &mut *recorder);
+                            // The read took all that there was, so this is a batch already.
+                            recorder.flush();
+                        }
+                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                        Err(_) => break,
+                    }
+                }
+                let mut recorder = lock();
+                capture.finish(&mut *recorder);
+                recorder.flush();
+                drop(recorder);
+                // Nobody listens once the run was given up.
+                let _ = sender.send(Happened::OutputEnded);
+            })?;
+        Ok(())
+    }
+}
+
+fn wait_for(mut child: Child, sender: Sender<Happened>) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("wait".to_owned())
+        .stack_size(64 * 1024)
+        .spawn(move || {
+            // Nobody listens once the run was given up.
+            let _ = sender.send(Happened::Exited(child.wait()));
+        })
+        .map(|_| ())
+}
+
+/// A child that was started.
+struct Running<'a> {
+    sink: &'a Sink,
+    events: Receiver<Happened>,
+    holders: Holders,
+    pid: u32,
+    status: Option<std::io::Result<ExitStatus>>,
+    /// How many output streams have not ended.
+    open: u8,
+}
+
+impl Running<'_> {
+    fn finish(&mut self) -> Result<ChildEnd, ActionError> {
+        while self.status.is_none() && !self.sink.stop.token().is_stopped() {
+            self.look(LOOK);
+        }
+        if self.status.is_none() {
+            self.stop_tree();
+            return Err(ActionError::Stopped);
+        }
+        self.drain_output();
+        match self.status.take() {
+            Some(Ok(status)) => Ok(ChildEnd {
+                exit_code: Tree::exit_code(status),
+            }),
+            Some(Err(error)) => Err(ActionError::failed(format!(
+                "the process's end was not seen: {error}"
+            ))),
+            None => Err(ActionError::Stopped),
+        }
+    }
+
+    fn look(&mut self, within: Duration) {
+        match self.events.recv_timeout(within) {
+            Ok(Happened::Exited(status)) => self.status = Some(status),
+            Ok(Happened::OutputEnded) => self.open = self.open.saturating_sub(1),
+            Err(RecvTimeoutError::Timeout) => {}
+            // Every thread is gone; nothing more will happen.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(within),
+        }
+    }
+
+    /// The main process ended: whoever holds its output gets a moment, then is killed and named.
+    fn drain_output(&mut self) {
+        if self.wait_closed(LINGER) {
+            return;
+        }
+        let holding = self.holders.among(self.sink.tree.survivors());
+        let left = self.sink.tree.kill(&holding, KILL / 2);
+        if holding.is_empty() {
+            self.sink.line(
+                Level::Warning,
+                "the step's process ended, but something outside of its process tree still holds its output; what that prints is not kept",
+            );
+            return;
+        }
+        self.sink.line(
+            Level::Warning,
+            &format!(
+                "the step's process ended, but its output was still held by {}; killed after {} s. Redirect the output of what is to go on running",
+                names(&holding),
+                LINGER.as_secs()
+            ),
+        );
+        self.abandon(left);
+        self.wait_closed(LINGER / 4);
+    }
+
+    /// Asks the tree to stop, waits, kills what is left.
+    fn stop_tree(&mut self) {
+        let grace = self
+            .sink
+            .stop
+            .asked()
+            .map_or(Duration::ZERO, |(_, grace)| grace);
+        let begun = Instant::now();
+        self.sink.tree.ask_to_stop(self.pid);
+        while begun.elapsed() < grace {
+            self.look(LOOK);
+            if self.status.is_some() && self.sink.tree.survivors().is_empty() {
+                break;
+            }
+        }
+        let late = self.sink.tree.survivors();
+        if !late.is_empty() {
+            let left = self.sink.tree.kill_all(KILL);
+            self.sink.line(
+                Level::Verbose,
+                &format!("killed after {} ms: {}", grace.as_millis(), names(&late)),
+            );
+            self.abandon(left);
+        }
+        let begun = Instant::now();
+        while self.status.is_none() && begun.elapsed() < LINGER {
+            self.look(LOOK);
+        }
+        self.wait_closed(LINGER);
+    }
+
+    fn wait_closed(&mut self, within: Duration) -> bool {
+        let begun = Instant::now();
+        while self.open > 0 && begun.elapsed() < within {
+            self.look(LOOK);
+        }
+        self.open == 0
+    }
+
+    fn abandon(&self, left: Vec<Survivor>) {
+        if left.is_empty() {
+            return;
+        }
+        self.sink.line(
+            Level::Error,
+            &format!("could not be killed: {}", names(&left)),
+        );
+        self.sink
+            .stop
+            .abandon(left.iter().map(|survivor| survivor.pid.to_string()));
+    }
+}
+
+fn names(survivors: &[Survivor]) -> String {
+    let mut names: Vec<String> = survivors
+        .iter()
+        .take(10)
+        .map(|survivor| format!("{} (pid {})", survivor.name, survivor.pid))
+        .collect();
+    if survivors.len() > names.len() {
+        names.push(format!("{} more", survivors.len() - names.len()));
+    }
+    names.join(", ")
+}

@@ -1,0 +1,189 @@
+//! The files by which agent and supervisor meet in an attempt's folder, over restarts of either.
+//!
+//! - `claim`: who owns the attempt. Written once, by the supervisor before it does anything, or by an
+//!   agent that makes sure that no supervisor ever will (a *voiding* claim).
+//! - `cancel`: the agent wants it stopped.
+//! - `result.json`: how it ended; its presence means that the spool is complete.
+//! - `reserve`: room for the result on a full disk.
+//!
+//! Each is put in place whole, and carries a format number.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use mantle_shared::AttemptId;
+use mantle_shared::protocol::AttemptEnd;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::process::ProcessIdentity;
+
+/// The format that this build writes.
+const FORMAT: u32 = 1;
+/// Room for a result with a long message.
+const RESERVE_BYTES: usize = 16 * 1024;
+
+/// The folder in which the action works.
+pub const WORK_DIR: &str = "work";
+/// The folder for files that may hold secrets; removed at the end.
+pub const PRIVATE_DIR: &str = "private";
+/// What the supervisor itself complains about.
+pub const SUPERVISOR_LOG: &str = "supervisor.log";
+const CLAIM: &str = "claim";
+const CANCEL: &str = "cancel";
+const RESULT: &str = "result.json";
+const RESERVE: &str = "reserve";
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    format: u32,
+    #[serde(flatten)]
+    content: T,
+}
+
+/// Who owns an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "owner", rename_all = "snake_case")]
+pub enum Claim {
+    /// This supervisor.
+    Supervisor {
+        /// The process.
+        process: ProcessIdentity,
+    },
+    /// Nobody, for ever: the attempt was not started.
+    Void,
+}
+
+/// A wish to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelFile {
+    /// How long processes have between the request to stop and the kill.
+    pub grace_ms: u32,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultFile {
+    /// The attempt, so that a folder copied elsewhere is noticed.
+    pub attempt: AttemptId,
+    /// The end.
+    pub end: AttemptEnd,
+}
+
+/// Makes the folder of an attempt, with room set aside for its result.
+pub fn prepare(dir: &Path) -> io::Result<()> {
+    crate::state_dir::create_private_dir(dir)?;
+    if !dir.join(RESERVE).exists() {
+        durable::write_private(&dir.join(RESERVE), &[0x5a; RESERVE_BYTES])?;
+    }
+    if let Some(parent) = dir.parent() {
+        durable::sync_dir(parent)?;
+    }
+    Ok(())
+}
+
+/// Claims the attempt; `false` if somebody has.
+pub fn take_claim(dir: &Path, claim: &Claim) -> io::Result<bool> {
+    durable::create_file(&dir.join(CLAIM), &to_bytes(claim)?)
+}
+
+/// Who has claimed the attempt.
+pub fn read_claim(dir: &Path) -> io::Result<Option<Claim>> {
+    read(&dir.join(CLAIM))
+}
+
+/// Asks the supervisor to stop.
+pub fn write_cancel(dir: &Path, cancel: CancelFile) -> io::Result<()> {
+    durable::replace_file(&dir.join(CANCEL), &to_bytes(&cancel)?)
+}
+
+/// Whether somebody asked for a stop. A file that cannot be read asks without a grace of its own.
+pub fn read_cancel(dir: &Path) -> Option<CancelFile> {
+    match read(&dir.join(CANCEL)) {
+        Ok(cancel) => cancel,
+        Err(_) => Some(CancelFile { grace_ms: 0 }),
+    }
+}
+
+/// Writes the result. The room set aside for it is given free first.
+pub fn write_result(dir: &Path, result: &ResultFile) -> io::Result<()> {
+    let bytes = to_bytes(result)?;
+    // Absent on a second try.
+    let _ = fs::remove_file(dir.join(RESERVE));
+    durable::replace_file(&dir.join(RESULT), &bytes)
+}
+
+/// The result, if there is one.
+pub fn read_result(dir: &Path, attempt: AttemptId) -> io::Result<Option<AttemptEnd>> {
+    let result: Option<ResultFile> = read(&dir.join(RESULT))?;
+    match result {
+        Some(result) if result.attempt != attempt => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the result belongs to another attempt",
+        )),
+        Some(result) => Ok(Some(result.end)),
+        None => Ok(None),
+    }
+}
+
+/// Removes what may hold secrets.
+pub fn remove_private(dir: &Path) {
+    // Absent unless a script ran.
+    let _ = fs::remove_dir_all(dir.join(PRIVATE_DIR));
+}
+
+fn to_bytes(content: &impl Serialize) -> io::Result<Vec<u8>> {
+    serde_json::to_vec(&Versioned {
+        format: FORMAT,
+        content,
+    })
+    .map_err(io::Error::other)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let versioned: Versioned<T> = serde_json::from_slice(&bytes)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    if versioned.format != FORMAT {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("format {} is not known", versioned.format),
+        ));
+    }
+    Ok(Some(versioned.content))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::process::own_identity;
+
+    #[test]
+    fn of_supervisor_and_voiding_agent_one_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let mine = Claim::Supervisor {
+            process: own_identity(),
+        };
+        assert!(take_claim(dir.path(), &mine).unwrap());
+        assert!(!take_claim(dir.path(), &Claim::Void).unwrap());
+        assert_eq!(read_claim(dir.path()).unwrap(), Some(mine));
+    }
+
+    #[test]
+    fn a_cancel_that_cannot_be_read_still_cancels() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read_cancel(dir.path()), None);
+        write_cancel(dir.path(), CancelFile { grace_ms: 9 }).unwrap();
+        assert_eq!(read_cancel(dir.path()), Some(CancelFile { grace_ms: 9 }));
+        fs::write(dir.path().join(CANCEL), b"\0\0").unwrap();
+        assert!(read_cancel(dir.path()).is_some());
+    }
+}

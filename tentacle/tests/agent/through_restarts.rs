@@ -1,0 +1,329 @@
+//! The driver with real supervisors and a server made of channels: through restarts, lost
+//! connections, repeated and late orders.
+#![cfg(unix)]
+
+use std::time::Duration;
+
+use mantle_shared::protocol::{
+    CancelResult, Outcome, RecordBody, ReportedState, StartRefusal, StartResult,
+};
+use tentacle::link::LinkEvent;
+use tentacle::output::spool;
+use tokio::time::Instant;
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_step_runs_its_lines_come_live_and_it_is_forgotten_when_stored() {
+    let (_dir, state) = state();
+    let mut world = World::start(&state);
+    assert!(world.connect(1).await.is_empty());
+    let order = script(1, "echo first; sleep 0.4; echo second; exit 5");
+    assert_eq!(
+        world.start_attempt(1, &order).await.result,
+        StartResult::Accepted
+    );
+    let early = world.collect_until("first").await;
+    assert_eq!(
+        texts(&early),
+        ["first"],
+        "the first line comes before the second exists"
+    );
+    let (late, end) = world.collect(order.attempt, early.len() as u64).await;
+    let all = [early, late].concat();
+    check(&end, &all);
+    assert_eq!((end.outcome, end.exit_code), (Outcome::Failed, Some(5)));
+    assert_eq!(texts(&all), ["first", "second"]);
+    let dir = state.attempt(order.attempt);
+    assert!(dir.exists());
+    world.acknowledge(order.attempt, 2).await;
+    // S30: the outcome is remembered after everything else is gone.
+    until_then("the folder's removal", || !dir.exists()).await;
+    let again = world.start_attempt(1, &order).await;
+    assert_eq!(again.result, StartResult::Ended(end.clone()));
+    world.stop().await;
+    let mut world = World::start(&state);
+    assert!(world.connect(1).await.is_empty());
+    assert_eq!(
+        world.start_attempt(1, &order).await.result,
+        StartResult::Ended(end)
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn s39_a_line_of_an_idle_script_arrives_within_a_quarter_of_a_second() {
+    let (dir, state) = state();
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let gate = dir.path().join("gate");
+    let text = format!(
+        "echo ready; while [ ! -e {} ]; do sleep 0.01; done; echo now",
+        gate.display()
+    );
+    world.start_attempt(1, &script(1, &text)).await;
+    world.collect_until("ready").await;
+    let begun = Instant::now();
+    std::fs::write(&gate, b"").unwrap();
+    world.collect_until("now").await;
+    assert!(
+        begun.elapsed() < Duration::from_millis(250),
+        "{:?}",
+        begun.elapsed()
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn s25_s26_the_same_order_many_times_is_one_process() {
+    let (dir, state) = state();
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let mark = dir.path().join("mark");
+    let order = script(1, &format!("echo x >> {}", mark.display()));
+    for _ in 0..20 {
+        let answer = world.start_attempt(1, &order).await;
+        assert!(matches!(
+            answer.result,
+            StartResult::Accepted | StartResult::Ended(_)
+        ));
+    }
+    let dir_of = state.attempt(order.attempt);
+    until_then("the end", || {
+        tentacle::supervisor::files::read_result(&dir_of, order.attempt)
+            .unwrap()
+            .is_some()
+    })
+    .await;
+    assert_eq!(std::fs::read_to_string(&mark).unwrap(), "x\n");
+    let mut other = order.clone();
+    other.step = "Another".to_owned();
+    match world.start_attempt(1, &other).await.result {
+        StartResult::Refused { reason, .. } => assert_eq!(reason, StartRefusal::Conflict),
+        other => panic!("{other:?}"),
+    }
+    world.stop().await;
+}
+
+/// The agent dies in the middle and comes back: the step goes on, no line is missing or doubled.
+#[tokio::test]
+async fn s35_s53_a_killed_agent_finds_its_step_again() {
+    let (dir, state) = state();
+    let gate = dir.path().join("gate");
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let text = format!(
+        "echo one; while [ ! -e {} ]; do sleep 0.02; done; echo two; exit 6",
+        gate.display()
+    );
+    let order = script(1, &text);
+    world.start_attempt(1, &order).await;
+    world.collect_until("one").await;
+    world.kill().await;
+    let mut world = World::start(&state);
+    let reports = world.connect(1).await;
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0].state, ReportedState::Running);
+    assert_eq!(reports[0].records, 1);
+    world.resynced(order.attempt, 1).await;
+    std::fs::write(&gate, b"").unwrap();
+    let (records, end) = world.collect(order.attempt, 1).await;
+    assert_eq!(texts(&records), ["two"]);
+    assert_eq!(
+        (end.outcome, end.exit_code, end.records),
+        (Outcome::Failed, Some(6), 2)
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn s52_an_agent_that_is_stopped_in_good_order_leaves_its_step_running() {
+    let (dir, state) = state();
+    let gate = dir.path().join("gate");
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let text = format!(
+        "echo one; while [ ! -e {} ]; do sleep 0.02; done; exit 6",
+        gate.display()
+    );
+    let order = script(1, &text);
+    world.start_attempt(1, &order).await;
+    world.collect_until("one").await;
+    world.stop().await;
+    let mut world = World::start(&state);
+    assert_eq!(world.connect(1).await[0].state, ReportedState::Running);
+    world.resynced(order.attempt, 0).await;
+    std::fs::write(&gate, b"").unwrap();
+    let (records, end) = world.collect(order.attempt, 0).await;
+    assert_eq!(texts(&records), ["one"]);
+    assert_eq!(end.exit_code, Some(6));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn s54_a_step_that_ended_while_the_agent_was_down_has_its_exit_code() {
+    let (_dir, state) = state();
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let order = script(1, "echo one; exit 8");
+    world.start_attempt(1, &order).await;
+    world.kill().await;
+    let dir = state.attempt(order.attempt);
+    until("the result", || {
+        tentacle::supervisor::files::read_result(&dir, order.attempt)
+            .unwrap()
+            .is_some()
+    });
+    let mut world = World::start(&state);
+    match &world.connect(1).await[0].state {
+        ReportedState::Ended(end) => assert_eq!((end.exit_code, end.records), (Some(8), 1)),
+        other => panic!("{other:?}"),
+    }
+    world.resynced(order.attempt, 0).await;
+    let (records, end) = world.collect(order.attempt, 0).await;
+    check(&end, &records);
+    world.stop().await;
+}
+
+/// The supervisor is killed as well: nobody can know what became of the step, and a torn record at
+/// the end of its spool is said and not hidden.
+#[tokio::test]
+async fn s36_a_killed_supervisor_is_unknown_and_its_lines_arrive_up_to_the_damage() {
+    let (_dir, state) = state();
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let order = script(1, "echo one; sleep 300");
+    world.start_attempt(1, &order).await;
+    world.collect_until("one").await;
+    world.kill().await;
+    let dir = state.attempt(order.attempt);
+    let Some(tentacle::supervisor::files::Claim::Supervisor { process }) =
+        tentacle::supervisor::files::read_claim(&dir).unwrap()
+    else {
+        panic!("no claim")
+    };
+    let pid = rustix::process::Pid::from_raw(i32::try_from(process.pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    until("its death", || !tentacle::process::is_alive(&process));
+    let mut spool = std::fs::File::options()
+        .append(true)
+        .open(dir.join(spool::FILE_NAME))
+        .unwrap();
+    std::io::Write::write_all(&mut spool, b"deadbeef\toi\t17").unwrap();
+    drop(spool);
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    world.resynced(order.attempt, 0).await;
+    let (records, end) = world.collect(order.attempt, 0).await;
+    check(&end, &records);
+    assert_eq!(end.outcome, Outcome::Unknown);
+    assert_eq!(texts(&records), ["one"]);
+    assert!(
+        matches!(&records[1].body, RecordBody::Gap { bytes: 14, reason, .. } if reason.starts_with("truncated here")),
+        "{records:?}"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn s34_records_go_on_from_where_the_server_is_after_lost_connections() {
+    let (_dir, state) = state();
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let order = script(1, "seq 1 20000; sleep 0.2; seq 20001 30000");
+    world.start_attempt(1, &order).await;
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        match world.report().await {
+            mantle_shared::protocol::Message::Records(records) => {
+                assert_eq!(records.first_seq, all.len() as u64);
+                all.extend(records.records);
+            }
+            other => panic!("{}", other.name()),
+        }
+        world
+            .event(LinkEvent::Disconnected {
+                reason: "test".to_owned(),
+            })
+            .await;
+        let fresh = World::reports_anew(&mut world);
+        drop(fresh);
+        world.connect(1).await;
+        world.resynced(order.attempt, all.len() as u64).await;
+    }
+    let (rest, end) = world.collect(order.attempt, all.len() as u64).await;
+    all.extend(rest);
+    check(&end, &all);
+    let expected: Vec<String> = (1..=30_000).map(|number| number.to_string()).collect();
+    assert_eq!(texts(&all), expected);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn s45_s48_a_cancel_through_the_agent_stands_also_after_a_lost_connection() {
+    let (_dir, state) = state();
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let order = script(
+        1,
+        "trap 'echo bye; exit 1' TERM; echo ready; while :; do sleep 0.05; done",
+    );
+    world.start_attempt(1, &order).await;
+    world.collect_until("ready").await;
+    assert_eq!(
+        world.cancel(1, order.attempt).await.result,
+        CancelResult::Cancelling
+    );
+    world
+        .event(LinkEvent::Disconnected {
+            reason: "test".to_owned(),
+        })
+        .await;
+    drop(World::reports_anew(&mut world));
+    world.connect(1).await;
+    world.resynced(order.attempt, 1).await;
+    let (records, end) = world.collect(order.attempt, 1).await;
+    assert_eq!(end.outcome, Outcome::Cancelled);
+    assert!(texts(&records).contains(&"bye".to_owned()));
+    match world.cancel(1, order.attempt).await.result {
+        CancelResult::Ended(again) => assert_eq!(again, end),
+        other => panic!("{other:?}"),
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn s44_a_cancel_that_overtakes_its_start_keeps_it_from_starting() {
+    let (_dir, state) = state();
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let order = script(1, "echo never");
+    assert_eq!(
+        world.cancel(1, order.attempt).await.result,
+        CancelResult::Voided
+    );
+    match world.start_attempt(1, &order).await.result {
+        StartResult::Refused { reason, .. } => assert_eq!(reason, StartRefusal::Voided),
+        other => panic!("{other:?}"),
+    }
+    assert!(!state.attempt(order.attempt).exists());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn orders_that_cannot_be_carried_out_are_refused_and_leave_nothing() {
+    let (_dir, state) = state();
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let mut order = script(1, "echo never");
+    order.uses = "teleport".to_owned();
+    match world.start_attempt(1, &order).await.result {
+        StartResult::Refused { reason, message } => {
+            assert_eq!(reason, StartRefusal::BadOrder);
+            assert!(message.contains("teleport"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!state.attempt(order.attempt).exists());
+    world.stop().await;
+}
