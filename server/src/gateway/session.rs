@@ -82,7 +82,7 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
         .map_err(|_| close::HANDSHAKE_TIMEOUT)?
         .map_err(|_| close::PROTOCOL)?;
     let mut reader = reader.into_limit(CONTROL_LIMIT_BYTES);
-    let reports = tokio::time::timeout(timing.resync, reports(&mut reader))
+    let reports = tokio::time::timeout(timing.resync, reports(&mut reader, &mut send))
         .await
         .map_err(|_| close::HANDSHAKE_TIMEOUT)??;
     Ok(Greeted {
@@ -93,7 +93,9 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
     })
 }
 
-async fn reports(reader: &mut Reader) -> Result<Vec<AttemptReport>, u32> {
+/// The agent's report. An echo before it is answered: a machine that joins proves a round trip and
+/// goes again, without a resync, so that nothing is ordered meanwhile.
+async fn reports(reader: &mut Reader, send: &mut SendStream) -> Result<Vec<AttemptReport>, u32> {
     let mut reports = Vec::new();
     loop {
         match reader.next().await {
@@ -106,7 +108,17 @@ async fn reports(reader: &mut Reader) -> Result<Vec<AttemptReport>, u32> {
                     return Ok(reports);
                 }
             }
-            Ok(Next::Message(_) | Next::Unknown(_) | Next::End) | Err(_) => {
+            Ok(Next::Message(Message::Echo(Echo { request, payload }))) => {
+                let frame = Message::from(EchoAnswer { request, payload })
+                    .to_frame()
+                    .map_err(|_| close::PROTOCOL)?;
+                send.write_all(&frame)
+                    .await
+                    .map_err(|_| close::GOING_AWAY)?;
+            }
+            // The connection is gone or the agent has ended its side: a probe does that.
+            Ok(Next::End) | Err(ReadError::Stream(_)) => return Err(close::GOING_AWAY),
+            Ok(Next::Message(_) | Next::Unknown(_)) | Err(_) => {
                 return Err(close::PROTOCOL);
             }
         }

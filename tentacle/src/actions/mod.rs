@@ -5,8 +5,14 @@
 //! inputs have their templates evaluated before it sees them.
 
 mod context;
+mod haproxy;
+mod http_check;
+mod package;
 mod script;
 mod shells;
+#[cfg(test)]
+mod test_context;
+mod values;
 
 pub use shells::Shell;
 
@@ -69,7 +75,13 @@ impl ActionError {
 }
 
 /// Every action type of this agent.
-pub static REGISTRY: &[&dyn Action] = &[&script::Script];
+pub static REGISTRY: &[&dyn Action] = &[
+    &script::Script,
+    &package::Package,
+    &http_check::HttpCheck,
+    &haproxy::Drain,
+    &haproxy::Enable,
+];
 
 /// The action type of this name.
 pub fn find(name: &str) -> Option<&'static dyn Action> {

@@ -25,8 +25,11 @@ pub use acquire::Acquirer;
 pub use fetch::{FetchError, ObjectSink, ObjectSource};
 pub use materialise::{MaterialiseError, Totals};
 pub use names::Host;
+pub(crate) use names::windows_refuses_name;
 pub use objects::{Cache, CacheError};
 pub use reuse::{INSTALL_RECORD_SUFFIX, InstallRecord};
+#[cfg(test)]
+pub(crate) use tests::source as test_packages;
 pub use walk::{PackageFile, WalkError};
 
 /// The largest object that is fetched or read: manifests' folders are the largest.

@@ -152,6 +152,11 @@ impl Cache {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn put_for_tests(&self, digest: Digest, bytes: &[u8]) {
+        assert!(self.put(digest, bytes).is_ok());
+    }
+
     /// Removes an object that is not what its name says.
     pub(super) fn remove(&self, digest: Digest) -> Result<(), CacheError> {
         let path = self.object(digest);

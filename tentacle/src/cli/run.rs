@@ -1,6 +1,7 @@
 //! `tentacle run`: the agent itself, in the foreground.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -15,6 +16,8 @@ use crate::state_dir::StateDir;
 
 /// Threads for what may block, such as reading a long spool; each costs memory while it idles.
 const BLOCKING_THREADS: usize = 4;
+/// How long the end of the connection may take.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(4);
 
 pub(super) fn run(state_dir: &StateDir) -> Result<(), Failure> {
     log();
@@ -64,9 +67,16 @@ async fn work(state_dir: &StateDir, settings: Settings) -> Result<(), Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "the agent runs"
     );
-    let connection = tokio::spawn(connection::run(settings, peer));
+    let mut connection = tokio::spawn(connection::run(settings, peer));
     driver.run(link, stop).await;
-    connection.abort();
+    // With the driver gone the connection says goodbye by itself, so that the server need not wait
+    // for silence to know.
+    if tokio::time::timeout(GOODBYE_TIMEOUT, &mut connection)
+        .await
+        .is_err()
+    {
+        connection.abort();
+    }
     tracing::info!("the agent stopped; running steps go on");
     Ok(())
 }

@@ -1,0 +1,227 @@
+//! `package`: an installed version of a package, complete or not there, and `current` switched to it.
+//!
+//! Everything is made in a staging folder beside the target: the files, then what is written from
+//! variables into them. A record of what went in is kept beside the folder, and the folder appears
+//! by one rename. If a folder with the same manifest and the same written files is installed
+//! already, only the switch is made, which is what makes going back instant. A kill at any instant
+//! leaves either the old version current or the new one.
+
+mod place;
+mod structured;
+mod switch;
+#[cfg(test)]
+mod tests;
+mod transform;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use mantle_shared::Digest;
+use mantle_shared::order::OrderPackage;
+use serde::Deserialize;
+
+use super::values;
+use super::{Action, ActionContext, ActionError, ActionReport};
+use crate::cache::{Cache, InstallRecord, WalkError};
+use crate::identity::durable;
+use place::Place;
+
+/// Earlier versions that stay unless `keep` says otherwise.
+const KEEP: u32 = 3;
+
+/// `package`.
+pub(super) struct Package;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inputs {
+    #[serde(default)]
+    package: Option<String>,
+    #[serde(default, deserialize_with = "values::texts")]
+    substitute: Vec<String>,
+    #[serde(default, deserialize_with = "values::texts")]
+    structured: Vec<String>,
+    #[serde(default, deserialize_with = "values::optional_number")]
+    keep: Option<u32>,
+}
+
+impl Action for Package {
+    fn name(&self) -> &'static str {
+        "package"
+    }
+
+    fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError> {
+        let inputs: Inputs = context.inputs()?;
+        let package = pick(context.packages, inputs.package.as_deref())?;
+        let cache = Cache::at(context.state_dir.cache());
+        let place = Place::new(
+            &context.state_dir.apps(),
+            &context.names.environment,
+            &context.names.project,
+            &package.id,
+        );
+        let lock = place.lock(context)?;
+        place.clean().map_err(place::failed(place.root()))?;
+        let files = cache
+            .package_files(package.root)
+            .map_err(|error| walk_failed(package, &error))?;
+        let written = transform::written(
+            context,
+            &cache,
+            &files,
+            &inputs.substitute,
+            &inputs.structured,
+        )?;
+        let digest = inputs_digest(package.root, &written);
+        let record = match place.find(&package.version, digest) {
+            Some(record) => {
+                context.info(format!(
+                    "{} {} is installed already, with the same configuration, in {}",
+                    package.id,
+                    package.version,
+                    place.folder(&record).display()
+                ));
+                record
+            }
+            None => install(context, package, &place, &written, digest)?,
+        };
+        let folder = place.folder(&record);
+        context.stop.check()?;
+        switch::to(context, &place, &record)?;
+        place.retain(context, inputs.keep.unwrap_or(KEEP), &record.folder);
+        drop(lock);
+        for (name, value) in [
+            (
+                "Package.InstallationDirectoryPath",
+                folder.display().to_string(),
+            ),
+            (
+                "Package.CurrentDirectoryPath",
+                place.current().display().to_string(),
+            ),
+            ("Package.Id", package.id.clone()),
+            ("Package.Version", package.version.clone()),
+        ] {
+            context.output.set_variable(name, &value, false);
+        }
+        Ok(ActionReport::default())
+    }
+}
+
+/// The package that is meant: by id, or the only one.
+fn pick<'a>(
+    packages: &'a [OrderPackage],
+    id: Option<&str>,
+) -> Result<&'a OrderPackage, ActionError> {
+    let has = || {
+        let ids: Vec<_> = packages.iter().map(|package| package.id.as_str()).collect();
+        match ids.as_slice() {
+            [] => "the step uses none".to_owned(),
+            ids => format!("the step uses: {}", ids.join(", ")),
+        }
+    };
+    match (id.map(str::trim).filter(|id| !id.is_empty()), packages) {
+        (Some(id), packages) => packages
+            .iter()
+            .find(|package| package.id.eq_ignore_ascii_case(id))
+            .ok_or_else(|| {
+                ActionError::input(format!(
+                    "package: '{id}' is not a package of this step; {}",
+                    has()
+                ))
+            }),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(ActionError::input(format!("package: say which; {}", has()))),
+    }
+}
+
+/// The digest of all that goes into a folder.
+fn inputs_digest(root: Digest, written: &BTreeMap<String, Vec<u8>>) -> Digest {
+    let mut lines = vec![format!("mantle-install/1\n{root}")];
+    lines.extend(
+        written
+            .iter()
+            .map(|(path, bytes)| format!("{} {path}", Digest::of(bytes))),
+    );
+    Digest::of(lines.join("\n").as_bytes())
+}
+
+fn install(
+    context: &ActionContext<'_>,
+    package: &OrderPackage,
+    place: &Place,
+    written: &BTreeMap<String, Vec<u8>>,
+    inputs: Digest,
+) -> Result<InstallRecord, ActionError> {
+    let staging = place
+        .stage(&context.names.attempt.to_string())
+        .map_err(place::failed(place.root()))?;
+    let built = (|| {
+        context.package_files.materialise(package, &staging)?;
+        for (path, bytes) in written {
+            context.stop.check()?;
+            let target = path
+                .split('/')
+                .fold(staging.clone(), |at, part| at.join(part));
+            overwrite(&target, bytes).map_err(place::failed(&target))?;
+        }
+        flush(&staging).map_err(place::failed(&staging))
+    })();
+    if let Err(error) = built {
+        // What cannot be removed now is removed at the next installation.
+        let _ = fs::remove_dir_all(&staging);
+        return Err(error);
+    }
+    let record = InstallRecord {
+        format: 1,
+        package: package.id.clone(),
+        version: package.version.clone(),
+        folder: place.unused_folder(&package.version),
+        root: package.root,
+        inputs,
+        installed_at_us: jiff::Timestamp::now().as_microsecond(),
+        activated_at_us: 0,
+    };
+    let folder = place.folder(&record);
+    place
+        .write_record(&record)
+        .and_then(|()| durable::rename(&staging, &folder))
+        .and_then(|()| durable::sync_folder(place.root()))
+        .map_err(place::failed(&folder))?;
+    context.info(format!(
+        "{} {} installed in {}",
+        package.id,
+        package.version,
+        folder.display()
+    ));
+    Ok(record)
+}
+
+/// Writes a file of the staging folder anew; its mode stays.
+fn overwrite(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::File::options().write(true).truncate(true).open(path)?;
+    file.write_all(bytes)
+}
+
+/// Brings all of the folder to the disk before it gets its name: a power cut must not leave a
+/// folder with a record and half its bytes.
+fn flush(folder: &Path) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(fs::File::open(folder)?)?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = folder;
+    Ok(())
+}
+
+fn walk_failed(package: &OrderPackage, error: &WalkError) -> ActionError {
+    use std::error::Error as _;
+    let mut message = format!("package {} {}: {error}", package.id, package.version);
+    if let Some(source) = error.source() {
+        message = format!("{message}: {source}");
+    }
+    ActionError::failed(format!(
+        "{message}; deploy again, the agent fetches what is missing"
+    ))
+}

@@ -1,0 +1,223 @@
+//! Installing, writing configuration, switching, going back, keeping.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::super::test_context::{Bench, message};
+use super::*;
+use crate::cache::test_packages::Package as TestPackage;
+
+fn site(version: &str) -> BTreeMap<String, Vec<u8>> {
+    let text = |text: &str| text.as_bytes().to_vec();
+    BTreeMap::from([
+        (
+            "index.html".to_owned(),
+            format!("<h1>{version} #{{SiteName}}</h1>").into_bytes(),
+        ),
+        (
+            "appsettings.json".to_owned(),
+            text("{\n  \"Port\": 80,\n  \"Name\": \"x\"\n}\n"),
+        ),
+        ("bin/app".to_owned(), text("#!/bin/sh\n")),
+    ])
+}
+
+fn deliver(bench: &mut Bench, version: &str, files: &BTreeMap<String, Vec<u8>>) {
+    let made = TestPackage::of(files);
+    let cache = bench.cache();
+    for (digest, bytes) in &made.objects {
+        cache.put_for_tests(*digest, bytes);
+    }
+    bench.packages = vec![OrderPackage {
+        id: "OctoFX.Web".to_owned(),
+        version: version.to_owned(),
+        format: "zip".to_owned(),
+        size_bytes: made.size,
+        archive: Digest::of(b"archive"),
+        root: made.root,
+    }];
+}
+
+fn home(bench: &Bench) -> PathBuf {
+    bench.state_dir.apps().join("production/octofx/OctoFX.Web")
+}
+
+fn current(bench: &Bench) -> String {
+    switch::current_folder(&Place::new(
+        &bench.state_dir.apps(),
+        "production",
+        "octofx",
+        "OctoFX.Web",
+    ))
+    .unwrap()
+}
+
+fn install(bench: &Bench, with: serde_json::Value) {
+    bench.run(&Package, with).unwrap();
+}
+
+fn versions(bench: &Bench) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(home(bench))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_version_appears_whole_with_its_configuration_and_is_current() {
+    let mut bench = Bench::new();
+    deliver(&mut bench, "1.0", &site("1.0"));
+    bench.variables = vec![
+        ("SiteName".to_owned(), "OctoFX".to_owned()),
+        ("Port".to_owned(), "8080".to_owned()),
+    ];
+    install(
+        &bench,
+        json!({"package": "octofx.web", "substitute": ["**/*.html"], "structured": ["appsettings.json"]}),
+    );
+    let folder = home(&bench).join("1.0");
+    assert_eq!(current(&bench), "1.0");
+    assert_eq!(
+        fs::read_to_string(folder.join("index.html")).unwrap(),
+        "<h1>1.0 OctoFX</h1>"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.join("appsettings.json")).unwrap(),
+        "{\n  \"Port\": 8080,\n  \"Name\": \"x\"\n}\n"
+    );
+    assert_eq!(
+        bench.said.variable("Package.InstallationDirectoryPath"),
+        Some(folder.display().to_string())
+    );
+    assert_eq!(bench.said.variable("Package.Version").unwrap(), "1.0");
+    assert!(bench.said.warnings().is_empty());
+}
+
+#[test]
+fn the_same_again_only_switches_and_other_values_make_another_folder() {
+    let mut bench = Bench::new();
+    let with = || json!({"substitute": "**/*.html"});
+    deliver(&mut bench, "1.0", &site("1.0"));
+    bench.variables = vec![("SiteName".to_owned(), "A".to_owned())];
+    install(&bench, with());
+    install(&bench, with());
+    assert_eq!(versions(&bench), ["1.0"]);
+    assert!(bench.said.text().contains("installed already"));
+    // A variable that no file uses changes nothing.
+    bench.variables.push(("Other".to_owned(), "x".to_owned()));
+    install(&bench, with());
+    assert_eq!(versions(&bench), ["1.0"]);
+    bench.variables = vec![("SiteName".to_owned(), "B".to_owned())];
+    install(&bench, with());
+    assert_eq!(versions(&bench), ["1.0", "1.0_1"]);
+    assert_eq!(current(&bench), "1.0_1");
+    // Back to the first values: the first folder, at once.
+    bench.variables = vec![("SiteName".to_owned(), "A".to_owned())];
+    install(&bench, with());
+    assert_eq!(versions(&bench), ["1.0", "1.0_1"]);
+    assert_eq!(current(&bench), "1.0");
+}
+
+#[test]
+fn an_unresolved_token_is_a_warning_with_its_place_and_stays() {
+    let mut bench = Bench::new();
+    deliver(&mut bench, "1.0", &site("1.0"));
+    install(&bench, json!({"substitute": ["index.html"]}));
+    let warnings = bench.said.warnings();
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].contains("index.html, line 1, column 9"),
+        "{warnings:?}"
+    );
+    assert!(
+        fs::read_to_string(home(&bench).join("1.0/index.html"))
+            .unwrap()
+            .contains("#{SiteName}")
+    );
+}
+
+#[test]
+fn earlier_versions_are_kept_by_use_and_the_current_one_never_goes() {
+    let mut bench = Bench::new();
+    for version in ["1.0", "1.1", "1.2", "1.3"] {
+        deliver(&mut bench, version, &site(version));
+        install(&bench, json!({"keep": "2"}));
+    }
+    assert_eq!(versions(&bench), ["1.1", "1.2", "1.3"]);
+    // Going back to 1.1 makes 1.2 the least recently used but for one.
+    deliver(&mut bench, "1.1", &site("1.1"));
+    install(&bench, json!({"keep": 1}));
+    assert_eq!(current(&bench), "1.1");
+    assert_eq!(versions(&bench), ["1.1", "1.3"]);
+    install(&bench, json!({"keep": 0}));
+    assert_eq!(versions(&bench), ["1.1"]);
+}
+
+#[test]
+fn s78_what_a_kill_leaves_is_swept_and_never_current() {
+    let mut bench = Bench::new();
+    deliver(&mut bench, "1.0", &site("1.0"));
+    install(&bench, json!({}));
+    let home = home(&bench);
+    // Killed while building, after the record but before the rename, and while switching.
+    fs::create_dir_all(home.join(".staging-x/half")).unwrap();
+    fs::create_dir_all(home.join(".removing-y/half")).unwrap();
+    let record = fs::read_to_string(home.join("1.0.mantle-install.json")).unwrap();
+    fs::write(
+        home.join("1.1.mantle-install.json"),
+        record.replace("\"1.0\"", "\"1.1\""),
+    )
+    .unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("1.1", home.join(".current-z")).unwrap();
+    // Somebody's own folder is not ours to remove.
+    fs::create_dir(home.join("notes")).unwrap();
+    assert_eq!(current(&bench), "1.0");
+    deliver(&mut bench, "1.1", &site("1.1"));
+    install(&bench, json!({"keep": 0}));
+    assert_eq!(current(&bench), "1.1");
+    assert_eq!(versions(&bench), ["1.1", "notes"]);
+    assert!(home.join("1.1/index.html").exists());
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_appears() {
+    let mut bench = Bench::new();
+    deliver(&mut bench, "1.0", &site("1.0"));
+    let error = message(bench.run(&Package, json!({"package": "Other"})));
+    assert!(error.contains("the step uses: OctoFX.Web"), "{error}");
+    let error = message(bench.run(&Package, json!({"packages": "x"})));
+    assert!(error.contains("unknown field"), "{error}");
+    let error = message(bench.run(&Package, json!({"structured": ["nothing.json"]})));
+    assert!(error.contains("matches no file"), "{error}");
+    let error = message(bench.run(&Package, json!({"structured": ["index.html"]})));
+    assert!(error.contains("available"), "{error}");
+    assert!(versions(&bench).is_empty());
+    bench.stop.stop();
+    assert_eq!(bench.run(&Package, json!({})), Err(ActionError::Stopped));
+    assert!(versions(&bench).is_empty());
+}
+
+#[test]
+fn a35_names_lead_nowhere_else() {
+    for (name, folder) in [
+        ("production", "production"),
+        ("../../etc", "%2E.%2F..%2Fetc"),
+        ("a/b", "a%2Fb"),
+        ("a%2Fb", "a%252Fb"),
+        ("..", "%2E%2E"),
+        ("x.", "x%2E"),
+        ("con", "con%00"),
+        ("current", "current%00"),
+        ("", "%00"),
+    ] {
+        assert_eq!(place::folder_name(name), folder);
+    }
+}
