@@ -35,7 +35,7 @@ impl Default for GcOptions {
     /// A day: longer than any push takes from its first object to its row.
     fn default() -> Self {
         Self {
-            grace: Duration::from_secs(24 * 3600),
+            grace: Duration::from_hours(24),
             dry_run: false,
         }
     }

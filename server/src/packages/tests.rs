@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use mantle_shared::manifest::EntryKind;
+use mantle_shared::uuid::Uuid;
 
 use super::ingest::tests::{RawEntry, gzip, held, noise, take_in, tar_of, zip_of};
 use super::objects::{Key, Local};
@@ -37,7 +38,7 @@ fn everything(objects: &Objects) -> BTreeSet<Key> {
 }
 
 fn long_after() -> SystemTime {
-    SystemTime::now() + Duration::from_secs(1000 * 3600)
+    SystemTime::now() + Duration::from_hours(1000)
 }
 
 fn collect(objects: &Objects, live: &[&Ingested]) -> GcReport {
@@ -59,7 +60,7 @@ async fn a_push_from_upload_to_transfer() {
     let dir = tempfile::tempdir().unwrap();
     let repository = PackageRepository::open(dir.path()).unwrap();
     let archive = site(1);
-    let id = upload::UploadId(mantle_shared::uuid::Uuid::now_v7());
+    let id = upload::UploadId(Uuid::now_v7());
     let spec = upload::UploadSpec {
         file_name: "Acme.Web.1.0.0.zip".into(),
         size_bytes: archive.len() as u64,

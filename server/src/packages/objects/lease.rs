@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 /// An object that is found again is marked as touched only when its mark is older than this, which
 /// spares a second push of the same content 18,000 writes. The collector allows for it.
-pub(crate) const TOUCH_AFTER: Duration = Duration::from_secs(3600);
+pub(crate) const TOUCH_AFTER: Duration = Duration::from_hours(1);
 
 /// The pushes under way.
 #[derive(Debug, Clone, Default)]
@@ -80,17 +80,17 @@ mod tests {
     #[test]
     fn the_oldest_push_holds_the_cutoff_back() {
         let leases = Leases::default();
-        let later = SystemTime::now() + Duration::from_secs(100 * 3600);
-        let free = leases.cutoff(later, Duration::from_secs(3600));
+        let later = SystemTime::now() + Duration::from_hours(100);
+        let free = leases.cutoff(later, Duration::from_hours(1));
         let first = leases.begin();
         let second = leases.begin();
-        let held = leases.cutoff(later, Duration::from_secs(3600));
+        let held = leases.cutoff(later, Duration::from_hours(1));
         assert!(held < SystemTime::now() && free > SystemTime::now());
         drop(first);
-        assert!(leases.cutoff(later, Duration::from_secs(3600)) >= held);
+        assert!(leases.cutoff(later, Duration::from_hours(1)) >= held);
         drop(second.clone());
-        assert!(leases.cutoff(later, Duration::from_secs(3600)) < free);
+        assert!(leases.cutoff(later, Duration::from_hours(1)) < free);
         drop(second);
-        assert_eq!(leases.cutoff(later, Duration::from_secs(3600)), free);
+        assert_eq!(leases.cutoff(later, Duration::from_hours(1)), free);
     }
 }

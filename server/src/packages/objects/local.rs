@@ -23,7 +23,7 @@ use super::lease::TOUCH_AFTER;
 /// a small push need not wait for what others have written.
 const SYNC_ALL_FROM: usize = 32;
 /// A temporary file of this age was left by a process that is gone: a batch takes seconds.
-const TMP_STALE: Duration = Duration::from_secs(3600);
+const TMP_STALE: Duration = Duration::from_hours(1);
 
 /// A folder of blobs. One process writes in it at a time.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use super::lease::TOUCH_AFTER;
 /// How many puts of a batch are under way at once: enough to hide a bucket's latency.
 const PUTS_AT_ONCE: usize = 16;
 /// The longest that one request may take, with the retries of the store's own client.
-const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_mins(3);
 
 /// A bucket of blobs.
 #[derive(Debug)]

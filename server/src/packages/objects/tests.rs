@@ -136,7 +136,7 @@ fn what_a_killed_process_left_is_swept_once_it_is_old() {
     let (old, new) = (dir.path().join("tmp/1-1"), dir.path().join("tmp/1-2"));
     fs::write(&old, b"part").unwrap();
     fs::write(&new, b"part").unwrap();
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     fs::File::options()
         .write(true)
         .open(&old)
@@ -217,8 +217,8 @@ async fn a_bucket_keeps_the_same_promises() {
             })
             .unwrap();
         assert_eq!(seen, 1);
-        let later = SystemTime::now() + Duration::from_secs(100 * 3600);
-        let hour = Duration::from_secs(3600);
+        let later = SystemTime::now() + Duration::from_hours(100);
+        let hour = Duration::from_hours(1);
         let key = Key::Object(digest);
         assert!(!remote.remove(key, later, hour).unwrap(), "a push holds it");
         drop(lease);

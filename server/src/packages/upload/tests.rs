@@ -186,7 +186,7 @@ async fn abandoned_uploads_expire() {
     uploads.create(old, spec(b"x")).await.unwrap();
     uploads.create(new, spec(b"y")).await.unwrap();
     let data = dir.path().join(old.to_string()).join("data");
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     let file = fs::File::options().write(true).open(data).unwrap();
     file.set_modified(std::time::SystemTime::now() - day)
         .unwrap();

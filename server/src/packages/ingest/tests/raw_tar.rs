@@ -63,7 +63,8 @@ impl RawTar {
             while length != rest.len() + length.to_string().len() {
                 length += 1;
             }
-            body += &format!("{length}{rest}");
+            body += &length.to_string();
+            body += &rest;
         }
         self.raw(b'x', "pax", "", 0o644, body.len() as u64, body.as_bytes())
     }

@@ -234,16 +234,9 @@ fn percent_decode(name: &[u8]) -> Vec<u8> {
                 hex::decode_to_slice(digits, &mut value).ok()?;
                 Some((value, after))
             });
-        match escaped {
-            Some(([value], after)) => {
-                out.push(value);
-                rest = after;
-            }
-            None => {
-                out.push(byte);
-                rest = tail;
-            }
-        }
+        let ([value], after) = escaped.unwrap_or(([byte], tail));
+        out.push(value);
+        rest = after;
     }
     out
 }
