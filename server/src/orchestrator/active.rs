@@ -1,0 +1,84 @@
+//! A deployment that is under way: its state, what it was made of, what was sent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId};
+use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
+use mantle_domain::state::{Effect, Event, State};
+use mantle_shared::ids::{AgentId, AttemptId, TargetId, TaskId};
+
+use crate::gateway::SessionId;
+
+/// What a deployment deploys, and where.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// The task.
+    pub(super) task: TaskId,
+    /// Its number for people, such as `T-1042`.
+    pub(super) number: String,
+    /// Who asked for it.
+    pub(super) created_by: String,
+    /// The project.
+    pub(super) project_id: ProjectId,
+    /// The environment.
+    pub(super) environment_id: EnvironmentId,
+    /// Its name.
+    pub(super) environment: String,
+    /// The release.
+    pub(super) release_id: ReleaseId,
+    /// Its version.
+    pub(super) version: String,
+    /// Its channel.
+    pub(super) channel: String,
+    /// The process that it pins.
+    pub(super) process: ProcessSnapshot,
+    /// The variables that it pinned when the deployment was asked for.
+    pub(super) variables: VariableSnapshot,
+    /// The packages that it pins.
+    pub(super) packages: PackageSnapshot,
+}
+
+/// A deployment that this server drives.
+pub(super) struct Deployment {
+    /// What it is made of.
+    pub(super) context: Arc<Context>,
+    /// How far it is: exactly what is committed.
+    pub(super) state: State,
+    /// The epoch of its lease.
+    pub(super) epoch: u64,
+    /// Somebody asked for it to stop; not yet an event.
+    pub(super) cancel_by: Option<String>,
+    /// Agents that were revoked; not yet events.
+    pub(super) revoked: Vec<AgentId>,
+    /// On which connection each order was sent. A new connection gets it again.
+    pub(super) sent: HashMap<Order, SessionId>,
+}
+
+/// Names an order that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Order {
+    Acquire(TargetId),
+    Start(AttemptId),
+    Cancel(AttemptId),
+}
+
+impl From<&Effect> for Order {
+    fn from(effect: &Effect) -> Self {
+        match effect {
+            Effect::Acquire { target, .. } => Self::Acquire(*target),
+            Effect::Start { attempt, .. } => Self::Start(*attempt),
+            Effect::Cancel { attempt, .. } => Self::Cancel(*attempt),
+        }
+    }
+}
+
+/// What was decided about one deployment in one turn, before it is committed.
+pub(super) struct Decided {
+    /// Which.
+    pub(super) task: TaskId,
+    /// The state that the events lead to.
+    pub(super) next: State,
+    /// The events.
+    pub(super) events: Vec<Event>,
+}

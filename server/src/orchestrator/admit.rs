@@ -1,0 +1,196 @@
+//! Starting queued deployments: in order, one at a time for each project and environment.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use mantle_domain::explain::Refusal;
+use mantle_domain::planner::{PlanRequest, plan};
+use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
+use mantle_domain::state::{Input, State};
+use mantle_shared::Digest;
+use mantle_shared::ids::TaskId;
+use serde::de::DeserializeOwned;
+
+use super::active::{Context, Deployment};
+use super::commit::write_deployment;
+use super::{LEASE, MAX_RUNNING, Orchestrator};
+use crate::services::{DeploymentOrder, facts};
+use crate::store::{
+    StoreError, TaskKind, TaskRow, Tx, environment_fetch, epoch_current, release_fetch,
+    snapshot_fetch, task_lease_take, task_list_queued, task_list_running,
+};
+
+/// Queued tasks that are looked at in one turn.
+const LOOK_AT: u32 = 500;
+
+impl Orchestrator {
+    /// Starts what can start; says what was started.
+    pub(super) async fn admit(&mut self) -> Vec<TaskId> {
+        match self.find_ready().await {
+            Ok(ready) => {
+                let mut started = Vec::new();
+                for row in ready {
+                    let task = row.id;
+                    match self.begin(row).await {
+                        Ok(()) => started.push(task),
+                        Err(error) => tracing::error!(
+                            task.id = %task,
+                            error = &error as &dyn std::error::Error,
+                            "a queued task could not be started; it stays queued"
+                        ),
+                    }
+                }
+                started
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the queue cannot be read; it is looked at again"
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    async fn find_ready(&self) -> Result<Vec<TaskRow>, StoreError> {
+        let mut tx = self.parts.store.read().await?;
+        let running = task_list_running(&mut tx, LOOK_AT).await?;
+        let mut busy: HashSet<String> =
+            running.iter().filter_map(|row| row.queue_key.clone()).collect();
+        let room = MAX_RUNNING.saturating_sub(running.len());
+        let mut ready = Vec::new();
+        for row in task_list_queued(&mut tx, LOOK_AT).await? {
+            // In the order in which they were queued: the first of a key, if none of it runs.
+            let free = row.queue_key.as_ref().is_none_or(|key| busy.insert(key.clone()));
+            if free && row.kind == TaskKind::Deployment && ready.len() < room {
+                ready.push(row);
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Takes the lease, plans, and writes the first events down, all or nothing.
+    async fn begin(&mut self, row: TaskRow) -> Result<(), StoreError> {
+        let task = row.id;
+        let (context, input) = {
+            let mut tx = self.parts.store.read().await?;
+            let context = Arc::new(load_context(&mut tx, &row).await?);
+            let input = self.plan(&mut tx, &row, &context).await?;
+            (context, input)
+        };
+        self.deployments.insert(
+            task,
+            Deployment {
+                context: Arc::clone(&context),
+                state: State::default(),
+                epoch: 0,
+                cancel_by: None,
+                revoked: Vec::new(),
+                sent: HashMap::new(),
+            },
+        );
+        let mut inputs = [(task, vec![input])].into();
+        let decided = self.decide(&mut inputs, Timestamp::now());
+        let now_us = super::effects::now_us();
+        let node = self.parts.node;
+        let written = self
+            .parts
+            .store
+            .write(async |tx| {
+                let lease = task_lease_take(tx, task, node, LEASE).await?;
+                for decision in &decided {
+                    let (next, events) = (&decision.next, &decision.events);
+                    write_deployment(tx, &context, lease.epoch, next, events, now_us).await?;
+                }
+                epoch_current(tx).await.map(|current| (lease.epoch, current))
+            })
+            .await;
+        let (epoch, current) = match written {
+            Ok(epochs) => epochs,
+            Err(error) => {
+                self.deployments.remove(&task);
+                return Err(error);
+            }
+        };
+        self.parts.epoch.fetch_max(current, Ordering::SeqCst);
+        for decision in decided {
+            if let Some(deployment) = self.deployments.get_mut(&task) {
+                deployment.epoch = epoch;
+                deployment.state = decision.next;
+                for attempt in deployment.state.attempts.keys() {
+                    self.attempts.insert(*attempt, task);
+                }
+            }
+        }
+        tracing::info!(task.number = context.number, "a deployment began");
+        self.parts.feed.task_changed(task);
+        Ok(())
+    }
+
+    async fn plan(
+        &self,
+        tx: &mut Tx,
+        row: &TaskRow,
+        context: &Context,
+    ) -> Result<Input, StoreError> {
+        let order: DeploymentOrder = serde_json::from_str(&row.body)
+            .map_err(|error| StoreError::corrupt(format!("what {} asks: {error}", context.number)))?;
+        let targets = facts::targets(tx, self.parts.online.as_ref())
+            .await
+            .map_err(|error| StoreError::corrupt(format!("the targets: {error}")))?;
+        let request = PlanRequest {
+            task: context.task,
+            environment: &context.environment,
+            release: &context.version,
+            channel: &context.channel,
+            process: &context.process,
+            variables: &context.variables,
+            packages: &context.packages,
+            targets: &targets,
+            options: &order.options,
+        };
+        Ok(match plan(&request) {
+            Ok(plan) => Input::Begin { plan: Arc::new(plan) },
+            Err(refusals) => {
+                let sentences: BTreeSet<String> =
+                    refusals.iter().map(Refusal::message).collect();
+                let message = sentences.into_iter().collect::<Vec<_>>().join("; ");
+                Input::Refuse { message }
+            }
+        })
+    }
+}
+
+/// Everything that a deployment is made of, from the database.
+pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, StoreError> {
+    let missing = |what: &str| StoreError::corrupt(format!("task T-{}: no {what}", row.number));
+    let release_id = row.release_id.ok_or_else(|| missing("release"))?;
+    let environment_id = row.environment_id.ok_or_else(|| missing("environment"))?;
+    let release = release_fetch(tx, release_id).await?;
+    let environment = environment_fetch(tx, environment_id).await?;
+    let process: ProcessSnapshot = snapshot(tx, release.process).await?;
+    let packages: PackageSnapshot = snapshot(tx, release.packages).await?;
+    let variables: VariableSnapshot = snapshot(tx, release.variables).await?;
+    Ok(Context {
+        task: row.id,
+        number: format!("T-{}", row.number),
+        created_by: row.created_by.clone(),
+        project_id: release.project_id,
+        environment_id,
+        environment: environment.name,
+        release_id,
+        version: release.version,
+        channel: release.channel,
+        process,
+        variables,
+        packages,
+    })
+}
+
+async fn snapshot<T: DeserializeOwned>(tx: &mut Tx, digest: Digest) -> Result<T, StoreError> {
+    let body = snapshot_fetch(tx, digest).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| StoreError::corrupt(format!("snapshot {}: {error}", digest.short())))
+}

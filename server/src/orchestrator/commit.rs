@@ -1,0 +1,433 @@
+//! Writing down what was decided: the events and all that follows from them, in one transaction.
+
+use std::time::Duration;
+
+use mantle_domain::plan::Plan;
+use mantle_domain::state::{Event, State, StepState, SubjectState, Verdict};
+use mantle_shared::ids::{AttemptId, TargetId, TaskId};
+use mantle_shared::protocol::{AttemptEnd, Outcome};
+use serde_json::json;
+
+use super::Orchestrator;
+use super::active::{Context, Decided};
+use super::run::Turn;
+use crate::store::{
+    AgentProfile, AttemptRow, AttemptState, AuditEntry, DeploymentCurrentRow, DeploymentSucceeded,
+    NewTaskEvent, StoreError, TargetCurrentRow, TargetState, TaskOutcome, TaskState, Tx,
+    agent_mark_connected, agent_mark_seen, attempt_insert, attempt_mark_ended,
+    attempt_mark_running, audit_append, deployment_current_list, deployment_current_show,
+    deployment_manifest_insert, target_current_show, task_event_append, task_mark_done,
+    task_mark_started, task_mark_warned,
+};
+
+/// Between two tries to commit.
+const RETRY: Duration = Duration::from_millis(500);
+/// Who acts when nobody asked.
+const SERVER: &str = "server";
+
+impl Orchestrator {
+    /// Commits a turn and evolves the deployments that it touched, which are returned. While the
+    /// database cannot be written it tries again: nothing is dropped, and nothing goes on.
+    pub(super) async fn commit(&mut self, decided: Vec<Decided>, turn: &Turn) -> Vec<TaskId> {
+        let nothing = decided.iter().all(|d| d.events.is_empty())
+            && turn.late.is_empty()
+            && turn.seen.is_empty()
+            && turn.left.is_empty()
+            && turn.refusals.is_empty();
+        let mut touched: Vec<TaskId> = decided.iter().map(|d| d.task).collect();
+        if nothing {
+            // Even so an agent may have come back, to which what is outstanding must be sent.
+            return touched;
+        }
+        loop {
+            match self.write(&decided, turn).await {
+                Ok(()) => break,
+                Err(error) if matches!(error, StoreError::Conflict { .. }) && decided.len() > 1 => {
+                    return self.commit_apart(decided, turn).await;
+                }
+                Err(error @ StoreError::Conflict { .. }) => {
+                    self.lost(&decided, &error);
+                    return Vec::new();
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "what was decided cannot be committed; trying again"
+                    );
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+        for decision in decided {
+            self.apply(decision);
+        }
+        touched.sort();
+        touched.dedup();
+        touched
+    }
+
+    /// One deployment of the turn was lost to another server: the others are committed one by one.
+    async fn commit_apart(&mut self, decided: Vec<Decided>, turn: &Turn) -> Vec<TaskId> {
+        let mut touched = Vec::new();
+        for decision in decided {
+            touched.extend(Box::pin(self.commit(vec![decision], &Turn::default())).await);
+        }
+        touched.extend(Box::pin(self.commit(Vec::new(), turn)).await);
+        touched
+    }
+
+    /// The lease is another server's: what was decided here never happened.
+    fn lost(&mut self, decided: &[Decided], error: &StoreError) {
+        for decision in decided {
+            if let Some(deployment) = self.deployments.remove(&decision.task) {
+                tracing::error!(
+                    task.number = deployment.context.number,
+                    error = error as &dyn std::error::Error,
+                    "the task is no longer this server's; it is left to the one that holds it"
+                );
+                for attempt in deployment.state.attempts.keys() {
+                    self.attempts.remove(attempt);
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, decision: Decided) {
+        let Some(deployment) = self.deployments.get_mut(&decision.task) else { return };
+        for event in &decision.events {
+            match event {
+                Event::AttemptOrdered { attempt, .. } => {
+                    self.attempts.insert(*attempt, decision.task);
+                }
+                Event::DeploymentFinished { verdict, message, .. } => tracing::info!(
+                    task.number = deployment.context.number,
+                    verdict = ?verdict,
+                    message,
+                    "a deployment is over"
+                ),
+                _ => {}
+            }
+        }
+        deployment.state = decision.next;
+        if !decision.events.is_empty() {
+            self.parts.feed.task_changed(decision.task);
+        }
+    }
+
+    async fn write(&self, decided: &[Decided], turn: &Turn) -> Result<(), StoreError> {
+        let now_us = super::effects::now_us();
+        self.parts
+            .store
+            .write(async |tx| {
+                for decision in decided {
+                    let Some(deployment) = self.deployments.get(&decision.task) else { continue };
+                    if decision.events.is_empty() {
+                        continue;
+                    }
+                    write_deployment(
+                        tx,
+                        &deployment.context,
+                        deployment.epoch,
+                        &decision.next,
+                        &decision.events,
+                        now_us,
+                    )
+                    .await?;
+                }
+                for (attempt, end) in &turn.late {
+                    mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await?;
+                }
+                write_presence(tx, turn, now_us).await
+            })
+            .await
+    }
+}
+
+/// Agents that came, went or were refused.
+async fn write_presence(tx: &mut Tx, turn: &Turn, now_us: i64) -> Result<(), StoreError> {
+    for (agent, hello) in &turn.seen {
+        let profile = AgentProfile {
+            version: hello.version.clone(),
+            os: hello.os.clone(),
+            arch: hello.arch.clone(),
+            host_name: hello.host_name.clone(),
+            features: hello.features.clone(),
+            boot_id: hello.boot_id.clone(),
+        };
+        // A conflict: it was revoked in the meantime, and its connection is being closed.
+        match agent_mark_connected(tx, *agent, &profile, hello.highest_epoch, now_us).await {
+            Ok(()) | Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for agent in &turn.left {
+        match agent_mark_seen(tx, *agent, now_us).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for refusal in &turn.refusals {
+        let entry = AuditEntry {
+            at_us: now_us,
+            actor: refusal.agent.map_or_else(|| "unknown".to_owned(), |a| format!("agent:{a}")),
+            action: "connection.refuse".to_owned(),
+            subject: refusal.remote.to_string(),
+            detail: json!({ "reason": refusal.reason, "more": refusal.more }).to_string(),
+        };
+        audit_append(tx, &entry).await?;
+    }
+    Ok(())
+}
+
+/// One deployment's events, and every row that shows what they established.
+pub(super) async fn write_deployment(
+    tx: &mut Tx,
+    context: &Context,
+    epoch: u64,
+    next: &State,
+    events: &[Event],
+    now_us: i64,
+) -> Result<(), StoreError> {
+    // The start comes before the events: they are only taken of a task that runs.
+    if events.iter().any(|e| matches!(e, Event::DeploymentBegan { .. }))
+        || (next.began_at.is_none() && next.is_finished())
+    {
+        task_mark_started(tx, context.task, epoch, now_us).await?;
+    }
+    let rows = events
+        .iter()
+        .map(|event| {
+            let body = serde_json::to_string(event)
+                .map_err(|error| StoreError::corrupt(format!("an event to be written: {error}")))?;
+            Ok(NewTaskEvent { at_us: now_us, body })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    task_event_append(tx, context.task, epoch, &rows).await?;
+    for event in events {
+        write_event(tx, context, epoch, next, event, now_us).await?;
+    }
+    Ok(())
+}
+
+async fn write_event(
+    tx: &mut Tx,
+    context: &Context,
+    epoch: u64,
+    next: &State,
+    event: &Event,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    match event {
+        Event::DeploymentBegan { plan, .. } => {
+            let manifest = manifest(context, plan);
+            deployment_manifest_insert(tx, context.task, manifest.as_bytes(), now_us).await?;
+            if !plan.warnings.is_empty() {
+                task_mark_warned(tx, context.task).await?;
+            }
+            show_current(tx, context, TaskState::Running, None, now_us).await?;
+            let targets = plan.targets.len();
+            audit(tx, context, "deployment.begin", json!({ "targets": targets }), now_us).await
+        }
+        Event::AttemptOrdered { attempt, node, number, .. } => {
+            let Some((plan, known)) = next.plan.as_ref().zip(next.attempts.get(attempt)) else {
+                return Ok(());
+            };
+            let Some(planned) = plan.node(*node) else { return Ok(()) };
+            let row = AttemptRow {
+                id: *attempt,
+                task_id: context.task,
+                agent_id: known.agent,
+                step: node.step,
+                action: node.action,
+                subject_id: planned.subject,
+                executor_id: planned.executor,
+                attempt: *number,
+                epoch,
+                state: AttemptState::Ordered,
+                outcome: None,
+                end_body: None,
+                created_at_us: now_us,
+                ended_at_us: None,
+            };
+            attempt_insert(tx, &row).await
+        }
+        Event::AttemptStarted { attempt, .. } => attempt_mark_running(tx, *attempt).await,
+        Event::AttemptFinished { attempt, outcome, end, .. } => {
+            // Without the agent's word the row stays open, so that its word can still be taken.
+            match end {
+                Some(end) => mark_ended(tx, *attempt, *outcome, Some(end), now_us).await,
+                None => Ok(()),
+            }
+        }
+        Event::AttemptFinishedLate { attempt, end, .. } => {
+            mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await
+        }
+        Event::CancelRequested { by, .. } => {
+            audit(tx, context, "deployment.cancel", json!({ "by": by }), now_us).await
+        }
+        Event::DeploymentFinished { verdict, message, .. } => {
+            finish(tx, context, epoch, next, *verdict, message, now_us).await
+        }
+        Event::SubjectStarted { subject, .. } => {
+            show_target(tx, context, *subject, TargetState::Deploying, now_us).await
+        }
+        Event::AcquisitionOrdered { .. }
+        | Event::AcquisitionPutOff { .. }
+        | Event::AcquisitionDone { .. }
+        | Event::AcquisitionFailed { .. }
+        | Event::StepStarted { .. }
+        | Event::StepSkipped { .. }
+        | Event::SubjectPassedOver { .. }
+        | Event::SubjectFinished { .. }
+        | Event::StepFinished { .. }
+        | Event::NodeWaiting { .. }
+        | Event::NodeSkipped { .. }
+        | Event::NodeFinished { .. }
+        | Event::CancelDelivered { .. } => Ok(()),
+    }
+}
+
+async fn mark_ended(
+    tx: &mut Tx,
+    attempt: AttemptId,
+    outcome: Outcome,
+    end: Option<&AttemptEnd>,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    let body = serde_json::to_string(&end)
+        .map_err(|error| StoreError::corrupt(format!("an attempt's end: {error}")))?;
+    attempt_mark_ended(tx, attempt, outcome, &body, now_us).await.map(|_| ())
+}
+
+async fn finish(
+    tx: &mut Tx,
+    context: &Context,
+    epoch: u64,
+    next: &State,
+    verdict: Verdict,
+    message: &str,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    let outcome = match verdict {
+        Verdict::Succeeded => TaskOutcome::Succeeded,
+        Verdict::Failed => TaskOutcome::Failed,
+        Verdict::Cancelled => TaskOutcome::Cancelled,
+    };
+    task_mark_done(tx, context.task, epoch, outcome, now_us).await?;
+    show_current(tx, context, TaskState::Done, Some(outcome), now_us).await?;
+    for (target, failed) in subjects(next) {
+        let state = if failed { TargetState::Failed } else { TargetState::Deployed };
+        show_target(tx, context, target, state, now_us).await?;
+    }
+    let detail = json!({ "outcome": outcome.as_str(), "message": message });
+    audit(tx, context, "deployment.finish", detail, now_us).await
+}
+
+/// The targets that were touched, and whether something about them failed.
+fn subjects(state: &State) -> std::collections::BTreeMap<TargetId, bool> {
+    let mut subjects = std::collections::BTreeMap::new();
+    for step in state.steps.iter().filter_map(StepState::subjects) {
+        for (target, subject) in step {
+            let failed = match subject {
+                SubjectState::Active { failed, .. } | SubjectState::Done { failed, .. } => *failed,
+                SubjectState::PassedOver { .. } => continue,
+            };
+            *subjects.entry(*target).or_insert(false) |= failed;
+        }
+    }
+    subjects
+}
+
+async fn show_current(
+    tx: &mut Tx,
+    context: &Context,
+    state: TaskState,
+    outcome: Option<TaskOutcome>,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    let before = deployment_current_list(tx, Some(context.project_id)).await?;
+    let before = before.into_iter().find(|row| row.environment_id == context.environment_id);
+    let succeeded = if outcome == Some(TaskOutcome::Succeeded) {
+        Some(DeploymentSucceeded {
+            task_id: context.task,
+            release_id: context.release_id,
+            release_version: context.version.clone(),
+            at_us: now_us,
+        })
+    } else {
+        before.and_then(|row| row.succeeded)
+    };
+    deployment_current_show(
+        tx,
+        &DeploymentCurrentRow {
+            project_id: context.project_id,
+            environment_id: context.environment_id,
+            task_id: context.task,
+            release_id: context.release_id,
+            release_version: context.version.clone(),
+            state,
+            outcome,
+            has_warnings: false,
+            changed_at_us: now_us,
+            succeeded,
+        },
+    )
+    .await
+}
+
+async fn show_target(
+    tx: &mut Tx,
+    context: &Context,
+    target: TargetId,
+    state: TargetState,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    let row = TargetCurrentRow {
+        target_id: target,
+        project_id: context.project_id,
+        environment_id: context.environment_id,
+        task_id: context.task,
+        release_id: context.release_id,
+        release_version: context.version.clone(),
+        state,
+        changed_at_us: now_us,
+    };
+    match target_current_show(tx, &row).await {
+        // The target was removed meanwhile; there is nothing to show of it.
+        Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn audit(
+    tx: &mut Tx,
+    context: &Context,
+    action: &str,
+    detail: serde_json::Value,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    let entry = AuditEntry {
+        at_us: now_us,
+        actor: SERVER.to_owned(),
+        action: action.to_owned(),
+        subject: context.number.clone(),
+        detail: detail.to_string(),
+    };
+    audit_append(tx, &entry).await.map(|_| ())
+}
+
+/// What the deployment in fact used, so that two deployments can be compared.
+fn manifest(context: &Context, plan: &Plan) -> String {
+    json!({
+        "format": 1,
+        "task": context.task,
+        "project": plan.project,
+        "environment": plan.environment,
+        "release": plan.release,
+        "channel": plan.channel,
+        "targets": plan.targets,
+        "packages": context.packages.packages,
+        "variables": context.variables.variables,
+    })
+    .to_string()
+}

@@ -1,0 +1,32 @@
+//! Evaluates `run:` templates for the state machine, which has no variables of its own.
+
+use jiff::Timestamp;
+use mantle_domain::order::{OrderContext, condition_holds};
+use mantle_domain::state::State;
+use mantle_shared::ids::TargetId;
+use mantle_template::Options;
+
+use super::active::Context;
+
+/// Whether a template is true for a step, or for an action about a subject, with what is known at
+/// this moment. One that cannot be evaluated is not true.
+pub(super) fn holds(
+    context: &Context,
+    state: &State,
+    template: &str,
+    step: u32,
+    subject: Option<TargetId>,
+    now: Timestamp,
+) -> bool {
+    let Some(plan) = state.plan.as_deref() else { return false };
+    let known = OrderContext {
+        plan,
+        process: &context.process,
+        variables: &context.variables,
+        task_number: &context.number,
+        outputs: &state.outputs,
+        failed: state.failed,
+    };
+    let subject = subject.and_then(|target| plan.target(target));
+    condition_holds(&known, template, step, subject, &Options::new(now))
+}

@@ -1,0 +1,132 @@
+//! Carrying out what is outstanding: telling agents, once on each connection.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use mantle_domain::plan::NodeRef;
+use mantle_domain::state::{Effect, Input, StartAnswer, outstanding};
+use mantle_shared::ids::{AgentId, AttemptId, TaskId};
+use mantle_shared::order::OrderPackage;
+use mantle_shared::protocol::{
+    Acquire, CancelAttempt, Message, PackageGrant, StartAttempt, StartRefusal,
+};
+
+use super::Orchestrator;
+use super::active::Order;
+use crate::gateway::SessionId;
+
+/// An agent answers a start or a cancel from its journal, which takes milliseconds.
+const ANSWER_MS: u32 = 60_000;
+
+impl Orchestrator {
+    /// Sends what is outstanding of a deployment to the agents that are there.
+    pub(super) async fn carry_out(&mut self, task: TaskId) {
+        let Some(deployment) = self.deployments.get(&task) else { return };
+        let mut unable = Vec::new();
+        for effect in outstanding(&deployment.state) {
+            let order = Order::from(&effect);
+            let agent = effect.agent();
+            let Some(session) = self.parts.online.session(agent) else { continue };
+            let sent = self.deployments.get(&task).and_then(|d| d.sent.get(&order)).copied();
+            if sent == Some(session) {
+                continue;
+            }
+            match self.message(task, effect).await {
+                Ok(message) => self.send(task, order, agent, session, message),
+                Err((attempt, message)) => unable.push((attempt, message)),
+            }
+        }
+        self.give_up(task, unable).await;
+    }
+
+    fn send(
+        &mut self,
+        task: TaskId,
+        order: Order,
+        agent: AgentId,
+        session: SessionId,
+        message: Message,
+    ) {
+        if self.parts.sessions.send(agent, session, message)
+            && let Some(deployment) = self.deployments.get_mut(&task)
+        {
+            deployment.sent.insert(order, session);
+        }
+    }
+
+    /// An attempt whose order cannot be made did not start; nothing was sent.
+    async fn give_up(&mut self, task: TaskId, unable: Vec<(AttemptId, String)>) {
+        if unable.is_empty() {
+            return;
+        }
+        let inputs = unable
+            .into_iter()
+            .map(|(attempt, message)| {
+                let reason = StartRefusal::BadOrder;
+                Input::StartAnswered { attempt, answer: StartAnswer::Refused { reason, message } }
+            })
+            .collect();
+        let mut inputs = [(task, inputs)].into();
+        let decided = self.decide(&mut inputs, Timestamp::now());
+        for task in Box::pin(self.commit(decided, &super::run::Turn::default())).await {
+            Box::pin(self.carry_out(task)).await;
+        }
+    }
+
+    async fn message(
+        &mut self,
+        task: TaskId,
+        effect: Effect,
+    ) -> Result<Message, (AttemptId, String)> {
+        self.requests += 1;
+        let request = self.requests;
+        let epoch = self.deployments.get(&task).map_or(0, |deployment| deployment.epoch);
+        match effect {
+            Effect::Acquire { packages, deadline, .. } => {
+                let left = deadline.duration_since(Timestamp::now()).as_millis().max(0);
+                Ok(Acquire {
+                    request,
+                    deadline_ms: u32::try_from(left).unwrap_or(u32::MAX),
+                    epoch,
+                    task,
+                    packages: packages.iter().map(grant).collect(),
+                }
+                .into())
+            }
+            Effect::Start { attempt, node, .. } => {
+                let order = self
+                    .order(task, attempt, node)
+                    .await
+                    .map_err(|message| (attempt, message))?;
+                let deadline_ms = ANSWER_MS;
+                Ok(StartAttempt { request, deadline_ms, epoch, task, attempt, order }.into())
+            }
+            Effect::Cancel { attempt, node, .. } => {
+                let (deadline_ms, grace_ms) = (ANSWER_MS, self.grace_ms(task, node));
+                Ok(CancelAttempt { request, deadline_ms, epoch, task, attempt, grace_ms }.into())
+            }
+        }
+    }
+
+    fn grace_ms(&self, task: TaskId, node: NodeRef) -> u32 {
+        self.deployments
+            .get(&task)
+            .and_then(|deployment| deployment.state.plan.as_ref()?.action(node))
+            .map_or(0, |action| u32::try_from(action.grace_ms).unwrap_or(u32::MAX))
+    }
+}
+
+fn grant(package: &OrderPackage) -> PackageGrant {
+    PackageGrant {
+        id: package.id.clone(),
+        version: package.version.clone(),
+        root: package.root,
+        size_bytes: package.size_bytes,
+    }
+}
+
+/// The wall clock, in microseconds since 1970.
+pub(super) fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

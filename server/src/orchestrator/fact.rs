@@ -1,0 +1,70 @@
+//! What the orchestrator is told, once the records that it rests on are committed.
+
+use std::net::SocketAddr;
+
+use mantle_domain::state::OutputVariable;
+use mantle_shared::ids::{AgentId, AttemptId, TaskId};
+use mantle_shared::protocol::{
+    AcquireAnswer, AttemptEnd, AttemptReport, CancelAnswer, Hello, StartAnswer,
+};
+
+use crate::gateway::{Refusal, SessionId};
+
+/// Something that an agent said.
+#[derive(Debug)]
+pub(super) enum Fact {
+    /// It reported its whole journal.
+    Resync {
+        agent: AgentId,
+        session: SessionId,
+        remote: SocketAddr,
+        hello: Box<Hello>,
+        reports: Vec<Reported>,
+    },
+    /// Its connection is gone.
+    Disconnected { agent: AgentId, session: SessionId },
+    /// An attempt ended, and all its records are stored.
+    AttemptEnded { agent: AgentId, attempt: AttemptId, task: TaskId, end: AttemptEnd, outputs: Vec<NamedOutput> },
+    /// It answered a start.
+    StartAnswered { agent: AgentId, answer: StartAnswer },
+    /// It answered a cancel.
+    CancelAnswered { agent: AgentId, answer: CancelAnswer },
+    /// It answered an acquisition.
+    AcquireAnswered { agent: AgentId, answer: AcquireAnswer },
+    /// A connection was refused.
+    Refused(Refusal),
+}
+
+/// A report, with what is stored of it.
+#[derive(Debug)]
+pub(super) struct Reported {
+    /// What the agent said.
+    pub(super) report: AttemptReport,
+    /// The task that the attempt belongs to; `None` if it is not one of ours, or another agent's.
+    pub(super) task: Option<TaskId>,
+    /// Records below this are stored.
+    pub(super) next_seq: u64,
+    /// Its end is stored.
+    pub(super) end_stored: bool,
+}
+
+/// An output variable of an attempt, before it is known whose action set it.
+#[derive(Debug, Clone)]
+pub(super) struct NamedOutput {
+    pub(super) name: String,
+    pub(super) value: String,
+    pub(super) sensitive: bool,
+}
+
+impl NamedOutput {
+    /// The output variable, as the state keeps it.
+    pub(super) fn of(self, action: &str, subject: &str, attempt: AttemptId) -> OutputVariable {
+        OutputVariable {
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            name: self.name,
+            value: self.value,
+            sealed_by: self.sensitive.then_some(attempt),
+        }
+    }
+}

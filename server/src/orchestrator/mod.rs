@@ -1,0 +1,108 @@
+//! Drives deployments: looks at the whole state, lets the domain decide, commits, then acts.
+//!
+//! Two long-lived tasks work here. [`Ingest`] takes what agents say, stores their log records and
+//! acknowledges them; only what rests on records that are committed goes on to [`Orchestrator`],
+//! which owns every running deployment. It takes what has arrived together, decides on copies,
+//! commits all of it in one transaction, and then evolves and carries out what is outstanding.
+//! Recovery is the same code: fold the events, carry out what is outstanding.
+//!
+//! What must hold:
+//! - nothing is ordered, acknowledged or shown before it is committed;
+//! - every write is guarded by the epoch of the task's lease;
+//! - the server never assumes what an agent did: it asks, and the agent's journal answers.
+
+mod active;
+mod admit;
+mod commit;
+mod conditions;
+mod effects;
+mod fact;
+mod ingest;
+mod online;
+mod orders;
+mod recovery;
+mod run;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use mantle_domain::state::Policy;
+use mantle_shared::ids::{AgentId, TaskId};
+use tokio::sync::mpsc;
+
+pub use ingest::Ingest;
+pub use online::Online;
+pub use orders::{OrderSecrets, SecretError};
+pub use run::Orchestrator;
+
+use crate::gateway::Sessions;
+use crate::services::Feed;
+use crate::store::{NodeId, Store};
+
+/// How many hints wait. A hint that does not fit is not needed: the sweep finds what it meant.
+const COMMANDS_QUEUE: usize = 1024;
+/// How many facts wait to be judged.
+const FACTS_QUEUE: usize = 1024;
+/// How long a lease holds without being renewed, and how often it is renewed.
+const LEASE: Duration = Duration::from_secs(30);
+const RENEW: Duration = Duration::from_secs(10);
+/// The sweep that finds what no hint told of.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Deployments that run at once.
+const MAX_RUNNING: usize = 200;
+
+/// What the orchestrator is made of.
+#[derive(Clone)]
+pub struct OrchestratorParts {
+    /// The database.
+    pub store: Store,
+    /// The connected agents.
+    pub sessions: Sessions,
+    /// Who is connected and resynced, for everybody who asks.
+    pub online: Arc<Online>,
+    /// Tells those who watch a task.
+    pub feed: Feed,
+    /// Opens what orders need.
+    pub secrets: Arc<dyn OrderSecrets>,
+    /// The server's epoch counter, for `Welcome`.
+    pub epoch: Arc<AtomicU64>,
+    /// How long things may take.
+    pub policy: Policy,
+    /// This process.
+    pub node: NodeId,
+}
+
+/// A hint that something changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    /// A task was queued, or what a queued task waits for changed.
+    LookAgain,
+    /// Somebody asked for a task to stop.
+    Cancel(TaskId),
+    /// An agent was revoked.
+    Revoked(AgentId),
+}
+
+/// Gives hints to the orchestrator. Cheap to clone; never waits.
+#[derive(Clone)]
+pub struct Hints {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Hints {
+    /// A task was queued, or what a queued task waits for changed.
+    pub fn look_again(&self) {
+        let _ = self.commands.try_send(Command::LookAgain);
+    }
+
+    /// Somebody asked for a task to stop.
+    pub fn cancel(&self, task: TaskId) {
+        let _ = self.commands.try_send(Command::Cancel(task));
+    }
+
+    /// An agent was revoked.
+    pub fn revoked(&self, agent: AgentId) {
+        let _ = self.commands.try_send(Command::Revoked(agent));
+    }
+}

@@ -1,0 +1,147 @@
+//! Making an attempt's order: the domain drafts it, the secrets are filled in here.
+//!
+//! An order is made of what is pinned and of what was known when the attempt was ordered, so that
+//! it is the same order, byte for byte, when it is sent again after a restart.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mantle_domain::order::{DraftValue, OrderContext, OrderDraft, draft_order};
+use mantle_domain::ids::SecretVersionId;
+use mantle_domain::plan::NodeRef;
+use mantle_domain::state::OutputVariable;
+use mantle_shared::ids::{AttemptId, TaskId};
+use mantle_shared::order::{ORDER_FORMAT, Order, OrderVariable, OutputLimits};
+
+use super::Orchestrator;
+use super::active::Context;
+use crate::store::{SecretVersionRow, secret_version_fetch};
+
+/// Opens what orders need. The master key stays behind it.
+pub trait OrderSecrets: Send + Sync {
+    /// The value of a secret's version.
+    fn open(&self, row: &SecretVersionRow) -> Result<String, SecretError>;
+    /// The value of a sensitive output variable that an attempt sealed.
+    fn unseal(&self, attempt: AttemptId, name: &str, sealed: &str) -> Result<String, SecretError>;
+    /// The key under which an attempt seals sensitive output variables.
+    fn seal_key(&self, attempt: AttemptId) -> [u8; 32];
+}
+
+/// A secret cannot be opened. Says nothing of its value.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} cannot be opened: {why}")]
+pub struct SecretError {
+    /// Which.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Orchestrator {
+    /// The order of an attempt, as JSON.
+    pub(super) async fn order(
+        &self,
+        task: TaskId,
+        attempt: AttemptId,
+        node: NodeRef,
+    ) -> Result<Vec<u8>, String> {
+        let deployment = self.deployments.get(&task).ok_or("the deployment is gone")?;
+        let (context, state) = (&deployment.context, &deployment.state);
+        let (plan, known) = state
+            .plan
+            .as_deref()
+            .zip(state.attempts.get(&attempt))
+            .ok_or("the attempt was never ordered")?;
+        let outputs = state.outputs.get(..known.outputs_before).unwrap_or(&state.outputs);
+        let draft = draft_order(
+            &OrderContext {
+                plan,
+                process: &context.process,
+                variables: &context.variables,
+                task_number: &context.number,
+                outputs,
+                failed: known.failed_before,
+            },
+            node,
+        )
+        .map_err(|error| error.to_string())?;
+        let variables = self.fill_in(&draft, outputs).await?;
+        let order = complete(context, attempt, draft, variables, self.parts.secrets.seal_key(attempt));
+        serde_json::to_vec(&order).map_err(|error| format!("the order cannot be written: {error}"))
+    }
+
+    async fn fill_in(
+        &self,
+        draft: &OrderDraft,
+        outputs: &[OutputVariable],
+    ) -> Result<Vec<OrderVariable>, String> {
+        let mut variables = Vec::with_capacity(draft.variables.len());
+        for variable in &draft.variables {
+            let (value, sensitive) = match &variable.value {
+                DraftValue::Text(text) => (text.clone(), false),
+                DraftValue::Secret(pinned) => {
+                    let row = self.secret(pinned.secret_version, &pinned.path).await?;
+                    let value = self.parts.secrets.open(&row).map_err(|e| e.to_string())?;
+                    (value, true)
+                }
+                DraftValue::Sealed { value, by } => {
+                    // Sealed under the name that it was set by, which is the end of its full name.
+                    let name = outputs
+                        .iter()
+                        .find(|output| output.sealed_by == Some(*by) && output.value == *value)
+                        .map(|output| output.name.as_str())
+                        .ok_or("a sealed output variable is not among the known ones")?;
+                    let opened = self.parts.secrets.unseal(*by, name, value);
+                    (opened.map_err(|e| e.to_string())?, true)
+                }
+            };
+            variables.push(OrderVariable {
+                name: variable.name.clone(),
+                value,
+                sensitive,
+                exported: variable.exported,
+            });
+        }
+        Ok(variables)
+    }
+
+    async fn secret(
+        &self,
+        version: SecretVersionId,
+        path: &str,
+    ) -> Result<SecretVersionRow, String> {
+        let mut tx = self.parts.store.read().await.map_err(|e| e.to_string())?;
+        secret_version_fetch(&mut tx, version)
+            .await
+            .map_err(|error| format!("the secret '{path}' cannot be read: {error}"))
+    }
+}
+
+fn complete(
+    context: &Context,
+    attempt: AttemptId,
+    draft: OrderDraft,
+    variables: Vec<OrderVariable>,
+    seal_key: [u8; 32],
+) -> Order {
+    Order {
+        format: ORDER_FORMAT,
+        attempt,
+        task: context.task,
+        task_number: context.number.clone(),
+        project: draft.project,
+        environment: draft.environment,
+        release: draft.release,
+        step: draft.step,
+        action: draft.action,
+        subject: draft.subject,
+        executor: draft.executor,
+        uses: draft.uses,
+        with: draft.with,
+        variables,
+        packages: draft.packages,
+        timeout_ms: draft.timeout_ms,
+        grace_ms: draft.grace_ms,
+        seal_key: STANDARD.encode(seal_key),
+        output: OutputLimits::default(),
+    }
+}

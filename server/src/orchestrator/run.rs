@@ -1,0 +1,450 @@
+//! The loop: what has arrived together is decided together, committed together, then carried out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mantle_domain::state::{
+    AcquireEnd, CancelAnswer, Input, Moment, StartAnswer, decide, evolve, next_deadline,
+};
+use mantle_shared::ids::{AgentId, AttemptId, TaskId};
+use mantle_shared::protocol::{
+    self as wire, AcquireFailure, AcquireResult, AttemptPosition, CancelResult, ReportedState,
+    StartResult,
+};
+use tokio::sync::mpsc;
+
+use super::active::{Decided, Deployment, Order};
+use super::fact::{Fact, NamedOutput, Reported};
+use super::ingest::Ingest;
+use super::{
+    COMMANDS_QUEUE, Command, FACTS_QUEUE, Hints, OrchestratorParts, RENEW, SWEEP, conditions,
+};
+use crate::gateway::{Arrival, Refusal, SessionId};
+
+/// How many facts are judged in one turn.
+const TURN: usize = 512;
+
+/// Owns every running deployment.
+pub struct Orchestrator {
+    pub(super) parts: OrchestratorParts,
+    pub(super) deployments: HashMap<TaskId, Deployment>,
+    /// Which deployment an attempt that is not over belongs to.
+    pub(super) attempts: HashMap<AttemptId, TaskId>,
+    /// The numbers of requests, which answers repeat.
+    pub(super) requests: u64,
+    commands: mpsc::Receiver<Command>,
+    facts: mpsc::Receiver<Fact>,
+    /// Queued tasks may be able to start.
+    look_again: bool,
+    cancels: Vec<TaskId>,
+}
+
+/// What one turn takes in.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// Inputs by deployment, in order.
+    pub(super) inputs: BTreeMap<TaskId, Vec<Input>>,
+    /// What is acknowledged once everything is committed.
+    pub(super) acks: Vec<(AgentId, AttemptPosition)>,
+    /// Ends to be written down of attempts whose deployment is over.
+    pub(super) late: Vec<(AttemptId, wire::AttemptEnd)>,
+    /// Agents that connected, and what they said of themselves.
+    pub(super) seen: Vec<(AgentId, Box<wire::Hello>)>,
+    /// Agents whose connection is gone.
+    pub(super) left: Vec<AgentId>,
+    /// Connections that were refused.
+    pub(super) refusals: Vec<Refusal>,
+}
+
+impl Turn {
+    fn input(&mut self, task: TaskId, input: Input) {
+        self.inputs.entry(task).or_default().push(input);
+    }
+}
+
+impl Orchestrator {
+    /// An orchestrator with its ingest, and a handle to give it hints. Both must be run.
+    pub fn new(
+        parts: OrchestratorParts,
+        arrivals: mpsc::Receiver<Arrival>,
+    ) -> (Self, Ingest, Hints) {
+        let (command_sender, commands) = mpsc::channel(COMMANDS_QUEUE);
+        let (fact_sender, facts) = mpsc::channel(FACTS_QUEUE);
+        let ingest = Ingest::new(parts.clone(), arrivals, fact_sender);
+        let orchestrator = Self {
+            parts,
+            deployments: HashMap::new(),
+            attempts: HashMap::new(),
+            requests: 0,
+            commands,
+            facts,
+            look_again: true,
+            cancels: Vec::new(),
+        };
+        (orchestrator, ingest, Hints { commands: command_sender })
+    }
+
+    /// Takes up what was under way, then works until its ingest is gone.
+    pub async fn run(mut self) {
+        self.recover().await;
+        let mut renew = tokio::time::interval(RENEW);
+        let mut sweep = tokio::time::interval(SWEEP);
+        let mut arrived = Vec::with_capacity(TURN);
+        loop {
+            let wait = self.until_next_deadline();
+            let mut tick = false;
+            tokio::select! {
+                count = self.facts.recv_many(&mut arrived, TURN) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                command = self.commands.recv() => {
+                    if let Some(command) = command {
+                        self.note(command);
+                    }
+                }
+                () = tokio::time::sleep(wait) => tick = true,
+                _ = renew.tick() => self.renew_leases().await,
+                _ = sweep.tick() => {
+                    // Hints can be lost; what they tell of cannot be.
+                    self.look_again = true;
+                    self.find_cancels().await;
+                }
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                self.note(command);
+            }
+            while arrived.len() < TURN {
+                match self.facts.try_recv() {
+                    Ok(fact) => arrived.push(fact),
+                    Err(_) => break,
+                }
+            }
+            self.turn(arrived.drain(..).collect(), tick).await;
+        }
+    }
+
+    fn note(&mut self, command: Command) {
+        match command {
+            Command::LookAgain => self.look_again = true,
+            Command::Cancel(task) => self.cancels.push(task),
+            Command::Revoked(agent) => {
+                self.parts.online.revoke(agent);
+                let touched: Vec<TaskId> = self.deployments_of(agent).collect();
+                for task in touched {
+                    if let Some(deployment) = self.deployments.get_mut(&task) {
+                        deployment.revoked.push(agent);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn turn(&mut self, facts: Vec<Fact>, tick: bool) {
+        let mut turn = Turn::default();
+        for fact in facts {
+            self.take(fact, &mut turn);
+        }
+        let cancels = std::mem::take(&mut self.cancels);
+        if !cancels.is_empty() {
+            self.read_cancels(&cancels).await;
+        }
+        for (task, deployment) in &mut self.deployments {
+            for agent in deployment.revoked.drain(..) {
+                turn.input(*task, Input::AgentRevoked { agent });
+            }
+            if let Some(by) = deployment.cancel_by.take() {
+                turn.input(*task, Input::CancelRequested { by });
+            }
+        }
+        let now = Timestamp::now();
+        if tick {
+            for (task, deployment) in &self.deployments {
+                if next_deadline(&deployment.state).is_some_and(|at| at <= now) {
+                    turn.input(*task, Input::Tick);
+                }
+            }
+        }
+        let decided = self.decide(&mut turn.inputs, now);
+        let committed = self.commit(decided, &turn).await;
+        for (agent, position) in turn.acks {
+            if let Some(session) = self.parts.sessions.current(agent) {
+                let ack = wire::Ack { positions: vec![position] };
+                self.parts.sessions.send(agent, session, ack.into());
+            }
+        }
+        for task in committed {
+            self.carry_out(task).await;
+            self.retire(task);
+        }
+        if std::mem::take(&mut self.look_again) {
+            for task in self.admit().await {
+                self.carry_out(task).await;
+                self.retire(task);
+            }
+        }
+    }
+
+    /// Decides on copies; nothing is changed before it is committed.
+    pub(super) fn decide(
+        &self,
+        inputs: &mut BTreeMap<TaskId, Vec<Input>>,
+        now: Timestamp,
+    ) -> Vec<Decided> {
+        let online = self.parts.online.agents();
+        let mut decided = Vec::new();
+        for (task, inputs) in std::mem::take(inputs) {
+            let Some(deployment) = self.deployments.get(&task) else { continue };
+            decided.push(self.decide_one(task, deployment, inputs, &online, now));
+        }
+        decided
+    }
+
+    fn decide_one(
+        &self,
+        task: TaskId,
+        deployment: &Deployment,
+        inputs: Vec<Input>,
+        online: &BTreeSet<AgentId>,
+        now: Timestamp,
+    ) -> Decided {
+        let mut next = deployment.state.clone();
+        let mut events = Vec::new();
+        for input in inputs {
+            let found = {
+                let state = &next;
+                let condition = |template: &str, step: u32, subject| {
+                    conditions::holds(&deployment.context, state, template, step, subject, now)
+                };
+                let policy = &self.parts.policy;
+                decide(state, input, &Moment { now, online, condition: &condition, policy })
+            };
+            match found {
+                Ok(found) => {
+                    for event in &found {
+                        evolve(&mut next, event);
+                    }
+                    events.extend(found);
+                }
+                Err(illegal) => tracing::warn!(
+                    task.number = deployment.context.number,
+                    error = %illegal,
+                    "an input had no place and was dropped"
+                ),
+            }
+        }
+        Decided { task, next, events }
+    }
+
+    /// What a fact means for the deployments.
+    fn take(&mut self, fact: Fact, turn: &mut Turn) {
+        match fact {
+            Fact::Resync { agent, session, remote, hello, reports } => {
+                self.resync(agent, session, &reports, turn);
+                tracing::info!(
+                    agent.id = %agent,
+                    agent.version = hello.version,
+                    remote = %remote,
+                    attempts = reports.len(),
+                    "an agent connected"
+                );
+                turn.seen.push((agent, hello));
+            }
+            Fact::Disconnected { agent, session } => {
+                if self.parts.online.leave(agent, session) {
+                    tracing::info!(agent.id = %agent, "an agent's connection is gone");
+                    turn.left.push(agent);
+                }
+            }
+            Fact::AttemptEnded { agent, attempt, task, end, outputs } => {
+                self.attempt_ended(agent, attempt, task, end, outputs, turn);
+            }
+            Fact::StartAnswered { agent, answer } => self.start_answered(agent, answer, turn),
+            Fact::CancelAnswered { agent, answer } => self.cancel_answered(agent, answer, turn),
+            Fact::AcquireAnswered { agent, answer } => self.acquire_answered(agent, answer, turn),
+            Fact::Refused(refusal) => turn.refusals.push(refusal),
+        }
+    }
+
+    fn resync(
+        &mut self,
+        agent: AgentId,
+        session: SessionId,
+        reports: &[Reported],
+        turn: &mut Turn,
+    ) {
+        let positions = reports
+            .iter()
+            .map(|reported| AttemptPosition {
+                attempt: reported.report.attempt,
+                known: reported.task.is_some(),
+                next_seq: reported.next_seq,
+                end_stored: reported.end_stored,
+            })
+            .collect();
+        let resynced = wire::Resynced { positions, last: true };
+        if !self.parts.sessions.send(agent, session, resynced.into()) {
+            return;
+        }
+        self.parts.online.enter(agent, session);
+        for reported in reports {
+            let Some(task) = reported.task else { continue };
+            if matches!(reported.report.state, ReportedState::Accepted | ReportedState::Running) {
+                let attempt = reported.report.attempt;
+                let answer = StartAnswer::Accepted;
+                turn.input(task, Input::StartAnswered { attempt, answer });
+            }
+        }
+        let reported: BTreeSet<AttemptId> = reports.iter().map(|r| r.report.attempt).collect();
+        let touched: Vec<TaskId> = self.deployments_of(agent).collect();
+        for task in touched {
+            let Some(deployment) = self.deployments.get(&task) else { continue };
+            for (attempt, known) in deployment.state.live_attempts() {
+                if known.agent == agent && !reported.contains(attempt) {
+                    turn.input(task, Input::AttemptForgotten { attempt: *attempt });
+                }
+            }
+            turn.input(task, Input::Tick);
+        }
+    }
+
+    fn attempt_ended(
+        &mut self,
+        agent: AgentId,
+        attempt: AttemptId,
+        task: TaskId,
+        end: wire::AttemptEnd,
+        outputs: Vec<NamedOutput>,
+        turn: &mut Turn,
+    ) {
+        let next_seq = end.records;
+        turn.acks.push((
+            agent,
+            AttemptPosition { attempt, known: true, next_seq, end_stored: true },
+        ));
+        let Some(deployment) = self.deployments.get(&task) else {
+            // The deployment is over; the agent's word is kept with the attempt.
+            turn.late.push((attempt, end));
+            return;
+        };
+        let named = deployment.state.attempts.get(&attempt).and_then(|known| {
+            let plan = deployment.state.plan.as_ref()?;
+            let action = plan.action(known.node)?.name.clone();
+            let subject = plan.target(plan.node(known.node)?.subject)?.name.clone();
+            Some((action, subject))
+        });
+        let outputs = match named {
+            Some((action, subject)) => {
+                outputs.into_iter().map(|o| o.of(&action, &subject, attempt)).collect()
+            }
+            None => Vec::new(),
+        };
+        turn.input(task, Input::AttemptEnded { attempt, end, outputs });
+    }
+
+    fn start_answered(&mut self, agent: AgentId, answer: wire::StartAnswer, turn: &mut Turn) {
+        let attempt = answer.attempt;
+        let Some(task) = self.task_of(agent, attempt) else { return };
+        let answer = match answer.result {
+            StartResult::Accepted => StartAnswer::Accepted,
+            StartResult::Refused { reason, message } => StartAnswer::Refused { reason, message },
+            // Its end comes on its own stream, or is stored already.
+            StartResult::Ended(_) => StartAnswer::Accepted,
+        };
+        turn.input(task, Input::StartAnswered { attempt, answer });
+    }
+
+    fn cancel_answered(&mut self, agent: AgentId, answer: wire::CancelAnswer, turn: &mut Turn) {
+        let attempt = answer.attempt;
+        let Some(task) = self.task_of(agent, attempt) else { return };
+        let answer = match answer.result {
+            CancelResult::Cancelling | CancelResult::Ended(_) => CancelAnswer::Cancelling,
+            CancelResult::Voided => CancelAnswer::Voided,
+            CancelResult::Fenced => {
+                tracing::error!(agent.id = %agent, attempt.id = %attempt, "the agent says that another server holds the task");
+                return;
+            }
+            CancelResult::Failed => {
+                // Ask again: the order counts as not sent.
+                if let Some(deployment) = self.deployments.get_mut(&task) {
+                    deployment.sent.remove(&Order::Cancel(attempt));
+                }
+                turn.input(task, Input::Tick);
+                return;
+            }
+        };
+        turn.input(task, Input::CancelAnswered { attempt, answer });
+    }
+
+    fn acquire_answered(&mut self, agent: AgentId, answer: wire::AcquireAnswer, turn: &mut Turn) {
+        let task = answer.task;
+        let Some(deployment) = self.deployments.get_mut(&task) else { return };
+        let target = deployment
+            .state
+            .acquisitions
+            .iter()
+            .find(|(_, acquisition)| acquisition.agent == agent)
+            .map(|(target, _)| *target);
+        let Some(target) = target else { return };
+        deployment.sent.remove(&Order::Acquire(target));
+        let end = match answer.result {
+            AcquireResult::Acquired { fetched_bytes, reused_bytes } => {
+                AcquireEnd::Done { fetched_bytes, reused_bytes }
+            }
+            AcquireResult::Failed { reason, message } => {
+                let transient = match reason {
+                    AcquireFailure::Network
+                    | AcquireFailure::Disk
+                    | AcquireFailure::Draining => true,
+                    AcquireFailure::NoSpace
+                    | AcquireFailure::Refused
+                    | AcquireFailure::Corrupt
+                    | AcquireFailure::Fenced
+                    | AcquireFailure::Platform => false,
+                };
+                AcquireEnd::Failed { message, transient }
+            }
+        };
+        turn.input(task, Input::AcquireEnded { target, end });
+    }
+
+    /// The deployment of an attempt that this agent was ordered to run; nothing if it was another.
+    fn task_of(&self, agent: AgentId, attempt: AttemptId) -> Option<TaskId> {
+        let task = *self.attempts.get(&attempt)?;
+        let known = self.deployments.get(&task)?.state.attempts.get(&attempt)?;
+        (known.agent == agent).then_some(task)
+    }
+
+    /// The deployments in which an agent takes part.
+    fn deployments_of(&self, agent: AgentId) -> impl Iterator<Item = TaskId> {
+        self.deployments.iter().filter_map(move |(task, deployment)| {
+            let plan = deployment.state.plan.as_ref()?;
+            plan.targets.iter().any(|target| target.agent == agent).then_some(*task)
+        })
+    }
+
+    /// Forgets a deployment that is over.
+    fn retire(&mut self, task: TaskId) {
+        if self.deployments.get(&task).is_some_and(|d| d.state.is_finished())
+            && let Some(deployment) = self.deployments.remove(&task)
+        {
+            for attempt in deployment.state.attempts.keys() {
+                self.attempts.remove(attempt);
+            }
+            self.look_again = true;
+        }
+    }
+
+    fn until_next_deadline(&self) -> Duration {
+        if self.look_again || !self.cancels.is_empty() {
+            return Duration::ZERO;
+        }
+        let next = self.deployments.values().filter_map(|d| next_deadline(&d.state)).min();
+        let Some(next) = next else { return SWEEP };
+        let wait = next.duration_since(Timestamp::now());
+        // A little late rather than a little early, or the loop would spin on the last instant.
+        Duration::try_from(wait).unwrap_or(Duration::ZERO).min(SWEEP) + Duration::from_millis(1)
+    }
+}
