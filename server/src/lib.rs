@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod client;
 pub mod gateway;
+pub mod orchestrator;
 pub mod packages;
 pub mod security;
 pub mod services;

@@ -21,7 +21,7 @@ mod transport;
 mod trust;
 mod verifier;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use quinn::Endpoint;
@@ -41,8 +41,8 @@ pub const ARRIVALS_QUEUE: usize = 1024;
 
 /// What the gateway is made of.
 pub struct GatewayConfig {
-    /// Where to listen; port 0 takes any.
-    pub listen: SocketAddr,
+    /// The socket, bound beforehand so that a taken port is noticed before anything is set up.
+    pub socket: UdpSocket,
     /// The server's certificate chain: leaf first, then the authority that enrolling agents pin.
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's key.
@@ -91,9 +91,16 @@ pub(crate) struct Shared {
 }
 
 impl Gateway {
-    /// Opens the socket. Nothing is accepted before [`Self::run`].
-    pub fn bind(config: GatewayConfig, parts: GatewayParts) -> Result<Self, GatewayError> {
-        let endpoint = transport::endpoint(&config, &parts.trust)?;
+    /// Takes the socket over. Nothing is accepted before [`Self::run`].
+    pub fn open(config: GatewayConfig, parts: GatewayParts) -> Result<Self, GatewayError> {
+        let tls = transport::Tls {
+            chain: config.chain,
+            key: config.key,
+            authority: config.authority,
+            keys: config.keys,
+            timing: config.timing,
+        };
+        let endpoint = transport::endpoint(config.socket, tls, &parts.trust)?;
         let local = endpoint.local_addr().map_err(GatewayError::Socket)?;
         let shared = Arc::new(Shared {
             parts,

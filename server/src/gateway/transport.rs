@@ -1,6 +1,6 @@
 //! Sockets, TLS and every limit of the transport. None is inherited.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
-use socket2::{Domain, Protocol, Socket, Type};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use socket2::SockRef;
 
-use super::GatewayConfig;
 use super::trust::Trust;
 use super::verifier::AgentVerifier;
 
@@ -73,21 +73,6 @@ impl Default for Timing {
 /// Why the gateway cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// The UDP port is taken.
-    #[error("cannot listen on {listen}/udp: the port is in use")]
-    PortInUse {
-        /// The address.
-        listen: SocketAddr,
-    },
-    /// The UDP port cannot be opened for another reason.
-    #[error("cannot listen on {listen}/udp")]
-    Listen {
-        /// The address.
-        listen: SocketAddr,
-        /// What the system says.
-        #[source]
-        source: std::io::Error,
-    },
     /// The socket cannot be used.
     #[error("the UDP socket cannot be used")]
     Socket(#[source] std::io::Error),
@@ -102,35 +87,46 @@ pub enum GatewayError {
     Provider,
 }
 
+/// What the endpoint is made of beside its socket.
+pub(super) struct Tls {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+    pub(super) authority: CertificateDer<'static>,
+    pub(super) keys: GatewayKeys,
+    pub(super) timing: Timing,
+}
+
 /// The endpoint on its socket, ready to accept.
 pub(super) fn endpoint(
-    config: &GatewayConfig,
+    socket: UdpSocket,
+    tls: Tls,
     trust: &Arc<Trust>,
 ) -> Result<Endpoint, GatewayError> {
-    let socket = socket(config.listen)?;
+    enlarge_buffers(&socket);
     let mut endpoint = EndpointConfig::new(Arc::new(hmac::Key::new(
         hmac::HMAC_SHA256,
-        &config.keys.reset_key,
+        &tls.keys.reset_key,
     )));
-    let connection_id_key = config.keys.connection_id_key;
+    let connection_id_key = tls.keys.connection_id_key;
     endpoint
         .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_id_key)));
+    let server = server_config(tls, trust)?;
     Endpoint::new(
         endpoint,
-        Some(server_config(config, trust)?),
+        Some(server),
         socket,
         Arc::new(quinn::TokioRuntime),
     )
     .map_err(GatewayError::Socket)
 }
 
-fn server_config(config: &GatewayConfig, trust: &Arc<Trust>) -> Result<ServerConfig, GatewayError> {
-    let verifier = AgentVerifier::new(config.authority.clone(), Arc::clone(trust))?;
+fn server_config(config: Tls, trust: &Arc<Trust>) -> Result<ServerConfig, GatewayError> {
+    let verifier = AgentVerifier::new(config.authority, Arc::clone(trust))?;
     let mut tls = rustls::ServerConfig::builder_with_provider(crypto_provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(GatewayError::Tls)?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(config.chain.clone(), config.key.clone_key())
+        .with_single_cert(config.chain, config.key)
         .map_err(GatewayError::Tls)?;
     tls.alpn_protocols = vec![ALPN_WORK.to_vec(), ALPN_ENROL.to_vec()];
     // No early data, which can be replayed; no tickets, which could outlive a revocation.
@@ -163,22 +159,10 @@ fn transport(timing: &Timing) -> TransportConfig {
     transport
 }
 
-fn socket(listen: SocketAddr) -> Result<UdpSocket, GatewayError> {
-    let failed = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::AddrInUse => GatewayError::PortInUse { listen },
-        _ => GatewayError::Listen { listen, source },
-    };
-    let socket = Socket::new(
-        Domain::for_address(listen),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )
-    .map_err(failed)?;
-    if listen.is_ipv6() {
-        socket.set_only_v6(false).map_err(failed)?;
-    }
-    socket.bind(&listen.into()).map_err(failed)?;
-    // What the kernel grants is checked and told; less works, only worse under a large fan-out.
+/// Asks for large socket buffers, and says when the kernel gives less: that works, only worse
+/// under a large fan-out.
+fn enlarge_buffers(socket: &UdpSocket) {
+    let socket = SockRef::from(socket);
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     let granted = socket.recv_buffer_size().unwrap_or(0);
@@ -189,5 +173,4 @@ fn socket(listen: SocketAddr) -> Result<UdpSocket, GatewayError> {
             "the kernel grants smaller UDP buffers than asked; raise net.core.rmem_max for large fleets"
         );
     }
-    Ok(socket.into())
 }

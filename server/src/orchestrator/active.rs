@@ -17,8 +17,6 @@ pub(super) struct Context {
     pub(super) task: TaskId,
     /// Its number for people, such as `T-1042`.
     pub(super) number: String,
-    /// Who asked for it.
-    pub(super) created_by: String,
     /// The project.
     pub(super) project_id: ProjectId,
     /// The environment.

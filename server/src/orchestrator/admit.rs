@@ -57,13 +57,18 @@ impl Orchestrator {
     async fn find_ready(&self) -> Result<Vec<TaskRow>, StoreError> {
         let mut tx = self.parts.store.read().await?;
         let running = task_list_running(&mut tx, LOOK_AT).await?;
-        let mut busy: HashSet<String> =
-            running.iter().filter_map(|row| row.queue_key.clone()).collect();
+        let mut busy: HashSet<String> = running
+            .iter()
+            .filter_map(|row| row.queue_key.clone())
+            .collect();
         let room = MAX_RUNNING.saturating_sub(running.len());
         let mut ready = Vec::new();
         for row in task_list_queued(&mut tx, LOOK_AT).await? {
             // In the order in which they were queued: the first of a key, if none of it runs.
-            let free = row.queue_key.as_ref().is_none_or(|key| busy.insert(key.clone()));
+            let free = row
+                .queue_key
+                .as_ref()
+                .is_none_or(|key| busy.insert(key.clone()));
             if free && row.kind == TaskKind::Deployment && ready.len() < room {
                 ready.push(row);
             }
@@ -104,7 +109,9 @@ impl Orchestrator {
                     let (next, events) = (&decision.next, &decision.events);
                     write_deployment(tx, &context, lease.epoch, next, events, now_us).await?;
                 }
-                epoch_current(tx).await.map(|current| (lease.epoch, current))
+                epoch_current(tx)
+                    .await
+                    .map(|current| (lease.epoch, current))
             })
             .await;
         let (epoch, current) = match written {
@@ -135,8 +142,9 @@ impl Orchestrator {
         row: &TaskRow,
         context: &Context,
     ) -> Result<Input, StoreError> {
-        let order: DeploymentOrder = serde_json::from_str(&row.body)
-            .map_err(|error| StoreError::corrupt(format!("what {} asks: {error}", context.number)))?;
+        let order: DeploymentOrder = serde_json::from_str(&row.body).map_err(|error| {
+            StoreError::corrupt(format!("what {} asks: {error}", context.number))
+        })?;
         let targets = facts::targets(tx, self.parts.online.as_ref())
             .await
             .map_err(|error| StoreError::corrupt(format!("the targets: {error}")))?;
@@ -152,10 +160,11 @@ impl Orchestrator {
             options: &order.options,
         };
         Ok(match plan(&request) {
-            Ok(plan) => Input::Begin { plan: Arc::new(plan) },
+            Ok(plan) => Input::Begin {
+                plan: Arc::new(plan),
+            },
             Err(refusals) => {
-                let sentences: BTreeSet<String> =
-                    refusals.iter().map(Refusal::message).collect();
+                let sentences: BTreeSet<String> = refusals.iter().map(Refusal::message).collect();
                 let message = sentences.into_iter().collect::<Vec<_>>().join("; ");
                 Input::Refuse { message }
             }
@@ -176,7 +185,6 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
     Ok(Context {
         task: row.id,
         number: format!("T-{}", row.number),
-        created_by: row.created_by.clone(),
         project_id: release.project_id,
         environment_id,
         environment: environment.name,

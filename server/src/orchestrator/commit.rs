@@ -93,13 +93,17 @@ impl Orchestrator {
     }
 
     fn apply(&mut self, decision: Decided) {
-        let Some(deployment) = self.deployments.get_mut(&decision.task) else { return };
+        let Some(deployment) = self.deployments.get_mut(&decision.task) else {
+            return;
+        };
         for event in &decision.events {
             match event {
                 Event::AttemptOrdered { attempt, .. } => {
                     self.attempts.insert(*attempt, decision.task);
                 }
-                Event::DeploymentFinished { verdict, message, .. } => tracing::info!(
+                Event::DeploymentFinished {
+                    verdict, message, ..
+                } => tracing::info!(
                     task.number = deployment.context.number,
                     verdict = ?verdict,
                     message,
@@ -120,7 +124,9 @@ impl Orchestrator {
             .store
             .write(async |tx| {
                 for decision in decided {
-                    let Some(deployment) = self.deployments.get(&decision.task) else { continue };
+                    let Some(deployment) = self.deployments.get(&decision.task) else {
+                        continue;
+                    };
                     if decision.events.is_empty() {
                         continue;
                     }
@@ -169,7 +175,9 @@ async fn write_presence(tx: &mut Tx, turn: &Turn, now_us: i64) -> Result<(), Sto
     for refusal in &turn.refusals {
         let entry = AuditEntry {
             at_us: now_us,
-            actor: refusal.agent.map_or_else(|| "unknown".to_owned(), |a| format!("agent:{a}")),
+            actor: refusal
+                .agent
+                .map_or_else(|| "unknown".to_owned(), |a| format!("agent:{a}")),
             action: "connection.refuse".to_owned(),
             subject: refusal.remote.to_string(),
             detail: json!({ "reason": refusal.reason, "more": refusal.more }).to_string(),
@@ -189,7 +197,9 @@ pub(super) async fn write_deployment(
     now_us: i64,
 ) -> Result<(), StoreError> {
     // The start comes before the events: they are only taken of a task that runs.
-    if events.iter().any(|e| matches!(e, Event::DeploymentBegan { .. }))
+    if events
+        .iter()
+        .any(|e| matches!(e, Event::DeploymentBegan { .. }))
         || (next.began_at.is_none() && next.is_finished())
     {
         task_mark_started(tx, context.task, epoch, now_us).await?;
@@ -199,7 +209,10 @@ pub(super) async fn write_deployment(
         .map(|event| {
             let body = serde_json::to_string(event)
                 .map_err(|error| StoreError::corrupt(format!("an event to be written: {error}")))?;
-            Ok(NewTaskEvent { at_us: now_us, body })
+            Ok(NewTaskEvent {
+                at_us: now_us,
+                body,
+            })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     task_event_append(tx, context.task, epoch, &rows).await?;
@@ -226,13 +239,27 @@ async fn write_event(
             }
             show_current(tx, context, TaskState::Running, None, now_us).await?;
             let targets = plan.targets.len();
-            audit(tx, context, "deployment.begin", json!({ "targets": targets }), now_us).await
+            audit(
+                tx,
+                context,
+                "deployment.begin",
+                json!({ "targets": targets }),
+                now_us,
+            )
+            .await
         }
-        Event::AttemptOrdered { attempt, node, number, .. } => {
+        Event::AttemptOrdered {
+            attempt,
+            node,
+            number,
+            ..
+        } => {
             let Some((plan, known)) = next.plan.as_ref().zip(next.attempts.get(attempt)) else {
                 return Ok(());
             };
-            let Some(planned) = plan.node(*node) else { return Ok(()) };
+            let Some(planned) = plan.node(*node) else {
+                return Ok(());
+            };
             let row = AttemptRow {
                 id: *attempt,
                 task_id: context.task,
@@ -252,7 +279,12 @@ async fn write_event(
             attempt_insert(tx, &row).await
         }
         Event::AttemptStarted { attempt, .. } => attempt_mark_running(tx, *attempt).await,
-        Event::AttemptFinished { attempt, outcome, end, .. } => {
+        Event::AttemptFinished {
+            attempt,
+            outcome,
+            end,
+            ..
+        } => {
             // Without the agent's word the row stays open, so that its word can still be taken.
             match end {
                 Some(end) => mark_ended(tx, *attempt, *outcome, Some(end), now_us).await,
@@ -263,11 +295,18 @@ async fn write_event(
             mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await
         }
         Event::CancelRequested { by, .. } => {
-            audit(tx, context, "deployment.cancel", json!({ "by": by }), now_us).await
+            audit(
+                tx,
+                context,
+                "deployment.cancel",
+                json!({ "by": by }),
+                now_us,
+            )
+            .await
         }
-        Event::DeploymentFinished { verdict, message, .. } => {
-            finish(tx, context, epoch, next, *verdict, message, now_us).await
-        }
+        Event::DeploymentFinished {
+            verdict, message, ..
+        } => finish(tx, context, epoch, next, *verdict, message, now_us).await,
         Event::SubjectStarted { subject, .. } => {
             show_target(tx, context, *subject, TargetState::Deploying, now_us).await
         }
@@ -296,7 +335,9 @@ async fn mark_ended(
 ) -> Result<(), StoreError> {
     let body = serde_json::to_string(&end)
         .map_err(|error| StoreError::corrupt(format!("an attempt's end: {error}")))?;
-    attempt_mark_ended(tx, attempt, outcome, &body, now_us).await.map(|_| ())
+    attempt_mark_ended(tx, attempt, outcome, &body, now_us)
+        .await
+        .map(|_| ())
 }
 
 async fn finish(
@@ -316,10 +357,14 @@ async fn finish(
     task_mark_done(tx, context.task, epoch, outcome, now_us).await?;
     show_current(tx, context, TaskState::Done, Some(outcome), now_us).await?;
     for (target, failed) in subjects(next) {
-        let state = if failed { TargetState::Failed } else { TargetState::Deployed };
+        let state = if failed {
+            TargetState::Failed
+        } else {
+            TargetState::Deployed
+        };
         show_target(tx, context, target, state, now_us).await?;
     }
-    let detail = json!({ "outcome": outcome.as_str(), "message": message });
+    let detail = json!({ "outcome": outcome.word(), "message": message });
     audit(tx, context, "deployment.finish", detail, now_us).await
 }
 
@@ -346,7 +391,9 @@ async fn show_current(
     now_us: i64,
 ) -> Result<(), StoreError> {
     let before = deployment_current_list(tx, Some(context.project_id)).await?;
-    let before = before.into_iter().find(|row| row.environment_id == context.environment_id);
+    let before = before
+        .into_iter()
+        .find(|row| row.environment_id == context.environment_id);
     let succeeded = if outcome == Some(TaskOutcome::Succeeded) {
         Some(DeploymentSucceeded {
             task_id: context.task,

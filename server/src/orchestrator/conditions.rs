@@ -18,7 +18,9 @@ pub(super) fn holds(
     subject: Option<TargetId>,
     now: Timestamp,
 ) -> bool {
-    let Some(plan) = state.plan.as_deref() else { return false };
+    let Some(plan) = state.plan.as_deref() else {
+        return false;
+    };
     let known = OrderContext {
         plan,
         process: &context.process,

@@ -21,13 +21,21 @@ const ANSWER_MS: u32 = 60_000;
 impl Orchestrator {
     /// Sends what is outstanding of a deployment to the agents that are there.
     pub(super) async fn carry_out(&mut self, task: TaskId) {
-        let Some(deployment) = self.deployments.get(&task) else { return };
+        let Some(deployment) = self.deployments.get(&task) else {
+            return;
+        };
         let mut unable = Vec::new();
         for effect in outstanding(&deployment.state) {
             let order = Order::from(&effect);
             let agent = effect.agent();
-            let Some(session) = self.parts.online.session(agent) else { continue };
-            let sent = self.deployments.get(&task).and_then(|d| d.sent.get(&order)).copied();
+            let Some(session) = self.parts.online.session(agent) else {
+                continue;
+            };
+            let sent = self
+                .deployments
+                .get(&task)
+                .and_then(|d| d.sent.get(&order))
+                .copied();
             if sent == Some(session) {
                 continue;
             }
@@ -63,7 +71,10 @@ impl Orchestrator {
             .into_iter()
             .map(|(attempt, message)| {
                 let reason = StartRefusal::BadOrder;
-                Input::StartAnswered { attempt, answer: StartAnswer::Refused { reason, message } }
+                Input::StartAnswered {
+                    attempt,
+                    answer: StartAnswer::Refused { reason, message },
+                }
             })
             .collect();
         let mut inputs = [(task, inputs)].into();
@@ -80,9 +91,20 @@ impl Orchestrator {
     ) -> Result<Message, (AttemptId, String)> {
         self.requests += 1;
         let request = self.requests;
-        let epoch = self.deployments.get(&task).map_or(0, |deployment| deployment.epoch);
+        let epoch = self
+            .deployments
+            .get(&task)
+            .map_or(0, |deployment| deployment.epoch);
         match effect {
-            Effect::Acquire { packages, deadline, .. } => {
+            Effect::Acquire {
+                agent,
+                packages,
+                deadline,
+                ..
+            } => {
+                self.parts
+                    .grants
+                    .give(agent, task, packages.iter().map(|package| package.root));
                 let left = deadline.duration_since(Timestamp::now()).as_millis().max(0);
                 Ok(Acquire {
                     request,
@@ -99,11 +121,27 @@ impl Orchestrator {
                     .await
                     .map_err(|message| (attempt, message))?;
                 let deadline_ms = ANSWER_MS;
-                Ok(StartAttempt { request, deadline_ms, epoch, task, attempt, order }.into())
+                Ok(StartAttempt {
+                    request,
+                    deadline_ms,
+                    epoch,
+                    task,
+                    attempt,
+                    order,
+                }
+                .into())
             }
             Effect::Cancel { attempt, node, .. } => {
                 let (deadline_ms, grace_ms) = (ANSWER_MS, self.grace_ms(task, node));
-                Ok(CancelAttempt { request, deadline_ms, epoch, task, attempt, grace_ms }.into())
+                Ok(CancelAttempt {
+                    request,
+                    deadline_ms,
+                    epoch,
+                    task,
+                    attempt,
+                    grace_ms,
+                }
+                .into())
             }
         }
     }
@@ -112,7 +150,9 @@ impl Orchestrator {
         self.deployments
             .get(&task)
             .and_then(|deployment| deployment.state.plan.as_ref()?.action(node))
-            .map_or(0, |action| u32::try_from(action.grace_ms).unwrap_or(u32::MAX))
+            .map_or(0, |action| {
+                u32::try_from(action.grace_ms).unwrap_or(u32::MAX)
+            })
     }
 }
 
@@ -127,6 +167,8 @@ fn grant(package: &OrderPackage) -> PackageGrant {
 
 /// The wall clock, in microseconds since 1970.
 pub(super) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

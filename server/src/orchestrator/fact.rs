@@ -24,13 +24,25 @@ pub(super) enum Fact {
     /// Its connection is gone.
     Disconnected { agent: AgentId, session: SessionId },
     /// An attempt ended, and all its records are stored.
-    AttemptEnded { agent: AgentId, attempt: AttemptId, task: TaskId, end: AttemptEnd, outputs: Vec<NamedOutput> },
+    AttemptEnded {
+        agent: AgentId,
+        attempt: AttemptId,
+        task: TaskId,
+        end: AttemptEnd,
+        outputs: Vec<NamedOutput>,
+    },
     /// It answered a start.
     StartAnswered { agent: AgentId, answer: StartAnswer },
     /// It answered a cancel.
-    CancelAnswered { agent: AgentId, answer: CancelAnswer },
+    CancelAnswered {
+        agent: AgentId,
+        answer: CancelAnswer,
+    },
     /// It answered an acquisition.
-    AcquireAnswered { agent: AgentId, answer: AcquireAnswer },
+    AcquireAnswered {
+        agent: AgentId,
+        answer: AcquireAnswer,
+    },
     /// A connection was refused.
     Refused(Refusal),
 }

@@ -39,19 +39,27 @@ impl Ingest {
         arrivals: mpsc::Receiver<Arrival>,
         facts: mpsc::Sender<Fact>,
     ) -> Self {
-        Self { parts, arrivals, facts, owners: HashMap::new() }
+        Self {
+            parts,
+            arrivals,
+            facts,
+            owners: HashMap::new(),
+        }
     }
 
     /// Works until the gateway or the orchestrator is gone.
     pub async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         while self.arrivals.recv_many(&mut batch, BATCH).await > 0 {
-            let (records, others): (Vec<_>, Vec<_>) =
-                batch.drain(..).partition(|arrival| matches!(arrival, Arrival::Records { .. }));
+            let (records, others): (Vec<_>, Vec<_>) = batch
+                .drain(..)
+                .partition(|arrival| matches!(arrival, Arrival::Records { .. }));
             // Records go first: what follows in the batch may rest on them, never the reverse.
             self.store_records(records).await;
             for arrival in others {
-                let Some(fact) = self.fact(arrival).await else { continue };
+                let Some(fact) = self.fact(arrival).await else {
+                    continue;
+                };
                 if self.facts.send(fact).await.is_err() {
                     return;
                 }
@@ -62,7 +70,9 @@ impl Ingest {
     async fn store_records(&mut self, arrivals: Vec<Arrival>) {
         let mut wanted = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
-            let Arrival::Records { agent, records } = arrival else { continue };
+            let Arrival::Records { agent, records } = arrival else {
+                continue;
+            };
             match self.owner(records.attempt).await {
                 Some((task, owner)) if owner == agent => wanted.push((agent, task, records)),
                 _ => tracing::warn!(
@@ -117,8 +127,12 @@ impl Ingest {
                             Err(StoreError::Conflict { .. }) => log_position(tx, attempt).await?,
                             Err(error) => return Err(error),
                         };
-                    let stored =
-                        AttemptPosition { attempt, known: true, next_seq, end_stored: false };
+                    let stored = AttemptPosition {
+                        attempt,
+                        known: true,
+                        next_seq,
+                        end_stored: false,
+                    };
                     positions.entry(*agent).or_default().push(stored);
                 }
                 Ok(positions)
@@ -128,7 +142,9 @@ impl Ingest {
 
     fn acknowledge(&self, agent: AgentId, positions: Vec<AttemptPosition>) {
         if let Some(session) = self.parts.sessions.current(agent) {
-            self.parts.sessions.send(agent, session, Ack { positions }.into());
+            self.parts
+                .sessions
+                .send(agent, session, Ack { positions }.into());
         }
     }
 
@@ -152,7 +168,10 @@ impl Ingest {
             match self.parts.store.read().await {
                 Ok(tx) => return tx,
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "the database cannot be read");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the database cannot be read"
+                    );
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -161,9 +180,21 @@ impl Ingest {
 
     async fn fact(&mut self, arrival: Arrival) -> Option<Fact> {
         match arrival {
-            Arrival::Resync { agent, session, remote, hello, reports } => {
+            Arrival::Resync {
+                agent,
+                session,
+                remote,
+                hello,
+                reports,
+            } => {
                 let reports = self.reported(agent, reports).await;
-                Some(Fact::Resync { agent, session, remote, hello, reports })
+                Some(Fact::Resync {
+                    agent,
+                    session,
+                    remote,
+                    hello,
+                    reports,
+                })
             }
             Arrival::Disconnected { agent, session } => Some(Fact::Disconnected { agent, session }),
             Arrival::AttemptEnded { agent, ended } => self.ended(agent, ended).await,
@@ -233,7 +264,13 @@ impl Ingest {
                 return None;
             }
         };
-        Some(Fact::AttemptEnded { agent, attempt, task, end: ended.end, outputs })
+        Some(Fact::AttemptEnded {
+            agent,
+            attempt,
+            task,
+            end: ended.end,
+            outputs,
+        })
     }
 
     async fn outputs(&self, attempt: AttemptId) -> Result<Vec<NamedOutput>, StoreError> {
@@ -241,7 +278,11 @@ impl Ingest {
         let variables = log_variables(&mut tx, attempt).await?;
         Ok(variables
             .into_iter()
-            .map(|v| NamedOutput { name: v.name, value: v.value, sensitive: v.sensitive })
+            .map(|v| NamedOutput {
+                name: v.name,
+                value: v.value,
+                sensitive: v.sensitive,
+            })
             .collect())
     }
 }

@@ -17,6 +17,7 @@ mod commit;
 mod conditions;
 mod effects;
 mod fact;
+mod grants;
 mod ingest;
 mod online;
 mod orders;
@@ -31,6 +32,7 @@ use mantle_domain::state::Policy;
 use mantle_shared::ids::{AgentId, TaskId};
 use tokio::sync::mpsc;
 
+pub use grants::{GrantedObjects, Grants};
 pub use ingest::Ingest;
 pub use online::Online;
 pub use orders::{OrderSecrets, SecretError};
@@ -63,6 +65,8 @@ pub struct OrchestratorParts {
     pub online: Arc<Online>,
     /// Tells those who watch a task.
     pub feed: Feed,
+    /// What agents may fetch.
+    pub grants: Arc<Grants>,
     /// Opens what orders need.
     pub secrets: Arc<dyn OrderSecrets>,
     /// The server's epoch counter, for `Welcome`.
@@ -85,7 +89,7 @@ enum Command {
 }
 
 /// Gives hints to the orchestrator. Cheap to clone; never waits.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Hints {
     commands: mpsc::Sender<Command>,
 }

@@ -22,16 +22,28 @@ impl Online {
 
     /// The connection on which an agent reported its journal.
     pub fn session(&self, agent: AgentId) -> Option<SessionId> {
-        self.agents.read().unwrap_or_else(PoisonError::into_inner).get(&agent).copied()
+        self.agents
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&agent)
+            .copied()
     }
 
     /// All of them.
     pub fn agents(&self) -> BTreeSet<AgentId> {
-        self.agents.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.agents
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .copied()
+            .collect()
     }
 
     pub(super) fn enter(&self, agent: AgentId, session: SessionId) {
-        self.agents.write().unwrap_or_else(PoisonError::into_inner).insert(agent, session);
+        self.agents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(agent, session);
     }
 
     /// Takes an agent out, unless a newer connection of it is there.
@@ -45,7 +57,10 @@ impl Online {
     }
 
     pub(super) fn revoke(&self, agent: AgentId) {
-        self.agents.write().unwrap_or_else(PoisonError::into_inner).remove(&agent);
+        self.agents
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&agent);
     }
 }
 

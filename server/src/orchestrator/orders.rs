@@ -3,10 +3,8 @@
 //! An order is made of what is pinned and of what was known when the attempt was ordered, so that
 //! it is the same order, byte for byte, when it is sent again after a restart.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use mantle_domain::order::{DraftValue, OrderContext, OrderDraft, draft_order};
 use mantle_domain::ids::SecretVersionId;
+use mantle_domain::order::{DraftValue, OrderContext, OrderDraft, draft_order};
 use mantle_domain::plan::NodeRef;
 use mantle_domain::state::OutputVariable;
 use mantle_shared::ids::{AttemptId, TaskId};
@@ -14,7 +12,11 @@ use mantle_shared::order::{ORDER_FORMAT, Order, OrderVariable, OutputLimits};
 
 use super::Orchestrator;
 use super::active::Context;
+use crate::security::MasterKey;
 use crate::store::{SecretVersionRow, secret_version_fetch};
+
+/// What the ciphertext of a secret is bound to beside its row: the name of its table.
+pub const SECRET_VERSION_TABLE: &str = "secret_version";
 
 /// Opens what orders need. The master key stays behind it.
 pub trait OrderSecrets: Send + Sync {
@@ -22,8 +24,32 @@ pub trait OrderSecrets: Send + Sync {
     fn open(&self, row: &SecretVersionRow) -> Result<String, SecretError>;
     /// The value of a sensitive output variable that an attempt sealed.
     fn unseal(&self, attempt: AttemptId, name: &str, sealed: &str) -> Result<String, SecretError>;
-    /// The key under which an attempt seals sensitive output variables.
-    fn seal_key(&self, attempt: AttemptId) -> [u8; 32];
+    /// The key under which an attempt seals sensitive output variables, in base64.
+    fn seal_key(&self, attempt: AttemptId) -> String;
+}
+
+impl OrderSecrets for MasterKey {
+    fn open(&self, row: &SecretVersionRow) -> Result<String, SecretError> {
+        self.unseal(SECRET_VERSION_TABLE, row.id.as_bytes(), &row.ciphertext)
+            .map(|value| value.expose().to_owned())
+            .map_err(|error| SecretError {
+                what: format!("the secret '{}'", row.path),
+                why: error.to_string(),
+            })
+    }
+
+    fn unseal(&self, attempt: AttemptId, name: &str, sealed: &str) -> Result<String, SecretError> {
+        self.unseal_output(attempt, name, sealed)
+            .map(|value| value.expose().to_owned())
+            .map_err(|error| SecretError {
+                what: format!("the output variable '{name}'"),
+                why: error.to_string(),
+            })
+    }
+
+    fn seal_key(&self, attempt: AttemptId) -> String {
+        Self::seal_key(self, attempt).expose().to_owned()
+    }
 }
 
 /// A secret cannot be opened. Says nothing of its value.
@@ -44,14 +70,20 @@ impl Orchestrator {
         attempt: AttemptId,
         node: NodeRef,
     ) -> Result<Vec<u8>, String> {
-        let deployment = self.deployments.get(&task).ok_or("the deployment is gone")?;
+        let deployment = self
+            .deployments
+            .get(&task)
+            .ok_or("the deployment is gone")?;
         let (context, state) = (&deployment.context, &deployment.state);
         let (plan, known) = state
             .plan
             .as_deref()
             .zip(state.attempts.get(&attempt))
             .ok_or("the attempt was never ordered")?;
-        let outputs = state.outputs.get(..known.outputs_before).unwrap_or(&state.outputs);
+        let outputs = state
+            .outputs
+            .get(..known.outputs_before)
+            .unwrap_or(&state.outputs);
         let draft = draft_order(
             &OrderContext {
                 plan,
@@ -65,7 +97,13 @@ impl Orchestrator {
         )
         .map_err(|error| error.to_string())?;
         let variables = self.fill_in(&draft, outputs).await?;
-        let order = complete(context, attempt, draft, variables, self.parts.secrets.seal_key(attempt));
+        let order = complete(
+            context,
+            attempt,
+            draft,
+            variables,
+            self.parts.secrets.seal_key(attempt),
+        );
         serde_json::to_vec(&order).map_err(|error| format!("the order cannot be written: {error}"))
     }
 
@@ -121,7 +159,7 @@ fn complete(
     attempt: AttemptId,
     draft: OrderDraft,
     variables: Vec<OrderVariable>,
-    seal_key: [u8; 32],
+    seal_key: String,
 ) -> Order {
     Order {
         format: ORDER_FORMAT,
@@ -141,7 +179,7 @@ fn complete(
         packages: draft.packages,
         timeout_ms: draft.timeout_ms,
         grace_ms: draft.grace_ms,
-        seal_key: STANDARD.encode(seal_key),
+        seal_key,
         output: OutputLimits::default(),
     }
 }

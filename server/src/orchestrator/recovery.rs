@@ -76,7 +76,10 @@ impl Orchestrator {
             }
         }
         // Deadlines passed while nobody looked.
-        let mut inputs = tasks.iter().map(|task| (*task, vec![Input::Tick])).collect();
+        let mut inputs = tasks
+            .iter()
+            .map(|task| (*task, vec![Input::Tick]))
+            .collect();
         let decided = self.decide(&mut inputs, Timestamp::now());
         for task in self.commit(decided, &Turn::default()).await {
             self.carry_out(task).await;
@@ -111,18 +114,28 @@ impl Orchestrator {
             return;
         }
         let node = self.parts.node;
-        let renewed =
-            self.parts.store.write(async |tx| task_lease_renew(tx, node, LEASE).await).await;
+        let renewed = self
+            .parts
+            .store
+            .write(async |tx| task_lease_renew(tx, node, LEASE).await)
+            .await;
         if let Err(error) = renewed {
-            tracing::warn!(error = &error as &dyn std::error::Error, "leases could not be renewed");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "leases could not be renewed"
+            );
         }
     }
 
     /// Reads who asked for these tasks to stop.
     pub(super) async fn read_cancels(&mut self, tasks: &[TaskId]) {
-        let Ok(mut tx) = self.parts.store.read().await else { return };
+        let Ok(mut tx) = self.parts.store.read().await else {
+            return;
+        };
         for task in tasks {
-            let Some(deployment) = self.deployments.get_mut(task) else { continue };
+            let Some(deployment) = self.deployments.get_mut(task) else {
+                continue;
+            };
             if deployment.state.cancel.is_some() {
                 continue;
             }

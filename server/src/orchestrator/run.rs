@@ -82,7 +82,13 @@ impl Orchestrator {
             look_again: true,
             cancels: Vec::new(),
         };
-        (orchestrator, ingest, Hints { commands: command_sender })
+        (
+            orchestrator,
+            ingest,
+            Hints {
+                commands: command_sender,
+            },
+        )
     }
 
     /// Takes up what was under way, then works until its ingest is gone.
@@ -122,7 +128,7 @@ impl Orchestrator {
                     Err(_) => break,
                 }
             }
-            self.turn(arrived.drain(..).collect(), tick).await;
+            self.turn(std::mem::take(&mut arrived), tick).await;
         }
     }
 
@@ -171,7 +177,9 @@ impl Orchestrator {
         let committed = self.commit(decided, &turn).await;
         for (agent, position) in turn.acks {
             if let Some(session) = self.parts.sessions.current(agent) {
-                let ack = wire::Ack { positions: vec![position] };
+                let ack = wire::Ack {
+                    positions: vec![position],
+                };
                 self.parts.sessions.send(agent, session, ack.into());
             }
         }
@@ -196,7 +204,9 @@ impl Orchestrator {
         let online = self.parts.online.agents();
         let mut decided = Vec::new();
         for (task, inputs) in std::mem::take(inputs) {
-            let Some(deployment) = self.deployments.get(&task) else { continue };
+            let Some(deployment) = self.deployments.get(&task) else {
+                continue;
+            };
             decided.push(self.decide_one(task, deployment, inputs, &online, now));
         }
         decided
@@ -219,7 +229,16 @@ impl Orchestrator {
                     conditions::holds(&deployment.context, state, template, step, subject, now)
                 };
                 let policy = &self.parts.policy;
-                decide(state, input, &Moment { now, online, condition: &condition, policy })
+                decide(
+                    state,
+                    input,
+                    &Moment {
+                        now,
+                        online,
+                        condition: &condition,
+                        policy,
+                    },
+                )
             };
             match found {
                 Ok(found) => {
@@ -241,7 +260,13 @@ impl Orchestrator {
     /// What a fact means for the deployments.
     fn take(&mut self, fact: Fact, turn: &mut Turn) {
         match fact {
-            Fact::Resync { agent, session, remote, hello, reports } => {
+            Fact::Resync {
+                agent,
+                session,
+                remote,
+                hello,
+                reports,
+            } => {
                 self.resync(agent, session, &reports, turn);
                 tracing::info!(
                     agent.id = %agent,
@@ -258,7 +283,13 @@ impl Orchestrator {
                     turn.left.push(agent);
                 }
             }
-            Fact::AttemptEnded { agent, attempt, task, end, outputs } => {
+            Fact::AttemptEnded {
+                agent,
+                attempt,
+                task,
+                end,
+                outputs,
+            } => {
                 self.attempt_ended(agent, attempt, task, end, outputs, turn);
             }
             Fact::StartAnswered { agent, answer } => self.start_answered(agent, answer, turn),
@@ -284,14 +315,20 @@ impl Orchestrator {
                 end_stored: reported.end_stored,
             })
             .collect();
-        let resynced = wire::Resynced { positions, last: true };
+        let resynced = wire::Resynced {
+            positions,
+            last: true,
+        };
         if !self.parts.sessions.send(agent, session, resynced.into()) {
             return;
         }
         self.parts.online.enter(agent, session);
         for reported in reports {
             let Some(task) = reported.task else { continue };
-            if matches!(reported.report.state, ReportedState::Accepted | ReportedState::Running) {
+            if matches!(
+                reported.report.state,
+                ReportedState::Accepted | ReportedState::Running
+            ) {
                 let attempt = reported.report.attempt;
                 let answer = StartAnswer::Accepted;
                 turn.input(task, Input::StartAnswered { attempt, answer });
@@ -300,7 +337,9 @@ impl Orchestrator {
         let reported: BTreeSet<AttemptId> = reports.iter().map(|r| r.report.attempt).collect();
         let touched: Vec<TaskId> = self.deployments_of(agent).collect();
         for task in touched {
-            let Some(deployment) = self.deployments.get(&task) else { continue };
+            let Some(deployment) = self.deployments.get(&task) else {
+                continue;
+            };
             for (attempt, known) in deployment.state.live_attempts() {
                 if known.agent == agent && !reported.contains(attempt) {
                     turn.input(task, Input::AttemptForgotten { attempt: *attempt });
@@ -322,7 +361,12 @@ impl Orchestrator {
         let next_seq = end.records;
         turn.acks.push((
             agent,
-            AttemptPosition { attempt, known: true, next_seq, end_stored: true },
+            AttemptPosition {
+                attempt,
+                known: true,
+                next_seq,
+                end_stored: true,
+            },
         ));
         let Some(deployment) = self.deployments.get(&task) else {
             // The deployment is over; the agent's word is kept with the attempt.
@@ -336,29 +380,40 @@ impl Orchestrator {
             Some((action, subject))
         });
         let outputs = match named {
-            Some((action, subject)) => {
-                outputs.into_iter().map(|o| o.of(&action, &subject, attempt)).collect()
-            }
+            Some((action, subject)) => outputs
+                .into_iter()
+                .map(|o| o.of(&action, &subject, attempt))
+                .collect(),
             None => Vec::new(),
         };
-        turn.input(task, Input::AttemptEnded { attempt, end, outputs });
+        turn.input(
+            task,
+            Input::AttemptEnded {
+                attempt,
+                end,
+                outputs,
+            },
+        );
     }
 
     fn start_answered(&mut self, agent: AgentId, answer: wire::StartAnswer, turn: &mut Turn) {
         let attempt = answer.attempt;
-        let Some(task) = self.task_of(agent, attempt) else { return };
+        let Some(task) = self.task_of(agent, attempt) else {
+            return;
+        };
         let answer = match answer.result {
-            StartResult::Accepted => StartAnswer::Accepted,
+            // The end of one that is over comes on its own stream, or is stored already.
+            StartResult::Accepted | StartResult::Ended(_) => StartAnswer::Accepted,
             StartResult::Refused { reason, message } => StartAnswer::Refused { reason, message },
-            // Its end comes on its own stream, or is stored already.
-            StartResult::Ended(_) => StartAnswer::Accepted,
         };
         turn.input(task, Input::StartAnswered { attempt, answer });
     }
 
     fn cancel_answered(&mut self, agent: AgentId, answer: wire::CancelAnswer, turn: &mut Turn) {
         let attempt = answer.attempt;
-        let Some(task) = self.task_of(agent, attempt) else { return };
+        let Some(task) = self.task_of(agent, attempt) else {
+            return;
+        };
         let answer = match answer.result {
             CancelResult::Cancelling | CancelResult::Ended(_) => CancelAnswer::Cancelling,
             CancelResult::Voided => CancelAnswer::Voided,
@@ -380,7 +435,9 @@ impl Orchestrator {
 
     fn acquire_answered(&mut self, agent: AgentId, answer: wire::AcquireAnswer, turn: &mut Turn) {
         let task = answer.task;
-        let Some(deployment) = self.deployments.get_mut(&task) else { return };
+        let Some(deployment) = self.deployments.get_mut(&task) else {
+            return;
+        };
         let target = deployment
             .state
             .acquisitions
@@ -390,14 +447,18 @@ impl Orchestrator {
         let Some(target) = target else { return };
         deployment.sent.remove(&Order::Acquire(target));
         let end = match answer.result {
-            AcquireResult::Acquired { fetched_bytes, reused_bytes } => {
-                AcquireEnd::Done { fetched_bytes, reused_bytes }
-            }
+            AcquireResult::Acquired {
+                fetched_bytes,
+                reused_bytes,
+            } => AcquireEnd::Done {
+                fetched_bytes,
+                reused_bytes,
+            },
             AcquireResult::Failed { reason, message } => {
                 let transient = match reason {
-                    AcquireFailure::Network
-                    | AcquireFailure::Disk
-                    | AcquireFailure::Draining => true,
+                    AcquireFailure::Network | AcquireFailure::Disk | AcquireFailure::Draining => {
+                        true
+                    }
                     AcquireFailure::NoSpace
                     | AcquireFailure::Refused
                     | AcquireFailure::Corrupt
@@ -419,20 +480,29 @@ impl Orchestrator {
 
     /// The deployments in which an agent takes part.
     fn deployments_of(&self, agent: AgentId) -> impl Iterator<Item = TaskId> {
-        self.deployments.iter().filter_map(move |(task, deployment)| {
-            let plan = deployment.state.plan.as_ref()?;
-            plan.targets.iter().any(|target| target.agent == agent).then_some(*task)
-        })
+        self.deployments
+            .iter()
+            .filter_map(move |(task, deployment)| {
+                let plan = deployment.state.plan.as_ref()?;
+                plan.targets
+                    .iter()
+                    .any(|target| target.agent == agent)
+                    .then_some(*task)
+            })
     }
 
     /// Forgets a deployment that is over.
     fn retire(&mut self, task: TaskId) {
-        if self.deployments.get(&task).is_some_and(|d| d.state.is_finished())
+        if self
+            .deployments
+            .get(&task)
+            .is_some_and(|d| d.state.is_finished())
             && let Some(deployment) = self.deployments.remove(&task)
         {
             for attempt in deployment.state.attempts.keys() {
                 self.attempts.remove(attempt);
             }
+            self.parts.grants.take_back(task);
             self.look_again = true;
         }
     }
@@ -441,10 +511,17 @@ impl Orchestrator {
         if self.look_again || !self.cancels.is_empty() {
             return Duration::ZERO;
         }
-        let next = self.deployments.values().filter_map(|d| next_deadline(&d.state)).min();
+        let next = self
+            .deployments
+            .values()
+            .filter_map(|d| next_deadline(&d.state))
+            .min();
         let Some(next) = next else { return SWEEP };
         let wait = next.duration_since(Timestamp::now());
         // A little late rather than a little early, or the loop would spin on the last instant.
-        Duration::try_from(wait).unwrap_or(Duration::ZERO).min(SWEEP) + Duration::from_millis(1)
+        Duration::try_from(wait)
+            .unwrap_or(Duration::ZERO)
+            .min(SWEEP)
+            + Duration::from_millis(1)
     }
 }

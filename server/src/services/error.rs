@@ -289,7 +289,6 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::PackageNotInRelease { .. } => Kind::Refused("package-not-in-release"),
         Refusal::NoPackageForChannel { .. } => Kind::Refused("no-package-for-channel"),
         Refusal::ChannelRuleBroken { .. } => Kind::Refused("channel-rule-broken"),
-        Refusal::SecretNotGranted { .. } => Kind::Refused("secret-not-granted"),
     }
 }
 

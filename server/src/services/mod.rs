@@ -10,6 +10,7 @@ mod agents;
 mod audit;
 // mod declared;
 mod deployments;
+mod enrolment;
 mod error;
 pub mod facts;
 pub mod feed;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::deployments::DeploymentOrder;
+pub use self::enrolment::Enrolment;
 pub use self::error::{Error, Result, nearest};
 pub use self::feed::Feed;
 pub use self::follow::Followed;

@@ -1,0 +1,351 @@
+//! Enrolling an agent: the token is used up, the key is signed and the target exists, all in one
+//! transaction, or nothing of it.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use mantle_domain::ids::{AgentId, EnvironmentId, TargetId};
+use mantle_shared::protocol::{EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest};
+use serde_json::json;
+
+use super::names::check_word;
+use crate::gateway::{EnrolDecision, Enroller, Trust, TrustedAgent};
+use crate::security::{AgentCertificate, Authority, CsrError, join_token_verify};
+use crate::store::{
+    AgentKeyRow, AgentKeyStatus, AgentProfile, AgentRow, AgentStatus, AuditEntry, JoinTokenRow,
+    Store, StoreError, TargetRow, Tx, agent_find_of_target, agent_insert, agent_key_insert,
+    audit_append, environment_find, join_token_use, target_find, target_insert,
+    target_replace_environments, target_replace_tags,
+};
+
+/// Judges enrolments.
+pub struct Enrolment {
+    /// The database.
+    pub store: Store,
+    /// Signs agents.
+    pub authority: Arc<Authority>,
+    /// Who may work from the moment that the enrolment is committed.
+    pub trust: Arc<Trust>,
+}
+
+/// Why an enrolment ends without an answer of its own.
+enum Stop {
+    Refused(EnrolRefused),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn refuse(reason: EnrolRefusal, message: impl Into<String>) -> Stop {
+    Stop::Refused(EnrolRefused {
+        reason,
+        message: message.into(),
+    })
+}
+
+impl Enroller for Enrolment {
+    fn enrol(
+        &self,
+        request: EnrolRequest,
+        remote: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = EnrolDecision> + Send + '_>> {
+        Box::pin(async move {
+            let name = request.name.clone();
+            match self.decide(request, remote).await {
+                Ok(accepted) => {
+                    tracing::info!(target.name = name, remote = %remote, "an agent was enrolled");
+                    Ok(accepted)
+                }
+                Err(Stop::Refused(refused)) => {
+                    tracing::warn!(
+                        target.name = name,
+                        remote = %remote,
+                        reason = ?refused.reason,
+                        "an enrolment was refused"
+                    );
+                    Err(refused)
+                }
+                Err(Stop::Store(error)) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "an enrolment could not be written down"
+                    );
+                    Err(EnrolRefused {
+                        reason: EnrolRefusal::Busy,
+                        message: "the server cannot enrol just now; try again".to_owned(),
+                    })
+                }
+            }
+        })
+    }
+}
+
+impl Enrolment {
+    async fn decide(
+        &self,
+        request: EnrolRequest,
+        remote: SocketAddr,
+    ) -> Result<EnrolAccepted, Stop> {
+        let now = Timestamp::now();
+        let agent = AgentId::from_uuid(uuid::Uuid::now_v7());
+        let (certificate, target) = self
+            .store
+            .write(async |tx| {
+                let token = self.token(tx, &request, now).await?;
+                let wanted = wanted(&token, &request)?;
+                let environments = environments(tx, &wanted.environments).await?;
+                // Signed only for a token that is good, before it is used up.
+                let certificate = self.sign(&request, agent)?;
+                let target = target(tx, &request.name, &wanted.tags, &environments, now).await?;
+                write_agent(tx, agent, &target, &request, &token, &certificate, now).await?;
+                let used = join_token_use(tx, token.id, now.as_microsecond()).await;
+                match used {
+                    Err(StoreError::Conflict { .. }) => {
+                        return Err(refuse(EnrolRefusal::TokenUsed, used_up()));
+                    }
+                    other => other?,
+                }
+                let detail = json!({
+                    "agent": agent.to_string(),
+                    "token": token.id.to_string(),
+                    "remote": remote.ip().to_string(),
+                    "tags": wanted.tags,
+                    "environments": wanted.environments,
+                });
+                let entry = AuditEntry {
+                    at_us: now.as_microsecond(),
+                    actor: format!("token:{}", token.id),
+                    action: "agent.enrol".to_owned(),
+                    subject: request.name.clone(),
+                    detail: detail.to_string(),
+                };
+                audit_append(tx, &entry).await?;
+                Ok::<_, Stop>((certificate, target))
+            })
+            .await?;
+        let entry = TrustedAgent {
+            key: certificate.spki,
+            target: target.id,
+            name: target.name.clone(),
+        };
+        self.trust.allow(agent, entry);
+        Ok(EnrolAccepted {
+            agent,
+            name: target.name,
+            certificate: certificate.der,
+            authority: self.authority.certificate().to_vec(),
+            not_after_us: certificate.not_after_us,
+        })
+    }
+
+    async fn token(
+        &self,
+        tx: &mut Tx,
+        request: &EnrolRequest,
+        now: Timestamp,
+    ) -> Result<JoinTokenRow, Stop> {
+        let verified = join_token_verify(
+            tx,
+            request.token_id,
+            &request.token_secret,
+            now.as_microsecond(),
+        )
+        .await?;
+        verified.map_err(|reason| {
+            let message = match reason {
+                EnrolRefusal::TokenUnknown => {
+                    "the server does not know this join token; make one with \
+                     'mantle agent token create'"
+                        .to_owned()
+                }
+                EnrolRefusal::TokenUsed => used_up(),
+                EnrolRefusal::TokenExpired => {
+                    "the join token has expired; make a new one with 'mantle agent token create'"
+                        .to_owned()
+                }
+                EnrolRefusal::TokenRevoked => {
+                    "the join token was revoked; make a new one with 'mantle agent token create'"
+                        .to_owned()
+                }
+                EnrolRefusal::NameTaken
+                | EnrolRefusal::NotAllowed
+                | EnrolRefusal::BadRequest
+                | EnrolRefusal::Busy => "the join token cannot be used".to_owned(),
+            };
+            refuse(reason, message)
+        })
+    }
+
+    fn sign(&self, request: &EnrolRequest, agent: AgentId) -> Result<AgentCertificate, Stop> {
+        self.authority
+            .agent_certificate(&request.signing_request, agent, SystemTime::now())
+            .map_err(|error| match error {
+                CsrError::Bad(_) | CsrError::Key => {
+                    refuse(EnrolRefusal::BadRequest, error.to_string())
+                }
+                CsrError::Make(_) => refuse(EnrolRefusal::Busy, error.to_string()),
+            })
+    }
+}
+
+fn used_up() -> String {
+    "the join token was used as often as it may be; make a new one with \
+     'mantle agent token create'"
+        .to_owned()
+}
+
+/// What a target gets.
+struct Wanted {
+    tags: Vec<String>,
+    environments: Vec<String>,
+}
+
+/// What the token gives and the agent asks for. A token that names tags (or environments) gives
+/// those, and the agent may ask for no others; one that names none leaves the choice to the agent.
+fn wanted(token: &JoinTokenRow, request: &EnrolRequest) -> Result<Wanted, Stop> {
+    if let Some(only) = token.name.as_ref().filter(|only| **only != request.name) {
+        return Err(refuse(
+            EnrolRefusal::NotAllowed,
+            format!("this join token is for the target '{only}' alone; join with --name {only}"),
+        ));
+    }
+    for word in std::iter::once(&request.name)
+        .chain(&request.tags)
+        .chain(&request.environments)
+    {
+        check_word("name", word)
+            .map_err(|error| refuse(EnrolRefusal::NotAllowed, error.to_string()))?;
+    }
+    let merge = |what: &str, given: &[String], asked: &[String]| {
+        let other = asked
+            .iter()
+            .find(|word| !given.is_empty() && !given.contains(word));
+        if let Some(other) = other {
+            return Err(refuse(
+                EnrolRefusal::NotAllowed,
+                format!(
+                    "this join token does not give the {what} '{other}', only {}",
+                    given.join(", ")
+                ),
+            ));
+        }
+        let all: BTreeSet<&String> = given.iter().chain(asked).collect();
+        Ok(all.into_iter().cloned().collect::<Vec<String>>())
+    };
+    Ok(Wanted {
+        tags: merge("tag", &token.tags, &request.tags)?,
+        environments: merge("environment", &token.environments, &request.environments)?,
+    })
+}
+
+async fn environments(tx: &mut Tx, names: &[String]) -> Result<Vec<EnvironmentId>, Stop> {
+    let mut ids = Vec::with_capacity(names.len());
+    for name in names {
+        let found = environment_find(tx, name).await?.ok_or_else(|| {
+            refuse(
+                EnrolRefusal::NotAllowed,
+                format!("there is no environment '{name}'; 'mantle environment list' shows them"),
+            )
+        })?;
+        ids.push(found.id);
+    }
+    Ok(ids)
+}
+
+/// The target of that name, made if it is new. One that was expected keeps what it was given.
+async fn target(
+    tx: &mut Tx,
+    name: &str,
+    tags: &[String],
+    environments: &[EnvironmentId],
+    now: Timestamp,
+) -> Result<TargetRow, Stop> {
+    let Some(mut target) = target_find(tx, name).await? else {
+        let target = TargetRow {
+            id: TargetId::from_uuid(uuid::Uuid::now_v7()),
+            name: name.to_owned(),
+            disabled: false,
+            created_at_us: now.as_microsecond(),
+            tags: tags.to_vec(),
+            environments: environments.to_vec(),
+        };
+        target_insert(tx, &target).await?;
+        return Ok(target);
+    };
+    if agent_find_of_target(tx, target.id).await?.is_some() {
+        return Err(refuse(
+            EnrolRefusal::NameTaken,
+            format!(
+                "the target '{name}' has an agent already; join with another --name, or revoke \
+                 the old one with 'mantle agent revoke {name}'"
+            ),
+        ));
+    }
+    for tag in tags {
+        if !target.tags.contains(tag) {
+            target.tags.push(tag.clone());
+        }
+    }
+    for environment in environments {
+        if !target.environments.contains(environment) {
+            target.environments.push(*environment);
+        }
+    }
+    target_replace_tags(tx, target.id, &target.tags).await?;
+    target_replace_environments(tx, target.id, &target.environments).await?;
+    Ok(target)
+}
+
+async fn write_agent(
+    tx: &mut Tx,
+    agent: AgentId,
+    target: &TargetRow,
+    request: &EnrolRequest,
+    token: &JoinTokenRow,
+    certificate: &AgentCertificate,
+    now: Timestamp,
+) -> Result<(), Stop> {
+    let now_us = now.as_microsecond();
+    let row = AgentRow {
+        id: agent,
+        target_id: Some(target.id),
+        name: target.name.clone(),
+        status: AgentStatus::Active,
+        profile: AgentProfile {
+            version: request.version.clone(),
+            os: request.os.clone(),
+            arch: request.arch.clone(),
+            ..AgentProfile::default()
+        },
+        highest_epoch: 0,
+        join_token_id: Some(token.id),
+        enrolled_at_us: now_us,
+        revoked_at_us: None,
+        last_seen_at_us: None,
+    };
+    agent_insert(tx, &row).await?;
+    let key = AgentKeyRow {
+        spki: certificate.spki,
+        agent_id: agent,
+        status: AgentKeyStatus::Current,
+        serial: certificate.serial.clone(),
+        not_after_us: certificate.not_after_us,
+        issued_at_us: now_us,
+    };
+    match agent_key_insert(tx, &key).await {
+        Err(StoreError::Conflict { .. }) => Err(refuse(
+            EnrolRefusal::BadRequest,
+            "this key was enrolled before; every agent makes its own",
+        )),
+        other => Ok(other?),
+    }
+}
