@@ -88,6 +88,8 @@ pub struct Driver {
     order: Option<(AttemptId, Vec<u8>)>,
     /// Ends that could not be journalled.
     late: Vec<(AttemptId, AttemptEnd)>,
+    /// What the next `Hello` says is not up to date.
+    ledger_changed: bool,
     status: Status,
     written: Option<Status>,
 }
@@ -127,6 +129,7 @@ impl Driver {
             commands: VecDeque::new(),
             order: None,
             late: Vec::new(),
+            ledger_changed: false,
             status: Status::new(),
             written: None,
             config,
@@ -169,12 +172,9 @@ impl Driver {
                 _ = look.tick(), if searching => self.look_at_found_again(),
                 _ = tick.tick() => self.tick(),
             }
-            let facts = self.facts();
-            link.facts.send_if_modified(|known| {
-                let changed = *known != facts;
-                *known = facts;
-                changed
-            });
+            if std::mem::take(&mut self.ledger_changed) {
+                link.facts.send_replace(self.facts());
+            }
         }
         self.leave(link).await;
     }
@@ -289,6 +289,7 @@ impl Driver {
         }
         match self.journal.append(&records, weight) {
             Ok(()) => {
+                self.ledger_changed = true;
                 if let Err(illegal) = self.brain.commit(&records) {
                     // The brain decides only what follows; a restart would replay the same.
                     tracing::error!(error = %illegal, "the journal and the brain disagree");

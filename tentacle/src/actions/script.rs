@@ -98,17 +98,19 @@ impl Action for Script {
             Some(path) if !inputs.substitute.is_set() => path.clone(),
             _ => write_script(context, shell, &source, inputs.substitute.is_set())?,
         };
-        let bootstrap = Bootstrap::new(shell, context.variables, &script);
-        let mut command = Command::new(program);
-        if let Some((name, text)) = bootstrap.file() {
-            let path = context.private_dir.join(name);
-            durable::write_private(&path, text.as_bytes()).map_err(|error| {
-                ActionError::failed(format!("the script could not be prepared: {error}"))
-            })?;
-            command.args(shell.arguments(&path));
-        } else {
-            command.args(shell.arguments(&script));
-        }
+        let mut command = match Bootstrap::new(shell, context.variables, &script).file() {
+            Some((name, text)) => {
+                let path = context.private_dir.join(name);
+                durable::write_private(&path, text.as_bytes()).map_err(|error| {
+                    ActionError::failed(format!("the script could not be prepared: {error}"))
+                })?;
+                let mut command = Command::new(program);
+                command.args(shell.arguments(&path));
+                command
+            }
+            // The standard library knows how to quote for a batch file.
+            None => Command::new(&script),
+        };
         let arguments = match inputs.arguments {
             Arguments::Line(line) => split_arguments(&line)?,
             Arguments::List(list) => list,

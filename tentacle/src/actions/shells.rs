@@ -103,9 +103,8 @@ impl Shell {
     /// The arguments that make the program run this file.
     pub fn arguments(self, file: &Path) -> Vec<std::ffi::OsString> {
         let options: &[&str] = match self {
-            Self::Sh | Self::Bash => &[],
+            Self::Sh | Self::Bash | Self::Cmd => &[],
             Self::Python => &["-u"],
-            Self::Cmd => &["/D", "/C"],
             Self::Powershell => &[
                 "-NoLogo",
                 "-NoProfile",
@@ -208,16 +207,20 @@ fn posix_quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+fn posix_case(name: &str, quoted: &str) -> String {
+    format!("{}) printf '%s' {quoted};;\n", posix_quote(name))
+}
+
 fn posix(variables: &Variables, script: &Path) -> String {
     let mut exact = String::new();
     let mut folded = String::new();
     let mut seen = std::collections::BTreeSet::new();
     for (name, value) in exported(variables) {
         let value = posix_quote(value);
-        exact.push_str(&format!("{}) printf '%s' {value};;\n", posix_quote(name)));
+        exact.push_str(&posix_case(name, &value));
         let lower = name.to_ascii_lowercase();
         if seen.insert(lower.clone()) {
-            folded.push_str(&format!("{}) printf '%s' {value};;\n", posix_quote(&lower)));
+            folded.push_str(&posix_case(&lower, &value));
         }
     }
     // Values stand between fixed pieces and are never searched for places to fill in.
@@ -238,9 +241,14 @@ const POSIX_HELPERS: &str = include_str!("helpers/helpers.sh");
 
 /// Name and value in base64, one pair a line: no quoting to get wrong.
 fn pairs(variables: &Variables) -> String {
-    exported(variables)
-        .map(|(name, value)| format!("{} {}\n", STANDARD.encode(name), STANDARD.encode(value)))
-        .collect()
+    let mut text = String::new();
+    for (name, value) in exported(variables) {
+        STANDARD.encode_string(name, &mut text);
+        text.push(' ');
+        STANDARD.encode_string(value, &mut text);
+        text.push('\n');
+    }
+    text
 }
 
 fn python(variables: &Variables, script: &Path) -> String {

@@ -203,8 +203,10 @@ impl Brain {
             // A backup may have stored less than it once said; what it says is no leave to forget.
             Server::Stale | Server::Away => return Decision::default(),
         }
-        let mut decision = Decision::default();
-        decision.weight = Weight::Settles;
+        let mut decision = Decision {
+            weight: Weight::Settles,
+            ..Decision::default()
+        };
         for position in positions.iter().filter(|position| position.known) {
             let attempt = position.attempt;
             match self.phase(attempt) {

@@ -12,12 +12,16 @@ use crate::driver::{Driver, DriverConfig};
 use crate::identity::{Identity, IdentityError};
 use crate::journal::OpenError;
 use crate::link::link;
-use crate::state_dir::StateDir;
+use crate::state_dir::{StateDir, StateDirError, StateLock};
 
 /// Threads for what may block, such as reading a long spool; each costs memory while it idles.
 const BLOCKING_THREADS: usize = 4;
 /// How long the end of the connection may take.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How often, and how far apart, the lock is tried before somebody else is running.
+const LOCK_TRIES: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) fn run(state_dir: &StateDir) -> Result<(), Failure> {
     log();
@@ -30,7 +34,7 @@ pub(super) fn run(state_dir: &StateDir) -> Result<(), Failure> {
     })?;
     let fail = |error: &dyn std::error::Error| Failure::from_error(EXIT_INTERNAL, error);
     state_dir.create().map_err(|error| fail(&error))?;
-    let _lock = state_dir.lock().map_err(|error| fail(&error))?;
+    let _lock = lock(state_dir).map_err(|error| fail(&error))?;
     let cache = Cache::at(state_dir.cache());
     cache.prepare().map_err(|error| fail(&error))?;
     let settings = Settings {
@@ -48,6 +52,17 @@ pub(super) fn run(state_dir: &StateDir) -> Result<(), Failure> {
     // Whatever still reads a spool is of no use to anybody.
     runtime.shutdown_background();
     done
+}
+
+/// `tentacle status` holds the lock for an instant while it looks whether somebody has it.
+fn lock(state_dir: &StateDir) -> Result<StateLock, StateDirError> {
+    for _ in 0..LOCK_TRIES {
+        match state_dir.lock() {
+            Err(StateDirError::InUse { .. }) => std::thread::sleep(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    state_dir.lock()
 }
 
 async fn work(state_dir: &StateDir, settings: Settings) -> Result<(), Failure> {

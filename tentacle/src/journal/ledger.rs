@@ -1,7 +1,7 @@
 //! What the records add up to: where each attempt stands. Pure; replaying the journal and living
 //! through it are the same function.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::protocol::AttemptEnd;
 use mantle_shared::{AttemptId, Digest, TaskId};
@@ -173,7 +173,7 @@ impl Ledger {
                 Phase::Acknowledged(..) => "acknowledged",
                 Phase::Voided => "voided",
             };
-            text.push_str(&format!("{attempt} {name}\n"));
+            text.push_str(&[&attempt.to_string(), " ", name, "\n"].concat());
         }
         Digest::of(text.as_bytes())
     }
@@ -193,10 +193,9 @@ impl Ledger {
                 self.attempts.remove(&attempt);
             }
         }
-        let attempts = &self.attempts;
-        self.epochs.retain(|task, (_, at_us)| {
-            *at_us >= horizon || attempts.values().any(|entry| entry.task == *task)
-        });
+        let tasks: BTreeSet<TaskId> = self.attempts.values().map(|entry| entry.task).collect();
+        self.epochs
+            .retain(|task, (_, at_us)| *at_us >= horizon || tasks.contains(task));
     }
 
     /// The fewest records that add up to this ledger.

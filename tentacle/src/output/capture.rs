@@ -69,13 +69,13 @@ impl Capture {
                         None => return,
                     }
                 }
-                Stage::Message(mut body) => match self.message(&mut body, rest, sink) {
-                    Some(consumed) => rest = rest.get(consumed..).unwrap_or_default(),
-                    None => {
+                Stage::Message(mut body) => {
+                    let Some(consumed) = self.message(&mut body, rest, sink) else {
                         self.stage = Stage::Message(body);
                         return;
-                    }
-                },
+                    };
+                    rest = rest.get(consumed..).unwrap_or_default();
+                }
             }
         }
     }
@@ -139,21 +139,17 @@ impl Capture {
         let text = String::from_utf8_lossy(body).into_owned();
         let inner = text.split_once('[').map_or("", |(_, inner)| inner);
         let closed = bytes.get(at) == Some(&b']');
-        match closed.then(|| service_message::parse(inner)).flatten() {
-            Some(message) => {
-                self.swallow_line_end = self.lines.is_empty();
-                sink.message(message);
-                self.mask.replace_set(&sink.masks());
-                Some(at + 1)
-            }
-            None => {
-                if closed {
-                    body.push(b']');
-                }
-                self.plain(body, sink);
-                Some(if closed { at + 1 } else { at })
-            }
+        if let Some(message) = closed.then(|| service_message::parse(inner)).flatten() {
+            self.swallow_line_end = self.lines.is_empty();
+            sink.message(message);
+            self.mask.replace_set(&sink.masks());
+            return Some(at + 1);
         }
+        if closed {
+            body.push(b']');
+        }
+        self.plain(body, sink);
+        Some(if closed { at + 1 } else { at })
     }
 
     fn plain(&mut self, bytes: &[u8], sink: &mut dyn CaptureSink) {
@@ -184,7 +180,7 @@ impl Capture {
         let stream = self.stream;
         let masks = sink.masks();
         self.lines.push(&self.masked, &mut |line| {
-            sink.line(stream, masks.mask_words(line))
+            sink.line(stream, masks.mask_words(line));
         });
         self.masked.clear();
     }

@@ -172,7 +172,7 @@ fn base64_inside(secret: &[u8], offset: usize, engine: &impl Engine) -> String {
         _ => 3,
     };
     // What follows shapes the last character unless the text ends on a group.
-    let to = if padded.len() % 3 == 0 {
+    let to = if padded.len().is_multiple_of(3) {
         text.len()
     } else {
         text.len().saturating_sub(1)

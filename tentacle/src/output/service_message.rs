@@ -155,7 +155,7 @@ fn fields(text: &str) -> Option<Vec<(String, String)>> {
 pub fn render(name: &str, fields: &[(&str, &str)]) -> String {
     let mut text = format!("##octopus[{name}");
     for (key, value) in fields {
-        text.push_str(&format!(" {key}='{}'", STANDARD.encode(value)));
+        text.push_str(&[" ", key, "='", &STANDARD.encode(value), "'"].concat());
     }
     text.push(']');
     text

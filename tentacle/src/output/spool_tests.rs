@@ -60,7 +60,7 @@ proptest! {
     fn records_round_trip(record in record()) {
         let mut bytes = Vec::new();
         encode(&record, &mut bytes);
-        prop_assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+        prop_assert_eq!(bytes.split(|byte| *byte == b'\n').count(), 2);
         prop_assert_eq!(decode(&bytes[..bytes.len() - 1]), Some(record));
     }
 
@@ -160,4 +160,26 @@ fn a_spool_of_a_later_format_is_refused() {
         SpoolReader::open(&path),
         Err(SpoolError::Header { .. })
     ));
+}
+
+/// A million lines of a hundred bytes must not be what a step waits for. Without optimisation the
+/// codec is some twenty times slower, hence the generous limit there.
+#[test]
+fn a_million_lines_are_written_and_read_in_moments() {
+    let record = line(&"0123456789".repeat(10));
+    let begun = std::time::Instant::now();
+    let mut bytes = Vec::new();
+    for _ in 0..1_000_000 {
+        bytes.clear();
+        encode(&record, &mut bytes);
+    }
+    let written = begun.elapsed();
+    bytes.pop();
+    let begun = std::time::Instant::now();
+    for _ in 0..1_000_000 {
+        assert!(decode(&bytes).is_some());
+    }
+    let read = begun.elapsed();
+    let limit = std::time::Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
+    assert!(written < limit && read < limit, "{written:?} {read:?}");
 }

@@ -258,13 +258,12 @@ fn enter_cgroup(label: &str) -> Option<PathBuf> {
         .join(path)
         .join(format!("tentacle-{label}"));
     fs::create_dir(&cgroup).ok()?;
-    match fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string()) {
-        Ok(()) => Some(cgroup),
-        Err(_) => {
-            let _ = fs::remove_dir(&cgroup);
-            None
-        }
+    let entered = fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string());
+    if entered.is_err() {
+        // Empty, and of no use.
+        let _ = fs::remove_dir(&cgroup);
     }
+    entered.ok().map(|()| cgroup)
 }
 
 /// Tells which processes hold an attempt's output pipes open.

@@ -27,6 +27,10 @@ use crate::state_dir::StateDir;
 const LOOK: Duration = Duration::from_millis(40);
 /// How long an action that was stopped, and its tree killed, may take to notice.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
+/// Points of time further away than this cannot be computed with on every platform.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(24 * 365);
+/// Nobody waits longer for a process that was asked to end.
+const LONGEST_GRACE: Duration = Duration::from_hours(1);
 /// How long a result that cannot be written is tried again.
 const RESULT_RETRIES: u32 = 3000;
 
@@ -74,6 +78,10 @@ pub(super) fn run(
     code
 }
 
+fn bounded(time_ms: u64, most: Duration) -> Duration {
+    Duration::from_millis(time_ms).min(most)
+}
+
 /// Sets up what must be there before the action may say a word.
 fn begin(
     dir: &Path,
@@ -115,15 +123,14 @@ fn supervise(
     evaluator: Evaluator,
     watcher: Watcher,
 ) -> Done {
-    let timeout = Duration::from_millis(order.timeout_ms);
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + bounded(order.timeout_ms, LONGEST_TIMEOUT);
     let stop = sink.stop.clone();
     let tree = Arc::clone(&sink.tree);
     // A cancel that came before the start leaves nothing to start.
     if let Some(cancel) = files::read_cancel(dir) {
         stop.stop(
             StopReason::Cancelled,
-            Duration::from_millis(cancel.grace_ms.into()),
+            bounded(cancel.grace_ms.into(), LONGEST_GRACE),
         );
         return Err(ActionError::Stopped);
     }
@@ -139,7 +146,7 @@ fn supervise(
             let _ = sender.send(done);
         })
         .map_err(|error| ActionError::failed(format!("no thread for the action: {error}")))?;
-    let grace = Duration::from_millis(order.grace_ms);
+    let grace = bounded(order.grace_ms, LONGEST_GRACE);
     let Watcher { runtime, hint } = watcher;
     runtime.block_on(watch(dir, deadline, grace, &stop, &tree, receiver, hint))
 }
@@ -165,7 +172,7 @@ async fn watch(
         }
         if stop.asked().is_none() {
             if let Some(cancel) = files::read_cancel(dir) {
-                let grace = Duration::from_millis(cancel.grace_ms.into());
+                let grace = bounded(cancel.grace_ms.into(), LONGEST_GRACE);
                 stop.stop(StopReason::Cancelled, grace);
             } else if Instant::now() >= deadline {
                 stop.stop(StopReason::TimedOut, grace);
@@ -253,7 +260,7 @@ fn act(
         action: order.action.clone(),
         subject: order.subject.clone(),
         executor: order.executor.clone(),
-        grace: Duration::from_millis(order.grace_ms),
+        grace: bounded(order.grace_ms, LONGEST_GRACE),
     };
     let package_files = Cached::new(state_dir, sink.stop.token().clone());
     action.run(&ActionContext {

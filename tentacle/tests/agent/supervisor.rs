@@ -351,3 +351,35 @@ fn half_an_order_starts_nothing_and_claims_nothing() {
     assert_eq!(supervisor.exit_code(), Some(3));
     assert!(files::read_claim(&dir).unwrap().is_none());
 }
+
+/// A hundred megabytes without a line's end: cut, marked, and never in memory as a whole.
+#[test]
+fn s37_one_endless_line_stays_small_in_memory() {
+    let (_dir, state) = state();
+    let text = "head -c 100000000 /dev/zero | tr '\\0' a; echo; echo end; while [ ! -e gate ]; do sleep 0.02; done";
+    let mut order = script(1, text);
+    order.variables = vec![variable("Token", "aaaab-secret", true)];
+    let supervisor = Supervisor::start(&state, &order);
+    until("the last line", || {
+        let mut tail = Vec::new();
+        let spool = std::fs::read(supervisor.dir.join("spool")).unwrap_or_default();
+        tail.extend_from_slice(&spool[spool.len().saturating_sub(100)..]);
+        String::from_utf8_lossy(&tail).contains("\tend\n")
+    });
+    let status = std::fs::read_to_string(format!("/proc/{}/status", supervisor.pid())).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    std::fs::write(supervisor.dir.join("work/gate"), b"").unwrap();
+    let (end, records) = supervisor.finish();
+    assert_eq!(end.outcome, Outcome::Succeeded);
+    let total: usize = texts(&records)
+        .iter()
+        .map(|line| line.trim_end_matches(" [line cut here]").len())
+        .sum();
+    assert_eq!(total, 100_000_000 + "end".len());
+    // The program itself takes most of this.
+    assert!(peak_kib < 40 * 1024, "{peak_kib} KiB");
+}

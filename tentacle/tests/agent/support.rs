@@ -20,7 +20,7 @@ use tentacle::supervisor::{files, handover};
 use tokio::sync::{mpsc, oneshot};
 
 /// Longer than anything here takes, also on a machine that does other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_tentacle"))
@@ -232,7 +232,7 @@ pub(crate) async fn until_then(what: &str, mut so: impl FnMut() -> bool) {
 pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited too long for {what}"),
+        Err(elapsed) => panic!("waited too long for {what}: {elapsed}"),
     }
 }
 
