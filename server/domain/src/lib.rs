@@ -21,5 +21,7 @@ pub mod release;
 pub mod snapshot;
 pub mod state;
 pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod variable;
 pub mod version;

@@ -255,3 +255,7 @@ pub enum DraftValue {
         by: AttemptId,
     },
 }
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

@@ -1,1 +1,363 @@
 //! Planning, by tables over one farm.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use super::*;
+use crate::release::{ReleaseDraft, ScannedFiles};
+use crate::target::Platform;
+use crate::testing::{a_project, a_release, a_target, octofx, plan, request};
+
+const FARM: &str = concat!(
+    "packages: [{ id: Web }]\n",
+    "variables:\n  Port: 80\n  Password: { secret: shop/password }\n",
+    "process:\n",
+    "  - step: Farm\n",
+    "    targets: { tag: web }\n",
+    "    rolling: { window: 50% }\n",
+    "    actions:\n",
+    "      - { action: Out, uses: haproxy.drain, run_on: { tag: lb }, with: { backend: b, server: \"#{Octopus.Machine.Name}\" } }\n",
+    "      - { action: Install, uses: package, with: { package: Web } }\n",
+    "      - { action: Start, uses: systemd.service, when: { platform: linux } }\n",
+    "      - { action: Iis, uses: iis.site, when: { platform: windows } }\n",
+);
+
+fn farm() -> Vec<TargetFacts> {
+    let mut targets = vec![
+        a_target("web03", &["web"], &["test"]),
+        a_target("web01", &["web"], &["test"]),
+        a_target("lb02", &["lb"], &["test", "live"]),
+        a_target("lb01", &["lb"], &["test", "live"]),
+        a_target("web02", &["web"], &["test"]),
+        a_target("web09", &["web"], &["live"]),
+    ];
+    targets[4].agent.as_mut().unwrap().platform = Platform::Windows;
+    targets
+}
+
+fn release(rest: &str) -> ReleaseDraft {
+    a_release(&a_project(rest), &ScannedFiles::new())
+}
+
+fn planned(rest: &str, targets: &[TargetFacts]) -> Result<Plan, Vec<Refusal>> {
+    plan(&release(rest), "test", targets, &PlanOptions::default())
+}
+
+fn refusals(rest: &str, targets: &[TargetFacts]) -> Vec<String> {
+    planned(rest, targets)
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// `step.action: subject<-executor ...` for every action.
+fn shown(plan: &Plan) -> Vec<String> {
+    let name = |id| plan.target(id).unwrap().name.clone();
+    plan.steps
+        .iter()
+        .flat_map(|step| &step.actions)
+        .map(|action| {
+            let nodes: Vec<String> = action
+                .nodes
+                .iter()
+                .map(|node| format!("{}<-{}", name(node.subject), name(node.executor)))
+                .collect();
+            format!("{}: {}", action.name, nodes.join(" "))
+        })
+        .collect()
+}
+
+#[test]
+fn a_farm_is_planned_in_the_order_of_names_with_executors_and_platforms() {
+    let plan = planned(FARM, &farm()).unwrap();
+    assert_eq!(
+        shown(&plan),
+        [
+            "Out: web01<-lb01 web01<-lb02 web02<-lb01 web02<-lb02 web03<-lb01 web03<-lb02",
+            "Install: web01<-web01 web02<-web02 web03<-web03",
+            "Start: web01<-web01 web03<-web03",
+            "Iis: web02<-web02",
+        ]
+    );
+    let step = &plan.steps[0];
+    assert!(step.rolling);
+    assert_eq!(step.parallel, 2, "half of three, rounded up");
+    assert_eq!(step.subjects.len(), 3);
+    assert_eq!(step.actions[1].packages[0].version, "1.2.3");
+    assert_eq!(plan.targets.len(), 5);
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+}
+
+#[test]
+fn the_plan_does_not_depend_on_the_order_of_the_targets() {
+    let mut targets = farm();
+    let first = planned(FARM, &targets).unwrap();
+    for _ in 0..targets.len() {
+        targets.rotate_left(1);
+        assert_eq!(planned(FARM, &targets).unwrap(), first);
+    }
+}
+
+#[test]
+fn window_and_limit_give_the_smaller_at_least_one() {
+    for (keys, parallel) in [
+        ("rolling: { window: 1 }", 1),
+        ("rolling: { window: 9 }", 9),
+        ("rolling: { window: 9 }\n    max_parallel: 2", 2),
+        ("rolling: { window: 1% }", 1),
+        ("rolling: { window: 100% }", 3),
+        ("rolling: { window: 34% }", 2),
+        ("max_parallel: 4", 4),
+        ("when: { environments: [test] }", 10),
+    ] {
+        let text = format!(
+            "environments: [{{ name: test }}]\nprocess:\n  - step: S\n    targets: {{ tag: web }}\n    uses: script\n    with: {{ run: \"true\" }}\n    {keys}\n"
+        );
+        assert_eq!(
+            planned(&text, &farm()).unwrap().steps[0].parallel,
+            parallel,
+            "{keys}"
+        );
+    }
+}
+
+fn one_step(keys: &str) -> String {
+    format!("process:\n  - step: S\n    uses: script\n    with: {{ run: \"true\" }}\n    {keys}\n")
+}
+
+#[test]
+fn refusals_say_who_and_why() {
+    let mut offline = farm();
+    offline[1].agent.as_mut().unwrap().online = false;
+    let mut old = farm();
+    old[0].agent.as_mut().unwrap().features.clear();
+    let mut absent = farm();
+    absent[0].disabled = true;
+    absent[1].agent = None;
+    absent[4].environments = vec!["live".to_owned()];
+    let no_lb: Vec<TargetFacts> = farm()
+        .into_iter()
+        .filter(|t| !t.name.starts_with("lb"))
+        .collect();
+    let mut lb_elsewhere = farm();
+    lb_elsewhere[2].environments = vec!["live".to_owned()];
+    lb_elsewhere[3].disabled = true;
+    let nobody: Vec<TargetFacts> = vec![a_target("x", &["web"], &["live"])];
+    let web = one_step("targets: { tag: web }");
+    for (rest, targets, expected) in [
+        (
+            web.as_str(),
+            &offline,
+            "target 'web01' is offline: its agent is not connected; look at it with 'mantle target show web01' and, on the machine, 'tentacle doctor'; or leave it out: mantle target disable web01",
+        ),
+        (
+            &web,
+            &old,
+            "action 'S' is of type 'script', which the agent of web03 (version 0.1.0) cannot run; upgrade the agent, or exclude the action with 'when:' and create a new release",
+        ),
+        (
+            &web,
+            &absent,
+            "step 'S' is about targets with tag 'web', and environment 'test' has none to work on (web01 is expected but has not joined; web02 is in live; web03 is disabled; web09 is in live); join a target with --tag web --environment test, or tag one: mantle target tag NAME web",
+        ),
+        (
+            &web,
+            &nobody,
+            "environment 'test' has no target to work on: none that is enabled and has joined; join one: mantle agent token create, then on the machine tentacle join ... --environment test",
+        ),
+        (
+            &one_step("targets: { tag: wbe }"),
+            &farm(),
+            "step 'S' names tag 'wbe', which no target has; did you mean 'web'?",
+        ),
+        (
+            FARM,
+            &no_lb,
+            "action 'Out' names tag 'lb', which no target has; tag a target: mantle target tag NAME lb",
+        ),
+        (
+            FARM,
+            &lb_elsewhere,
+            "action 'Out' runs on targets with tag 'lb', and environment 'test' has none to run it; tag a target of the environment: mantle target tag NAME lb",
+        ),
+        (
+            "process: [{ step: Tell, uses: notify }]\n",
+            &farm(),
+            "step 'Tell' ('notify') has no targets, so the server itself would have to run it, which this version cannot do yet; give the step 'targets:', or exclude it with 'when:', and create a new release",
+        ),
+    ] {
+        assert_eq!(refusals(rest, targets), [expected], "{rest}");
+    }
+}
+
+#[test]
+fn ties_of_real_targets_are_refused_at_plan() {
+    let text = format!(
+        "variables:\n  Port:\n    - {{ value: 1, tag: web }}\n    - {{ value: 2, tag: old }}\n{}",
+        one_step("targets: { tag: farm }")
+    );
+    let both = vec![a_target("web01", &["farm", "old", "web"], &["test"])];
+    let shown = refusals(&text, &both);
+    assert_eq!(
+        shown,
+        [
+            "variable 'Port' has two equally specific values for action 'S' in step 'S' in target 'web01' in environment 'test' in channel 'default': the one for tag old and the one for tag web; give one of them a further scope, run 'mantle apply' and create a new release"
+        ]
+    );
+    let one = vec![a_target("web01", &["farm", "web"], &["test"])];
+    assert!(planned(&text, &one).is_ok());
+}
+
+#[test]
+fn pick_one_takes_the_first_that_is_available() {
+    let text = one_step("targets: { tag: web, pick: one }");
+    assert_eq!(
+        shown(&planned(&text, &farm()).unwrap()),
+        ["S: web01<-web01"]
+    );
+    let mut targets = farm();
+    targets[1].agent.as_mut().unwrap().online = false;
+    assert_eq!(
+        shown(&planned(&text, &targets).unwrap()),
+        ["S: web02<-web02"]
+    );
+}
+
+#[test]
+fn what_does_not_apply_is_skipped_with_a_reason() {
+    let text = concat!(
+        "environments: [{ name: test }, { name: live }]\n",
+        "process:\n",
+        "  - { step: Live, uses: manual, when: { environments: live } }\n",
+        "  - { step: NotTest, uses: notify, when: { not_environments: test } }\n",
+        "  - { step: Off, targets: { tag: web }, uses: script, with: { run: x }, disabled: true }\n",
+        "  - { step: Mac, targets: { tag: lb }, uses: script, with: { run: x }, when: { platform: windows } }\n",
+        "  - { step: Run, targets: { tag: lb, pick: one }, uses: script, with: { run: x } }\n",
+    );
+    let plan = planned(text, &farm()).unwrap();
+    let reasons: Vec<Option<&str>> = plan
+        .steps
+        .iter()
+        .map(|step| step.skipped.as_deref())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            Some("only in live"),
+            Some("not in test"),
+            Some("all of its actions are disabled"),
+            Some("none of its actions applies to any of its targets"),
+            None,
+        ]
+    );
+    assert_eq!(plan.steps[4].number, 5);
+    assert_eq!(plan.targets.len(), 1);
+}
+
+#[test]
+fn options_choose_targets_and_steps() {
+    let text = one_step("targets: { tag: web }");
+    let draft = release(&text);
+    let with = |options: PlanOptions| plan(&draft, "test", &farm(), &options);
+    let names = |names: &[&str]| {
+        names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    let only = with(PlanOptions {
+        only_targets: names(&["web02"]),
+        ..PlanOptions::default()
+    })
+    .unwrap();
+    assert_eq!(shown(&only), ["S: web02<-web02"]);
+    let not = with(PlanOptions {
+        not_targets: names(&["web02"]),
+        ..PlanOptions::default()
+    })
+    .unwrap();
+    assert_eq!(shown(&not), ["S: web01<-web01 web03<-web03"]);
+    let wrong = with(PlanOptions {
+        only_targets: names(&["web1"]),
+        skip_steps: names(&["T"]),
+        ..PlanOptions::default()
+    })
+    .unwrap_err();
+    assert!(wrong.contains(&Refusal::UnknownTarget {
+        target: "web1".to_owned(),
+        suggestion: Some("web01".to_owned())
+    }));
+    assert!(
+        wrong
+            .iter()
+            .any(|refusal| matches!(refusal, Refusal::UnknownStep { .. }))
+    );
+    let mut offline = farm();
+    offline[0].agent.as_mut().unwrap().online = false;
+    let skip = PlanOptions {
+        skip_offline: true,
+        ..PlanOptions::default()
+    };
+    let plan = plan(&draft, "test", &offline, &skip).unwrap();
+    assert_eq!(shown(&plan), ["S: web01<-web01 web02<-web02"]);
+    assert_eq!(plan.warnings, ["web03 is offline and is left out"]);
+}
+
+#[test]
+fn missing_variables_and_open_secrets_are_warnings() {
+    let text = "process:\n  - step: S\n    targets: { tag: web, pick: one }\n    uses: script\n    with: { run: x, arguments: [\"#{Nope}\", \"#{Octopus.Action[S].Output.Later}\"] }\n    secrets: all\n";
+    let plan = planned(text, &farm()).unwrap();
+    assert_eq!(
+        plan.warnings,
+        [
+            "action 'S' gets every secret of the project ('secrets: all')",
+            "action 'S' uses #{Nope}, for which no variable has a value here",
+        ]
+    );
+}
+
+#[test]
+fn the_reference_example_plans_as_far_as_this_version_goes() {
+    let definitions = octofx();
+    let draft = a_release(&definitions.projects[0], &ScannedFiles::new());
+    let targets = vec![
+        a_target("db01", &["database"], &["test"]),
+        a_target("lb01", &["load-balancer"], &["test"]),
+        a_target("web01", &["web"], &["test"]),
+        a_target("web02", &["web"], &["test"]),
+    ];
+    let refused = plan(&draft, "test", &targets, &PlanOptions::default()).unwrap_err();
+    assert_eq!(
+        refused,
+        [Refusal::NeedsServerWorker {
+            step: "Tell the team".to_owned(),
+            uses: "notify".to_owned()
+        }]
+    );
+    let options = PlanOptions {
+        skip_steps: ["Tell the team".to_owned()].into(),
+        ..PlanOptions::default()
+    };
+    let plan = plan(&draft, "test", &targets, &options).unwrap();
+    assert_eq!(plan.steps[1].parallel, 1);
+    assert_eq!(plan.steps[2].skipped.as_deref(), Some("only in production"));
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+    let now = "2026-11-23T10:00:00Z".parse().unwrap();
+    let preview = preview::preview(&request(&draft, "test", &targets, &options), &plan, now);
+    let farm = &preview.steps[1];
+    assert_eq!(farm.actions[0].nodes[1].with["server"], "web02");
+    assert_eq!(farm.actions[0].nodes[1].executor, "lb01");
+    assert_eq!(
+        farm.actions[4].nodes[0].with["url"],
+        "http://localhost:8080/"
+    );
+    assert_eq!(
+        farm.actions[3].skipped.as_deref(),
+        Some("none of the targets is on its platform")
+    );
+    assert!(
+        farm.actions[2].nodes[0].with["exec"]
+            .as_str()
+            .unwrap()
+            .ends_with("octofx --port 8080")
+    );
+}

@@ -87,3 +87,6 @@ pub struct ExistingRelease {
 
 /// For each action by name: the variables that hold secrets and stand in its package files.
 pub type ScannedFiles = BTreeMap<String, BTreeSet<String>>;
+
+#[cfg(test)]
+mod tests;

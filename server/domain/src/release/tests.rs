@@ -1,0 +1,273 @@
+//! Creating releases.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::explain::Refusal;
+use crate::snapshot::canonical;
+use crate::testing::{a_project, a_release, octofx, packages, secrets};
+use crate::variable::{VariableValue, find};
+
+const CHANNELS: &str = concat!(
+    "packages: [{ id: Web }]\n",
+    "channels:\n",
+    "  - { name: stable, default: true, rules: [{ package: Web, range: \"[1.0,2.0)\", prerelease: \"^$\" }] }\n",
+    "  - { name: hotfix, rules: [{ package: Web, prerelease: \"^hotfix\" }] }\n",
+);
+
+fn now() -> Timestamp {
+    "2026-11-23T10:00:00Z".parse().unwrap()
+}
+
+fn existing(all: &[(&str, &str)]) -> Vec<ExistingRelease> {
+    all.iter()
+        .map(|(version, channel)| ExistingRelease {
+            version: (*version).to_owned(),
+            channel: (*channel).to_owned(),
+        })
+        .collect()
+}
+
+fn options(version: Option<&str>, channel: Option<&str>, package: Option<&str>) -> ReleaseOptions {
+    ReleaseOptions {
+        version: version.map(str::to_owned),
+        channel: channel.map(str::to_owned),
+        packages: package
+            .map(|version| ("Web".to_owned(), version.to_owned()))
+            .into_iter()
+            .collect(),
+        ..ReleaseOptions::default()
+    }
+}
+
+#[test]
+fn packages_and_version_are_chosen_by_channel_and_template() {
+    let held = packages(&[
+        ("Web", "0.9"),
+        ("Web", "1.9.0"),
+        ("Web", "1.10.0"),
+        ("Web", "1.11.0-beta"),
+        ("Web", "2.0.0"),
+        ("Web", "1.10.1-hotfix.1"),
+    ]);
+    let project = a_project(CHANNELS);
+    for (options, package, version) in [
+        (options(None, None, None), "1.10.0", "3.1.5"),
+        (
+            options(None, Some("hotfix"), None),
+            "1.10.1-hotfix.1",
+            "3.1.5",
+        ),
+        (options(None, None, Some("1.9")), "1.9.0", "3.1.5"),
+        (options(Some("7.0-rc.1"), None, None), "1.10.0", "7.0-rc.1"),
+    ] {
+        let chosen = select(
+            &project,
+            &options,
+            &held,
+            &existing(&[("3.1.4", "stable"), ("0.1", "hotfix")]),
+            now(),
+        )
+        .unwrap();
+        assert_eq!(chosen.packages[0].version, package, "{options:?}");
+        assert_eq!(chosen.version, version, "{options:?}");
+    }
+}
+
+#[test]
+fn refusals_at_creation_say_what_to_type() {
+    let project = a_project(CHANNELS);
+    let held = packages(&[("Web", "0.9"), ("Web", "2.0.0-beta")]);
+    let none = BTreeMap::new();
+    for (options, held, taken, expected) in [
+        (
+            options(None, None, None),
+            &none,
+            "1",
+            "no version of package 'Web' has been pushed; push one: mantle package push Web.1.0.0.zip",
+        ),
+        (
+            options(None, None, None),
+            &held,
+            "1",
+            "no pushed version of package 'Web' satisfies channel 'stable' (range [1.0,2.0), pre-release ^$); the newest pushed is 2.0.0-beta; push one that does, or name one: mantle release create ... --package Web:VERSION --channel NAME",
+        ),
+        (
+            options(None, None, Some("3.0")),
+            &held,
+            "1",
+            "package 'Web' has no version 3.0; the newest pushed is 2.0.0-beta; push it: mantle package push Web.3.0.zip",
+        ),
+        (
+            options(None, None, Some("0.9")),
+            &held,
+            "1",
+            "package 'Web' 0.9 breaks a rule of channel 'stable' (range [1.0,2.0), pre-release ^$); choose another version with --package, or another channel with --channel",
+        ),
+        (
+            options(None, Some("hotfx"), None),
+            &held,
+            "1",
+            "project 'shop' has no channel 'hotfx'; did you mean 'hotfix'?",
+        ),
+        (
+            options(Some("latest"), None, Some("0.9")),
+            &held,
+            "1",
+            "package 'Web' 0.9 breaks a rule of channel 'stable' (range [1.0,2.0), pre-release ^$); choose another version with --package, or another channel with --channel",
+        ),
+    ] {
+        let refused = select(
+            &project,
+            &options,
+            held,
+            &existing(&[(taken, "stable")]),
+            now(),
+        )
+        .unwrap_err();
+        let shown: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, [expected]);
+    }
+}
+
+#[test]
+fn a_version_exists_once_whatever_its_spelling() {
+    let project = a_project("");
+    let refused = select(
+        &project,
+        &options(Some("1.0"), None, None),
+        &BTreeMap::new(),
+        &existing(&[("1.0.0", "default")]),
+        now(),
+    );
+    assert_eq!(
+        refused.unwrap_err(),
+        [Refusal::VersionExists {
+            project: "shop".to_owned(),
+            version: "1.0.0".to_owned()
+        }]
+    );
+    let bad = select(
+        &project,
+        &options(Some("latest"), None, None),
+        &BTreeMap::new(),
+        &[],
+        now(),
+    );
+    assert!(matches!(bad.unwrap_err()[..], [Refusal::BadVersion { .. }]));
+}
+
+#[test]
+fn the_donor_package_gives_the_version() {
+    let project = a_project("packages: [{ id: Web }]\nversion: { package: Web }\n");
+    let held = packages(&[("Web", "1.4.0+build.7")]);
+    let chosen = select(&project, &ReleaseOptions::default(), &held, &[], now()).unwrap();
+    assert_eq!(chosen.version, "1.4.0+build.7");
+}
+
+#[test]
+fn secrets_are_pinned_and_never_named_by_value() {
+    let draft = a_release(&octofx().projects[0], &ScannedFiles::new());
+    let password = find(&draft.variables.variables, "Database.Password").unwrap();
+    assert!(
+        password
+            .values
+            .iter()
+            .all(|value| matches!(value.value, VariableValue::PinnedSecret(_)))
+    );
+    // A secret in an input is a variable of the snapshot, and the input its template.
+    let hook = find(
+        &draft.variables.variables,
+        "Octopus.Secret[octofx/chat-webhook]",
+    )
+    .unwrap();
+    assert!(matches!(
+        hook.values[0].value,
+        VariableValue::PinnedSecret(_)
+    ));
+    let tell = &draft.process.process.steps[3].actions[0];
+    assert_eq!(
+        tell.with["webhook"],
+        "#{Octopus.Secret[octofx/chat-webhook]}"
+    );
+}
+
+#[test]
+fn a_secret_that_does_not_exist_is_refused_with_its_place() {
+    let project = a_project("variables: { P: { secret: shop/pasword } }\n");
+    let selection = select(
+        &project,
+        &ReleaseOptions::default(),
+        &BTreeMap::new(),
+        &[],
+        now(),
+    )
+    .unwrap();
+    let refused = assemble(
+        &project,
+        selection,
+        &secrets(&["shop/password"]),
+        &ScannedFiles::new(),
+    )
+    .unwrap_err();
+    assert_eq!(
+        refused[0].to_string(),
+        "variable 'P' names the secret 'shop/pasword', which does not exist; did you mean 'shop/password'?"
+    );
+}
+
+#[test]
+fn scripts_are_scanned_for_names_that_hold_or_reach_secrets() {
+    let project = a_project(concat!(
+        "variables:\n",
+        "  Password: { secret: shop/password }\n",
+        "  Connection: \"Server=a;Password=#{Password}\"\n",
+        "  Deep: \"#{Connection};Timeout=3\"\n",
+        "  Harmless: \"#{Other}\"\n",
+        "process:\n",
+        "  - { step: A, targets: { tag: t }, uses: script, with: { run: \"use $DEEP and $HARMLESS\" } }\n",
+        "  - { step: B, targets: { tag: t }, uses: script, with: { run: \"nothing\" } }\n",
+    ));
+    let files = ScannedFiles::from([("B".to_owned(), ["Password".to_owned()].into())]);
+    let draft = a_release(&project, &files);
+    assert_eq!(
+        draft.process.scanned_secrets["A"],
+        ["Deep".to_owned()].into()
+    );
+    assert_eq!(
+        draft.process.scanned_secrets["B"],
+        ["Password".to_owned()].into()
+    );
+}
+
+#[test]
+fn the_same_inputs_give_the_same_bytes() {
+    let project = &octofx().projects[0];
+    let (a, b) = (
+        a_release(project, &ScannedFiles::new()),
+        a_release(project, &ScannedFiles::new()),
+    );
+    assert_eq!(
+        canonical(&a.process).unwrap(),
+        canonical(&b.process).unwrap()
+    );
+    assert_eq!(
+        canonical(&a.variables).unwrap(),
+        canonical(&b.variables).unwrap()
+    );
+    let (bytes, _) = canonical(&a.process).unwrap();
+    let back: ProcessSnapshot = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(back, a.process);
+}
+
+#[test]
+fn what_to_scan_in_packages_follows_from_the_inputs() {
+    let requests = scan::requests(&octofx().projects[0].process);
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].texts, ["deploy/migrate.sh"]);
+    assert_eq!(requests[1].texts, ["**/*.html"]);
+    assert_eq!(requests[1].structured, ["appsettings.json"]);
+}
