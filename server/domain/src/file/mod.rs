@@ -16,12 +16,18 @@ use crate::target::TargetDefinition;
 
 mod convert;
 mod de;
+pub mod diff;
 pub mod duration;
+mod emit;
+pub mod export;
 mod grammar;
 mod node;
 mod report;
 mod scalar;
+mod schema;
 mod typed;
+
+pub use schema::schema;
 
 use convert::{Declared, World};
 use grammar::Document;

@@ -1,0 +1,408 @@
+//! What applying files would change, line by line, for people. Secrets appear by their paths only.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::environment::EnvironmentDefinition;
+use crate::lifecycle::LifecycleDefinition;
+use crate::process::{Action, Step};
+use crate::project::ProjectDefinition;
+use crate::target::TargetDefinition;
+use crate::variable::{ScopedValue, Variable, VariableValue, describe_scope, find};
+
+/// Longer values are cut.
+const SHOWN: usize = 60;
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What kind.
+    pub kind: ChangeKind,
+    /// What changes, such as `variable SitePort (environment test)`.
+    pub subject: String,
+    /// From what to what, if that can be said in a line.
+    pub detail: Option<String>,
+}
+
+/// A kind of change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It goes away.
+    Removed,
+    /// It becomes another.
+    Changed,
+}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = match self.kind {
+            ChangeKind::Added => '+',
+            ChangeKind::Removed => '-',
+            ChangeKind::Changed => '~',
+        };
+        write!(f, "{sign} {}", self.subject)?;
+        match &self.detail {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What changes in a project; everything, if it is new.
+pub fn project(old: Option<&ProjectDefinition>, new: &ProjectDefinition) -> Vec<Change> {
+    let Some(old) = old else {
+        let mut changes = vec![added(format!("project '{}'", new.slug))];
+        changes.extend(
+            new.packages
+                .iter()
+                .map(|package| added(format!("package {}", package.id))),
+        );
+        changes.extend(
+            new.channels
+                .iter()
+                .map(|channel| added(format!("channel '{}'", channel.name))),
+        );
+        changes.extend(
+            new.variables
+                .iter()
+                .map(|variable| added(format!("variable {}", variable.name))),
+        );
+        changes.extend(
+            new.process
+                .steps
+                .iter()
+                .map(|step| added(format!("step '{}'", step.name))),
+        );
+        return changes;
+    };
+    let mut changes = Vec::new();
+    text(
+        &mut changes,
+        "description",
+        old.description.as_ref(),
+        new.description.as_ref(),
+    );
+    text(
+        &mut changes,
+        "lifecycle",
+        old.lifecycle.as_ref(),
+        new.lifecycle.as_ref(),
+    );
+    if old.version != new.version {
+        changes.push(changed("version".to_owned(), None));
+    }
+    named(
+        &mut changes,
+        "package",
+        &old.packages,
+        &new.packages,
+        |package| &package.id,
+        |_, _, _| {},
+    );
+    named(
+        &mut changes,
+        "channel",
+        &old.channels,
+        &new.channels,
+        |channel| &channel.name,
+        whole("channel"),
+    );
+    variables(&mut changes, &old.variables, &new.variables);
+    steps(&mut changes, &old.process.steps, &new.process.steps);
+    changes
+}
+
+/// What changes in an environment.
+pub fn environment(
+    old: Option<&EnvironmentDefinition>,
+    new: &EnvironmentDefinition,
+) -> Vec<Change> {
+    one("environment", &new.name, old, new)
+}
+
+/// What changes in a lifecycle.
+pub fn lifecycle(old: Option<&LifecycleDefinition>, new: &LifecycleDefinition) -> Vec<Change> {
+    one("lifecycle", &new.name, old, new)
+}
+
+/// What changes in a declared target.
+pub fn target(old: Option<&TargetDefinition>, new: &TargetDefinition) -> Vec<Change> {
+    one("target", &new.name, old, new)
+}
+
+fn one<T: PartialEq + Serialize>(kind: &str, name: &str, old: Option<&T>, new: &T) -> Vec<Change> {
+    match old {
+        None => vec![added(format!("{kind} '{name}'"))],
+        Some(old) if old == new => Vec::new(),
+        Some(old) => vec![changed(
+            format!("{kind} '{name}'"),
+            differing_keys(old, new),
+        )],
+    }
+}
+
+fn added(subject: String) -> Change {
+    Change {
+        kind: ChangeKind::Added,
+        subject,
+        detail: None,
+    }
+}
+
+fn removed(subject: String) -> Change {
+    Change {
+        kind: ChangeKind::Removed,
+        subject,
+        detail: None,
+    }
+}
+
+fn changed(subject: String, detail: Option<String>) -> Change {
+    Change {
+        kind: ChangeKind::Changed,
+        subject,
+        detail,
+    }
+}
+
+fn text(changes: &mut Vec<Change>, key: &str, old: Option<&String>, new: Option<&String>) {
+    if old != new {
+        let shown = |value: Option<&String>| value.map_or("none".to_owned(), |value| short(value));
+        let detail = format!("{} -> {}", shown(old), shown(new));
+        changes.push(changed(key.to_owned(), Some(detail)));
+    }
+}
+
+fn short(text: &str) -> String {
+    let line: String = text
+        .chars()
+        .take(SHOWN)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if line.len() < text.len() {
+        format!("{line}...")
+    } else {
+        line
+    }
+}
+
+/// Compares two lists by name; `differ` says what became of one that is in both.
+fn named<T: PartialEq>(
+    changes: &mut Vec<Change>,
+    kind: &str,
+    old: &[T],
+    new: &[T],
+    name: impl Fn(&T) -> &String,
+    differ: impl Fn(&mut Vec<Change>, &T, &T),
+) {
+    let subject = |item: &T| format!("{kind} '{}'", name(item));
+    for item in new {
+        match old.iter().find(|other| name(other) == name(item)) {
+            None => changes.push(added(subject(item))),
+            Some(other) if other != item => differ(changes, other, item),
+            Some(_) => {}
+        }
+    }
+    for item in old {
+        if !new.iter().any(|other| name(other) == name(item)) {
+            changes.push(removed(subject(item)));
+        }
+    }
+    let order = |items: &[T], others: &[T]| -> Vec<String> {
+        let both = |item: &&T| others.iter().any(|other| name(other) == name(item));
+        items
+            .iter()
+            .filter(both)
+            .map(|item| name(item).clone())
+            .collect()
+    };
+    if order(old, new) != order(new, old) {
+        changes.push(changed(
+            format!("order of {kind}s"),
+            Some(order(new, old).join(", ")),
+        ));
+    }
+}
+
+fn whole<T: Serialize + HasName>(kind: &'static str) -> impl Fn(&mut Vec<Change>, &T, &T) {
+    move |changes, old, new| {
+        changes.push(changed(
+            format!("{kind} '{}'", new.name()),
+            differing_keys(old, new),
+        ));
+    }
+}
+
+trait HasName {
+    fn name(&self) -> &str;
+}
+
+impl HasName for crate::channel::ChannelDefinition {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The keys in which two values of a kind differ.
+fn differing_keys<T: Serialize>(old: &T, new: &T) -> Option<String> {
+    let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
+        (serde_json::to_value(old), serde_json::to_value(new))
+    else {
+        return None;
+    };
+    let mut keys: Vec<&str> = new
+        .iter()
+        .filter(|(key, value)| old.get(*key) != Some(value))
+        .map(|(key, _)| key.as_str())
+        .collect();
+    keys.extend(
+        old.keys()
+            .filter(|key| !new.contains_key(*key))
+            .map(String::as_str),
+    );
+    (!keys.is_empty()).then(|| keys.join(", "))
+}
+
+fn variables(changes: &mut Vec<Change>, old: &[Variable], new: &[Variable]) {
+    for variable in new {
+        match find(old, &variable.name) {
+            None => changes.push(added(format!("variable {}", variable.name))),
+            Some(before) => values(changes, &variable.name, &before.values, &variable.values),
+        }
+    }
+    for variable in old {
+        if find(new, &variable.name).is_none() {
+            changes.push(removed(format!("variable {}", variable.name)));
+        }
+    }
+}
+
+fn values(changes: &mut Vec<Change>, name: &str, old: &[ScopedValue], new: &[ScopedValue]) {
+    let subject = |value: &ScopedValue| {
+        if value.scope.is_everywhere() {
+            format!("variable {name}")
+        } else {
+            format!("variable {name} ({})", describe_scope(&value.scope))
+        }
+    };
+    for value in new {
+        match old.iter().find(|other| other.scope == value.scope) {
+            None => changes.push(Change {
+                detail: Some(shown(&value.value)),
+                ..added(subject(value))
+            }),
+            Some(before) if before.value != value.value => changes.push(changed(
+                subject(value),
+                Some(format!(
+                    "{} -> {}",
+                    shown(&before.value),
+                    shown(&value.value)
+                )),
+            )),
+            Some(_) => {}
+        }
+    }
+    for value in old {
+        if !new.iter().any(|other| other.scope == value.scope) {
+            changes.push(removed(subject(value)));
+        }
+    }
+}
+
+fn shown(value: &VariableValue) -> String {
+    match value {
+        VariableValue::Text(text) => short(text),
+        VariableValue::Secret(path) => format!("secret {path}"),
+        VariableValue::PinnedSecret(secret) => format!("secret {}", secret.path),
+    }
+}
+
+fn steps(changes: &mut Vec<Change>, old: &[Step], new: &[Step]) {
+    named(
+        changes,
+        "step",
+        old,
+        new,
+        |step| &step.name,
+        |changes, before, step| {
+            let bare = |step: &Step| Step {
+                actions: Vec::new(),
+                ..step.clone()
+            };
+            if bare(before) != bare(step) {
+                changes.push(changed(
+                    format!("step '{}'", step.name),
+                    differing_keys(&bare(before), &bare(step)),
+                ));
+            }
+            let own = |action: &Action| action.name == step.name;
+            named(
+                changes,
+                "action",
+                &before.actions,
+                &step.actions,
+                |action| &action.name,
+                |changes, before, action| {
+                    let kind = if own(action) { "step" } else { "action" };
+                    changes.push(changed(
+                        format!("{kind} '{}'", action.name),
+                        differing_keys(before, action),
+                    ));
+                },
+            );
+        },
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::a_project;
+
+    const OLD: &str = concat!(
+        "variables: { SitePort: 8080, Gone: x, P: { secret: a/b }, E: [{ value: 1, environment: test }] }\n",
+        "process:\n",
+        "  - { step: A, targets: { tag: web }, uses: script, with: { run: x } }\n",
+        "  - { step: B, targets: { tag: web }, uses: script, with: { run: y } }\n",
+        "  - { step: C, targets: { tag: web }, uses: script, with: { run: z } }\n",
+    );
+    const NEW: &str = concat!(
+        "description: A shop\n",
+        "variables: { SitePort: 9090, New: x, P: { secret: a/c }, E: [{ value: 1, environment: live }] }\n",
+        "process:\n",
+        "  - { step: C, targets: { tag: web }, uses: script, with: { run: z } }\n",
+        "  - { step: A, targets: { tag: app }, uses: script, with: { run: x2 }, timeout: 5m }\n",
+        "  - { step: X, targets: { tag: web }, uses: script, with: { run: y } }\n",
+    );
+
+    #[test]
+    fn changes_are_said_in_lines() {
+        let changes: Vec<String> = project(Some(&a_project(OLD)), &a_project(NEW))
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            changes,
+            [
+                "~ description: none -> A shop",
+                "+ variable E (environment live): 1",
+                "- variable E (environment test)",
+                "+ variable New",
+                "~ variable P: secret a/b -> secret a/c",
+                "~ variable SitePort: 8080 -> 9090",
+                "- variable Gone",
+                "~ step 'A': targets",
+                "~ step 'A': with, timeout_ms",
+                "+ step 'X'",
+                "- step 'B'",
+                "~ order of steps: C, A",
+            ]
+        );
+        let same = a_project(OLD);
+        assert!(project(Some(&same), &same).is_empty());
+        assert_eq!(project(None, &same)[0].to_string(), "+ project 'shop'");
+    }
+}

@@ -1,0 +1,352 @@
+//! Writes definitions back as the files that define them.
+//!
+//! What is exported reads back as the same definitions; comments and the author's layout are gone.
+
+use serde_json::{Map, Value, json};
+
+use super::{Definitions, duration, emit};
+use crate::channel::ChannelDefinition;
+use crate::environment::EnvironmentDefinition;
+use crate::lifecycle::{DeployMode, Gate, LifecycleDefinition};
+use crate::process::{
+    Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_GRACE_MS, DEFAULT_PARALLELISM, Pick, RunCondition,
+    SecretAccess, Step, TargetSelector, When, Window,
+};
+use crate::project::{ProjectDefinition, VersionSource};
+use crate::target::{Platform, TargetDefinition};
+use crate::variable::{ScopedValue, Variable, VariableValue};
+
+type Object = Map<String, Value>;
+
+/// A project's file.
+pub fn project(project: &ProjectDefinition) -> String {
+    let mut file = head();
+    put(&mut file, "project", json!(project.slug));
+    option(&mut file, "description", project.description.as_ref());
+    option(&mut file, "lifecycle", project.lifecycle.as_ref());
+    if project.version != VersionSource::default() {
+        let version = match &project.version {
+            VersionSource::Template(template) => json!(template),
+            VersionSource::Package(id) => json!({ "package": id }),
+        };
+        put(&mut file, "version", version);
+    }
+    let packages = project
+        .packages
+        .iter()
+        .map(|package| json!({ "id": package.id }));
+    list(&mut file, "packages", packages.collect());
+    list(
+        &mut file,
+        "channels",
+        project.channels.iter().map(channel).collect(),
+    );
+    let variables: Object = project
+        .variables
+        .iter()
+        .map(|variable| (variable.name.clone(), values(variable)))
+        .collect();
+    if !variables.is_empty() {
+        put(&mut file, "variables", Value::Object(variables));
+    }
+    list(
+        &mut file,
+        "process",
+        project.process.steps.iter().map(step).collect(),
+    );
+    emit::document(&file)
+}
+
+/// The file of environments, lifecycles and targets; `None` if there are none.
+pub fn infrastructure(definitions: &Definitions) -> Option<String> {
+    let mut file = head();
+    list(
+        &mut file,
+        "environments",
+        definitions.environments.iter().map(environment).collect(),
+    );
+    list(
+        &mut file,
+        "lifecycles",
+        definitions.lifecycles.iter().map(lifecycle).collect(),
+    );
+    list(
+        &mut file,
+        "targets",
+        definitions.targets.iter().map(target).collect(),
+    );
+    (file.len() > 1).then(|| emit::document(&file))
+}
+
+fn head() -> Object {
+    let mut file = Object::new();
+    put(&mut file, "mantle", json!("v1"));
+    file
+}
+
+fn put(object: &mut Object, key: &str, value: Value) {
+    object.insert(key.to_owned(), value);
+}
+
+fn option(object: &mut Object, key: &str, value: Option<&String>) {
+    if let Some(value) = value {
+        put(object, key, json!(value));
+    }
+}
+
+fn list(object: &mut Object, key: &str, items: Vec<Value>) {
+    if !items.is_empty() {
+        put(object, key, Value::Array(items));
+    }
+}
+
+/// One name as itself, several as a list.
+fn names<'a>(object: &mut Object, key: &str, names: impl IntoIterator<Item = &'a String>) {
+    let names: Vec<&String> = names.into_iter().collect();
+    match names.as_slice() {
+        [] => {}
+        [one] => put(object, key, json!(one)),
+        many => put(object, key, json!(many)),
+    }
+}
+
+fn flag(object: &mut Object, key: &str, value: bool) {
+    if value {
+        put(object, key, json!(true));
+    }
+}
+
+fn channel(channel: &ChannelDefinition) -> Value {
+    let mut item = Object::new();
+    put(&mut item, "name", json!(channel.name));
+    option(&mut item, "description", channel.description.as_ref());
+    flag(&mut item, "default", channel.default);
+    option(&mut item, "lifecycle", channel.lifecycle.as_ref());
+    let rules = channel.rules.iter().map(|rule| {
+        let mut item = Object::new();
+        put(&mut item, "package", json!(rule.package));
+        option(&mut item, "range", rule.range.as_ref());
+        option(&mut item, "prerelease", rule.prerelease.as_ref());
+        Value::Object(item)
+    });
+    list(&mut item, "rules", rules.collect());
+    Value::Object(item)
+}
+
+fn values(variable: &Variable) -> Value {
+    match variable.values.as_slice() {
+        [only] if only.scope.is_everywhere() => match &only.value {
+            VariableValue::Text(text) => json!(text),
+            VariableValue::Secret(path) => json!({ "secret": path }),
+            VariableValue::PinnedSecret(secret) => json!({ "secret": secret.path }),
+        },
+        values => Value::Array(values.iter().map(value).collect()),
+    }
+}
+
+fn value(value: &ScopedValue) -> Value {
+    let mut item = Object::new();
+    match &value.value {
+        VariableValue::Text(text) => put(&mut item, "value", json!(text)),
+        VariableValue::Secret(path) => put(&mut item, "secret", json!(path)),
+        VariableValue::PinnedSecret(secret) => put(&mut item, "secret", json!(secret.path)),
+    }
+    let scope = &value.scope;
+    names(&mut item, "environment", &scope.environments);
+    names(&mut item, "target", &scope.targets);
+    names(&mut item, "tag", &scope.tags);
+    names(&mut item, "step", &scope.steps);
+    names(&mut item, "channel", &scope.channels);
+    Value::Object(item)
+}
+
+fn step(step: &Step) -> Value {
+    let mut item = Object::new();
+    put(&mut item, "step", json!(step.name));
+    if let Some(targets) = &step.targets {
+        put(&mut item, "targets", selector(targets));
+    }
+    if let Some(rolling) = &step.rolling {
+        let window = match rolling.window {
+            Window::Targets(count) => json!(count),
+            Window::Percent(percent) => json!(format!("{percent}%")),
+        };
+        put(&mut item, "rolling", json!({ "window": window }));
+    }
+    if step.max_parallel != DEFAULT_PARALLELISM {
+        put(&mut item, "max_parallel", json!(step.max_parallel));
+    }
+    run(&mut item, &step.run);
+    when(&mut item, &step.when);
+    match step.actions.as_slice() {
+        [only] if is_short(step, only) => action_keys(&mut item, only),
+        actions => list(&mut item, "actions", actions.iter().map(action).collect()),
+    }
+    Value::Object(item)
+}
+
+/// A step that is its own single action, whose conditions are the step's.
+fn is_short(step: &Step, action: &Action) -> bool {
+    action.name == step.name
+        && action.run == RunCondition::Success
+        && action.when == When::default()
+}
+
+fn action(action: &Action) -> Value {
+    let mut item = Object::new();
+    put(&mut item, "action", json!(action.name));
+    run(&mut item, &action.run);
+    when(&mut item, &action.when);
+    action_keys(&mut item, action);
+    Value::Object(item)
+}
+
+fn action_keys(item: &mut Object, action: &Action) {
+    put(item, "uses", json!(action.uses));
+    if let Some(run_on) = &action.run_on {
+        put(item, "run_on", selector(run_on));
+    }
+    if !action.with.is_empty() {
+        put(item, "with", Value::Object(action.with.clone()));
+    }
+    if action.timeout_ms != DEFAULT_ACTION_TIMEOUT_MS {
+        put(item, "timeout", json!(duration::format(action.timeout_ms)));
+    }
+    if action.grace_ms != DEFAULT_GRACE_MS {
+        put(item, "grace", json!(duration::format(action.grace_ms)));
+    }
+    if action.retries != crate::process::Retries::default() {
+        let mut retries = Object::new();
+        put(&mut retries, "count", json!(action.retries.count));
+        if action.retries.backoff_ms > 0 {
+            put(
+                &mut retries,
+                "backoff",
+                json!(duration::format(action.retries.backoff_ms)),
+            );
+        }
+        put(item, "retries", Value::Object(retries));
+    }
+    match &action.secrets {
+        SecretAccess::All => put(item, "secrets", json!("all")),
+        SecretAccess::Named(names) => {
+            list(
+                item,
+                "secrets",
+                names.iter().map(|name| json!(name)).collect(),
+            );
+        }
+    }
+    flag(item, "disabled", action.disabled);
+}
+
+fn selector(selector: &TargetSelector) -> Value {
+    let mut item = Object::new();
+    put(&mut item, "tag", json!(selector.tag));
+    if selector.pick == Pick::One {
+        put(&mut item, "pick", json!("one"));
+    }
+    Value::Object(item)
+}
+
+fn run(item: &mut Object, condition: &RunCondition) {
+    let text = match condition {
+        RunCondition::Success => return,
+        RunCondition::Failure => "failure",
+        RunCondition::Always => "always",
+        RunCondition::Template(template) => template,
+    };
+    put(item, "run", json!(text));
+}
+
+fn when(item: &mut Object, when: &When) {
+    let mut conditions = Object::new();
+    let environments = [
+        ("environments", &when.environments),
+        ("not_environments", &when.not_environments),
+        ("channels", &when.channels),
+    ];
+    for (key, names) in environments {
+        list(
+            &mut conditions,
+            key,
+            names.iter().map(|name| json!(name)).collect(),
+        );
+    }
+    if let Some(platform) = when.platform {
+        let name = match platform {
+            Platform::Linux => "linux",
+            Platform::Windows => "windows",
+        };
+        put(&mut conditions, "platform", json!(name));
+    }
+    if !conditions.is_empty() {
+        put(item, "when", Value::Object(conditions));
+    }
+}
+
+fn environment(environment: &EnvironmentDefinition) -> Value {
+    let mut item = Object::new();
+    put(&mut item, "name", json!(environment.name));
+    option(&mut item, "description", environment.description.as_ref());
+    flag(&mut item, "guided_failure", environment.guided_failure);
+    Value::Object(item)
+}
+
+fn lifecycle(lifecycle: &LifecycleDefinition) -> Value {
+    let mut item = Object::new();
+    put(&mut item, "name", json!(lifecycle.name));
+    option(&mut item, "description", lifecycle.description.as_ref());
+    let phases = lifecycle.phases.iter().map(|phase| {
+        let mut item = Object::new();
+        put(&mut item, "name", json!(phase.name));
+        list(
+            &mut item,
+            "environments",
+            phase.environments.iter().map(|name| json!(name)).collect(),
+        );
+        if phase.deploy == DeployMode::Automatic {
+            put(&mut item, "deploy", json!("automatic"));
+        }
+        match phase.gate {
+            Gate::All => {}
+            Gate::Minimum(count) => put(&mut item, "minimum", json!(count)),
+            Gate::Optional => flag(&mut item, "optional", true),
+        }
+        Value::Object(item)
+    });
+    list(&mut item, "phases", phases.collect());
+    let mut retention = Object::new();
+    for (key, kept) in [
+        ("releases", lifecycle.retention.releases),
+        ("on_target", lifecycle.retention.on_target),
+    ] {
+        if let Some(kept) = kept {
+            put(&mut retention, key, json!(kept));
+        }
+    }
+    if !retention.is_empty() {
+        put(&mut item, "retention", Value::Object(retention));
+    }
+    Value::Object(item)
+}
+
+fn target(target: &TargetDefinition) -> Value {
+    let mut item = Object::new();
+    put(&mut item, "name", json!(target.name));
+    list(
+        &mut item,
+        "tags",
+        target.tags.iter().map(|tag| json!(tag)).collect(),
+    );
+    list(
+        &mut item,
+        "environments",
+        target.environments.iter().map(|name| json!(name)).collect(),
+    );
+    Value::Object(item)
+}
+
+#[cfg(test)]
+#[path = "export_tests.rs"]
+mod tests;

@@ -1,0 +1,260 @@
+//! What is exported applies without a difference.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::file::{Known, Source, parse};
+use crate::process::{Process, Retries, Rolling};
+use crate::testing::octofx;
+use crate::variable::Scope;
+
+fn reread(text: &str) -> Definitions {
+    let source = Source {
+        name: "export.yaml",
+        text,
+    };
+    parse(&[source], &Known::default()).unwrap_or_else(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        panic!("{}\n{text}", lines.join("\n"))
+    })
+}
+
+#[test]
+fn the_reference_example_comes_back_the_same() {
+    let definitions = octofx();
+    let text = project(&definitions.projects[0]);
+    assert_eq!(reread(&text).projects[0], definitions.projects[0], "{text}");
+    let text = infrastructure(&definitions).unwrap();
+    let back = reread(&text);
+    assert_eq!(back.environments, definitions.environments);
+    assert_eq!(back.lifecycles, definitions.lifecycles);
+    assert_eq!(back.targets, definitions.targets);
+}
+
+#[test]
+fn an_export_is_what_a_person_would_write() {
+    let text = project(&octofx().projects[0]);
+    for part in [
+        "mantle: v1\nproject: octofx\ndescription: The OctoFX trading website\n",
+        "\npackages:\n  - id: OctoFX.Web\n",
+        "  SitePort: \"8080\"\n",
+        "    - value: Server=sql-dr;Database=octofx\n      environment: production\n      target: web09\n",
+        "  - step: Migrate the database\n    targets:\n      tag: database\n      pick: one\n    uses: script\n",
+        "    timeout: 10m\n",
+        "    rolling:\n      window: 1\n",
+    ] {
+        assert!(text.contains(part), "{part}\n---\n{text}");
+    }
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ -~]{0,20}",
+        "\\PC{0,10}",
+        "[a-z \n]{0,30}",
+        Just("#{Name} and #{Other}".to_owned())
+    ]
+    // A template that cannot be read is refused where one is expected.
+    .prop_map(|text| {
+        if mantle_template::Template::parse(&text)
+            .problems()
+            .is_empty()
+        {
+            text
+        } else {
+            text.replace("#{", "# {")
+        }
+    })
+}
+
+fn some_of(all: &'static [&'static str]) -> impl Strategy<Value = BTreeSet<String>> {
+    proptest::collection::btree_set(
+        proptest::sample::select(all).prop_map(str::to_owned),
+        0..=all.len(),
+    )
+}
+
+fn scopes() -> impl Strategy<Value = Scope> {
+    (
+        some_of(&["test", "live"]),
+        some_of(&["web01"]),
+        some_of(&["web", "db"]),
+        some_of(&["default"]),
+    )
+        .prop_map(|(environments, targets, tags, channels)| Scope {
+            environments,
+            targets,
+            tags,
+            steps: BTreeSet::new(),
+            channels,
+        })
+}
+
+fn variables() -> impl Strategy<Value = Vec<Variable>> {
+    let value = prop_oneof![
+        text().prop_map(VariableValue::Text),
+        Just(VariableValue::Secret("shop/password".to_owned())),
+    ];
+    let values = proptest::collection::vec((value, scopes()), 1..4).prop_map(|values| {
+        let mut kept: Vec<ScopedValue> = Vec::new();
+        for (value, scope) in values {
+            kept.push(ScopedValue { value, scope });
+            if crate::variable::possible_tie(&kept, &Process::default(), &[]).is_some() {
+                kept.pop();
+            }
+        }
+        kept
+    });
+    proptest::collection::btree_map("[a-z][a-z:.]{0,8}[a-z]", values, 0..4).prop_map(|map| {
+        map.into_iter()
+            .map(|(name, values)| Variable { name, values })
+            .collect()
+    })
+}
+
+fn conditions() -> impl Strategy<Value = RunCondition> {
+    prop_oneof![
+        Just(RunCondition::Success),
+        Just(RunCondition::Failure),
+        Just(RunCondition::Always),
+        Just(RunCondition::Template(
+            "#{if A == \"b: c\"}yes#{/if}".to_owned()
+        )),
+    ]
+}
+
+fn whens() -> impl Strategy<Value = When> {
+    (
+        some_of(&["test"]),
+        some_of(&["live"]),
+        some_of(&["default"]),
+        proptest::option::of(Just(Platform::Linux)),
+    )
+        .prop_map(
+            |(environments, not_environments, channels, platform)| When {
+                environments,
+                not_environments,
+                channels,
+                platform,
+            },
+        )
+}
+
+fn selectors() -> impl Strategy<Value = TargetSelector> {
+    (
+        proptest::sample::select(&["web", "load-balancer"][..]),
+        proptest::bool::ANY,
+    )
+        .prop_map(|(tag, one)| TargetSelector {
+            tag: tag.to_owned(),
+            pick: if one { Pick::One } else { Pick::All },
+        })
+}
+
+fn actions() -> impl Strategy<Value = Action> {
+    let with = proptest::collection::btree_map("[a-z]{1,6}", text(), 0..3);
+    (
+        with,
+        proptest::option::of(selectors()),
+        conditions(),
+        whens(),
+        1_u64..100_000_000,
+        0_u64..100_000,
+        0_u32..4,
+        proptest::bool::ANY,
+    )
+        .prop_map(
+            |(with, run_on, run, when, timeout_ms, grace_ms, count, flag)| Action {
+                name: String::new(),
+                uses: "notify".to_owned(),
+                with: with
+                    .into_iter()
+                    .filter(|(key, _)| key != "package")
+                    .map(|(key, text)| (key, json!({ "text": text, "n": [1, 2.5, true, null] })))
+                    .collect(),
+                run_on,
+                run,
+                when,
+                timeout_ms,
+                grace_ms,
+                retries: Retries {
+                    count,
+                    backoff_ms: u64::from(count) * 1500,
+                },
+                secrets: if flag {
+                    SecretAccess::All
+                } else {
+                    SecretAccess::default()
+                },
+                disabled: flag,
+            },
+        )
+}
+
+fn processes() -> impl Strategy<Value = Process> {
+    let step = (
+        selectors(),
+        proptest::option::of(prop_oneof![
+            (1_u32..9).prop_map(Window::Targets),
+            (1_u32..=100).prop_map(Window::Percent)
+        ]),
+        1_u32..20,
+        conditions(),
+        whens(),
+        proptest::collection::vec(actions(), 1..3),
+    );
+    proptest::collection::vec(step, 0..3).prop_map(|steps| Process {
+        steps: (0..)
+            .zip(steps)
+            .map(
+                |(number, (targets, window, max_parallel, run, when, mut actions))| {
+                    let name = format!("Step {number}");
+                    let alone = actions.len() == 1;
+                    for (index, action) in (0..).zip(&mut actions) {
+                        action.name = if alone {
+                            name.clone()
+                        } else {
+                            format!("Action {number}.{index}")
+                        };
+                    }
+                    Step {
+                        name,
+                        targets: Some(targets),
+                        rolling: window.map(|window| Rolling { window }),
+                        max_parallel,
+                        run,
+                        when,
+                        actions,
+                    }
+                },
+            )
+            .collect(),
+    })
+}
+
+fn projects() -> impl Strategy<Value = ProjectDefinition> {
+    (proptest::option::of(text()), variables(), processes()).prop_map(
+        |(description, variables, process)| ProjectDefinition {
+            slug: "shop".to_owned(),
+            description,
+            lifecycle: None,
+            version: VersionSource::default(),
+            packages: Vec::new(),
+            channels: Vec::new(),
+            variables,
+            process,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_project_comes_back_the_same(definition in projects()) {
+        let text = project(&definition);
+        let back = reread(&text).projects.remove(0);
+        prop_assert_eq!(back, definition, "{}", text);
+    }
+}
