@@ -4,6 +4,7 @@
 //! A target ends by itself for all bytes, in little memory, and asserts what must hold of what it
 //! read. Files in `corpus/<target>/` are its seeds and every input that once broke it.
 
+use mantle::packages::ingest;
 use mantle_domain::file::{self, Known, Source};
 use mantle_shared::manifest::Tree;
 use mantle_shared::protocol::{Frame, FrameDecoder, HEADER_BYTES, MAX_PAYLOAD_BYTES, Message};
@@ -14,12 +15,27 @@ pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("archive", archive),
     ("frame_decoder", frame_decoder),
     ("manifest", manifest),
     ("message", message),
     ("template", template),
     ("yaml", yaml),
 ];
+
+/// The first byte says what the rest is said to be: an archive, taken apart or refused, within the
+/// limits that the extractor sets itself for this.
+pub fn archive(bytes: &[u8]) {
+    if let Ok(summary) = ingest::fuzz_entry(bytes) {
+        assert!(summary.files <= 1000, "{} files", summary.files);
+        assert!(
+            summary.size_bytes <= 4 << 20,
+            "{} bytes",
+            summary.size_bytes
+        );
+        assert_eq!(summary.archive_bytes + 1, bytes.len() as u64);
+    }
+}
 
 /// The first byte says in which portions the rest arrives; the frames are the same for any.
 pub fn frame_decoder(bytes: &[u8]) {

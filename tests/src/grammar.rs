@@ -11,7 +11,7 @@ pub const SERVER_DATA: &str = "MANTLE_DATA";
 /// The environment variable that names the agent's data directory.
 pub const AGENT_DATA: &str = "TENTACLE_DATA";
 /// The file in the server's data directory that holds the bound addresses.
-pub const ADDRESSES_FILE: &str = "addresses.json";
+pub const ADDRESSES_FILE: &str = "server.json";
 
 /// Where a server listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
