@@ -258,8 +258,7 @@ impl Acquirer {
             let to_unpack = if is_installed { 0 } else { unpacked };
             if due > 0 || to_unpack > 0 {
                 for place in [cache.root(), &apps] {
-                    // A disk that does not tell is not a reason to refuse; writing will show.
-                    let free = space::free_bytes(place).unwrap_or(u64::MAX);
+                    let free = space::free_bytes(place);
                     let needed = due.saturating_add(to_unpack).saturating_add(kept);
                     if free < needed {
                         return Err(AcquireError::NoSpace {

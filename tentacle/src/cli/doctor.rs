@@ -8,8 +8,11 @@ use serde_json::json;
 
 use super::{EXIT_INTERNAL, Failure, Output, print, print_json};
 use crate::actions::Shell;
+use crate::connection::{self, Timing};
 use crate::driver::{Connection, Status};
 use crate::durable;
+use crate::identity::{Identity, IdentityError};
+use crate::output::recorder::now_us;
 use crate::process;
 use crate::state_dir::StateDir;
 
@@ -19,6 +22,11 @@ const LITTLE_ROOM_BYTES: u64 = 512 * 1024 * 1024;
 const CLOCK_APART_US: u64 = 60 * 1_000_000;
 /// 2024-01-01; a clock before it was never set.
 const EARLIEST_UNIX_SECONDS: u64 = 1_704_067_200;
+
+/// One day.
+const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+/// A certificate of thirty days should have been renewed long before.
+const LITTLE_TIME_DAYS: i64 = 5;
 
 /// How to print.
 #[derive(Debug, Args)]
@@ -58,6 +66,7 @@ pub(super) fn run(args: &DoctorArgs, state_dir: &StateDir) -> Result<(), Failure
         clock(state_dir),
         processes(),
     ];
+    checks.extend(server(state_dir));
     checks.extend(Shell::ALL.into_iter().map(shell));
     match args.output {
         Output::Json => print_json(&json!({"schema": "tentacle.cli/v1", "checks": checks})),
@@ -83,6 +92,75 @@ pub(super) fn run(args: &DoctorArgs, state_dir: &StateDir) -> Result<(), Failure
         ));
     }
     Ok(())
+}
+
+/// Whether the server can be reached and is the one that this agent trusts. Nothing is said to it:
+/// a second work connection would put the running agent's off.
+fn server(state_dir: &StateDir) -> Vec<Check> {
+    let identity = match Identity::load(state_dir.root()) {
+        Ok(identity) => identity,
+        Err(error) => {
+            let verdict = match error {
+                IdentityError::NotJoined { .. } => Verdict::Note,
+                _ => Verdict::Bad,
+            };
+            let why = Failure::from_error(EXIT_INTERNAL, &error).message;
+            return vec![check("identity", verdict, why)];
+        }
+    };
+    let mut checks = vec![certificate(&identity)];
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return checks;
+    };
+    let (pin, timing) = (identity.authority_fingerprint(), Timing::from_environment());
+    for address in &identity.servers {
+        let Ok(parsed) = address.parse() else {
+            checks.push(check(
+                "server",
+                Verdict::Bad,
+                format!("'{address}' is no address"),
+            ));
+            continue;
+        };
+        let probe = connection::probe_enrolment(&parsed, pin, &timing);
+        checks.push(match runtime.block_on(probe) {
+            Ok(dialled) => {
+                let peer = dialled.connection.remote_address();
+                let time = dialled.connection.rtt().as_secs_f64() * 1000.0;
+                let found = format!(
+                    "{address} ({peer}) answers over QUIC in {time:.1} ms, authority {pin}"
+                );
+                check("server", Verdict::Good, found)
+            }
+            Err(error) => {
+                let why = Failure::from_error(EXIT_INTERNAL, &error).message;
+                check("server", Verdict::Bad, why)
+            }
+        });
+    }
+    checks
+}
+
+fn certificate(identity: &Identity) -> Check {
+    let left_us = identity.not_after_us - now_us();
+    let days = left_us / DAY_US;
+    if left_us <= 0 {
+        let detail = "it has ended; join again with 'tentacle join --force'";
+        return check("certificate", Verdict::Bad, detail);
+    }
+    let verdict = if days < LITTLE_TIME_DAYS {
+        Verdict::Note
+    } else {
+        Verdict::Good
+    };
+    let detail = format!(
+        "'{}', agent {}, {days} days left",
+        identity.name, identity.agent
+    );
+    check("certificate", verdict, detail)
 }
 
 fn rights(state_dir: &StateDir) -> Check {

@@ -1,22 +1,25 @@
 //! Work connections: greeting, resync, reports, faults, reconnecting.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mantle_shared::protocol::{
-    Ack, AttemptEnd, AttemptEnded, EVENTS_LIMIT_BYTES, Echo, GoAway, Level, Message, Outcome,
-    Record, RecordBody, Records, Resync, Stream, close,
+    Ack, Acquire, AcquireFailure, AcquireResult, AttemptEnd, AttemptEnded, BULK_LIMIT_BYTES,
+    EVENTS_LIMIT_BYTES, Echo, Encoding, GoAway, Level, Message, ObjectFollows, Outcome, Record,
+    RecordBody, Records, Resync, Stream, close,
 };
 use mantle_shared::uuid::Uuid;
-use mantle_shared::{AttemptId, Digest};
+use mantle_shared::{AttemptId, Digest, TaskId};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::framed::MessageReader;
+use super::super::framed::{self, MessageReader};
 use super::super::{Settings, Timing, bad_streams, run};
 use super::quick;
 use super::server::{Authority, ServerSession, TestServer, facts, soon};
+use crate::cache::test_packages::Package;
 use crate::cache::{Acquirer, Cache};
 use crate::identity::Identity;
 use crate::link::{Link, LinkCommand, LinkEvent, link};
@@ -369,4 +372,101 @@ async fn s20_a_server_that_falls_silent_is_noticed_and_found_again() {
     };
     assert!(reason.contains("idle timeout"), "{reason}");
     drop(session);
+}
+
+/// Serves every object of a package on bulk streams, the first request only in part.
+async fn serve_bulk(connection: quinn::Connection, package: Package, asked: mpsc::Sender<u64>) {
+    let mut cut = true;
+    while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+        let Message::FetchObjects(request) =
+            framed::read_one(&mut recv, BULK_LIMIT_BYTES).await.unwrap()
+        else {
+            panic!("bulk streams begin with a request");
+        };
+        assert_eq!(request.root, package.root);
+        for object in request.objects {
+            let bytes = &package.objects[&object.digest];
+            let rest = &bytes[usize::try_from(object.offset).unwrap()..];
+            asked.send(object.offset).await.unwrap();
+            let follows = ObjectFollows {
+                digest: object.digest,
+                encoding: Encoding::Raw,
+                wire_bytes: rest.len() as u64,
+                size_bytes: bytes.len() as u64,
+            };
+            framed::write(&mut send, &follows.into()).await.unwrap();
+            if cut && bytes.len() > 100_000 {
+                cut = false;
+                send.write_all(&rest[..100_000]).await.unwrap();
+                let _ = send.finish();
+                break;
+            }
+            send.write_all(rest).await.unwrap();
+        }
+        let _ = send.finish();
+    }
+}
+
+#[tokio::test]
+async fn s73_a_package_comes_over_bulk_streams_and_a_cut_one_goes_on() {
+    let server = TestServer::start(Arc::new(Authority::new()));
+    let mut agent = Agent::start(&server);
+    let mut session = both(&server, &mut agent).await;
+    let noise: Vec<u8> = (0..150_000_u32).flat_map(u32::to_le_bytes).collect();
+    let package = Package::of(&BTreeMap::from([
+        ("bin/app".to_owned(), noise),
+        ("index.html".to_owned(), b"hello".to_vec()),
+    ]));
+    let (asked, mut offsets) = mpsc::channel(64);
+    let serving = tokio::spawn(serve_bulk(
+        session.connection.clone(),
+        package.clone(),
+        asked,
+    ));
+    let order = |request| {
+        LinkCommand::Acquire(Acquire {
+            request,
+            deadline_ms: 15_000,
+            epoch: 3,
+            task: TaskId::from_uuid(Uuid::from_u128(4)),
+            packages: vec![package.grant()],
+        })
+    };
+    soon(agent.link.commands.send(order(1))).await.unwrap();
+    let (request, result) = acquired(&mut session).await;
+    assert_eq!(request, 1);
+    let AcquireResult::Failed { reason, .. } = result else {
+        panic!("the transfer was cut");
+    };
+    assert_eq!(reason, AcquireFailure::Network);
+
+    soon(agent.link.commands.send(order(2))).await.unwrap();
+    let (request, result) = acquired(&mut session).await;
+    assert_eq!(request, 2);
+    let AcquireResult::Acquired { fetched_bytes, .. } = result else {
+        panic!("{result:?}");
+    };
+    assert!(
+        fetched_bytes < 600_000,
+        "what came before is not sent again"
+    );
+    serving.abort();
+    let mut all = Vec::new();
+    while let Ok(offset) = offsets.try_recv() {
+        all.push(offset);
+    }
+    assert!(all.contains(&100_000), "{all:?}");
+}
+
+/// The next answer to an order to acquire; progress comes before it.
+async fn acquired(session: &mut ServerSession) -> (u64, AcquireResult) {
+    loop {
+        match session.next().await {
+            Message::AcquireAnswer(answer) => return (answer.request, answer.result),
+            Message::AcquireProgress(progress) => {
+                assert!(progress.done_bytes <= progress.total_bytes);
+            }
+            other => panic!("{}", other.name()),
+        }
+    }
 }
