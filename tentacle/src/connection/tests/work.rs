@@ -241,9 +241,7 @@ async fn each_attempt_has_a_stream_while_permits_last_and_nothing_is_lost() {
             let got = got.clone();
             tokio::spawn(async move {
                 let mut reader = MessageReader::new(recv, EVENTS_LIMIT_BYTES);
-                while let Ok(Some(super::super::framed::Incoming::Message(message))) =
-                    reader.next().await
-                {
+                while let Ok(Some(framed::Incoming::Message(message))) = reader.next().await {
                     got.send((streams, *message)).unwrap();
                 }
             });
