@@ -2,4 +2,5 @@
 
 pub mod bind;
 pub mod data_dir;
+pub mod machinery;
 pub mod server_file;
