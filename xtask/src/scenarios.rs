@@ -32,13 +32,20 @@ struct Test {
 }
 
 impl Test {
-    /// The scenario that its name says, such as `S18`.
-    fn scenario(&self) -> Option<String> {
-        let function = self.name.rsplit("::").next()?;
-        let (head, _) = function.split_once('_')?;
-        let digits = head.strip_prefix('s')?;
-        let is_number = digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_digit());
-        is_number.then(|| format!("S{digits}"))
+    /// The scenarios that its name says: `s25_s26_the_same` covers S25 and S26.
+    fn scenarios(&self) -> Vec<String> {
+        let function = self.name.rsplit("::").next().unwrap_or_default();
+        let Some((words, _)) = function.rsplit_once('_') else {
+            return Vec::new();
+        };
+        words
+            .split('_')
+            .map_while(|word| {
+                let digits = word.strip_prefix('s')?;
+                let is_number = digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_digit());
+                is_number.then(|| format!("S{digits}"))
+            })
+            .collect()
     }
 
     fn is_integration(&self) -> bool {
@@ -81,7 +88,7 @@ pub(crate) fn run(reports: &[PathBuf], list: &Path) -> Result<bool> {
 fn judge(scenario: &Scenario, tests: &[Test]) -> Result<Vec<String>, String> {
     let named: Vec<&Test> = tests
         .iter()
-        .filter(|test| test.scenario().as_deref() == Some(&scenario.id))
+        .filter(|test| test.scenarios().contains(&scenario.id))
         .collect();
     if let Some(red) = named.iter().find(|test| !test.passed) {
         return Err(format!("{} {} failed", red.binary, red.name));
@@ -221,19 +228,23 @@ mod tests {
         let tests = parse_report(text).unwrap();
         assert_eq!(tests.len(), 1);
         assert!(tests[0].is_integration() && tests[0].passed);
-        assert_eq!(tests[0].scenario().as_deref(), Some("S18"));
+        assert_eq!(tests[0].scenarios(), ["S18"]);
     }
 
     #[test]
     fn names_that_only_look_like_scenarios_do_not_count() {
-        for name in ["s_x", "s1_x", "sql_x", "s18", "xs18_a"] {
+        let named = |name: &str| {
             let test = Test {
                 binary: String::new(),
                 name: name.to_owned(),
                 passed: true,
             };
-            assert_eq!(test.scenario(), None, "{name}");
+            test.scenarios()
+        };
+        for name in ["s_x", "s1_x", "sql_x", "s18", "xs18_a"] {
+            assert!(named(name).is_empty(), "{name}");
         }
+        assert_eq!(named("a::tests::s25_s26_the_same_s27"), ["S25", "S26"]);
     }
 
     #[test]

@@ -181,6 +181,17 @@ const SAMPLES: &[Sample] = &[
         ),
     ),
     (
+        "no-sleep-in-tests",
+        (
+            "tests/tests/e2e/a.rs",
+            "//! A.\nfn until(so: X) { while !so() { sleep(a) } }\nfn b() {\nsleep(a) }",
+        ),
+        (
+            "tests/tests/e2e/a.rs",
+            "//! A.\nfn until(so: X) { while !so() {\nsleep(a) } }\nfn b() {\n() = sleep(a) => panic!() }",
+        ),
+    ),
+    (
         "lints-inherited",
         (
             "server/Cargo.toml",
