@@ -3,11 +3,11 @@
 use super::{Refusal, listed};
 
 /// `; did you mean 'x'` belongs to what to do next, so both are made here.
-fn meant(suggestion: Option<&String>, otherwise: &str) -> Option<String> {
-    Some(match suggestion {
+fn meant(suggestion: Option<&String>, otherwise: &str) -> String {
+    match suggestion {
         Some(name) => format!("did you mean '{name}'?"),
         None => otherwise.to_owned(),
-    })
+    }
 }
 
 pub(super) fn message(refusal: &Refusal) -> String {
@@ -58,7 +58,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
                 "step '{step}' is about targets with tag '{tag}', and environment '{environment}' has none to work on"
             );
             if !reasons.is_empty() {
-                text.push_str(&format!(" ({})", reasons.join("; ")));
+                text = format!("{text} ({})", reasons.join("; "));
             }
             text
         }
@@ -151,21 +151,22 @@ pub(super) fn message(refusal: &Refusal) -> String {
 
 pub(super) fn next(refusal: &Refusal) -> Option<String> {
     match refusal {
-        Refusal::UnknownEnvironment { suggestion, .. } => meant(
+        Refusal::UnknownEnvironment { suggestion, .. } => Some(meant(
             suggestion.as_ref(),
             "declare it under 'environments:' and run 'mantle apply'",
-        ),
-        Refusal::UnknownProject { suggestion, .. } => {
-            meant(suggestion.as_ref(), "'mantle apply -f FILE' creates it")
-        }
+        )),
+        Refusal::UnknownProject { suggestion, .. } => Some(meant(
+            suggestion.as_ref(),
+            "'mantle apply -f FILE' creates it",
+        )),
         Refusal::UnknownRelease {
             project,
             suggestion,
             ..
-        } => meant(
+        } => Some(meant(
             suggestion.as_ref(),
             &format!("'mantle release list -p {project}' shows those that exist"),
-        ),
+        )),
         Refusal::NotInLifecycle {
             lifecycle,
             environment,
@@ -188,10 +189,10 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         )),
         Refusal::UnknownTag {
             suggestion, tag, ..
-        } => meant(
+        } => Some(meant(
             suggestion.as_ref(),
             &format!("tag a target: mantle target tag NAME {tag}"),
-        ),
+        )),
         Refusal::NoExecutor { tag, .. } => Some(format!(
             "tag a target of the environment: mantle target tag NAME {tag}"
         )),
@@ -213,24 +214,25 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             "give one of them a further scope, run 'mantle apply' and create a new release"
                 .to_owned(),
         ),
-        Refusal::UnknownTarget { suggestion, .. } => meant(
+        Refusal::UnknownTarget { suggestion, .. } => Some(meant(
             suggestion.as_ref(),
             "'mantle target list' shows those that exist",
-        ),
-        Refusal::UnknownStep { suggestion, .. } => {
-            meant(suggestion.as_ref(), "'mantle release show' lists its steps")
-        }
+        )),
+        Refusal::UnknownStep { suggestion, .. } => Some(meant(
+            suggestion.as_ref(),
+            "'mantle release show' lists its steps",
+        )),
         Refusal::PackageNotInRelease { package, .. } => Some(format!(
             "add '{package}' to the project's 'packages:', run 'mantle apply' and create a new release"
         )),
-        Refusal::UnknownChannel { suggestion, .. } => meant(
+        Refusal::UnknownChannel { suggestion, .. } => Some(meant(
             suggestion.as_ref(),
             "declare it under 'channels:' and run 'mantle apply'",
-        ),
-        Refusal::UnknownPackage { suggestion, .. } => meant(
+        )),
+        Refusal::UnknownPackage { suggestion, .. } => Some(meant(
             suggestion.as_ref(),
             "add it to the project's 'packages:' and run 'mantle apply'",
-        ),
+        )),
         Refusal::PackageMissing { package } => {
             Some(format!("push one: mantle package push {package}.1.0.0.zip"))
         }
@@ -252,10 +254,10 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         }
         Refusal::UnknownSecret {
             path, suggestion, ..
-        } => meant(
+        } => Some(meant(
             suggestion.as_ref(),
             &format!("set it: mantle secret set {path}"),
-        ),
+        )),
         Refusal::Forbidden { .. } => Some("ask an administrator for a key that may".to_owned()),
     }
 }

@@ -59,7 +59,7 @@ pub fn format(milliseconds: u64) -> String {
     let mut text = String::new();
     for (unit, size) in UNITS {
         if rest >= size {
-            text.push_str(&format!("{}{unit}", rest / size));
+            text = format!("{text}{}{unit}", rest / size);
             rest %= size;
         }
     }

@@ -49,7 +49,9 @@ fn after_key(out: &mut String, indent: usize, value: &Value) {
         }
         Value::Array(items) if !items.is_empty() && items.iter().all(is_short) => {
             let items: Vec<String> = items.iter().map(|item| inline(item, true)).collect();
-            out.push_str(&format!(" [{}]\n", items.join(", ")));
+            out.push_str(" [");
+            out.push_str(&items.join(", "));
+            out.push_str("]\n");
         }
         Value::Array(items) if !items.is_empty() => {
             out.push('\n');
@@ -142,13 +144,12 @@ fn quoted(text: &str) -> String {
             c if c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() => out.push(c),
             c => {
                 let code = u32::from(c);
-                if code <= 0xFF {
-                    out.push_str(&format!("\\x{code:02X}"));
-                } else if code <= 0xFFFF {
-                    out.push_str(&format!("\\u{code:04X}"));
-                } else {
-                    out.push_str(&format!("\\U{code:08X}"));
-                }
+                let escape = match code {
+                    0..=0xFF => format!("\\x{code:02X}"),
+                    0x100..=0xFFFF => format!("\\u{code:04X}"),
+                    _ => format!("\\U{code:08X}"),
+                };
+                out.push_str(&escape);
             }
         }
     }

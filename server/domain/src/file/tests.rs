@@ -32,7 +32,8 @@ pub(super) fn octofx() -> Definitions {
 }
 
 fn all(errors: &[FileError]) -> String {
-    errors.iter().map(|error| format!("{error}\n")).collect()
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// What is wrong with a text, as people see it.
@@ -292,7 +293,7 @@ fn refusals_name_place_reason_and_remedy() {
             "f.yaml:4:13: environment 'dev' is declared at f.yaml:3 already; remove one of the two",
         ),
         (
-            "".to_owned(),
+            String::new(),
             "f.yaml:1:1: the file is empty; begin it with 'mantle: v1'",
         ),
         (
@@ -306,9 +307,7 @@ fn refusals_name_place_reason_and_remedy() {
     ] {
         let shown = refusal(&text);
         if shown != expected {
-            wrong.push_str(&format!(
-                "{text}\nexpected: {expected}\n     got: {shown}\n\n"
-            ));
+            wrong = format!("{wrong}{text}\nexpected: {expected}\n     got: {shown}\n\n");
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
@@ -403,7 +402,7 @@ fn hostile_yaml_ends_in_an_error() {
         .zip(["a", "b", "c", "d", "e", "f"])
     {
         let refs = vec![format!("*{before}"); 10].join(",");
-        bomb.push_str(&format!("{name}: &{name} [{refs}]\n"));
+        bomb = format!("{bomb}{name}: &{name} [{refs}]\n");
     }
     let huge = format!("mantle: v1\nproject: {}\n", "x".repeat(9 * 1024 * 1024));
     let many_comments = format!("{}mantle: v1\n", "# note\n".repeat(5000));

@@ -148,7 +148,7 @@ fn an_equal_rank_is_a_tie_that_names_both() {
 #[test]
 fn possible_ties_are_found_before_they_happen() {
     let process = Process::default();
-    let both = vec![("web01".to_owned(), tags())];
+    let both = [("web01".to_owned(), tags())];
     for (a, b, known, tie) in [
         ("", "", &[][..], true),
         ("e=test", "e=live", &[], false),

@@ -137,7 +137,6 @@ fn values(
         }])
     };
     match &node.kind {
-        Kind::Text(text) => single(VariableValue::Text(text.clone())),
         Kind::Plain(text) if resolve(text) == Scalar::Null => {
             report.error(
                 Problem::new(node.at, "a variable needs a value")
@@ -145,7 +144,7 @@ fn values(
             );
             None
         }
-        Kind::Plain(text) => single(VariableValue::Text(text.clone())),
+        Kind::Plain(text) | Kind::Text(text) => single(VariableValue::Text(text.clone())),
         Kind::Map(_) => match node.read::<SecretItem>() {
             Ok(item) => {
                 known_secret(&item.secret, world, report);
