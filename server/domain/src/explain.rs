@@ -303,3 +303,50 @@ where
         .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
         .map(|(_, name)| name.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_and_a_far_one_is_not() {
+        for (wrong, expected) in [
+            ("prodction", Some("production")),
+            ("Production", Some("production")),
+            ("tset", Some("test")),
+            ("testt", Some("test")),
+            ("banana", None),
+        ] {
+            let found = nearest(wrong, ["test", "production"]);
+            assert_eq!(found.as_deref(), expected, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lists_read_as_sentences() {
+        let names = |count: usize| -> Vec<String> { (0..count).map(|n| format!("w{n}")).collect() };
+        assert_eq!(listed(&names(0)), "none");
+        assert_eq!(listed(&names(1)), "w0");
+        assert_eq!(listed(&names(3)), "w0, w1 and w2");
+        assert_eq!(listed(&names(9)), "w0, w1, w2, w3, w4 and 4 more");
+    }
+
+    #[test]
+    fn a_phase_that_is_not_reached_says_what_to_do_first() {
+        let refusal = Refusal::PhaseNotReached {
+            environment: "live".to_owned(),
+            lifecycle: "standard".to_owned(),
+            phase: "Test".to_owned(),
+            missing: vec!["test-a".to_owned(), "test-b".to_owned()],
+            needed: 1,
+        };
+        assert_eq!(
+            refusal.to_string(),
+            "this release may not go to 'live' yet: phase 'Test' of lifecycle 'standard' comes first and still needs a successful deployment to 1 of test-a and test-b; deploy it to 'test-a' first: mantle deploy PROJECT VERSION -e test-a"
+        );
+        let json = serde_json::to_value(&refusal).unwrap();
+        assert_eq!(json["code"], "phase_not_reached");
+        assert_eq!(serde_json::from_value::<Refusal>(json).unwrap(), refusal);
+    }
+}

@@ -345,6 +345,11 @@ fn tie_between(
             targets
                 .iter()
                 .filter(|(name, _)| named.is_none_or(|wanted| wanted == name))
+                // Only a target with a tag of each can be matched by both.
+                .filter(|(_, tags)| {
+                    let has = |scope: &Scope| tags.iter().any(|tag| scope.tags.contains(tag));
+                    has(a) && has(b)
+                })
                 .map(|(name, tags)| (Some(name.as_str()), tags.clone())),
         );
     }
@@ -388,14 +393,20 @@ type Place<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
 /// Every step and action with the step's tag; without scopes on steps, one place for each tag.
 fn places(process: &Process, by_step: bool) -> Vec<Place<'_>> {
     let mut places: Vec<Place<'_>> = Vec::new();
-    if !by_step {
-        places.push((None, None, None));
-    }
+    let mut tags: BTreeSet<&str> = BTreeSet::new();
     for step in &process.steps {
         let tag = step.targets.as_ref().map(|selector| selector.tag.as_str());
-        for action in &step.actions {
-            places.push((Some(&step.name), Some(&action.name), tag));
+        tags.extend(tag);
+        if by_step {
+            let actions = step.actions.iter();
+            places.extend(
+                actions.map(|action| (Some(step.name.as_str()), Some(action.name.as_str()), tag)),
+            );
         }
+    }
+    if !by_step {
+        places.push((None, None, None));
+        places.extend(tags.into_iter().map(|tag| (None, None, Some(tag))));
     }
     places
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use mantle_template::{References, references};
 use serde_json::{Map, Value};
 
 use super::effective::{Effective, EffectiveSet, EffectiveValue};
@@ -66,30 +67,51 @@ pub fn variables_for<'a>(
         }
     }
     let all = action::sees_all_variables(action);
+    let blocked = if all && !every_secret {
+        blocked(set, &reached)
+    } else {
+        BTreeSet::new()
+    };
     set.iter()
         .filter(|variable| {
-            if reached.contains(&variable.name) {
-                return true;
-            }
-            match &variable.value {
-                EffectiveValue::Text(text) => {
-                    all && (every_secret || reaches_only(set, text, &reached))
-                }
+            let seen = match &variable.value {
+                EffectiveValue::Text(_) => all && !blocked.contains(variable.name.as_str()),
                 _ => every_secret,
-            }
+            };
+            seen || reached.contains(&variable.name)
         })
         .collect()
 }
 
-/// Whether a text reaches no secret but those in `granted`.
-fn reaches_only(set: &EffectiveSet, text: &str, granted: &BTreeSet<String>) -> bool {
-    if !text.contains("#{") {
-        return true;
+/// The secrets that are not granted, and the variables that reach one of them through any number
+/// of others.
+fn blocked<'a>(set: &'a EffectiveSet, granted: &BTreeSet<String>) -> BTreeSet<&'a str> {
+    let mut blocked: BTreeSet<&str> = BTreeSet::new();
+    let mut open: Vec<(&str, References)> = Vec::new();
+    for variable in set.iter() {
+        match &variable.value {
+            EffectiveValue::Text(text) if text.contains("#{") => {
+                open.push((&variable.name, references(text)));
+            }
+            EffectiveValue::Text(_) => {}
+            _ if granted.contains(&variable.name) => {}
+            _ => {
+                blocked.insert(&variable.name);
+            }
+        }
     }
-    set.closure([text]).iter().all(|name| {
-        granted.contains(name)
-            || set
-                .get(name)
-                .is_none_or(|variable| !variable.value.is_secret())
-    })
+    // Each round but the last blocks one more, so this ends.
+    loop {
+        let before = open.len();
+        open.retain(|(name, references)| {
+            let reaches = blocked.iter().any(|other| references.reaches(other));
+            if reaches {
+                blocked.insert(name);
+            }
+            !reaches
+        });
+        if open.len() == before {
+            return blocked;
+        }
+    }
 }
