@@ -1,3 +1,7 @@
 //! Parses the command line and starts the right thing.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mantle::cli::main()
+}

@@ -15,7 +15,7 @@ use crate::services;
 pub struct ApiError(pub Problem);
 
 /// What a handler answers.
-pub type ApiResult<T> = Result<T, ApiError>;
+pub(super) type ApiResult<T> = Result<T, ApiError>;
 
 impl From<services::Error> for ApiError {
     fn from(error: services::Error) -> Self {

@@ -11,7 +11,7 @@ use crate::services::{self, Caller};
 /// A JSON body.
 #[derive(Debug, FromRequest)]
 #[from_request(via(axum::Json), rejection(ApiError))]
-pub struct Json<T>(pub T);
+pub(super) struct Json<T>(pub T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -22,12 +22,12 @@ impl<T: Serialize> IntoResponse for Json<T> {
 /// The parts of a path.
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
-pub struct Path<T>(pub T);
+pub(super) struct Path<T>(pub T);
 
 /// The query.
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(ApiError))]
-pub struct Query<T>(pub T);
+pub(super) struct Query<T>(pub T);
 
 /// Who asks. The authentication layer put it there; without it nothing is answered.
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -45,7 +45,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 /// The sequence after which a stream goes on, from `Last-Event-ID`.
 #[derive(Debug, Clone, Copy)]
-pub struct LastEventId(pub u64);
+pub(super) struct LastEventId(pub u64);
 
 impl<S: Send + Sync> OptionalFromRequestParts<S> for LastEventId {
     type Rejection = ApiError;

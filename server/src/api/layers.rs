@@ -18,7 +18,7 @@ use crate::services::{self, Caller, Services};
 
 /// The id of a request, in the answer and in the log.
 #[derive(Debug, Clone)]
-pub struct RequestId(pub String);
+pub(super) struct RequestId(pub String);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a request that is no stream may take. Taking a large package apart takes minutes.

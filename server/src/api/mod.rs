@@ -1,9 +1,157 @@
 //! HTTP: one file a resource, each handler extracts, authorises, calls a service and shapes.
+//!
+//! Authentication surrounds the whole of `/api`: a route that nobody thought of is closed.
 
+#![expect(
+    unused_qualifications,
+    reason = "the macro that describes handlers names the types of their queries in full"
+)]
+
+mod agents;
+mod api_keys;
+mod audit;
 pub mod body;
+mod declared;
+mod deployments;
 mod error;
 mod extract;
-// mod layers;
+mod layers;
+mod packages;
 pub mod problem;
+mod releases;
+mod secrets;
+mod server;
+mod targets;
+mod tasks;
 
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub use self::error::ApiError;
 pub(crate) use self::error::chain as error_chain;
+use crate::services::Services;
+
+/// Project files are texts of people; nothing in JSON comes near this.
+const MOST_JSON_BYTES: usize = 16 * 1024 * 1024;
+/// One piece of an upload. The client sends smaller ones.
+const MOST_PIECE_BYTES: usize = 256 * 1024 * 1024;
+
+/// Everything that HTTP answers.
+pub fn router(services: Services) -> Router {
+    let (api, document) = resources().split_for_parts();
+    let document = axum::Json(describe(document));
+    let api = api
+        .route("/openapi.json", get(move || async move { document }))
+        .method_not_allowed_fallback(error::no_method)
+        .fallback(error::no_route);
+    let v1 = Router::new()
+        .nest("/api/v1", api)
+        .fallback(error::no_route)
+        .layer(from_fn_with_state(services.clone(), layers::authenticate))
+        .with_state(services.clone());
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .with_state(services)
+        .fallback_service(v1)
+        .layer(from_fn(layers::deadline))
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(from_fn(layers::name_and_log))
+}
+
+/// The description of the API.
+pub fn openapi() -> OpenApi {
+    describe(resources().into_openapi())
+}
+
+fn resources() -> OpenApiRouter<Services> {
+    let uploads = OpenApiRouter::new()
+        .routes(routes!(packages::upload_show, packages::upload_append))
+        .layer(DefaultBodyLimit::max(MOST_PIECE_BYTES));
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().build())
+        .routes(routes!(server::show))
+        .routes(routes!(api_keys::list, api_keys::create))
+        .routes(routes!(api_keys::revoke))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::verify))
+        .routes(routes!(secrets::list))
+        .routes(routes!(secrets::set, secrets::delete))
+        .routes(routes!(declared::apply))
+        .routes(routes!(declared::export))
+        .routes(routes!(declared::environments))
+        .routes(routes!(declared::lifecycles))
+        .routes(routes!(declared::lifecycle))
+        .routes(routes!(declared::projects))
+        .routes(routes!(declared::project))
+        .routes(routes!(targets::list))
+        .routes(routes!(targets::show, targets::remove))
+        .routes(routes!(targets::tag))
+        .routes(routes!(targets::enable))
+        .routes(routes!(targets::disable))
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::revoke))
+        .routes(routes!(agents::token_list, agents::token_create))
+        .routes(routes!(agents::token_revoke))
+        .routes(routes!(packages::list))
+        .routes(routes!(packages::versions))
+        .routes(routes!(packages::show))
+        .routes(routes!(packages::upload_create))
+        .routes(routes!(packages::upload_finish))
+        .routes(routes!(releases::list, releases::create))
+        .routes(routes!(releases::show))
+        .routes(routes!(deployments::plan))
+        .routes(routes!(deployments::create))
+        .routes(routes!(deployments::status))
+        .routes(routes!(tasks::list))
+        .routes(routes!(tasks::show))
+        .routes(routes!(tasks::cancel))
+        .routes(routes!(tasks::events))
+        .routes(routes!(tasks::events_stream))
+        .routes(routes!(tasks::log))
+        .routes(routes!(tasks::log_stream))
+        .layer(DefaultBodyLimit::max(MOST_JSON_BYTES))
+        .merge(uploads)
+}
+
+fn describe(mut document: OpenApi) -> OpenApi {
+    document.info = InfoBuilder::new()
+        .title("Mantle")
+        .description(Some(
+            "Deploys software. Every refusal is an application/problem+json document with a \
+             stable code.",
+        ))
+        .version("v1")
+        .build();
+    let paths = std::mem::take(&mut document.paths.paths);
+    let prefixed = paths
+        .into_iter()
+        .map(|(path, item)| (format!("/api/v1{path}"), item));
+    document.paths.paths = prefixed.collect();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(
+        "key",
+        SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()),
+    );
+    document.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
+    document
+}
+
+/// The process lives.
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The process can work: its database answers.
+async fn readyz(
+    axum::extract::State(services): axum::extract::State<Services>,
+) -> error::ApiResult<&'static str> {
+    services.ready().await?;
+    Ok("ready\n")
+}

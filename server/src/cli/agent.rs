@@ -12,7 +12,7 @@ use crate::client::Client;
 
 /// What to do with agents.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// List the agents
     List,
     /// Revoke an agent: it is out within a second and can never come back
@@ -27,7 +27,7 @@ pub enum Command {
 
 /// What to do with join tokens.
 #[derive(Debug, Subcommand)]
-pub enum TokenCommand {
+pub(super) enum TokenCommand {
     /// Make a join token, which is shown this once
     Create(CreateArgs),
     /// List the join tokens
@@ -41,7 +41,7 @@ pub enum TokenCommand {
 
 /// What a new join token allows.
 #[derive(Debug, Args)]
-pub struct CreateArgs {
+pub(super) struct CreateArgs {
     /// How many machines may join with it
     #[arg(long, default_value_t = 1)]
     uses: u32,
@@ -60,11 +60,13 @@ pub struct CreateArgs {
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
         Command::List => {
             let page = client.agents().await?;
-            let headers = ["target", "state", "version", "platform", "seen", "joined", "id"];
+            let headers = [
+                "target", "state", "version", "platform", "seen", "joined", "id",
+            ];
             out.list(&page.items, &headers, |agent| {
                 vec![
                     agent.target.clone(),
@@ -114,7 +116,15 @@ async fn token(command: TokenCommand, client: &Client, out: Output) -> CliResult
         }
         TokenCommand::List => {
             let page = client.join_tokens().await?;
-            let headers = ["id", "state", "uses left", "expires", "tags", "environments", "by"];
+            let headers = [
+                "id",
+                "state",
+                "uses left",
+                "expires",
+                "tags",
+                "environments",
+                "by",
+            ];
             out.list(&page.items, &headers, |token| {
                 vec![
                     token.id.to_string(),

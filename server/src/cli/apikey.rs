@@ -12,7 +12,7 @@ use crate::client::Client;
 
 /// What to do with API keys.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Make an API key, which is shown this once
     Create {
         /// The key's name, which the audit trail shows
@@ -34,7 +34,7 @@ pub enum Command {
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
         Command::Create {
             name,

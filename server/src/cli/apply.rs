@@ -16,7 +16,7 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What to apply.
 #[derive(Debug, Args)]
-pub struct ApplyArgs {
+pub(super) struct ApplyArgs {
     /// A file, a folder of .yaml files, or - for standard input; may be given several times
     #[arg(short, long = "file", value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
@@ -29,7 +29,7 @@ pub struct ApplyArgs {
 }
 
 /// Does it.
-pub async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliResult {
     let files = read_all(&args.files)?;
     let mut request = ApplyRequest {
         files,
@@ -74,16 +74,14 @@ fn line_err_ok(line: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(
-    result: &ApplyResult,
-    print: impl Fn(&str) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+fn show(result: &ApplyResult, print: impl Fn(&str) -> Result<(), Failure>) -> Result<(), Failure> {
     for change in &result.changes {
         print(&headline(change))?;
         for line in &change.diff {
             let style = match line.as_bytes().first() {
                 Some(b'+') => GOOD,
                 Some(b'-') => BAD,
+                Some(b'~') => WARN,
                 _ => DIM,
             };
             print(&format!("    {style}{line}{style:#}"))?;
@@ -122,8 +120,12 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<ApplyFile>, Failure> {
 }
 
 fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let unreadable =
-        |error| Failure::io(&format!("cannot read the folder {}", folder.display()), &error);
+    let unreadable = |error| {
+        Failure::io(
+            &format!("cannot read the folder {}", folder.display()),
+            &error,
+        )
+    };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();

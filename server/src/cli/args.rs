@@ -11,14 +11,34 @@ use super::output::Format;
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// How data is printed on standard output; everything else goes to standard error
-    #[arg(short, long, global = true, value_enum, default_value = "table", env = "MANTLE_OUTPUT", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value = "table",
+        env = "MANTLE_OUTPUT",
+        hide_env_values = true
+    )]
     pub output: Format,
     /// The server's URL, instead of the one that 'mantle login' stored; the key comes from
     /// MANTLE_TOKEN or that login
-    #[arg(long, global = true, value_name = "URL", env = "MANTLE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "MANTLE_URL",
+        hide_env_values = true
+    )]
     pub server: Option<String>,
     /// The data directory of the server on this machine; commands then need no login
-    #[arg(long, global = true, value_name = "DIR", env = "MANTLE_DATA", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "MANTLE_DATA",
+        hide_env_values = true
+    )]
     pub data: Option<PathBuf>,
 }
 

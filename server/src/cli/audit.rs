@@ -11,7 +11,7 @@ const PAGE: u32 = 500;
 
 /// What to do with the audit trail.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// List the newest entries
     List {
         /// How many
@@ -23,7 +23,7 @@ pub enum Command {
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
         Command::List { limit } => list(limit, client, out).await,
         Command::Verify => {
@@ -31,7 +31,10 @@ pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
             let intact = verified.intact;
             out.object(&verified, |verified| {
                 vec![match verified.first_bad {
-                    None => format!("intact: {} entries, head {}", verified.entries, verified.head),
+                    None => format!(
+                        "intact: {} entries, head {}",
+                        verified.entries, verified.head
+                    ),
                     Some(seq) => format!("broken at entry {seq}: {}", verified.fault),
                 }]
             })?;

@@ -65,8 +65,11 @@ fn by_url(url: &str) -> Result<Endpoint, Failure> {
         _ => stored.as_ref().map(|login| login.token.clone()),
     };
     let Some(token) = token else {
-        return Err(not_logged_in(&format!("no key for {shown} is stored"))
-            .with_help(format!("'mantle login {shown}' logs in; or set MANTLE_TOKEN")));
+        return Err(
+            not_logged_in(&format!("no key for {shown} is stored")).with_help(format!(
+                "'mantle login {shown}' logs in; or set MANTLE_TOKEN"
+            )),
+        );
     };
     let trust = match (std::env::var_os("MANTLE_CA_FILE"), stored) {
         (Some(file), _) => Trust::Authority(read_pem(Path::new(&file))?),
@@ -92,13 +95,16 @@ fn trust_of(login: &Login) -> Result<Trust, Failure> {
     let Some(authority) = &login.authority else {
         return Ok(Trust::System);
     };
-    STANDARD.decode(authority).map(Trust::Authority).map_err(|_| {
-        Failure::new(
-            Exit::Internal,
-            format!("the stored login for {} is damaged", login.url),
-        )
-        .with_help(format!("'mantle login {}' writes it anew", login.url))
-    })
+    STANDARD
+        .decode(authority)
+        .map(Trust::Authority)
+        .map_err(|_| {
+            Failure::new(
+                Exit::Internal,
+                format!("the stored login for {} is damaged", login.url),
+            )
+            .with_help(format!("'mantle login {}' writes it anew", login.url))
+        })
 }
 
 fn by_data_dir(data: &Path) -> Result<Endpoint, Failure> {
@@ -125,9 +131,15 @@ fn by_data_dir(data: &Path) -> Result<Endpoint, Failure> {
         _ => std::fs::read_to_string(&key).map_err(|error| {
             Failure::new(
                 Exit::Forbidden,
-                format!("the administrator's key {} cannot be read: {error}", key.display()),
+                format!(
+                    "the administrator's key {} cannot be read: {error}",
+                    key.display()
+                ),
             )
-            .with_help(format!("run the command as the server's user, or 'mantle login {}'", file.url))
+            .with_help(format!(
+                "run the command as the server's user, or 'mantle login {}'",
+                file.url
+            ))
         })?,
     };
     let trust = match &file.ca_pem {
@@ -164,7 +176,11 @@ fn pem_to_der(pem: &[u8], name: &str) -> Result<Vec<u8>, Failure> {
 /// The data directory when none is named: the machine's for root, else the user's.
 pub fn default_data_dir() -> PathBuf {
     let system = PathBuf::from("/var/lib/mantle");
-    if cfg!(unix) && system.join(super::super::app::data_dir::SERVER_FILE).is_file() {
+    if cfg!(unix)
+        && system
+            .join(super::super::app::data_dir::SERVER_FILE)
+            .is_file()
+    {
         return system;
     }
     if let Some(data) = std::env::var_os("XDG_DATA_HOME").filter(|data| !data.is_empty()) {
@@ -186,8 +202,11 @@ pub fn login_file() -> Result<PathBuf, Failure> {
     folder
         .map(|folder| folder.join("mantle").join("login.json"))
         .ok_or_else(|| {
-            Failure::new(Exit::Internal, "there is no home directory to keep logins in")
-                .with_help("set HOME, or use MANTLE_URL and MANTLE_TOKEN")
+            Failure::new(
+                Exit::Internal,
+                "there is no home directory to keep logins in",
+            )
+            .with_help("set HOME, or use MANTLE_URL and MANTLE_TOKEN")
         })
 }
 
@@ -204,7 +223,10 @@ pub fn read_login() -> Result<Option<Login>, Failure> {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(Failure::io(&format!("cannot read {}", path.display()), &error));
+            return Err(Failure::io(
+                &format!("cannot read {}", path.display()),
+                &error,
+            ));
         }
     };
     serde_json::from_slice(&bytes).map(Some).map_err(|_| {

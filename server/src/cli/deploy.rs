@@ -13,7 +13,7 @@ use crate::client::Client;
 
 /// How to wait for a task.
 #[derive(Debug, Clone, Args)]
-pub struct WaitArgs {
+pub(super) struct WaitArgs {
     /// Stop waiting after this long; the task goes on (exit code 8)
     #[arg(long, value_parser = duration, default_value = "4h")]
     timeout: Duration,
@@ -24,7 +24,7 @@ pub struct WaitArgs {
 
 /// What to deploy where.
 #[derive(Debug, Args)]
-pub struct DeployArgs {
+pub(super) struct DeployArgs {
     /// The project's name
     project: String,
     /// The release's version
@@ -41,7 +41,7 @@ pub struct DeployArgs {
 
 /// What to promote from where to where.
 #[derive(Debug, Args)]
-pub struct PromoteArgs {
+pub(super) struct PromoteArgs {
     /// The project's name
     project: String,
     /// The release's version; by default the one that runs in --from
@@ -60,7 +60,7 @@ pub struct PromoteArgs {
 }
 
 /// Deploys.
-pub async fn deploy(args: DeployArgs, client: &Client, out: Output) -> CliResult {
+pub(super) async fn deploy(args: DeployArgs, client: &Client, out: Output) -> CliResult {
     let request = DeploymentCreate {
         project: args.project,
         version: Some(args.version),
@@ -72,7 +72,7 @@ pub async fn deploy(args: DeployArgs, client: &Client, out: Output) -> CliResult
 }
 
 /// Promotes.
-pub async fn promote(args: PromoteArgs, client: &Client, out: Output) -> CliResult {
+pub(super) async fn promote(args: PromoteArgs, client: &Client, out: Output) -> CliResult {
     let request = DeploymentCreate {
         project: args.project,
         version: args.version,
@@ -103,8 +103,12 @@ async fn follow(
 }
 
 /// Watches a task to its end and prints how it went.
-pub async fn wait(task: &Task, args: &WaitArgs, client: &Client, out: Output) -> CliResult {
-    let show = if args.no_logs { Show::Progress } else { Show::All };
+pub(super) async fn wait(task: &Task, args: &WaitArgs, client: &Client, out: Output) -> CliResult {
+    let show = if args.no_logs {
+        Show::Progress
+    } else {
+        Show::All
+    };
     let watched = watch(client, task, args.timeout, show, out).await?;
     if out.is_json() {
         line_out(&with_schema(&watched.task)?.to_string())?;
@@ -118,7 +122,7 @@ pub async fn wait(task: &Task, args: &WaitArgs, client: &Client, out: Output) ->
 }
 
 /// How a task stands, in a sentence.
-pub fn summary(detail: &TaskDetail) -> String {
+pub(super) fn summary(detail: &TaskDetail) -> String {
     let task = &detail.task;
     let took = match (task.started_at, task.ended_at) {
         (Some(began), Some(ended)) => {
@@ -167,5 +171,7 @@ fn tell_failures(detail: &TaskDetail, out: Output) {
         }
     }
     let number = &detail.task.number;
-    out.note(&format!("'mantle task logs {number}' shows everything it printed"));
+    out.note(&format!(
+        "'mantle task logs {number}' shows everything it printed"
+    ));
 }

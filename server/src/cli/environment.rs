@@ -8,13 +8,13 @@ use crate::client::Client;
 
 /// What to do with environments.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// List the environments
     List,
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     let Command::List = command;
     let page = client.environments().await?;
     out.list(&page.items, &["environment", "targets"], |item| {

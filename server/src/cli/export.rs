@@ -10,7 +10,7 @@ use crate::client::Client;
 
 /// What to export and where to.
 #[derive(Debug, Args)]
-pub struct ExportArgs {
+pub(super) struct ExportArgs {
     /// Only this project; everything by default
     project: Option<String>,
     /// Write files into this folder instead of printing them
@@ -19,7 +19,7 @@ pub struct ExportArgs {
 }
 
 /// Does it.
-pub async fn run(args: ExportArgs, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(args: ExportArgs, client: &Client, out: Output) -> CliResult {
     let export = client.export(args.project.as_deref()).await?;
     if let Some(folder) = &args.to {
         std::fs::create_dir_all(folder)
@@ -28,8 +28,9 @@ pub async fn run(args: ExportArgs, client: &Client, out: Output) -> CliResult {
             // Names come from the server: only their last part is a name here.
             let name = Path::new(&file.name).file_name().unwrap_or_default();
             let path = folder.join(name);
-            std::fs::write(&path, &file.text)
-                .map_err(|error| Failure::io(&format!("cannot write {}", path.display()), &error))?;
+            std::fs::write(&path, &file.text).map_err(|error| {
+                Failure::io(&format!("cannot write {}", path.display()), &error)
+            })?;
             out.note(&format!("wrote {}", path.display()));
         }
         return Ok(Exit::Success);

@@ -9,7 +9,7 @@ use crate::client::Client;
 
 /// What to do with lifecycles.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// List the lifecycles
     List,
     /// Show a lifecycle's phases
@@ -20,7 +20,7 @@ pub enum Command {
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
         Command::List => {
             let page = client.lifecycles().await?;

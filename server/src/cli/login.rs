@@ -13,7 +13,7 @@ use crate::client::{Client, ClientError, Endpoint, Identity, identify};
 
 /// Where to log in.
 #[derive(Debug, Args)]
-pub struct LoginArgs {
+pub(super) struct LoginArgs {
     /// The server's URL, such as https://mantle.example:7443
     url: String,
     /// The fingerprint of the server's certificate authority, sha256:...; 'mantle server run'
@@ -32,7 +32,7 @@ struct LoggedIn {
 }
 
 /// Logs in: whom to believe first, the key only then.
-pub async fn login(args: LoginArgs, out: Output) -> CliResult {
+pub(super) async fn login(args: LoginArgs, out: Output) -> CliResult {
     let identity = identify(&args.url).await?;
     believe(&identity, args.fingerprint.as_deref(), out)?;
     let token = read_key(&identity.url)?;
@@ -137,7 +137,7 @@ fn read_key(url: &str) -> Result<String, Failure> {
 }
 
 /// Asks yes or no on the terminal; anything but yes is no.
-pub fn confirm(question: &str) -> Result<bool, Failure> {
+pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
     let _ = write!(anstream::stderr(), "{question} [y/N] ");
     let mut line = String::new();
     std::io::stdin()
@@ -153,13 +153,16 @@ struct LoggedOut {
 }
 
 /// Forgets the stored login.
-pub fn logout(out: Output) -> CliResult {
+pub(super) fn logout(out: Output) -> CliResult {
     let path = login_file()?;
     let removed = match std::fs::remove_file(&path) {
         Ok(()) => Some(path.display().to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => {
-            return Err(Failure::io(&format!("cannot remove {}", path.display()), &error));
+            return Err(Failure::io(
+                &format!("cannot remove {}", path.display()),
+                &error,
+            ));
         }
     };
     out.object(&LoggedOut { removed }, |result| {

@@ -12,14 +12,14 @@ use super::output::{Output, line_out, or_dash};
 
 /// For which shell.
 #[derive(Debug, Args)]
-pub struct CompletionArgs {
+pub(super) struct CompletionArgs {
     /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
 /// Prints the completion script.
-pub fn completion(args: &CompletionArgs) -> CliResult {
+pub(super) fn completion(args: &CompletionArgs) -> CliResult {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "mantle", &mut script);
     line_out(String::from_utf8_lossy(&script).trim_end())?;
@@ -36,7 +36,7 @@ struct Versions {
 }
 
 /// Prints the versions. A server that cannot be asked is no failure.
-pub async fn version(global: &Global, out: Output) -> CliResult {
+pub(super) async fn version(global: &Global, out: Output) -> CliResult {
     let mut versions = Versions {
         client: env!("CARGO_PKG_VERSION").to_owned(),
         server: None,
@@ -60,7 +60,7 @@ pub async fn version(global: &Global, out: Output) -> CliResult {
 }
 
 /// Prints the JSON schema of project and infrastructure files.
-pub fn schema() -> CliResult {
+pub(super) fn schema() -> CliResult {
     let schema = mantle_domain::file::schema();
     let text = serde_json::to_string_pretty(&schema)
         .map_err(|error| super::Failure::new(Exit::Internal, error.to_string()))?;

@@ -48,8 +48,7 @@ use self::output::Output;
                   4 not logged in or not allowed, 5 not found, 6 refused by a rule, \
                   7 invalid files or values, 8 waiting timed out and the task still runs, \
                   9 the server cannot be reached, 20 cancelled, 130 Ctrl-C: the task goes on",
-    disable_help_subcommand = true,
-    propagate_version = true
+    disable_help_subcommand = true
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -172,7 +172,7 @@ fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Failure> {
 pub fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table
-        .load_preset(NOTHING)
+        .load_style(NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(headers.iter().map(|header| header.to_uppercase()));
     if !io::stdout().is_terminal() {
@@ -273,6 +273,9 @@ mod tests {
     #[test]
     fn json_names_its_schema_first() {
         let text = with_schema(&serde_json::json!({"a": 1})).map(|v| v.to_string());
-        assert_eq!(text.ok().as_deref(), Some(r#"{"schema":"mantle.cli/v1","a":1}"#));
+        assert_eq!(
+            text.ok().as_deref(),
+            Some(r#"{"schema":"mantle.cli/v1","a":1}"#)
+        );
     }
 }

@@ -17,7 +17,7 @@ const TRIES: u32 = 8;
 
 /// What to do with packages.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Push package files: zip, nupkg, jar, war, tar.gz or tar.zst; goes on where it was cut off
     Push(PushArgs),
     /// List the packages
@@ -38,7 +38,7 @@ pub enum Command {
 
 /// What to push.
 #[derive(Debug, Args)]
-pub struct PushArgs {
+pub(super) struct PushArgs {
     /// The files; id and version are read from names like Acme.Web.1.2.3.zip
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -51,7 +51,7 @@ pub struct PushArgs {
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
         Command::Push(args) => push_all(args, client, out).await,
         Command::List => {
@@ -143,7 +143,10 @@ async fn push(
     };
     let upload = client.upload_create(&request).await?;
     if upload.present {
-        out.note(&format!("{} {} is there already", upload.id, upload.version));
+        out.note(&format!(
+            "{} {} is there already",
+            upload.id, upload.version
+        ));
         return Ok(client.package_version(&upload.id, &upload.version).await?);
     }
     let mut bar = Bar::new(&format!("{} {}", upload.id, upload.version), out);
@@ -153,12 +156,7 @@ async fn push(
     finish(&upload, client).await
 }
 
-async fn send(
-    path: &Path,
-    upload: &Upload,
-    client: &Client,
-    bar: &mut Bar,
-) -> Result<(), Failure> {
+async fn send(path: &Path, upload: &Upload, client: &Client, bar: &mut Bar) -> Result<(), Failure> {
     let mut file = open(path)?;
     let (mut offset, mut tries) = (upload.offset, 0);
     while offset < upload.size_bytes {
@@ -198,7 +196,8 @@ async fn finish(upload: &Upload, client: &Client) -> Result<PackageVersion, Fail
 
 fn may_resume(error: &ClientError) -> bool {
     // 409 here means that the server is at another offset than we believed.
-    error.is_passing() || matches!(error, ClientError::Refused(problem) if problem.code == "wrong-offset")
+    error.is_passing()
+        || matches!(error, ClientError::Refused(problem) if problem.code == "wrong-offset")
 }
 
 fn open(path: &Path) -> Result<std::fs::File, Failure> {
@@ -234,7 +233,9 @@ async fn measure(path: &Path) -> Result<(u64, String), Failure> {
         let mut buffer = vec![0_u8; 256 * 1024];
         let mut total = 0_u64;
         loop {
-            let count = file.read(&mut buffer).map_err(|error| unreadable(&path, &error))?;
+            let count = file
+                .read(&mut buffer)
+                .map_err(|error| unreadable(&path, &error))?;
             if count == 0 {
                 return Ok((total, hasher.finalize().to_hex().to_string()));
             }
@@ -269,8 +270,15 @@ impl Bar {
             return;
         }
         let filled = done * CELLS / all.max(1);
-        let bar: String = (0..CELLS).map(|cell| if cell < filled { '█' } else { '░' }).collect();
-        let text = format!("\r{} {bar} {} of {}\x1b[K", self.title, size(done), size(all));
+        let bar: String = (0..CELLS)
+            .map(|cell| if cell < filled { '█' } else { '░' })
+            .collect();
+        let text = format!(
+            "\r{} {bar} {} of {}\x1b[K",
+            self.title,
+            size(done),
+            size(all)
+        );
         let mut err = anstream::stderr().lock();
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
         self.drawn = true;

@@ -4,12 +4,12 @@ use clap::Args;
 
 use super::exit::CliResult;
 use super::output::{DIM, Output, names};
-use crate::api::body::{DeploymentCreate, PlanBody, PlanStep};
+use crate::api::body::{DeploymentCreate, PlanBody, PlanNode, PlanStep};
 use crate::client::Client;
 
 /// What to plan.
 #[derive(Debug, Args)]
-pub struct PlanArgs {
+pub(super) struct PlanArgs {
     /// The project's name
     project: String,
     /// The release's version
@@ -20,7 +20,7 @@ pub struct PlanArgs {
 }
 
 /// Does it.
-pub async fn run(args: PlanArgs, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(args: PlanArgs, client: &Client, out: Output) -> CliResult {
     let request = DeploymentCreate {
         project: args.project,
         version: Some(args.version),
@@ -57,9 +57,27 @@ fn lines(plan: &PlanBody) -> Vec<String> {
     lines
 }
 
+fn node(node: &PlanNode) -> String {
+    let on = if node.executor == node.target {
+        String::new()
+    } else {
+        format!(" on {}", node.executor)
+    };
+    let with = node.with.iter().map(|(name, value)| match value {
+        serde_json::Value::String(text) if !text.contains('\n') => format!("{name}={text}"),
+        serde_json::Value::String(text) => format!("{name}=({} lines)", text.lines().count()),
+        other => format!("{name}={other}"),
+    });
+    let with: Vec<String> = with.collect();
+    format!("     {}{on}  {DIM}{}{DIM:#}", node.target, with.join(" "))
+}
+
 fn step_lines(step: &PlanStep) -> Vec<String> {
     if let Some(why) = &step.skipped {
-        return vec![format!("{DIM}{}. {}  skipped: {why}{DIM:#}", step.number, step.name)];
+        return vec![format!(
+            "{DIM}{}. {}  skipped: {why}{DIM:#}",
+            step.number, step.name
+        )];
     }
     let how = if step.rolling {
         format!("rolling, {} at once", step.parallel)
@@ -73,12 +91,23 @@ fn step_lines(step: &PlanStep) -> Vec<String> {
         names(&step.targets)
     )];
     for action in &step.actions {
+        if let Some(why) = &action.skipped {
+            lines.push(format!("{DIM}   {}  skipped: {why}{DIM:#}", action.name));
+            continue;
+        }
         let packages = match action.packages.as_slice() {
             [] => String::new(),
             packages => format!("  {}", packages.join(", ")),
         };
-        lines.push(format!("   {} ({}){packages}", action.name, action.uses));
-        lines.extend(action.on.iter().map(|on| format!("     {on}")));
+        let when = match action.condition.as_str() {
+            "" => String::new(),
+            condition => format!("  {condition}"),
+        };
+        lines.push(format!(
+            "   {} ({}){packages}{when}",
+            action.name, action.uses
+        ));
+        lines.extend(action.nodes.iter().map(node));
     }
     lines
 }

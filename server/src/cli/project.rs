@@ -9,7 +9,7 @@ use crate::client::Client;
 
 /// What to do with projects.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// List the projects
     List,
     /// Show a project's outline
@@ -20,7 +20,7 @@ pub enum Command {
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
         Command::List => {
             let page = client.projects().await?;
@@ -29,7 +29,7 @@ pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
                 vec![
                     item.name.clone(),
                     or_dash(item.latest_release.clone()),
-                    item.lifecycle.clone(),
+                    or_dash(item.lifecycle.clone()),
                     ago(item.updated_at),
                     item.description.clone(),
                 ]
@@ -46,7 +46,7 @@ fn lines(detail: &ProjectDetail) -> Vec<String> {
     let project = &detail.project;
     let mut lines = vec![
         format!("{}  {}", project.name, project.description),
-        format!("lifecycle  {}", project.lifecycle),
+        format!("lifecycle  {}", or_dash(project.lifecycle.clone())),
         format!("latest     {}", or_dash(project.latest_release.clone())),
         format!("packages   {}", names(&detail.packages)),
         format!("channels   {}", names(&detail.channels)),

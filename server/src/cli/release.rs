@@ -11,7 +11,7 @@ use crate::client::Client;
 
 /// What to do with releases.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Create a release: an immutable snapshot of process, variables and packages
     Create(CreateArgs),
     /// Show a release and what it pins
@@ -30,7 +30,7 @@ pub enum Command {
 
 /// What to release.
 #[derive(Debug, Args)]
-pub struct CreateArgs {
+pub(super) struct CreateArgs {
     /// The project's name
     project: String,
     /// Its version; by default the project says
@@ -52,12 +52,14 @@ fn package(text: &str) -> Result<(String, String), String> {
         Some((id, version)) if !id.is_empty() && !version.is_empty() => {
             Ok((id.to_owned(), version.to_owned()))
         }
-        _ => Err(format!("'{text}' is not ID:VERSION, such as Acme.Web:1.2.3")),
+        _ => Err(format!(
+            "'{text}' is not ID:VERSION, such as Acme.Web:1.2.3"
+        )),
     }
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
         Command::Create(args) => {
             let request = ReleaseCreate {
@@ -112,7 +114,10 @@ fn lines(detail: &ReleaseDetail) -> Vec<String> {
     let mut lines = vec![
         format!("{} {}", release.project, release.version),
         format!("channel    {}", release.channel),
-        format!("created    {} by {}", release.created_at, release.created_by),
+        format!(
+            "created    {} by {}",
+            release.created_at, release.created_by
+        ),
         format!("runs in    {}", names(&release.environments)),
         format!("process    {}", detail.process_digest),
         format!("variables  {}", detail.variables_digest),

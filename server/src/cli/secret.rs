@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// What to do with secrets.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Set a secret to what stands on standard input (without one line feed at its end)
     Set {
         /// The secret's path, such as octofx/database-password
@@ -30,7 +30,7 @@ pub enum Command {
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
         Command::Set { path } => {
             let value = read_value(out)?;
@@ -86,8 +86,10 @@ fn read_value(out: Output) -> Result<String, Failure> {
         }
     }
     if value.is_empty() {
-        return Err(Failure::new(Exit::Invalid, "there is no value on standard input")
-            .with_help("pipe it in: printf %s \"$VALUE\" | mantle secret set PATH"));
+        return Err(
+            Failure::new(Exit::Invalid, "there is no value on standard input")
+                .with_help("pipe it in: printf %s \"$VALUE\" | mantle secret set PATH"),
+        );
     }
     Ok(value)
 }

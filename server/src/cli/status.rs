@@ -9,13 +9,13 @@ use crate::client::Client;
 
 /// Of what to show where it runs.
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(super) struct StatusArgs {
     /// Only this project
     project: Option<String>,
 }
 
 /// Does it.
-pub async fn run(args: StatusArgs, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(args: StatusArgs, client: &Client, out: Output) -> CliResult {
     let status = client.status(args.project.as_deref()).await?;
     if out.is_json() {
         return out.object(&status, |_| Vec::new());
@@ -37,7 +37,10 @@ fn grid(status: &StatusBody) -> String {
         .map(|row| {
             let mut cells = vec![row.project.clone(), or_dash(row.latest_release.clone())];
             cells.extend(status.environments.iter().map(|environment| {
-                let cell = row.cells.iter().find(|cell| cell.environment == *environment);
+                let cell = row
+                    .cells
+                    .iter()
+                    .find(|cell| cell.environment == *environment);
                 cell.map_or_else(|| "-".to_owned(), text)
             }));
             cells

@@ -9,7 +9,7 @@ use crate::client::Client;
 
 /// What to do with targets.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// List the targets
     List {
         /// Only those of this environment
@@ -58,11 +58,20 @@ pub enum Command {
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     let target = match command {
         Command::List { environment, tag } => {
-            let page = client.targets(environment.as_deref(), tag.as_deref()).await?;
-            let headers = ["target", "state", "tags", "environments", "platform", "agent"];
+            let page = client
+                .targets(environment.as_deref(), tag.as_deref())
+                .await?;
+            let headers = [
+                "target",
+                "state",
+                "tags",
+                "environments",
+                "platform",
+                "agent",
+            ];
             return out.list(&page.items, &headers, row);
         }
         Command::Remove { name } => {

@@ -11,7 +11,7 @@ use crate::client::Client;
 
 /// What to do with tasks.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// List the latest tasks
     List {
         /// Only of this project
@@ -55,7 +55,7 @@ pub enum Command {
 }
 
 /// Does it.
-pub async fn run(command: Command, client: &Client, out: Output) -> CliResult {
+pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
         Command::List { project, limit } => {
             let page = client.tasks(project.as_deref(), None, limit).await?;
@@ -136,7 +136,11 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
             step.state.as_str()
         ));
         for subject in &step.targets {
-            lines.push(format!("     {}  {}", subject.target, subject.state.as_str()));
+            lines.push(format!(
+                "     {}  {}",
+                subject.target,
+                subject.state.as_str()
+            ));
             for action in &subject.actions {
                 let on = if action.executor == subject.target {
                     String::new()

@@ -73,6 +73,14 @@ pub async fn succeeded(
     Ok(ids.filter_map(|id| names.get(&id).cloned()).collect())
 }
 
+/// A platform in a word.
+pub fn platform_word(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Linux => "linux",
+        Platform::Windows => "windows",
+    }
+}
+
 fn agent_facts(agent: &AgentRow, presence: &dyn Presence) -> AgentFacts {
     AgentFacts {
         id: agent.id,

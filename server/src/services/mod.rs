@@ -5,21 +5,23 @@
 //! after the commit.
 
 mod agents;
-// mod api_keys;
-// mod apply;
+mod api_keys;
+mod apply;
 mod audit;
-// mod declared;
+mod declared;
+mod deploy;
 mod deployments;
 mod enrolment;
 mod error;
 pub mod facts;
 pub mod feed;
 mod follow;
-// mod join_tokens;
+mod join_tokens;
 pub mod names;
-// mod packages;
-// mod releases;
-// mod secrets;
+mod packages;
+mod plan_shape;
+mod releases;
+mod secrets;
 mod targets;
 pub mod task_events;
 mod tasks;
@@ -34,15 +36,19 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use self::api_keys::FIRST_KEY;
+pub use self::deploy::{Pins, Place, plan_task};
 pub use self::deployments::DeploymentOrder;
 pub use self::enrolment::Enrolment;
 pub use self::error::{Error, Result, nearest};
 pub use self::feed::Feed;
 pub use self::follow::Followed;
+pub use self::packages::IncomingPiece;
+pub use self::targets::TargetSwitch;
 pub use self::wake::{NoWake, Presence, Wake};
-// use crate::packages::PackageRepository;
-// use crate::security::MasterKey;
-use crate::store::{AuditEntry, Store, Tx, audit_append};
+use crate::packages::PackageRepository;
+use crate::security::MasterKey;
+use crate::store::{AuditEntry, Store, Tx, audit_append, epoch_current};
 
 /// The use cases and what they stand on. Cheap to clone.
 #[derive(Clone)]
@@ -53,9 +59,9 @@ pub struct Parts {
     /// The database.
     pub store: Store,
     /// Seals secrets.
-    // pub master_key: Arc<MasterKey>,
+    pub master_key: Arc<MasterKey>,
     /// The package repository.
-    // pub packages: PackageRepository,
+    pub packages: PackageRepository,
     /// Sets the machinery in motion.
     pub wake: Arc<dyn Wake>,
     /// Knows which agents are connected.
@@ -65,12 +71,12 @@ pub struct Parts {
     /// Cancelled when the server stops: streams end then.
     pub stopping: CancellationToken,
     /// Who this server is.
-    pub identity: ServerIdentity,
+    pub server: ServerFacts,
 }
 
 /// Who this server is.
 #[derive(Debug, Clone)]
-pub struct ServerIdentity {
+pub struct ServerFacts {
     /// What tokens and agents are told to dial.
     pub advertise: String,
     /// The certificate authority's fingerprint.
@@ -120,8 +126,26 @@ impl Caller {
     }
 
     /// May this caller do that?
-    fn may(&self, permission: Permission) -> Result<()> {
+    pub fn may(&self, permission: Permission) -> Result<()> {
         Ok(permission::check(&self.actor, permission)?)
+    }
+
+    /// Writes down what was done outside the use cases, in the transaction that does it.
+    pub async fn audit_as(
+        &self,
+        tx: &mut Tx,
+        at: Timestamp,
+        action: &'static str,
+        subject: &str,
+        detail: Value,
+    ) -> Result<()> {
+        let deed = Deed {
+            action,
+            subject,
+            id: None,
+            detail,
+        };
+        self.audit(tx, at, deed).await
     }
 
     /// Writes down what this caller did, in the transaction that does it.
@@ -147,6 +171,13 @@ impl Caller {
 }
 
 impl Parts {
+    /// The database answers.
+    pub async fn ready(&self) -> Result<()> {
+        let mut tx = self.store.read().await?;
+        epoch_current(&mut tx).await?;
+        Ok(())
+    }
+
     /// The moment.
     fn now(&self) -> Timestamp {
         Timestamp::now()

@@ -81,11 +81,13 @@ pub async fn target(tx: &mut Tx, name: &str) -> Result<TargetRow> {
         return Ok(row);
     }
     let all = target_list(tx, None).await?;
-    Err(Refusal::UnknownTarget {
-        target: name.to_owned(),
-        suggestion: nearest(name, all.iter().map(|row| row.name.as_str())),
-    }
-    .into())
+    let known = all.iter().map(|row| row.name.as_str());
+    Err(Error::not_found(
+        "target",
+        name,
+        known,
+        "'mantle target list' shows all",
+    ))
 }
 
 /// The task of this number, written `T-12`, `t-12` or `12`.

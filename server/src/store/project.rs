@@ -16,7 +16,7 @@ pub struct ProjectRow {
     /// Its name for people.
     pub name: String,
     /// Its lifecycle.
-    pub lifecycle_id: LifecycleId,
+    pub lifecycle_id: Option<LifecycleId>,
     /// The rest of what was declared, as JSON: process, variables, packages.
     pub body: String,
     /// Counts its changes, from 1.
@@ -106,7 +106,7 @@ fn read(row: &Row) -> Result<ProjectRow> {
         id: row.get("id")?,
         slug: row.get("slug")?,
         name: row.get("name")?,
-        lifecycle_id: row.get("lifecycle_id")?,
+        lifecycle_id: row.find("lifecycle_id")?,
         body: row.get("body")?,
         revision: row.get("revision")?,
         created_at_us: row.get("created_at_us")?,

@@ -46,7 +46,7 @@ pub struct Change {
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// The lines of the difference: each begins with `+`, `-` or a blank.
+    /// The lines of the difference: each begins with `+`, `-` or `~`.
     #[serde(default)]
     pub diff: Vec<String>,
 }
@@ -75,8 +75,9 @@ pub struct Project {
     pub name: String,
     /// What it is.
     pub description: String,
-    /// Its lifecycle.
-    pub lifecycle: String,
+    /// Its lifecycle; without one any release may go anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<String>,
     /// Its latest release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_release: Option<String>,
@@ -105,6 +106,9 @@ pub struct ProjectDetail {
 pub struct Environment {
     /// Its name.
     pub name: String,
+    /// What it is.
+    #[serde(default)]
+    pub description: String,
     /// How many targets are in it.
     pub targets: u32,
 }

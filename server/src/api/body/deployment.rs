@@ -66,6 +66,9 @@ pub struct PlanStep {
     pub rolling: bool,
     /// The most targets inside it at once.
     pub parallel: u32,
+    /// Under which condition it runs, in words; empty for "if all went well".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub condition: String,
     /// The targets that it is about, in the order in which they start.
     pub targets: Vec<String>,
     /// What it does, in order.
@@ -82,10 +85,29 @@ pub struct PlanAction {
     pub name: String,
     /// Its type.
     pub uses: String,
+    /// Under which condition it runs, in words; empty for "if all went well".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub condition: String,
     /// The packages that its executor needs.
     pub packages: Vec<String>,
-    /// `subject` where the subject's own agent runs it, else `subject via executor`.
-    pub on: Vec<String>,
+    /// About whom, by whom, with what.
+    pub nodes: Vec<PlanNode>,
+    /// Why it does not apply here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
+/// One action about one target.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlanNode {
+    /// The target that it is about.
+    pub target: String,
+    /// The target whose agent runs it.
+    pub executor: String,
+    /// Its inputs, evaluated as far as they can be: secrets as their names, what is only known
+    /// later as its template.
+    #[schema(value_type = Object)]
+    pub with: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What runs where: one row a project.

@@ -21,8 +21,8 @@ pub use apply::{
     Phase, Project, ProjectDetail,
 };
 pub use deployment::{
-    DeploymentCreate, PlanAction, PlanBody, PlanRequest, PlanStep, PlanTarget, StatusBody,
-    StatusCell, StatusRow,
+    DeploymentCreate, PlanAction, PlanBody, PlanNode, PlanRequest, PlanStep, PlanTarget,
+    StatusBody, StatusCell, StatusRow,
 };
 pub use package::{Package, PackageVersion, Upload, UploadCreate};
 pub use release::{Release, ReleaseCreate, ReleaseDetail, ReleasePackage, VariableSnapshotEntry};

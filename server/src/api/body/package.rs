@@ -12,7 +12,7 @@ pub struct Package {
     /// Its newest version.
     pub latest: String,
     /// How many versions there are.
-    pub versions: u32,
+    pub versions: u64,
 }
 
 /// One version of a package.
@@ -38,6 +38,11 @@ pub struct PackageVersion {
     pub root_digest: String,
     /// When it was pushed.
     pub pushed_at: Timestamp,
+    /// By whom.
+    pub pushed_by: String,
+    /// What whoever pushed it should know; only said when it is pushed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Begins an upload, or finds the one that was begun with the same words.

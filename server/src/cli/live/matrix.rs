@@ -21,14 +21,14 @@ const CELL: usize = 16;
 const MOST_NAME: usize = 24;
 
 /// Draws.
-pub struct Matrix {
+pub(super) struct Matrix {
     drawn: usize,
     over: bool,
 }
 
 impl Matrix {
     /// Nothing is drawn yet.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             drawn: 0,
             over: false,
@@ -122,9 +122,15 @@ fn block(picture: &Picture, width: usize, height: usize, now: Timestamp) -> Vec<
     let longest = targets.iter().map(|name| name.chars().count()).max();
     let name_width = longest.unwrap_or(0).min(MOST_NAME);
     let fits = width.saturating_sub(name_width + 2) / (CELL + 1);
-    let steps: Vec<_> = picture.steps.iter().filter(|s| !s.targets.is_empty()).collect();
+    let steps: Vec<_> = picture
+        .steps
+        .iter()
+        .filter(|s| !s.targets.is_empty())
+        .collect();
     // When not all steps fit, those around the work of now are shown.
-    let busy = steps.iter().position(|step| step.state == WorkState::Running);
+    let busy = steps
+        .iter()
+        .position(|step| step.state == WorkState::Running);
     let first = busy
         .unwrap_or(0)
         .min(steps.len().saturating_sub(fits.max(1)));
@@ -204,7 +210,11 @@ fn cell(subject: Option<&SubjectView>, now: Timestamp) -> (String, anstyle::Styl
         WorkState::Pending | WorkState::Waiting => ("·".to_owned(), DIM, 2),
         WorkState::Running => {
             let of = subject.actions.len();
-            (format!("▶ {}/{of} {elapsed}", (done + 1).min(of)), plain.bold(), 1)
+            (
+                format!("▶ {}/{of} {elapsed}", (done + 1).min(of)),
+                plain.bold(),
+                1,
+            )
         }
         WorkState::Succeeded => (format!("✔ {elapsed}"), GOOD, 2),
         WorkState::Skipped => ("–".to_owned(), DIM, 2),
@@ -214,11 +224,7 @@ fn cell(subject: Option<&SubjectView>, now: Timestamp) -> (String, anstyle::Styl
         | WorkState::NotStarted
         | WorkState::Interrupted
         | WorkState::Unknown
-        | WorkState::Abandoned => (
-            format!("✘ {} {elapsed}", subject.state.as_str()),
-            BAD,
-            0,
-        ),
+        | WorkState::Abandoned => (format!("✘ {} {elapsed}", subject.state.as_str()), BAD, 0),
     }
 }
 

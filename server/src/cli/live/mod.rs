@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use self::matrix::Matrix;
 use self::picture::Picture;
 use self::plain::Plain;
-pub use self::plain::log_line as line_text;
+pub(super) use self::plain::log_line as line_text;
 use super::exit::{CliResult, Exit, Failure, of_task};
 use super::output::Output;
 use crate::api::body::{LogLine, Task, TaskDetail, TaskEvent, TaskEventKind, TaskState};
@@ -25,7 +25,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// What is shown while waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Show {
+pub(in crate::cli) enum Show {
     /// Progress and log lines.
     All,
     /// Progress alone.
@@ -33,7 +33,7 @@ pub enum Show {
 }
 
 /// How the wait ended.
-pub struct Watched {
+pub(in crate::cli) struct Watched {
     /// What the process ends with.
     pub exit: Exit,
     /// The task as it stands at the end.
@@ -54,7 +54,7 @@ trait Screen {
 }
 
 /// Watches a task to its end, a time limit or Ctrl-C.
-pub async fn watch(
+pub(in crate::cli) async fn watch(
     client: &Client,
     task: &Task,
     timeout: Duration,
@@ -223,7 +223,7 @@ fn parse<T: serde::de::DeserializeOwned>(event: &SseEvent) -> Result<T, Failure>
 }
 
 /// Prints a log line by line to its end or, without `follow`, to what there is now.
-pub async fn print_log(
+pub(in crate::cli) async fn print_log(
     client: &Client,
     number: &str,
     after: u64,

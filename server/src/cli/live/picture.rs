@@ -8,7 +8,7 @@ use crate::api::body::{
 
 /// What is known.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub(super) struct Picture {
     /// The task.
     pub task: Task,
     /// Its steps; empty until it has begun.
@@ -18,7 +18,7 @@ pub struct Picture {
 
 impl Picture {
     /// A task of which nothing is known yet.
-    pub fn new(task: Task) -> Self {
+    pub(super) fn new(task: Task) -> Self {
         Self {
             task,
             steps: Vec::new(),
@@ -27,14 +27,14 @@ impl Picture {
     }
 
     /// The matrix is there now, with everything up to its last event.
-    pub fn begin(&mut self, detail: TaskDetail) {
+    pub(super) fn begin(&mut self, detail: TaskDetail) {
         self.task = detail.task;
         self.steps = detail.steps;
         self.known = detail.last_event;
     }
 
     /// Takes an event into the picture, unless it is in it already.
-    pub fn apply(&mut self, event: &TaskEvent) {
+    pub(super) fn apply(&mut self, event: &TaskEvent) {
         if event.seq <= self.known {
             return;
         }
@@ -75,13 +75,13 @@ impl Picture {
     }
 
     /// The name of a step.
-    pub fn step_name(&self, number: u32) -> &str {
+    pub(super) fn step_name(&self, number: u32) -> &str {
         let step = self.steps.iter().find(|step| step.number == number);
         step.map_or("", |step| step.name.as_str())
     }
 
     /// All targets, in the order in which they first appear.
-    pub fn targets(&self) -> Vec<&str> {
+    pub(super) fn targets(&self) -> Vec<&str> {
         let mut targets: Vec<&str> = Vec::new();
         for subject in self.steps.iter().flat_map(|step| &step.targets) {
             if !targets.contains(&subject.target.as_str()) {

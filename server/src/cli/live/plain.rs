@@ -8,13 +8,13 @@ use crate::api::body::{LogKind, LogLine, TaskEvent, TaskEventKind, WorkState};
 use crate::cli::output::{clock, line_err};
 
 /// Prints lines.
-pub struct Plain {
+pub(super) struct Plain {
     spoke: Instant,
 }
 
 impl Plain {
     /// Prints on standard error.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             spoke: Instant::now(),
         }
@@ -52,7 +52,7 @@ impl Screen for Plain {
 }
 
 /// A log line with where it comes from.
-pub fn log_line(line: &LogLine) -> String {
+pub(in crate::cli) fn log_line(line: &LogLine) -> String {
     let mark = match line.kind {
         LogKind::Stdout | LogKind::Agent | LogKind::Server => "|",
         LogKind::Stderr => "!",
@@ -69,7 +69,7 @@ pub fn log_line(line: &LogLine) -> String {
 }
 
 /// A change in one line; `None` for what nobody reads.
-pub fn event_line(picture: &Picture, event: &TaskEvent) -> Option<String> {
+pub(super) fn event_line(picture: &Picture, event: &TaskEvent) -> Option<String> {
     let state = event.state.map(WorkState::as_str).unwrap_or_default();
     let target = event.target.as_deref().unwrap_or_default();
     let message = if event.message.is_empty() {
@@ -120,7 +120,9 @@ fn doing(picture: &Picture) -> String {
     for subject in picture.steps.iter().flat_map(|step| &step.targets) {
         for action in &subject.actions {
             if action.state == WorkState::Running {
-                let since = action.started_at.map_or(0, |at| now.as_second() - at.as_second());
+                let since = action
+                    .started_at
+                    .map_or(0, |at| now.as_second() - at.as_second());
                 running.push(format!(
                     "{} › {} ({})",
                     subject.target,

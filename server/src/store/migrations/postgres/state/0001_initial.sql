@@ -91,7 +91,7 @@ CREATE TABLE project (
     id BYTEA NOT NULL PRIMARY KEY,
     slug TEXT COLLATE "C" NOT NULL,
     name TEXT COLLATE "C" NOT NULL,
-    lifecycle_id BYTEA NOT NULL REFERENCES lifecycle (id),
+    lifecycle_id BYTEA REFERENCES lifecycle (id),
     body TEXT COLLATE "C" NOT NULL,
     revision BIGINT NOT NULL,
     created_at_us BIGINT NOT NULL,

@@ -91,7 +91,7 @@ CREATE TABLE project (
     id BLOB NOT NULL PRIMARY KEY,
     slug TEXT NOT NULL,
     name TEXT NOT NULL,
-    lifecycle_id BLOB NOT NULL REFERENCES lifecycle (id),
+    lifecycle_id BLOB REFERENCES lifecycle (id),
     body TEXT NOT NULL,
     revision INTEGER NOT NULL,
     created_at_us INTEGER NOT NULL,

@@ -1,0 +1,55 @@
+//! Deployments, plans, and what runs where.
+
+use axum::extract::State;
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::body::{DeploymentCreate, PlanBody, StatusBody, Task};
+use super::error::ApiResult;
+use super::extract::{Json, Query};
+use crate::services::{Caller, Services};
+
+/// Which project.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StatusQuery {
+    /// Only this project.
+    project: Option<String>,
+}
+
+/// What a deployment would do, target by target. Changes nothing.
+#[utoipa::path(post, path = "/plans", tag = "deployments", request_body = DeploymentCreate, responses((status = 200, body = PlanBody)))]
+pub(super) async fn plan(
+    State(services): State<Services>,
+    caller: Caller,
+    Json(body): Json<DeploymentCreate>,
+) -> ApiResult<Json<PlanBody>> {
+    Ok(Json(services.deployment_plan(&caller, &body).await?))
+}
+
+/// Queues a deployment, if the rules allow it.
+#[utoipa::path(post, path = "/deployments", tag = "deployments", request_body = DeploymentCreate, responses((status = 201, body = Task)))]
+pub(super) async fn create(
+    State(services): State<Services>,
+    caller: Caller,
+    Json(body): Json<DeploymentCreate>,
+) -> ApiResult<(StatusCode, Json<Task>)> {
+    Ok((
+        StatusCode::CREATED,
+        Json(services.deploy(&caller, &body).await?),
+    ))
+}
+
+/// What runs where.
+#[utoipa::path(get, path = "/status", tag = "deployments", params(StatusQuery), responses((status = 200, body = StatusBody)))]
+pub(super) async fn status(
+    State(services): State<Services>,
+    caller: Caller,
+    Query(query): Query<StatusQuery>,
+) -> ApiResult<Json<StatusBody>> {
+    Ok(Json(
+        services.status(&caller, query.project.as_deref()).await?,
+    ))
+}

@@ -1,0 +1,122 @@
+//! Packages and resumable uploads.
+
+use axum::body::Body;
+use axum::extract::State;
+use futures_util::StreamExt as _;
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::body::{Package, PackageVersion, Page, Upload, UploadCreate};
+use super::error::{ApiError, ApiResult};
+use super::extract::{Json, Path, Query};
+use crate::services::{Caller, Error, Services};
+
+/// Where a piece begins.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PieceQuery {
+    /// The offset, which must be where the upload stands.
+    offset: u64,
+}
+
+/// All packages.
+#[utoipa::path(get, path = "/packages", tag = "packages", responses((status = 200, body = Page<Package>)))]
+pub(super) async fn list(
+    State(services): State<Services>,
+    caller: Caller,
+) -> ApiResult<Json<Page<Package>>> {
+    Ok(Json(Page::whole(services.package_list(&caller).await?)))
+}
+
+/// A package's versions, the newest first.
+#[utoipa::path(get, path = "/packages/{id}/versions", tag = "packages", params(("id" = String, Path, description = "the package")), responses((status = 200, body = Page<PackageVersion>)))]
+pub(super) async fn versions(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> ApiResult<Json<Page<PackageVersion>>> {
+    Ok(Json(Page::whole(
+        services.package_versions(&caller, &id).await?,
+    )))
+}
+
+/// One version of a package.
+#[utoipa::path(get, path = "/packages/{id}/versions/{version}", tag = "packages", params(("id" = String, Path, description = "the package"), ("version" = String, Path, description = "the version")), responses((status = 200, body = PackageVersion)))]
+pub(super) async fn show(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((id, version)): Path<(String, String)>,
+) -> ApiResult<Json<PackageVersion>> {
+    Ok(Json(services.package_show(&caller, &id, &version).await?))
+}
+
+/// Begins an upload, or finds the one of the same bytes to go on with.
+#[utoipa::path(post, path = "/uploads", tag = "packages", request_body = UploadCreate, responses((status = 201, body = Upload)))]
+pub(super) async fn upload_create(
+    State(services): State<Services>,
+    caller: Caller,
+    Json(body): Json<UploadCreate>,
+) -> ApiResult<(StatusCode, Json<Upload>)> {
+    Ok((
+        StatusCode::CREATED,
+        Json(services.upload_create(&caller, &body).await?),
+    ))
+}
+
+/// How far an upload is.
+#[utoipa::path(get, path = "/uploads/{upload}", tag = "packages", params(("upload" = String, Path, description = "its id")), responses((status = 200, body = Upload)))]
+pub(super) async fn upload_show(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(upload): Path<String>,
+) -> ApiResult<Json<Upload>> {
+    Ok(Json(services.upload_show(&caller, &upload).await?))
+}
+
+/// Takes a complete upload apart and makes it a version of its package.
+#[utoipa::path(post, path = "/uploads/{upload}/finish", tag = "packages", params(("upload" = String, Path, description = "its id")), responses((status = 201, body = PackageVersion)))]
+pub(super) async fn upload_finish(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(upload): Path<String>,
+) -> ApiResult<(StatusCode, Json<PackageVersion>)> {
+    Ok((
+        StatusCode::CREATED,
+        Json(services.upload_finish(&caller, &upload).await?),
+    ))
+}
+
+/// Appends bytes. What the answer says is on disk; what was sent of a piece that broke off is not
+/// lost either.
+#[utoipa::path(patch, path = "/uploads/{upload}", tag = "packages",
+    params(("upload" = String, Path, description = "its id"), PieceQuery),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, body = Upload)))]
+pub(super) async fn upload_append(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(upload): Path<String>,
+    Query(query): Query<PieceQuery>,
+    body: Body,
+) -> ApiResult<Json<Upload>> {
+    let mut piece = services
+        .upload_append(&caller, &upload, query.offset)
+        .await?;
+    let mut stream = body.into_data_stream();
+    while let Some(bytes) = stream.next().await {
+        let bytes = bytes.map_err(|error| broken(&error))?;
+        piece.write(bytes).await?;
+    }
+    Ok(Json(services.upload_appended(piece).await?))
+}
+
+fn broken(error: &axum::Error) -> ApiError {
+    Error::invalid(
+        "broken-body",
+        format!("the body broke off: {error}"),
+        "ask where the upload is and go on from there",
+    )
+    .into()
+}

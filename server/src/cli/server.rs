@@ -1,0 +1,171 @@
+//! `mantle server`.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use super::args::Global;
+use super::connect::default_data_dir;
+use super::exit::{CliResult, Exit, Failure};
+use super::output::{Output, line_out, with_schema};
+use crate::api::error_chain;
+use crate::app::server_file::ServerFile;
+use crate::app::{App, ServerOptions, StartError, TlsFiles};
+
+/// What to do with the server.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the server in the foreground, with --data as its directory
+    Run(RunArgs),
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Where HTTPS listens (TCP); port 0 takes any
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "0.0.0.0:7443",
+        env = "MANTLE_LISTEN_HTTPS",
+        hide_env_values = true
+    )]
+    listen_https: SocketAddr,
+    /// Where agents' QUIC listens (UDP); by default HTTPS's address and number
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "MANTLE_LISTEN_QUIC",
+        hide_env_values = true
+    )]
+    listen_quic: Option<SocketAddr>,
+    /// The name and port that agents and people reach this server by; goes into tokens and
+    /// certificates
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "MANTLE_ADVERTISE",
+        hide_env_values = true
+    )]
+    advertise: Option<String>,
+    /// An operator's own certificate for HTTPS: a PEM file, the server's certificate first
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        env = "MANTLE_TLS_CERT",
+        hide_env_values = true
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The key of --tls-cert: a PEM file
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        env = "MANTLE_TLS_KEY",
+        hide_env_values = true
+    )]
+    tls_key: Option<PathBuf>,
+}
+
+/// Does it.
+pub(super) fn run(command: Command, global: &Global, out: Output) -> CliResult {
+    let Command::Run(args) = command;
+    log_to_stderr();
+    let options = ServerOptions {
+        data: global.data.clone().unwrap_or_else(default_data_dir),
+        listen_https: args.listen_https,
+        listen_quic: args.listen_quic.unwrap_or(args.listen_https),
+        advertise: args.advertise,
+        tls: args
+            .tls_cert
+            .zip(args.tls_key)
+            .map(|(certificate, key)| TlsFiles { certificate, key }),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("cannot start", &error))?;
+    runtime.block_on(serve(&options, out))
+}
+
+async fn serve(options: &ServerOptions, out: Output) -> CliResult {
+    // Asked for first: a signal that comes while the server starts must not be lost.
+    let shutdown = shutdown_signal()?;
+    let app = App::build(options).await.map_err(refused)?;
+    if let Some(key) = app.first_key() {
+        out.note(&format!(
+            "the administrator's API key, shown this once (it is stored in {}):\n  {}",
+            app.file().admin_key_file,
+            key.expose()
+        ));
+    }
+    let mut failure = None;
+    let ran = app
+        .run(shutdown, |file| failure = announce(file, out).err())
+        .await;
+    match (ran, failure) {
+        (Err(error), _) => Err(Failure::new(Exit::Internal, error_chain(&error))),
+        // Whoever started it does not read on: it serves all the same.
+        (Ok(()), _) => Ok(Exit::Success),
+    }
+}
+
+fn announce(file: &ServerFile, out: Output) -> Result<(), Failure> {
+    if out.is_json() {
+        return line_out(&with_schema(file)?.to_string());
+    }
+    line_out(&format!("mantle {} is up", file.version))?;
+    line_out(&format!("  https        {}", file.url))?;
+    line_out(&format!("  agents       {} (QUIC)", file.advertise))?;
+    line_out(&format!("  fingerprint  {}", file.ca_fingerprint))
+}
+
+fn refused(error: StartError) -> Failure {
+    let help = error.help();
+    let mut failure = Failure::new(
+        Exit::Internal,
+        format!("the server does not start: {}", error_chain(&error)),
+    );
+    failure.help = help;
+    failure
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("MANTLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second subscriber is refused; the first one, of a test, then stays.
+    if std::io::stderr().is_terminal() {
+        let _ = builder.with_target(false).try_init();
+    } else {
+        let _ = builder.json().flatten_event(true).try_init();
+    }
+}
+
+#[cfg(unix)]
+fn shutdown_signal() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| Failure::io("cannot listen for signals", &error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn shutdown_signal() -> Result<impl Future<Output = ()>, Failure> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

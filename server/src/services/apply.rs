@@ -1,0 +1,383 @@
+//! Applying files: all of them or nothing, in one transaction, with the difference as the answer.
+//!
+//! Applying creates and updates; what files no longer mention stays. A dry run does the same work
+//! and drops the transaction, so that it says exactly what the real one would do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use mantle_domain::environment::EnvironmentDefinition;
+use mantle_domain::file::{self, Definitions, FileError, Known, Source, diff, export};
+use mantle_domain::ids::{EnvironmentId, LifecycleId, ProjectId, TargetId};
+use mantle_domain::lifecycle::LifecycleDefinition;
+use mantle_domain::permission::Permission;
+use mantle_domain::project::ProjectDefinition;
+use mantle_domain::target::TargetDefinition;
+use serde::Serialize;
+use serde_json::json;
+
+use super::declared::{environment_order, lifecycle_definition, project_definition, read};
+use super::error::{Error, Result};
+use super::{Caller, Deed, LIST_MOST, Services, facts, mint, names};
+use crate::api::body::{ApplyFile, ApplyRequest, ApplyResult, Change, ChangeKind, Export};
+use crate::store::{
+    EnvironmentRow, LifecycleRow, ProjectRow, TargetRow, Tx, environment_find, environment_insert,
+    environment_list, environment_update, lifecycle_find, lifecycle_insert, lifecycle_list,
+    lifecycle_update, project_find, project_insert, project_list, project_update, secret_list,
+    target_find, target_insert, target_list, target_replace_environments, target_replace_tags,
+};
+
+const MOST_FILES: usize = 1000;
+
+/// Use cases of files.
+impl Services {
+    /// Applies files, or says what applying them would change.
+    pub async fn apply(&self, caller: &Caller, request: &ApplyRequest) -> Result<ApplyResult> {
+        caller.may(Permission::Configure)?;
+        if request.files.is_empty() || request.files.len() > MOST_FILES {
+            return Err(Error::invalid(
+                "bad-files",
+                format!("{} files were given", request.files.len()),
+                format!("give 1 to {MOST_FILES} files"),
+            ));
+        }
+        let mut tx = self.store.begin().await?;
+        let known = known(&mut tx).await?;
+        let definitions = parse(&request.files, &known)?;
+        let mut applier = Applier {
+            tx: &mut tx,
+            caller,
+            now: self.now(),
+            changes: Vec::new(),
+        };
+        applier.all(&definitions).await?;
+        let changes = applier.changes;
+        let applied = !request.dry_run && !changes.is_empty();
+        if applied {
+            tx.commit().await?;
+            self.wake.targets_changed();
+        }
+        Ok(ApplyResult {
+            changes,
+            applied,
+            warnings: definitions
+                .warnings
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        })
+    }
+
+    /// Files that `apply` reads: of one project, or of everything.
+    pub async fn export(&self, caller: &Caller, project: Option<&str>) -> Result<Export> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let mut files = Vec::new();
+        let projects = match project {
+            Some(slug) => vec![names::project(&mut tx, slug).await?],
+            None => project_list(&mut tx, "", LIST_MOST).await?,
+        };
+        if project.is_none() {
+            let infrastructure = infrastructure(&mut tx).await?;
+            files.extend(
+                export::infrastructure(&infrastructure).map(|text| ApplyFile {
+                    name: "infrastructure.yaml".to_owned(),
+                    text,
+                }),
+            );
+        }
+        for row in projects {
+            files.push(ApplyFile {
+                name: format!("{}.yaml", row.slug),
+                text: export::project(&project_definition(&row)?),
+            });
+        }
+        Ok(Export { files })
+    }
+}
+
+fn parse(files: &[ApplyFile], known: &Known) -> Result<Definitions> {
+    let sources: Vec<Source<'_>> = files
+        .iter()
+        .map(|file| Source {
+            name: &file.name,
+            text: &file.text,
+        })
+        .collect();
+    file::parse(&sources, known).map_err(|errors| invalid(&errors))
+}
+
+fn invalid(errors: &[FileError]) -> Error {
+    match errors {
+        [one] => Error::Invalid {
+            code: "invalid-files",
+            detail: format!("{}:{}:{}: {}", one.file, one.line, one.column, one.what),
+            reasons: Vec::new(),
+            help: one.next.clone().unwrap_or_default(),
+        },
+        many => Error::Invalid {
+            code: "invalid-files",
+            detail: format!(
+                "{} things in the files are wrong; nothing was applied",
+                many.len()
+            ),
+            reasons: many.iter().map(ToString::to_string).collect(),
+            help: "correct them and apply again".to_owned(),
+        },
+    }
+}
+
+async fn known(tx: &mut Tx) -> Result<Known> {
+    let targets = target_list(tx, None).await?;
+    let secrets = secret_list(tx, "", LIST_MOST).await?;
+    let lifecycles = lifecycle_list(tx).await?;
+    Ok(Known {
+        complete: true,
+        environments: environment_order(tx).await?.into_iter().collect(),
+        lifecycles: lifecycles.into_iter().map(|row| row.name).collect(),
+        targets: targets
+            .into_iter()
+            .map(|row| (row.name, row.tags))
+            .collect(),
+        secrets: secrets.into_iter().map(|row| row.path).collect(),
+    })
+}
+
+async fn infrastructure(tx: &mut Tx) -> Result<Definitions> {
+    let mut definitions = Definitions::default();
+    for row in environment_list(tx).await? {
+        let what = "reading an environment's definition";
+        definitions.environments.push(read(what, &row.body)?);
+    }
+    for row in lifecycle_list(tx).await? {
+        definitions.lifecycles.push(lifecycle_definition(&row)?);
+    }
+    let known = names::environment_names(tx).await?;
+    for row in target_list(tx, None).await? {
+        let environments = facts::named(&row.environments, &known);
+        definitions
+            .targets
+            .push(target_definition(&row, environments));
+    }
+    Ok(definitions)
+}
+
+fn target_definition(row: &TargetRow, environments: Vec<String>) -> TargetDefinition {
+    let tags: BTreeSet<String> = row.tags.iter().cloned().collect();
+    TargetDefinition {
+        name: row.name.clone(),
+        tags: tags.into_iter().collect(),
+        environments,
+    }
+}
+
+struct Applier<'a> {
+    tx: &'a mut Tx,
+    caller: &'a Caller,
+    now: Timestamp,
+    changes: Vec<Change>,
+}
+
+impl Applier<'_> {
+    async fn all(&mut self, definitions: &Definitions) -> Result<()> {
+        for definition in &definitions.environments {
+            self.environment(definition).await?;
+        }
+        for definition in &definitions.lifecycles {
+            self.lifecycle(definition).await?;
+        }
+        for definition in &definitions.targets {
+            self.target(definition).await?;
+        }
+        for definition in &definitions.projects {
+            self.project(definition).await?;
+        }
+        Ok(())
+    }
+
+    async fn environment(&mut self, new: &EnvironmentDefinition) -> Result<()> {
+        let body = document(new)?;
+        let changed_at_us = self.now.as_microsecond();
+        match environment_find(self.tx, &new.name).await? {
+            Some(row) if row.body == body => Ok(()),
+            Some(row) => {
+                let old = read("reading an environment's definition", &row.body)?;
+                let row = EnvironmentRow {
+                    body,
+                    revision: row.revision + 1,
+                    changed_at_us,
+                    ..row
+                };
+                environment_update(self.tx, &row).await?;
+                let lines = diff::environment(Some(&old), new);
+                self.note(ChangeKind::Update, "environment", &new.name, &lines)
+                    .await
+            }
+            None => {
+                let rows = environment_list(self.tx).await?;
+                let last = rows.iter().map(|row| row.position).max();
+                let row = EnvironmentRow {
+                    id: EnvironmentId::from_uuid(mint()),
+                    name: new.name.clone(),
+                    position: last.map_or(1, |last| last + 1),
+                    body,
+                    revision: 1,
+                    changed_at_us,
+                };
+                environment_insert(self.tx, &row).await?;
+                let lines = diff::environment(None, new);
+                self.note(ChangeKind::Create, "environment", &new.name, &lines)
+                    .await
+            }
+        }
+    }
+
+    async fn lifecycle(&mut self, new: &LifecycleDefinition) -> Result<()> {
+        let body = document(new)?;
+        let changed_at_us = self.now.as_microsecond();
+        match lifecycle_find(self.tx, &new.name).await? {
+            Some(row) if row.body == body => Ok(()),
+            Some(row) => {
+                let old = lifecycle_definition(&row)?;
+                let row = LifecycleRow {
+                    body,
+                    revision: row.revision + 1,
+                    changed_at_us,
+                    ..row
+                };
+                lifecycle_update(self.tx, &row).await?;
+                let lines = diff::lifecycle(Some(&old), new);
+                self.note(ChangeKind::Update, "lifecycle", &new.name, &lines)
+                    .await
+            }
+            None => {
+                let row = LifecycleRow {
+                    id: LifecycleId::from_uuid(mint()),
+                    name: new.name.clone(),
+                    body,
+                    revision: 1,
+                    changed_at_us,
+                };
+                lifecycle_insert(self.tx, &row).await?;
+                let lines = diff::lifecycle(None, new);
+                self.note(ChangeKind::Create, "lifecycle", &new.name, &lines)
+                    .await
+            }
+        }
+    }
+
+    async fn target(&mut self, new: &TargetDefinition) -> Result<()> {
+        let known = names::environment_names(self.tx).await?;
+        let by_name: BTreeMap<&str, EnvironmentId> = known
+            .iter()
+            .map(|(id, name)| (name.as_str(), *id))
+            .collect();
+        let named = new.environments.iter();
+        let environments: Vec<EnvironmentId> = named
+            .filter_map(|name| by_name.get(name.as_str()).copied())
+            .collect();
+        match target_find(self.tx, &new.name).await? {
+            Some(row) => {
+                let old = target_definition(&row, facts::named(&row.environments, &known));
+                if old == *new {
+                    return Ok(());
+                }
+                target_replace_tags(self.tx, row.id, &new.tags).await?;
+                target_replace_environments(self.tx, row.id, &environments).await?;
+                let lines = diff::target(Some(&old), new);
+                self.note(ChangeKind::Update, "target", &new.name, &lines)
+                    .await
+            }
+            None => {
+                let row = TargetRow {
+                    id: TargetId::from_uuid(mint()),
+                    name: new.name.clone(),
+                    disabled: false,
+                    created_at_us: self.now.as_microsecond(),
+                    tags: new.tags.clone(),
+                    environments,
+                };
+                target_insert(self.tx, &row).await?;
+                let lines = diff::target(None, new);
+                self.note(ChangeKind::Create, "target", &new.name, &lines)
+                    .await
+            }
+        }
+    }
+
+    async fn project(&mut self, new: &ProjectDefinition) -> Result<()> {
+        let body = document(new)?;
+        let lifecycle_id = match &new.lifecycle {
+            Some(name) => Some(names::lifecycle(self.tx, name).await?.id),
+            None => None,
+        };
+        let changed_at_us = self.now.as_microsecond();
+        match project_find(self.tx, &new.slug).await? {
+            Some(row) if row.body == body => Ok(()),
+            Some(row) => {
+                let old = project_definition(&row)?;
+                let row = ProjectRow {
+                    body,
+                    lifecycle_id,
+                    revision: row.revision + 1,
+                    changed_at_us,
+                    ..row
+                };
+                project_update(self.tx, &row).await?;
+                let lines = diff::project(Some(&old), new);
+                self.note(ChangeKind::Update, "project", &new.slug, &lines)
+                    .await
+            }
+            None => {
+                let row = ProjectRow {
+                    id: ProjectId::from_uuid(mint()),
+                    slug: new.slug.clone(),
+                    name: new.slug.clone(),
+                    lifecycle_id,
+                    body,
+                    revision: 1,
+                    created_at_us: changed_at_us,
+                    changed_at_us,
+                };
+                project_insert(self.tx, &row).await?;
+                let lines = diff::project(None, new);
+                self.note(ChangeKind::Create, "project", &new.slug, &lines)
+                    .await
+            }
+        }
+    }
+
+    async fn note(
+        &mut self,
+        change: ChangeKind,
+        kind: &'static str,
+        name: &str,
+        lines: &[diff::Change],
+    ) -> Result<()> {
+        let diff: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        let action = match change {
+            ChangeKind::Create => "apply.create",
+            ChangeKind::Update => "apply.update",
+        };
+        let subject = format!("{kind} {name}");
+        let deed = Deed {
+            action,
+            subject: &subject,
+            id: None,
+            detail: json!({ "diff": diff }),
+        };
+        self.caller.audit(self.tx, self.now, deed).await?;
+        self.changes.push(Change {
+            change,
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            diff,
+        });
+        Ok(())
+    }
+}
+
+fn document<T: Serialize>(definition: &T) -> Result<String> {
+    serde_json::to_string(definition)
+        .map_err(|error| Error::internal("writing a definition", error))
+}

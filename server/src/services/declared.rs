@@ -1,0 +1,141 @@
+//! What files declare, as it stands: environments, lifecycles, projects.
+
+use mantle_domain::channel;
+use mantle_domain::environment::EnvironmentDefinition;
+use mantle_domain::lifecycle::{LifecycleDefinition, phases};
+use mantle_domain::permission::Permission;
+use mantle_domain::project::ProjectDefinition;
+use serde::de::DeserializeOwned;
+
+use super::deployments::latest_release;
+use super::error::{Error, Result};
+use super::{Caller, LIST_MOST, Services, at, names};
+use crate::api::body::{Environment, Lifecycle, Phase, Project, ProjectDetail};
+use crate::store::{
+    LifecycleRow, ProjectRow, Tx, environment_list, lifecycle_list, project_list, target_list,
+};
+
+/// Use cases of those who look.
+impl Services {
+    /// All environments, in order.
+    pub async fn environment_list(&self, caller: &Caller) -> Result<Vec<Environment>> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let targets = target_list(&mut tx, None).await?;
+        let rows = environment_list(&mut tx).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| {
+                let inside = targets.iter().filter(|t| t.environments.contains(&row.id));
+                let body: Option<EnvironmentDefinition> = serde_json::from_str(&row.body).ok();
+                Environment {
+                    targets: u32::try_from(inside.count()).unwrap_or(u32::MAX),
+                    description: body.and_then(|body| body.description).unwrap_or_default(),
+                    name: row.name,
+                }
+            })
+            .collect())
+    }
+
+    /// All lifecycles.
+    pub async fn lifecycle_list(&self, caller: &Caller) -> Result<Vec<Lifecycle>> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let known = environment_order(&mut tx).await?;
+        let rows = lifecycle_list(&mut tx).await?;
+        rows.iter()
+            .map(|row| lifecycle_shape(row, &known))
+            .collect()
+    }
+
+    /// One lifecycle.
+    pub async fn lifecycle_show(&self, caller: &Caller, name: &str) -> Result<Lifecycle> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let row = names::lifecycle(&mut tx, name).await?;
+        lifecycle_shape(&row, &environment_order(&mut tx).await?)
+    }
+
+    /// All projects.
+    pub async fn project_list(&self, caller: &Caller) -> Result<Vec<Project>> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let mut projects = Vec::new();
+        for row in project_list(&mut tx, "", LIST_MOST).await? {
+            let definition = project_definition(&row)?;
+            projects.push(project_shape(&mut tx, &row, &definition).await?);
+        }
+        Ok(projects)
+    }
+
+    /// One project's outline.
+    pub async fn project_show(&self, caller: &Caller, slug: &str) -> Result<ProjectDetail> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let row = names::project(&mut tx, slug).await?;
+        let definition = project_definition(&row)?;
+        let channels = channel::effective(&definition.channels);
+        Ok(ProjectDetail {
+            project: project_shape(&mut tx, &row, &definition).await?,
+            channels: channels.into_iter().map(|channel| channel.name).collect(),
+            steps: definition
+                .process
+                .steps
+                .into_iter()
+                .map(|s| s.name)
+                .collect(),
+            packages: definition.packages.into_iter().map(|p| p.id).collect(),
+            variables: definition.variables.into_iter().map(|v| v.name).collect(),
+        })
+    }
+}
+
+/// The names of all environments, in order.
+pub(super) async fn environment_order(tx: &mut Tx) -> Result<Vec<String>> {
+    let rows = environment_list(tx).await?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+/// A project's stored definition.
+pub(super) fn project_definition(row: &ProjectRow) -> Result<ProjectDefinition> {
+    read("reading a project's definition", &row.body)
+}
+
+/// A lifecycle's stored definition.
+pub(super) fn lifecycle_definition(row: &LifecycleRow) -> Result<LifecycleDefinition> {
+    read("reading a lifecycle's definition", &row.body)
+}
+
+/// A stored JSON document.
+pub(super) fn read<T: DeserializeOwned>(what: &'static str, body: &str) -> Result<T> {
+    serde_json::from_str(body).map_err(|error| Error::internal(what, error))
+}
+
+fn lifecycle_shape(row: &LifecycleRow, environments: &[String]) -> Result<Lifecycle> {
+    let definition = lifecycle_definition(row)?;
+    let phases = phases(&definition, environments);
+    Ok(Lifecycle {
+        name: row.name.clone(),
+        phases: phases
+            .into_iter()
+            .map(|phase| Phase {
+                name: phase.name,
+                environments: phase.environments,
+            })
+            .collect(),
+    })
+}
+
+async fn project_shape(
+    tx: &mut Tx,
+    row: &ProjectRow,
+    definition: &ProjectDefinition,
+) -> Result<Project> {
+    Ok(Project {
+        name: row.slug.clone(),
+        description: definition.description.clone().unwrap_or_default(),
+        lifecycle: definition.lifecycle.clone(),
+        latest_release: latest_release(tx, row).await?,
+        updated_at: at(row.changed_at_us),
+    })
+}

@@ -1,0 +1,318 @@
+//! Deploying: check, plan, queue. Who plans here promises nothing: the orchestrator plans again
+//! when the task's turn comes, from the same release and the targets of that moment.
+
+use mantle_domain::explain::Refusal;
+use mantle_domain::ids::{EnvironmentId, TaskId};
+use mantle_domain::lifecycle;
+use mantle_domain::permission::Permission;
+use mantle_domain::plan::Plan;
+use mantle_domain::planner::preview::preview;
+use mantle_domain::planner::{PlanOptions, PlanRequest};
+use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
+use serde_json::json;
+
+use super::declared::{environment_order, lifecycle_definition, project_definition};
+use super::error::{Error, Result};
+use super::releases::snapshot;
+use super::tasks::{number, task_shape};
+use super::wake::Presence;
+use super::{Caller, Deed, DeploymentOrder, Services, facts, mint, names};
+use crate::api::body::{DeploymentCreate, PlanBody, PlanTarget, Task};
+use crate::store::{
+    DeploymentCurrentRow, EnvironmentRow, NewTask, ProjectRow, ReleaseRow, TaskKind, TaskRow,
+    TaskState, Tx, deployment_current_list, deployment_current_show, environment_fetch,
+    lifecycle_find, project_fetch, release_fetch, task_fetch, task_insert,
+};
+
+/// Use cases of deployments.
+impl Services {
+    /// What a deployment would do. Changes nothing.
+    pub async fn deployment_plan(
+        &self,
+        caller: &Caller,
+        request: &DeploymentCreate,
+    ) -> Result<PlanBody> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let place = place(&mut tx, request).await?;
+        let pins = Pins::read(&mut tx, &place.release).await?;
+        let targets = facts::targets(&mut tx, &*self.presence).await?;
+        drop(tx);
+        let options = PlanOptions::default();
+        let asked = PlanRequest {
+            task: TaskId::from_uuid(mint()),
+            environment: &place.environment.name,
+            release: &place.release.version,
+            channel: &place.release.channel,
+            process: &pins.process,
+            variables: &pins.variables,
+            packages: &pins.packages,
+            targets: &targets,
+            options: &options,
+        };
+        let plan = mantle_domain::planner::plan(&asked)?;
+        let shown = preview(&asked, &plan, self.now());
+        Ok(PlanBody {
+            project: plan.project,
+            version: plan.release,
+            channel: plan.channel,
+            environment: plan.environment,
+            targets: plan
+                .targets
+                .into_iter()
+                .map(|target| PlanTarget {
+                    name: target.name,
+                    tags: target.tags,
+                    platform: facts::platform_word(target.platform).to_owned(),
+                })
+                .collect(),
+            steps: shown
+                .steps
+                .into_iter()
+                .map(super::plan_shape::step)
+                .collect(),
+            warnings: shown.warnings,
+        })
+    }
+
+    /// Queues a deployment, if the rules allow it and it could be planned now.
+    pub async fn deploy(&self, caller: &Caller, request: &DeploymentCreate) -> Result<Task> {
+        caller.may(Permission::Deploy)?;
+        let now = self.now();
+        let mut tx = self.store.begin().await?;
+        let place = place(&mut tx, request).await?;
+        let id = TaskId::from_uuid(mint());
+        let order = DeploymentOrder {
+            project: place.project.slug.clone(),
+            version: place.release.version.clone(),
+            environment: place.environment.name.clone(),
+            options: PlanOptions::default(),
+        };
+        plan(&mut tx, &*self.presence, id, &place, &order.options).await?;
+        let title = format!(
+            "{} {} -> {}",
+            order.project, order.version, order.environment
+        );
+        let task = NewTask {
+            id,
+            kind: TaskKind::Deployment,
+            title: title.clone(),
+            project_id: Some(place.project.id),
+            environment_id: Some(place.environment.id),
+            release_id: Some(place.release.id),
+            // Two deployments of a project into an environment would tread on each other.
+            queue_key: Some(format!(
+                "deploy/{}/{}",
+                place.project.id, place.environment.id
+            )),
+            body: serde_json::to_string(&order)
+                .map_err(|error| Error::internal("writing a task", error))?,
+            at_us: now.as_microsecond(),
+            by: caller.actor.name.clone(),
+        };
+        let shown = number(task_insert(&mut tx, &task).await?);
+        show_queued(&mut tx, &place, id, now.as_microsecond()).await?;
+        let deed = Deed {
+            action: "deployment.create",
+            subject: &title,
+            id: Some(id.as_uuid()),
+            detail: json!({"task": shown}),
+        };
+        caller.audit(&mut tx, now, deed).await?;
+        let row = task_fetch(&mut tx, id).await?;
+        tx.commit().await?;
+        self.wake.task_queued(id);
+        Ok(task_shape(&row))
+    }
+}
+
+/// What a deployment is about.
+pub struct Place {
+    /// The project.
+    pub project: ProjectRow,
+    /// The release.
+    pub release: ReleaseRow,
+    /// The environment.
+    pub environment: EnvironmentRow,
+}
+
+/// The three snapshots of a release.
+pub struct Pins {
+    /// Its process.
+    pub process: ProcessSnapshot,
+    /// Its variables, as they are now.
+    pub variables: VariableSnapshot,
+    /// Its packages.
+    pub packages: PackageSnapshot,
+}
+
+impl Pins {
+    /// Reads what a release pins.
+    pub async fn read(tx: &mut Tx, release: &ReleaseRow) -> Result<Self> {
+        Ok(Self {
+            process: snapshot(tx, release.process).await?,
+            variables: snapshot(tx, release.variables).await?,
+            packages: snapshot(tx, release.packages).await?,
+        })
+    }
+}
+
+/// Plans a task anew, when its turn has come. A refusal is the task's end, in its words.
+pub async fn plan_task(tx: &mut Tx, presence: &dyn Presence, task: &TaskRow) -> Result<Plan> {
+    let missing = || Error::internal("planning a task", "it names no project or release");
+    let order: DeploymentOrder = super::declared::read("reading a task", &task.body)?;
+    let place = Place {
+        project: project_fetch(tx, task.project_id.ok_or_else(missing)?).await?,
+        release: release_fetch(tx, task.release_id.ok_or_else(missing)?).await?,
+        environment: environment_fetch(tx, task.environment_id.ok_or_else(missing)?).await?,
+    };
+    plan(tx, presence, task.id, &place, &order.options).await
+}
+
+async fn plan(
+    tx: &mut Tx,
+    presence: &dyn Presence,
+    task: TaskId,
+    place: &Place,
+    options: &PlanOptions,
+) -> Result<Plan> {
+    let pins = Pins::read(tx, &place.release).await?;
+    let targets = facts::targets(tx, presence).await?;
+    let request = PlanRequest {
+        task,
+        environment: &place.environment.name,
+        release: &place.release.version,
+        channel: &place.release.channel,
+        process: &pins.process,
+        variables: &pins.variables,
+        packages: &pins.packages,
+        targets: &targets,
+        options,
+    };
+    Ok(mantle_domain::planner::plan(&request)?)
+}
+
+/// Finds what a request names and checks the lifecycle.
+async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
+    let project = names::project(tx, &request.project).await?;
+    let environment = names::environment(tx, &request.environment).await?;
+    let release = match (&request.version, &request.from) {
+        (Some(version), None) => names::release(tx, &project, version).await?,
+        (None, Some(from)) => running_in(tx, &project, from).await?,
+        (Some(version), Some(from)) => {
+            let release = names::release(tx, &project, version).await?;
+            proven_in(tx, &project, &release, from).await?;
+            release
+        }
+        (None, None) => {
+            return Err(Error::invalid(
+                "no-version",
+                format!("which release of {} is meant is not said", project.slug),
+                format!("'mantle release list {}' shows them", project.slug),
+            ));
+        }
+    };
+    check_lifecycle(tx, &project, &release, &environment.name).await?;
+    Ok(Place {
+        project,
+        release,
+        environment,
+    })
+}
+
+/// The release that was last deployed with success.
+async fn running_in(tx: &mut Tx, project: &ProjectRow, from: &str) -> Result<ReleaseRow> {
+    let from = names::environment(tx, from).await?;
+    match current(tx, project, from.id)
+        .await?
+        .and_then(|row| row.succeeded)
+    {
+        Some(succeeded) => Ok(release_fetch(tx, succeeded.release_id).await?),
+        None => Err(Error::refused(
+            "nothing-to-promote",
+            format!("no release of {} runs in {}", project.slug, from.name),
+            format!(
+                "deploy one there first: mantle deploy {} VERSION -e {}",
+                project.slug, from.name
+            ),
+        )),
+    }
+}
+
+async fn proven_in(
+    tx: &mut Tx,
+    project: &ProjectRow,
+    release: &ReleaseRow,
+    from: &str,
+) -> Result<()> {
+    let from = names::environment(tx, from).await?;
+    let succeeded = facts::succeeded(tx, project.id, release.id).await?;
+    if succeeded.contains(&from.name) {
+        return Ok(());
+    }
+    let (slug, version) = (&project.slug, &release.version);
+    Err(Error::refused(
+        "not-proven",
+        format!(
+            "{slug} {version} was never deployed to {} with success",
+            from.name
+        ),
+        format!(
+            "deploy it there first: mantle deploy {slug} {version} -e {}",
+            from.name
+        ),
+    ))
+}
+
+async fn check_lifecycle(
+    tx: &mut Tx,
+    project: &ProjectRow,
+    release: &ReleaseRow,
+    environment: &str,
+) -> Result<()> {
+    let definition = project_definition(project)?;
+    let channels = mantle_domain::channel::effective(&definition.channels);
+    let channel = channels
+        .iter()
+        .find(|channel| channel.name == release.channel);
+    let name = channel
+        .and_then(|channel| channel.lifecycle.clone())
+        .or(definition.lifecycle);
+    let lifecycle = match &name {
+        None => None,
+        Some(name) => lifecycle_find(tx, name).await?,
+    };
+    let lifecycle = lifecycle.as_ref().map(lifecycle_definition).transpose()?;
+    let environments = environment_order(tx).await?;
+    let succeeded = facts::succeeded(tx, project.id, release.id).await?;
+    let checked: std::result::Result<(), Refusal> =
+        lifecycle::check(lifecycle.as_ref(), &environments, &succeeded, environment);
+    Ok(checked?)
+}
+
+async fn current(
+    tx: &mut Tx,
+    project: &ProjectRow,
+    environment: EnvironmentId,
+) -> Result<Option<DeploymentCurrentRow>> {
+    let rows = deployment_current_list(tx, Some(project.id)).await?;
+    Ok(rows
+        .into_iter()
+        .find(|row| row.environment_id == environment))
+}
+
+async fn show_queued(tx: &mut Tx, place: &Place, task: TaskId, at_us: i64) -> Result<()> {
+    let row = DeploymentCurrentRow {
+        project_id: place.project.id,
+        environment_id: place.environment.id,
+        task_id: task,
+        release_id: place.release.id,
+        release_version: place.release.version.clone(),
+        state: TaskState::Queued,
+        outcome: None,
+        has_warnings: false,
+        changed_at_us: at_us,
+        succeeded: None,
+    };
+    Ok(deployment_current_show(tx, &row).await?)
+}

@@ -1,0 +1,42 @@
+//! A plan's preview as the API shows it.
+
+use mantle_domain::planner::preview::{PreviewAction, PreviewNode, PreviewStep};
+
+use crate::api::body::{PlanAction, PlanNode, PlanStep};
+
+/// One step.
+pub(super) fn step(step: PreviewStep) -> PlanStep {
+    PlanStep {
+        number: step.number,
+        name: step.name,
+        rolling: step.rolling,
+        parallel: step.parallel,
+        condition: step.condition,
+        targets: step.subjects,
+        actions: step.actions.into_iter().map(action).collect(),
+        skipped: step.skipped,
+    }
+}
+
+fn action(action: PreviewAction) -> PlanAction {
+    PlanAction {
+        name: action.name,
+        uses: action.uses,
+        condition: action.condition,
+        packages: action
+            .packages
+            .into_iter()
+            .map(|package| format!("{} {}", package.id, package.version))
+            .collect(),
+        nodes: action.nodes.into_iter().map(node).collect(),
+        skipped: action.skipped,
+    }
+}
+
+fn node(node: PreviewNode) -> PlanNode {
+    PlanNode {
+        target: node.subject,
+        executor: node.executor,
+        with: node.with,
+    }
+}

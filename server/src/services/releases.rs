@@ -1,0 +1,370 @@
+//! Releases: create, list, show.
+//!
+//! Creating looks at package files, which takes a while, so it reads first, looks then, and writes
+//! last; what changed in between is noticed by the write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use globset::GlobBuilder;
+use mantle_domain::ids::ReleaseId;
+use mantle_domain::ids::SecretVersionId;
+use mantle_domain::permission::Permission;
+use mantle_domain::project::ProjectDefinition;
+use mantle_domain::release::{
+    ExistingRelease, ReleaseDraft, ReleaseOptions, ScannedFiles, SecretFacts, Selection, assemble,
+    scan, select,
+};
+use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, canonical};
+use mantle_domain::variable::VariableValue;
+use mantle_shared::Digest;
+use mantle_shared::manifest::EntryKind;
+use mantle_shared::order::OrderPackage;
+use serde_json::json;
+
+use super::declared::{project_definition, read};
+use super::error::{Error, Result};
+use super::{Caller, Deed, LIST_MOST, Services, at, mint, names};
+use crate::api::body::{
+    Release, ReleaseCreate, ReleaseDetail, ReleasePackage, VariableSnapshotEntry,
+};
+use crate::store::{
+    PackageVersionRow, ProjectRow, ReleaseRow, SnapshotKind, Tx, deployment_current_list,
+    package_version_list, release_find, release_insert, release_list, release_variables_list,
+    secret_list, secret_version_fetch, snapshot_fetch, snapshot_keep,
+};
+
+/// A file larger than this is not looked into for the names of secrets.
+const MOST_SCANNED_BYTES: u64 = 4 * 1024 * 1024;
+/// More entries than this of one package are not looked through.
+const MOST_ENTRIES: usize = 200_000;
+
+/// Use cases of releases.
+impl Services {
+    /// A project's releases, the newest first.
+    pub async fn release_list(&self, caller: &Caller, project: &str) -> Result<Vec<Release>> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let project = names::project(&mut tx, project).await?;
+        let running = running(&mut tx, &project).await?;
+        let rows = release_list(&mut tx, project.id, None, LIST_MOST).await?;
+        Ok(rows
+            .iter()
+            .map(|row| shape(&project, row, &running))
+            .collect())
+    }
+
+    /// One release and what it pins.
+    pub async fn release_show(
+        &self,
+        caller: &Caller,
+        project: &str,
+        version: &str,
+    ) -> Result<ReleaseDetail> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let project = names::project(&mut tx, project).await?;
+        let row = names::release(&mut tx, &project, version).await?;
+        detail(&mut tx, &project, &row).await
+    }
+
+    /// Makes a release: pins process, variables and the bytes of packages.
+    pub async fn release_create(
+        &self,
+        caller: &Caller,
+        project: &str,
+        request: &ReleaseCreate,
+    ) -> Result<ReleaseDetail> {
+        caller.may(Permission::ReleaseCreate)?;
+        let (row, definition, selection) = self.select(project, request).await?;
+        let scanned = self.scan(&definition, &selection).await?;
+        let secrets = {
+            let mut tx = self.store.read().await?;
+            secret_facts(&mut tx).await?
+        };
+        let draft = assemble(&definition, selection, &secrets, &scanned)?;
+        self.keep(caller, &row, draft, &request.notes).await
+    }
+
+    async fn select(
+        &self,
+        project: &str,
+        request: &ReleaseCreate,
+    ) -> Result<(ProjectRow, ProjectDefinition, Selection)> {
+        let mut tx = self.store.read().await?;
+        let row = names::project(&mut tx, project).await?;
+        let definition = project_definition(&row)?;
+        let mut available = BTreeMap::new();
+        for reference in &definition.packages {
+            let versions = package_version_list(&mut tx, &reference.id, LIST_MOST).await?;
+            let versions = versions.into_iter().map(order_package).collect();
+            available.insert(reference.id.clone(), versions);
+        }
+        let releases = release_list(&mut tx, row.id, None, LIST_MOST).await?;
+        let existing: Vec<ExistingRelease> = releases
+            .into_iter()
+            .map(|release| ExistingRelease {
+                version: release.version,
+                channel: release.channel,
+            })
+            .collect();
+        let options = ReleaseOptions {
+            version: request.version.clone(),
+            channel: request.channel.clone(),
+            packages: request.packages.clone(),
+            ..ReleaseOptions::default()
+        };
+        let selection = select(&definition, &options, &available, &existing, self.now())?;
+        Ok((row, definition, selection))
+    }
+
+    /// Which secrets' names stand in which action's package files.
+    async fn scan(
+        &self,
+        definition: &ProjectDefinition,
+        selection: &Selection,
+    ) -> Result<ScannedFiles> {
+        let names = secret_variables(definition);
+        let mut scanned = ScannedFiles::new();
+        if names.is_empty() {
+            return Ok(scanned);
+        }
+        for request in scan::requests(&definition.process) {
+            let mut held = selection.packages.iter();
+            let Some(package) = held.find(|p| p.id.eq_ignore_ascii_case(&request.package)) else {
+                continue;
+            };
+            let mut found = BTreeSet::new();
+            for (globs, structured) in [(&request.texts, false), (&request.structured, true)] {
+                for text in self.texts(package, globs).await? {
+                    found.extend(if structured {
+                        scan::names_in_structure(&text, &names)
+                    } else {
+                        scan::names_in_text(&text, &names)
+                    });
+                }
+            }
+            if !found.is_empty() {
+                scanned.entry(request.action).or_default().extend(found);
+            }
+        }
+        Ok(scanned)
+    }
+
+    async fn texts(&self, package: &OrderPackage, globs: &[String]) -> Result<Vec<String>> {
+        let failed = |error| Error::internal("reading a package", error);
+        let mut set = globset::GlobSetBuilder::new();
+        for glob in globs {
+            // A template cannot be matched before the deployment; the action names its secrets.
+            if let Ok(glob) = GlobBuilder::new(glob).literal_separator(true).build() {
+                set.add(glob);
+            }
+        }
+        let set = set
+            .build()
+            .map_err(|error| Error::internal("reading globs", error))?;
+        if set.is_empty() {
+            return Ok(Vec::new());
+        }
+        let listed = self
+            .packages
+            .list(&package.root, MOST_ENTRIES)
+            .await
+            .map_err(failed)?;
+        let mut texts = Vec::new();
+        for entry in listed {
+            let is_file = matches!(entry.kind, EntryKind::File { .. });
+            if !is_file || !set.is_match(&entry.path) {
+                continue;
+            }
+            let bytes = self
+                .packages
+                .file(&package.root, &entry.path, MOST_SCANNED_BYTES)
+                .await
+                .map_err(failed)?;
+            texts.extend(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        Ok(texts)
+    }
+
+    async fn keep(
+        &self,
+        caller: &Caller,
+        project: &ProjectRow,
+        draft: ReleaseDraft,
+        notes: &str,
+    ) -> Result<ReleaseDetail> {
+        let now = self.now();
+        let at_us = now.as_microsecond();
+        let mut tx = self.store.begin().await?;
+        if release_find(&mut tx, project.id, &draft.version)
+            .await?
+            .is_some()
+        {
+            return Err(mantle_domain::explain::Refusal::VersionExists {
+                project: project.slug.clone(),
+                version: draft.version,
+            }
+            .into());
+        }
+        let pinned = pinned_secrets(&draft);
+        let process = document(&draft.process)?;
+        let packages = document(&draft.packages)?;
+        let variables = document(&draft.variables)?;
+        let row = ReleaseRow {
+            id: ReleaseId::from_uuid(mint()),
+            project_id: project.id,
+            version: draft.version,
+            channel: draft.channel,
+            process: snapshot_keep(&mut tx, SnapshotKind::Process, &process, &[], at_us).await?,
+            packages: snapshot_keep(&mut tx, SnapshotKind::Packages, &packages, &[], at_us).await?,
+            variables: snapshot_keep(&mut tx, SnapshotKind::Variables, &variables, &pinned, at_us)
+                .await?,
+            variables_number: 1,
+            notes: notes.to_owned(),
+            created_at_us: at_us,
+            created_by: caller.actor.name.clone(),
+        };
+        release_insert(&mut tx, &row).await?;
+        let subject = format!("{} {}", project.slug, row.version);
+        let deed = Deed {
+            action: "release.create",
+            subject: &subject,
+            id: Some(row.id.as_uuid()),
+            detail: json!({
+                "channel": row.channel,
+                "process": row.process,
+                "packages": row.packages,
+                "variables": row.variables,
+            }),
+        };
+        caller.audit(&mut tx, now, deed).await?;
+        let mut created = detail(&mut tx, project, &row).await?;
+        tx.commit().await?;
+        created.warnings = draft.warnings;
+        Ok(created)
+    }
+}
+
+fn document<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+    let (bytes, _) =
+        canonical(value).map_err(|error| Error::internal("writing a snapshot", error))?;
+    Ok(bytes)
+}
+
+fn order_package(row: PackageVersionRow) -> OrderPackage {
+    OrderPackage {
+        id: row.package_id,
+        version: row.version,
+        format: row.format,
+        size_bytes: row.size_bytes,
+        archive: row.archive,
+        root: row.root,
+    }
+}
+
+/// The names of variables that hold a secret anywhere.
+fn secret_variables(definition: &ProjectDefinition) -> BTreeSet<String> {
+    let variables = definition.variables.iter();
+    variables
+        .filter(|variable| {
+            let mut values = variable.values.iter();
+            values.any(|scoped| match &scoped.value {
+                VariableValue::Secret(_) | VariableValue::PinnedSecret(_) => true,
+                VariableValue::Text(_) => false,
+            })
+        })
+        .map(|variable| variable.name.clone())
+        .collect()
+}
+
+fn pinned_secrets(draft: &ReleaseDraft) -> Vec<SecretVersionId> {
+    let values = draft.variables.variables.iter().flat_map(|v| &v.values);
+    let pinned: BTreeSet<SecretVersionId> = values
+        .filter_map(|scoped| match &scoped.value {
+            VariableValue::PinnedSecret(secret) => Some(secret.secret_version),
+            VariableValue::Secret(_) | VariableValue::Text(_) => None,
+        })
+        .collect();
+    pinned.into_iter().collect()
+}
+
+async fn secret_facts(tx: &mut Tx) -> Result<BTreeMap<String, SecretFacts>> {
+    let mut facts = BTreeMap::new();
+    for row in secret_list(tx, "", LIST_MOST).await? {
+        if let Some(version) = row.current_version {
+            let mark = secret_version_fetch(tx, version).await?.mark;
+            facts.insert(row.path, SecretFacts { version, mark });
+        }
+    }
+    Ok(facts)
+}
+
+/// Of a project: the release that runs in each environment.
+async fn running(tx: &mut Tx, project: &ProjectRow) -> Result<Vec<(ReleaseId, String)>> {
+    let known = names::environment_names(tx).await?;
+    let current = deployment_current_list(tx, Some(project.id)).await?;
+    Ok(current
+        .into_iter()
+        .filter_map(|row| {
+            let name = known.get(&row.environment_id)?.clone();
+            Some((row.succeeded?.release_id, name))
+        })
+        .collect())
+}
+
+fn shape(project: &ProjectRow, row: &ReleaseRow, running: &[(ReleaseId, String)]) -> Release {
+    let here = running.iter().filter(|(release, _)| *release == row.id);
+    Release {
+        project: project.slug.clone(),
+        version: row.version.clone(),
+        channel: row.channel.clone(),
+        created_at: at(row.created_at_us),
+        created_by: row.created_by.clone(),
+        environments: here.map(|(_, name)| name.clone()).collect(),
+    }
+}
+
+async fn detail(tx: &mut Tx, project: &ProjectRow, row: &ReleaseRow) -> Result<ReleaseDetail> {
+    let process: ProcessSnapshot = snapshot(tx, row.process).await?;
+    let packages: PackageSnapshot = snapshot(tx, row.packages).await?;
+    let mut history = release_variables_list(tx, row.id).await?;
+    history.reverse();
+    let running = running(tx, project).await?;
+    Ok(ReleaseDetail {
+        release: shape(project, row, &running),
+        notes: row.notes.clone(),
+        packages: packages.packages.into_iter().map(pinned).collect(),
+        process_digest: row.process.to_string(),
+        packages_digest: row.packages.to_string(),
+        variables_digest: row.variables.to_string(),
+        variable_history: history
+            .into_iter()
+            .map(|entry| VariableSnapshotEntry {
+                digest: entry.digest.to_string(),
+                at: at(entry.changed_at_us),
+                by: entry.changed_by,
+                reason: entry.reason,
+            })
+            .collect(),
+        steps: process.process.steps.into_iter().map(|s| s.name).collect(),
+        warnings: Vec::new(),
+    })
+}
+
+fn pinned(package: OrderPackage) -> ReleasePackage {
+    ReleasePackage {
+        id: package.id,
+        version: package.version,
+        archive_digest: package.archive.to_string(),
+        root_digest: package.root.to_string(),
+    }
+}
+
+/// A snapshot by its digest.
+pub(super) async fn snapshot<T: serde::de::DeserializeOwned>(
+    tx: &mut Tx,
+    digest: Digest,
+) -> Result<T> {
+    let bytes = snapshot_fetch(tx, digest).await?;
+    read("reading a snapshot", &String::from_utf8_lossy(&bytes))
+}
