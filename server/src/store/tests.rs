@@ -1,1 +1,0 @@
-//! Tests of the store, each against SQLite and PostgreSQL.

@@ -1,0 +1,183 @@
+//! Schemas are brought up to date whole steps at a time, and never by an older binary.
+
+use sqlx::{Connection as _, Executor as _, Row as _};
+
+use crate::store::migrate::{
+    Component, MigrateError, Migration, STATE, backup_path, postgres_with, sqlite_with,
+};
+use crate::store::testing;
+use crate::store::{OpenError, STATE_FILE, Store, StoreConfig, StoreError, epoch_next};
+
+const GOOD: Migration = Migration {
+    version: 2,
+    sqlite: "CREATE TABLE later (a INTEGER NOT NULL) STRICT; INSERT INTO later VALUES (1);",
+    postgres: "CREATE TABLE later (a BIGINT NOT NULL); INSERT INTO later VALUES (1);",
+};
+/// Fails in its second statement.
+const BAD: Migration = Migration {
+    version: 2,
+    sqlite: "CREATE TABLE later (a INTEGER NOT NULL) STRICT; INSERT INTO nowhere VALUES (1);",
+    postgres: "CREATE TABLE later (a BIGINT NOT NULL); INSERT INTO nowhere VALUES (1);",
+};
+
+fn steps(second: Migration) -> Vec<Migration> {
+    vec![STATE[0], second]
+}
+
+#[tokio::test]
+async fn a_step_that_fails_half_way_changes_nothing_and_can_be_repeated() {
+    let test = testing::sqlite().await;
+    test.store
+        .write(async |tx| epoch_next(tx).await)
+        .await
+        .unwrap();
+    test.store.close().await;
+    let path = test.folder.path().join(STATE_FILE);
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+
+    let error = sqlite_with(&pool, &path, Component::State, &steps(BAD))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, MigrateError::Step { version: 2, .. }), "{error:?}");
+    pool.close().await;
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .unwrap();
+    assert!(pool.fetch_one("SELECT * FROM later").await.is_err());
+
+    sqlite_with(&pool, &path, Component::State, &steps(GOOD))
+        .await
+        .unwrap();
+    let row = pool.fetch_one("SELECT a FROM later").await.unwrap();
+    assert_eq!(row.get::<i64, _>("a"), 1);
+    // Again: there is nothing left to do.
+    sqlite_with(&pool, &path, Component::State, &steps(GOOD))
+        .await
+        .unwrap();
+
+    let copy = backup_path(&path, 2);
+    let mut old = sqlx::SqliteConnection::connect(&format!("sqlite://{}", copy.display()))
+        .await
+        .unwrap();
+    assert!(old.fetch_one("SELECT * FROM later").await.is_err());
+    let row = old
+        .fetch_one("SELECT value FROM counter WHERE name = 'epoch'")
+        .await
+        .unwrap();
+    assert_eq!(row.get::<i64, _>("value"), 1, "the copy holds the data");
+}
+
+#[tokio::test]
+async fn a_step_that_fails_half_way_changes_nothing_in_postgresql() {
+    let url = testing::postgres_url().await;
+    let config = StoreConfig::Postgres { url: url.clone() };
+    Store::open(config).await.unwrap().close().await;
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    let error = postgres_with(&pool, Component::State, &steps(BAD))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, MigrateError::Step { version: 2, .. }), "{error:?}");
+    assert!(pool.fetch_one("SELECT * FROM later").await.is_err());
+    postgres_with(&pool, Component::State, &steps(GOOD))
+        .await
+        .unwrap();
+    assert!(pool.fetch_one("SELECT * FROM later").await.is_ok());
+}
+
+#[tokio::test]
+async fn servers_that_start_at_once_on_one_postgresql_migrate_once() {
+    let url = testing::postgres_url().await;
+    let opened = futures_util::future::join_all(
+        (0..4).map(|_| Store::open(StoreConfig::Postgres { url: url.clone() })),
+    )
+    .await;
+    for store in opened {
+        store.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_older_binary_refuses_a_newer_database() {
+    let test = testing::sqlite().await;
+    let mut tx = test.store.begin().await.unwrap();
+    tx.script("INSERT INTO schema_migration VALUES ('state', 99, 0)")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    test.store.close().await;
+    drop(test.store);
+    let config = StoreConfig::Sqlite {
+        folder: test.folder.path().to_owned(),
+    };
+    let error = Store::open(config).await.err().unwrap();
+    let text = error.to_string();
+    assert!(text.contains("newer mantle") && text.contains("99"), "{text}");
+
+    let url = testing::postgres_url().await;
+    let config = StoreConfig::Postgres { url };
+    let store = Store::open(config.clone()).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    tx.script("INSERT INTO schema_migration VALUES ('logs', 7, 0)")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let error = Store::open(config).await.err().unwrap();
+    assert!(
+        matches!(
+            error,
+            OpenError::Migrate(MigrateError::Newer {
+                component: "logs",
+                found: 7,
+                known: 1
+            })
+        ),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn one_server_a_data_folder() {
+    let test = testing::sqlite().await;
+    let config = StoreConfig::Sqlite {
+        folder: test.folder.path().to_owned(),
+    };
+    let error = Store::open(config.clone()).await.err().unwrap();
+    assert!(error.to_string().contains("another mantle server"), "{error}");
+    test.store.close().await;
+    drop(test.store);
+    Store::open(config).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = StoreConfig::Sqlite {
+        folder: folder.path().join("nowhere"),
+    };
+    let error = Store::open(gone).await.err().unwrap();
+    assert!(error.to_string().contains("cannot be written"), "{error}");
+
+    std::fs::write(folder.path().join(STATE_FILE), vec![7_u8; 8192]).unwrap();
+    let junk = StoreConfig::Sqlite {
+        folder: folder.path().to_owned(),
+    };
+    let error = Store::open(junk).await.err().unwrap();
+    assert!(
+        matches!(
+            &error,
+            OpenError::Connect {
+                source: StoreError::Corrupt { .. },
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+
+    let bad = StoreConfig::Postgres {
+        url: "http://x".to_owned(),
+    };
+    let error = Store::open(bad).await.err().unwrap();
+    assert!(error.to_string().contains("postgres://"), "{error}");
+}

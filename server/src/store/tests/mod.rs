@@ -1,0 +1,13 @@
+//! Tests of the store, each against SQLite and PostgreSQL.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod access;
+mod audit;
+mod configuration;
+mod faults;
+mod fixtures;
+mod logs;
+mod migrations;
+mod schema;
+mod tasks;
