@@ -86,7 +86,7 @@ pub async fn api_key_authenticate(
     let (id, secret) = parse(text).ok_or(ApiKeyError::Unknown)?;
     let row = api_key_find(tx, id).await?;
     let expected = row.as_ref().map_or([0; 32], |row| row.secret_hash);
-    let matches = bool::from(hash(&*secret).ct_eq(&expected));
+    let matches = bool::from(hash(&secret).ct_eq(&expected));
     let row = row.filter(|_| matches).ok_or(ApiKeyError::Unknown)?;
     if row.revoked_at_us.is_some() {
         return Err(ApiKeyError::Revoked { name: row.name });

@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 use super::files::{self, FileError};
 use crate::store::{META_AUTHORITY, Store, StoreError, server_meta_keep};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 /// The authority outlives the server it is made for.
 const AUTHORITY_LASTS: Duration = DAY.saturating_mul(3650);
 /// A server certificate is made anew at a start when less than a third of its life is left.
@@ -36,7 +36,7 @@ const SERVER_LASTS: Duration = DAY.saturating_mul(90);
 const SERVER_RENEWS: Duration = DAY.saturating_mul(30);
 /// Agents renew at half of this.
 const AGENT_LASTS: Duration = DAY.saturating_mul(30);
-const BACKDATE: Duration = Duration::from_secs(60 * 60);
+const BACKDATE: Duration = Duration::from_hours(1);
 /// A signing request for an elliptic-curve key has some 300 bytes.
 const MAX_CSR_BYTES: usize = 4096;
 
@@ -170,14 +170,13 @@ impl Authority {
                 key
             }
         };
-        let certificate = match certificate {
-            Some(pem) => read_certificate(&certificate_path, &pem)?,
+        let certificate = if let Some(pem) = certificate {
+            read_certificate(&certificate_path, &pem)?
+        } else {
             // The first start, perhaps the second try of it: nobody has seen a certificate yet.
-            None => {
-                let certificate = authority_params(now).self_signed(&key)?;
-                files::write_new(&certificate_path, certificate.pem().as_bytes())?;
-                certificate.der().clone()
-            }
+            let certificate = authority_params(now).self_signed(&key)?;
+            files::write_new(&certificate_path, certificate.pem().as_bytes())?;
+            certificate.der().clone()
         };
         if !is_for(&certificate, &key) {
             return Err(AuthorityError::Damaged {
@@ -215,7 +214,7 @@ impl Authority {
             .iter()
             .map(String::as_str)
             .chain([SERVER_NAME])
-            .map(|name| name.to_ascii_lowercase())
+            .map(str::to_ascii_lowercase)
             .collect();
         if let Some(pem) = files::read_private(&path)?
             && let Some(identity) = self.read_server(&pem, &names, now)

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+/// The bits that let others than the owner do anything.
+#[cfg(unix)]
+const OTHERS: u32 = 0o077;
 /// No key file of ours comes near this.
 const MAX_BYTES: u64 = 64 * 1024;
 
@@ -140,7 +143,7 @@ fn check_private(path: &Path, file: &File) -> Result<(), FileError> {
         source,
     })?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    if mode & OTHERS == 0 {
         return Ok(());
     }
     Err(FileError::Exposed {

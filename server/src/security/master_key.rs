@@ -200,7 +200,7 @@ impl MasterKey {
             .last()
             .map(|(_, master)| attempt_key(master, attempt))
             .unwrap_or_default();
-        Secret::new(STANDARD.encode(&*key))
+        Secret::new(STANDARD.encode(*key))
     }
 
     /// Opens an output variable that an attempt sealed: base64 over nonce and ciphertext, bound to
@@ -272,7 +272,7 @@ impl MasterKey {
         let own = self.check();
         let width = 4 + CHECK_BYTES;
         !known.is_empty()
-            && known.len() % width == 0
+            && known.len().is_multiple_of(width)
             && known
                 .chunks(width)
                 .all(|entry| own.chunks(width).any(|mine| bool::from(mine.ct_eq(entry))))

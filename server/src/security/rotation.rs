@@ -15,8 +15,9 @@ use crate::store::{
 
 /// Rows sealed again in one transaction: short enough not to hold others up.
 const BATCH: u32 = 100;
-/// The table whose rows are sealed; part of what binds each to its place.
-pub(super) const TABLE: &str = "secret_version";
+/// The table whose rows are sealed, with the version's id as the row; part of what binds each sealed
+/// value to its place.
+pub const SECRET_VERSION_TABLE: &str = "secret_version";
 
 /// Why a rotation stopped. It can be started again.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +81,11 @@ async fn reseal(store: &Store, key: &MasterKey) -> Result<u64, RotationError> {
                 source,
             };
             let value = key
-                .unseal(TABLE, row.id.as_bytes(), &row.ciphertext)
+                .unseal(SECRET_VERSION_TABLE, row.id.as_bytes(), &row.ciphertext)
                 .map_err(failed)?;
-            let sealed = key.seal(TABLE, row.id.as_bytes(), &value).map_err(failed)?;
+            let sealed = key
+                .seal(SECRET_VERSION_TABLE, row.id.as_bytes(), &value)
+                .map_err(failed)?;
             secret_version_reseal(&mut tx, row.id, row.key_id, key.active_id(), &sealed).await?;
             resealed += 1;
         }

@@ -14,7 +14,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
-use sqlx::{Executor as _, Postgres, Sqlite};
+use sqlx::{Executor as _, PgConnection, Postgres, Sqlite, SqliteConnection};
 
 use super::error::{Result, StoreError};
 use super::lock::{FolderLock, LockError};
@@ -68,7 +68,7 @@ pub enum OpenError {
     #[error(
         "the database URL cannot be read; it looks like postgres://user:password@host/database"
     )]
-    Url(#[source] sqlx::Error),
+    Url(#[source] Option<sqlx::Error>),
     /// The database could not be reached or opened.
     #[error("the database at {place} could not be opened")]
     Connect {
@@ -241,19 +241,36 @@ fn sqlite_pool(connections: u32) -> PoolOptions<Sqlite> {
         // A transaction that was dropped ends here, before anyone else gets the connection. The
         // driver's own guard is not used: SQLite ends a transaction by itself when the disk is
         // full, and the guard would then believe for ever that one is open.
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                match connection.execute("ROLLBACK").await {
-                    Ok(_) => Ok(true),
-                    Err(error) => Ok(error.to_string().contains("no transaction is active")),
-                }
-            })
-        })
+        .after_release(|connection, _| Box::pin(end_sqlite(connection)))
+}
+
+/// Whether the connection may go back to the pool.
+async fn end_sqlite(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    match connection.execute("ROLLBACK").await {
+        Ok(_) => Ok(true),
+        Err(error) => Ok(error.to_string().contains("no transaction is active")),
+    }
+}
+
+/// The same for PostgreSQL, which warns, rather than fails, if there is nothing to roll back. An
+/// error makes the pool drop the connection without another word to a server that may be gone.
+async fn end_postgres(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    tokio::time::timeout(TURN_DEADLINE, connection.execute("ROLLBACK"))
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .map(|_| true)
 }
 
 async fn open_postgres(url: &str) -> Result<PgPool, OpenError> {
+    // The driver takes any scheme and would look for a host of some other service.
+    if !["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        return Err(OpenError::Url(None));
+    }
     let options = PgConnectOptions::from_str(url)
-        .map_err(OpenError::Url)?
+        .map_err(|error| OpenError::Url(Some(error)))?
         .application_name("mantle")
         // The server's own limits, so that a stuck client or lock frees itself.
         .options([
@@ -266,12 +283,7 @@ async fn open_postgres(url: &str) -> Result<PgPool, OpenError> {
     let pool = PoolOptions::<Postgres>::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(TURN_DEADLINE)
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                // A warning of the server, not an error, if there is none to roll back.
-                Ok(connection.execute("ROLLBACK").await.is_ok())
-            })
-        })
+        .after_release(|connection, _| Box::pin(end_postgres(connection)))
         .connect_with(options)
         .await
         .map_err(|source| OpenError::Connect {

@@ -33,7 +33,7 @@ pub async fn task_lease_take(
     tx.exec_one(
         "UPDATE task SET lease_node = $2, lease_epoch = $3, lease_until_us = $4
          WHERE id = $1 AND state <> 'done'
-           AND (lease_node IS NULL OR lease_node = $2 OR lease_until_us < $5)",
+           AND (lease_node IS NULL OR lease_node = $2 OR lease_until_us <= $5)",
         params![id, node, epoch, lease.until_us, now],
         StoreError::conflict("task"),
     )

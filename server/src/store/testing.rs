@@ -147,7 +147,7 @@ impl Server {
     }
 
     fn wait_ready(&self, bin: &Path, folder: &Path) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let ready = Command::new(bin.join("pg_isready"))
                 .args(["-q", "-t", "1", "-h"])

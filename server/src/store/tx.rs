@@ -1,14 +1,15 @@
 //! One transaction on either database.
 //!
 //! A transaction that is dropped is rolled back. One in which a statement failed cannot be
-//! committed: PostgreSQL refuses it anyway, and SQLite would keep the half that worked.
+//! committed: SQLite would keep the half that worked, and PostgreSQL would answer a commit by
+//! silently rolling back.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::{Database, Postgres, Sqlite};
@@ -17,7 +18,7 @@ use super::error::{Result, StoreError};
 use super::value::{Param, Row};
 
 /// No statement of ours takes this long; one that does is on a database that went away.
-const STATEMENT_DEADLINE: Duration = Duration::from_secs(60);
+const STATEMENT_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A transaction on the state.
 #[must_use = "a transaction that is not committed is rolled back"]
@@ -136,9 +137,7 @@ impl Tx {
     ) -> BoxFuture<'t, Result<Vec<Row>>> {
         Box::pin(async move {
             let work = self.stream(sql, params).try_collect();
-            let result = within_deadline(work).await;
-            self.failed |= result.is_err();
-            result
+            within_deadline(work).await
         })
     }
 
@@ -151,13 +150,14 @@ impl Tx {
         Ok(self.rows(sql, params).await?.into_iter().next())
     }
 
-    /// The rows of a query, as they come.
+    /// The rows of a query, as they come. Each has a deadline of its own.
     pub(super) fn stream<'t>(
         &'t mut self,
         sql: &'static str,
         params: Vec<Param>,
     ) -> BoxStream<'t, Result<Row>> {
-        match &mut self.connection {
+        let Self { connection, failed } = self;
+        let rows: BoxStream<'t, Result<Row>> = match connection {
             Connection::Sqlite(connection) => Box::pin(
                 bind_sqlite(sqlx::query(sql), params)
                     .fetch(&mut **connection)
@@ -170,7 +170,12 @@ impl Tx {
                     .map_ok(Row::Postgres)
                     .map_err(StoreError::from),
             ),
-        }
+        };
+        let rows = tokio_stream::StreamExt::timeout(rows, STATEMENT_DEADLINE);
+        Box::pin(
+            rows.map(|row| row.unwrap_or(Err(StoreError::Unavailable(None))))
+                .inspect_err(|_| *failed = true),
+        )
     }
 
     /// Carries out statements without values.

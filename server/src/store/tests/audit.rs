@@ -42,7 +42,9 @@ async fn the_trail_is_numbered_and_listed_newest_first(store: &Store) {
     assert_eq!(numbers(page), [5, 4]);
     let page = audit_list(&mut tx, Some(4), None, 10).await.unwrap();
     assert_eq!(numbers(page), [3, 2, 1]);
-    let page = audit_list(&mut tx, None, Some("octofx 2"), 10).await.unwrap();
+    let page = audit_list(&mut tx, None, Some("octofx 2"), 10)
+        .await
+        .unwrap();
     assert_eq!(numbers(page), [2]);
     let head = audit_head(&mut tx).await.unwrap();
     assert_eq!(
@@ -57,10 +59,22 @@ async fn tampering_is_found_at_its_first_row(store: &Store) {
     fill(store, 6).await;
     let cases: &[(&'static str, u64, AuditFault)] = &[
         ("UPDATE audit SET at_us = 8 WHERE seq = 3", 3, Changed),
-        ("UPDATE audit SET actor = 'apikey:eve' WHERE seq = 1", 1, Changed),
+        (
+            "UPDATE audit SET actor = 'apikey:eve' WHERE seq = 1",
+            1,
+            Changed,
+        ),
         ("UPDATE audit SET action = 'x' WHERE seq = 6", 6, Changed),
-        ("UPDATE audit SET subject = subject || ' ' WHERE seq = 2", 2, Changed),
-        ("UPDATE audit SET detail = '{\"a\":1}' WHERE seq >= 4", 4, Changed),
+        (
+            "UPDATE audit SET subject = subject || ' ' WHERE seq = 2",
+            2,
+            Changed,
+        ),
+        (
+            "UPDATE audit SET detail = '{\"a\":1}' WHERE seq >= 4",
+            4,
+            Changed,
+        ),
         (
             "UPDATE audit SET hash = (SELECT hash FROM audit WHERE seq = 1) WHERE seq = 4",
             4,

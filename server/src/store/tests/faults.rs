@@ -10,6 +10,7 @@ on_both!(
     many_writers_and_readers_never_see_busy,
     a_dropped_transaction_leaves_nothing,
     a_failed_statement_spoils_its_transaction,
+    a_failed_query_spoils_its_transaction,
     a_cancelled_writer_lets_the_next_one_in,
     a_reader_sees_one_moment,
     a_reader_cannot_write,
@@ -36,7 +37,9 @@ async fn many_writers_and_readers_never_see_busy(store: &Store) {
     while let Some(done) = tasks.join_next().await {
         done.unwrap().unwrap();
     }
-    let last = epoch_current(&mut store.read().await.unwrap()).await.unwrap();
+    let last = epoch_current(&mut store.read().await.unwrap())
+        .await
+        .unwrap();
     assert_eq!(last, WRITERS * WRITES);
 }
 
@@ -62,6 +65,13 @@ async fn a_failed_statement_spoils_its_transaction(store: &Store) {
     assert!(matches!(tx.commit().await, Err(StoreError::Aborted)));
     let mut tx = store.begin().await.unwrap();
     assert_eq!(epoch_current(&mut tx).await.unwrap(), 0);
+}
+
+async fn a_failed_query_spoils_its_transaction(store: &Store) {
+    let mut tx = store.begin().await.unwrap();
+    epoch_next(&mut tx).await.unwrap();
+    assert!(tx.rows("SELECT a FROM nowhere", vec![]).await.is_err());
+    assert!(matches!(tx.commit().await, Err(StoreError::Aborted)));
 }
 
 async fn a_cancelled_writer_lets_the_next_one_in(store: &Store) {
@@ -123,13 +133,37 @@ async fn settings_are_kept_once(store: &Store) {
 }
 
 async fn the_clock_is_the_time(store: &Store) {
-    let machine = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_micros() as i64;
+    let machine = jiff::Timestamp::now().as_microsecond();
     let mut tx = store.read().await.unwrap();
     let database = now_us(&mut tx).await.unwrap();
-    assert!((database - machine).abs() < 60_000_000, "{database} {machine}");
+    assert!(
+        (database - machine).abs() < 60_000_000,
+        "{database} {machine}"
+    );
+}
+
+#[tokio::test]
+async fn what_sqlite_acknowledged_survives_a_power_cut() {
+    let test = testing::sqlite().await;
+    let mut state = test.store.begin().await.unwrap();
+    let mut logs = test.store.begin_logs().await.unwrap();
+    for tx in [&mut state, &mut *logs] {
+        let row = tx.row("PRAGMA synchronous", vec![]).await.unwrap().unwrap();
+        let full = 2;
+        assert_eq!(row.get::<i64>("synchronous").unwrap(), full);
+        let row = tx
+            .row("PRAGMA journal_mode", vec![])
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(row.get::<String>("journal_mode").unwrap(), "wal");
+        let row = tx
+            .row("PRAGMA foreign_keys", vec![])
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(row.get::<bool>("foreign_keys").unwrap());
+    }
 }
 
 #[tokio::test]
@@ -158,7 +192,9 @@ async fn a_full_disk_is_named_and_leaves_nothing_half_done() {
     drop(tx);
 
     let mut tx = store.begin().await.unwrap();
-    tx.script("PRAGMA max_page_count = 1073741823").await.unwrap();
+    tx.script("PRAGMA max_page_count = 1073741823")
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     store
         .write(async |tx| {
@@ -175,23 +211,42 @@ async fn what_postgresql_reports_is_told_apart() {
     let busy: Is = |e| matches!(e, StoreError::Busy(_)) && e.is_retryable();
     let away: Is = |e| matches!(e, StoreError::Unavailable(_)) && e.is_retryable();
     let cases: &[(&'static str, Is)] = &[
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100'; END $$", |e| {
-            matches!(e, StoreError::NoSpace(_))
-        }),
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$", busy),
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $$", busy),
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '55P03'; END $$", busy),
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '57P01'; END $$", away),
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53300'; END $$", away),
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'XX001'; END $$", |e| {
-            matches!(e, StoreError::Corrupt { .. })
-        }),
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '23505'; END $$", |e| {
-            matches!(e, StoreError::Conflict { .. })
-        }),
-        ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '42601'; END $$", |e| {
-            matches!(e, StoreError::Statement(_))
-        }),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53100'; END $$",
+            |e| matches!(e, StoreError::NoSpace(_)),
+        ),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$",
+            busy,
+        ),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END $$",
+            busy,
+        ),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '55P03'; END $$",
+            busy,
+        ),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '57P01'; END $$",
+            away,
+        ),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '53300'; END $$",
+            away,
+        ),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'XX001'; END $$",
+            |e| matches!(e, StoreError::Corrupt { .. }),
+        ),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '23505'; END $$",
+            |e| matches!(e, StoreError::Conflict { .. }),
+        ),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '42601'; END $$",
+            |e| matches!(e, StoreError::Statement(_)),
+        ),
     ];
     let test = testing::postgres().await;
     for (sql, is) in cases {

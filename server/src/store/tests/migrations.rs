@@ -40,7 +40,10 @@ async fn a_step_that_fails_half_way_changes_nothing_and_can_be_repeated() {
     let error = sqlite_with(&pool, &path, Component::State, &steps(BAD))
         .await
         .unwrap_err();
-    assert!(matches!(error, MigrateError::Step { version: 2, .. }), "{error:?}");
+    assert!(
+        matches!(error, MigrateError::Step { version: 2, .. }),
+        "{error:?}"
+    );
     pool.close().await;
     let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display()))
         .await
@@ -78,7 +81,10 @@ async fn a_step_that_fails_half_way_changes_nothing_in_postgresql() {
     let error = postgres_with(&pool, Component::State, &steps(BAD))
         .await
         .unwrap_err();
-    assert!(matches!(error, MigrateError::Step { version: 2, .. }), "{error:?}");
+    assert!(
+        matches!(error, MigrateError::Step { version: 2, .. }),
+        "{error:?}"
+    );
     assert!(pool.fetch_one("SELECT * FROM later").await.is_err());
     postgres_with(&pool, Component::State, &steps(GOOD))
         .await
@@ -113,7 +119,10 @@ async fn an_older_binary_refuses_a_newer_database() {
     };
     let error = Store::open(config).await.err().unwrap();
     let text = error.to_string();
-    assert!(text.contains("newer mantle") && text.contains("99"), "{text}");
+    assert!(
+        text.contains("newer mantle") && text.contains("99"),
+        "{text}"
+    );
 
     let url = testing::postgres_url().await;
     let config = StoreConfig::Postgres { url };
@@ -144,7 +153,10 @@ async fn one_server_a_data_folder() {
         folder: test.folder.path().to_owned(),
     };
     let error = Store::open(config.clone()).await.err().unwrap();
-    assert!(error.to_string().contains("another mantle server"), "{error}");
+    assert!(
+        error.to_string().contains("another mantle server"),
+        "{error}"
+    );
     test.store.close().await;
     drop(test.store);
     Store::open(config).await.unwrap();

@@ -1,1 +1,0 @@
-//! Tests of keys, certificates and tokens.
