@@ -50,7 +50,7 @@ pub(super) fn a_project(slug: &str, lifecycle: LifecycleId) -> ProjectRow {
         id: ProjectId::from_uuid(uuid()),
         slug: slug.to_owned(),
         name: slug.to_uppercase(),
-        lifecycle_id: lifecycle,
+        lifecycle_id: Some(lifecycle),
         body: "{}".to_owned(),
         revision: 1,
         created_at_us: 5,
