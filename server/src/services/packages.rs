@@ -225,9 +225,6 @@ impl Services {
             tx.commit().await?;
             return Ok(shape(&found));
         }
-        let mut sha256 = [0_u8; 32];
-        hex::decode_to_slice(&summary.sha256, &mut sha256)
-            .map_err(|error| Error::internal("reading a digest", error))?;
         let row = PackageVersionRow {
             id: PackageVersionId::from_uuid(mint()),
             package_id: id.clone(),
@@ -235,7 +232,7 @@ impl Services {
             format: format_word(summary.format),
             archive_bytes: summary.archive_bytes,
             archive: summary.archive,
-            sha256,
+            sha256: summary.sha256,
             root: summary.root,
             size_bytes: summary.size_bytes,
             files: summary.files,
