@@ -23,6 +23,8 @@ mod secrets;
 mod server;
 mod targets;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

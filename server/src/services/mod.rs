@@ -25,6 +25,10 @@ mod secrets;
 mod targets;
 pub mod task_events;
 mod tasks;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod wake;
 
 use std::ops::Deref;

@@ -1,0 +1,120 @@
+//! Use cases over a database of their own, for tests.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mantle_domain::permission::{ADMINISTRATORS, Actor};
+use mantle_shared::tls::Fingerprint;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::{Caller, Feed, NoWake, Parts, ServerFacts, Services};
+use crate::api::body::{ApiKeyCreate, ApplyFile, ApplyRequest, ApplyResult};
+use crate::packages::PackageRepository;
+use crate::security::MasterKey;
+use crate::store::{Store, StoreConfig};
+
+/// Use cases, and the folder that they live in.
+pub(crate) struct House {
+    pub(crate) services: Services,
+    pub(crate) admin: Caller,
+    _folder: TempDir,
+}
+
+/// A server without network: database, keys and packages in a temporary folder.
+pub(crate) async fn a_house() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(StoreConfig::Sqlite {
+        folder: folder.path().to_owned(),
+    })
+    .await
+    .unwrap();
+    let services = Services::new(Parts {
+        store,
+        master_key: Arc::new(MasterKey::generate()),
+        packages: PackageRepository::open(folder.path()).unwrap(),
+        wake: Arc::new(NoWake),
+        presence: Arc::new(NoWake),
+        feed: Feed::new(),
+        stopping: CancellationToken::new(),
+        server: ServerFacts {
+            advertise: "mantle.example:7443".to_owned(),
+            authority: Fingerprint::from_bytes([7; 32]),
+            started_at: Timestamp::UNIX_EPOCH,
+        },
+    });
+    House {
+        services,
+        admin: Caller::server(),
+        _folder: folder,
+    }
+}
+
+/// Somebody who may only look.
+pub(crate) fn a_reader() -> Caller {
+    Caller {
+        actor: Actor {
+            key: None,
+            name: "dashboard".to_owned(),
+            team: "readers".to_owned(),
+        },
+        request: None,
+    }
+}
+
+impl House {
+    /// Applies one file.
+    pub(crate) async fn apply(&self, text: &str, dry_run: bool) -> super::Result<ApplyResult> {
+        let request = ApplyRequest {
+            files: vec![ApplyFile {
+                name: "a.yaml".to_owned(),
+                text: text.to_owned(),
+            }],
+            dry_run,
+        };
+        self.services.apply(&self.admin, &request).await
+    }
+
+    /// The text of a new administrator's key.
+    pub(crate) async fn key(&self, name: &str) -> String {
+        let request = ApiKeyCreate {
+            name: name.to_owned(),
+            team: Some(ADMINISTRATORS.to_owned()),
+            expires_in_s: None,
+        };
+        let created = self.services.api_key_create(&self.admin, &request).await;
+        created.unwrap().token
+    }
+}
+
+/// Two environments, a lifecycle over them, and a project without packages.
+pub(crate) const INFRASTRUCTURE: &str = "\
+mantle: v1
+environments:
+  - name: test
+  - name: production
+lifecycles:
+  - name: standard
+    phases:
+      - { name: Test, environments: [test] }
+      - { name: Production, environments: [production] }
+targets:
+  - { name: web01, tags: [web], environments: [test] }
+";
+
+/// The project.
+pub(crate) const PROJECT: &str = "\
+mantle: v1
+project: shop
+description: A shop
+lifecycle: standard
+variables:
+  Port: \"8080\"
+process:
+  - step: Say hello
+    targets: { tag: web }
+    uses: script
+    with: { shell: sh, run: echo hello }
+";
