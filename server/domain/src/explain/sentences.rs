@@ -165,7 +165,7 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             ..
         } => Some(meant(
             suggestion.as_ref(),
-            &format!("'mantle release list -p {project}' shows those that exist"),
+            &format!("'mantle release list {project}' shows those that exist"),
         )),
         Refusal::NotInLifecycle {
             lifecycle,

@@ -93,6 +93,8 @@ pub(super) fn event_line(picture: &Picture, event: &TaskEvent) -> Option<String>
             format!("{target} {state}")
         }
         TaskEventKind::Target => return None,
+        // Mostly it waits for a moment; if it goes on, the signs of life name it.
+        TaskEventKind::Action if event.state == Some(WorkState::Waiting) => return None,
         TaskEventKind::Action => {
             let action = event.action.as_deref().unwrap_or_default();
             let on = match event.executor.as_deref() {
@@ -119,14 +121,15 @@ fn doing(picture: &Picture) -> String {
     let mut running: Vec<String> = Vec::new();
     for subject in picture.steps.iter().flat_map(|step| &step.targets) {
         for action in &subject.actions {
-            if action.state == WorkState::Running {
+            if matches!(action.state, WorkState::Running | WorkState::Waiting) {
                 let since = action
                     .started_at
                     .map_or(0, |at| now.as_second() - at.as_second());
                 running.push(format!(
-                    "{} › {} ({})",
+                    "{} › {} {} ({})",
                     subject.target,
                     action.name,
+                    action.state.as_str(),
                     clock(since)
                 ));
             }
