@@ -16,9 +16,14 @@ use std::process::{Command, ExitStatus};
 use std::ptr::null;
 use std::time::{Duration, Instant};
 
-use windows_sys::Win32::Foundation::{CloseHandle, FILETIME, HANDLE, STILL_ACTIVE};
+use windows_sys::Win32::Foundation::{
+    CloseHandle, FILETIME, HANDLE, HANDLE_FLAG_INHERIT, STILL_ACTIVE, SetHandleInformation,
+};
 use windows_sys::Win32::Storage::FileSystem::GetDiskFreeSpaceExW;
-use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent};
+use windows_sys::Win32::System::Console::{
+    CTRL_BREAK_EVENT, GenerateConsoleCtrlEvent, GetStdHandle, STD_ERROR_HANDLE, STD_INPUT_HANDLE,
+    STD_OUTPUT_HANDLE,
+};
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JobObjectBasicProcessIdList,
     QueryInformationJobObject,
@@ -160,6 +165,7 @@ impl Tree {
     /// Puts this process into a job of its own. The job ends no process when it is closed, so what a
     /// step leaves running on purpose lives on.
     pub fn new(_label: &str) -> io::Result<Self> {
+        keep_std_handles();
         // SAFETY: both arguments may be null; a null result is looked for.
         let job = unsafe { CreateJobObjectW(null(), null()) };
         if job.is_null() {
@@ -262,6 +268,15 @@ impl Tree {
             .take(list.listed as usize)
             .filter_map(|id| u32::try_from(*id).ok())
             .collect()
+    }
+}
+
+/// Every child inherits what may be inherited: the agent's wake channel would stay open for as long as
+/// any process that a step left running.
+fn keep_std_handles() {
+    for which in [STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE] {
+        // SAFETY: takes plain numbers; a handle that is not there gives an error, which is as good.
+        unsafe { SetHandleInformation(GetStdHandle(which), HANDLE_FLAG_INHERIT, 0) };
     }
 }
 
