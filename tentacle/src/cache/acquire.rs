@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mantle_shared::manifest::MAX_DEPTH;
 use mantle_shared::protocol::{AcquireFailure, AcquireResult, ObjectRefusal, PackageGrant};
@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::fetch::{FetchError, Fetcher, ObjectSource, Want};
 use super::names::Host;
 use super::objects::{Cache, CacheError};
+use super::prune::MAX_CACHE_BYTES;
 use super::reuse;
 use super::space;
 use super::walk::{Survey, WalkError};
@@ -22,6 +23,8 @@ use super::walk::{Survey, WalkError};
 const MAX_TRANSFERS: usize = 2;
 /// What stays free on the disk whatever is deployed: journal, spools and the system need room.
 const KEEP_FREE_BYTES: u64 = 64 * 1024 * 1024;
+/// How often the cache is looked through for what may go.
+const PRUNE_INTERVAL: Duration = Duration::from_hours(1);
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,8 @@ pub struct Acquirer {
     transfers: Semaphore,
     /// One at a time for each package, so that two orders share one copy.
     roots: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    /// When the cache was last looked through for what may go.
+    pruned: Mutex<Option<Instant>>,
 }
 
 /// Why a package is not here.
@@ -82,6 +87,7 @@ impl Acquirer {
             keep_free_bytes,
             transfers: Semaphore::new(MAX_TRANSFERS),
             roots: Mutex::default(),
+            pruned: Mutex::new(None),
         }
     }
 
@@ -129,6 +135,7 @@ impl Acquirer {
                 return failed(package, &error);
             }
         }
+        self.prune().await;
         AcquireResult::Acquired {
             fetched_bytes: fetched.into_inner(),
             reused_bytes: reused.into_inner(),
@@ -276,6 +283,24 @@ impl Acquirer {
             Ok(lacking)
         })
         .await
+    }
+
+    /// Lets the oldest objects go, now and then. A cache that cannot be pruned still works.
+    async fn prune(&self) {
+        {
+            let mut pruned = self.pruned.lock().unwrap_or_else(PoisonError::into_inner);
+            if pruned.is_some_and(|at| at.elapsed() < PRUNE_INTERVAL) {
+                return;
+            }
+            *pruned = Some(Instant::now());
+        }
+        let cache = self.cache.clone();
+        let done = blocking(move || Ok(cache.prune(MAX_CACHE_BYTES, SystemTime::now())?)).await;
+        match done {
+            Ok(0) => {}
+            Ok(freed_bytes) => tracing::info!(freed_bytes, "old objects left the cache"),
+            Err(error) => tracing::warn!(%error, "the cache could not be pruned"),
+        }
     }
 
     fn lock_of(&self, root: Digest) -> Arc<tokio::sync::Mutex<()>> {

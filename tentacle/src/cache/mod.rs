@@ -15,6 +15,7 @@ mod fetch;
 mod materialise;
 mod names;
 mod objects;
+mod prune;
 mod reuse;
 mod space;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use mantle_shared::Digest;
 use mantle_shared::manifest::{ManifestError, Tree};
 
-use super::MAX_OBJECT_BYTES;
+use super::{MAX_OBJECT_BYTES, prune};
 
 /// How much is read at once while hashing.
 const READ_BYTES: usize = 128 * 1024;
@@ -93,13 +93,15 @@ impl Cache {
     /// Is the object here and whole? One that is not whole is removed.
     pub(super) fn verified(&self, digest: Digest) -> Result<bool, CacheError> {
         let path = self.object(digest);
-        let mut file = match File::open(&path) {
+        // Writable, so that the time of use can be noted; on Windows that takes the right to write.
+        let mut file = match File::options().read(true).append(true).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(disk("read", &path)(error)),
         };
         // A disk that cannot read the object back has lost it: fetching it anew is the cure.
         if hash(&mut file).is_ok_and(|found| found == digest) {
+            prune::touch(&file);
             return Ok(true);
         }
         drop(file);

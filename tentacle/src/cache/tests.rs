@@ -422,3 +422,40 @@ async fn progress_ends_at_the_whole() {
             .all(|(done, total)| done <= total && *total == package.size)
     );
 }
+
+#[tokio::test]
+async fn the_oldest_objects_go_once_the_cache_is_too_large_but_not_todays() {
+    let machine = Machine::new();
+    let (old, new) = (
+        Package::of(&site()),
+        Package::of(&BTreeMap::from([("new".to_owned(), noise(7, 100_000))])),
+    );
+    let source = MemorySource::of(&[&old, &new]);
+    machine.acquire(&source, &old).await;
+    machine.acquire(&source, &new).await;
+    let now = std::time::SystemTime::now();
+    assert_eq!(
+        machine.cache().prune(0, now).unwrap(),
+        0,
+        "all are of today"
+    );
+    let days = |count: u64| now - std::time::Duration::from_hours(24 * count);
+    for chunk in old.chunks() {
+        let file = fs::File::options()
+            .append(true)
+            .open(machine.cache().object(chunk))
+            .unwrap();
+        file.set_modified(days(3)).unwrap();
+    }
+    // Acquired again since, so it is not old any more.
+    let kept = Digest::of(b"<h1>hello</h1>");
+    assert!(machine.cache().verified(kept).unwrap());
+    assert!(machine.cache().prune(200_000, now).unwrap() > 1_000_000);
+    assert!(machine.cache().object(kept).exists());
+    assert_eq!(machine.materialise(&new, "new").unwrap().len(), 1);
+    assert!(
+        fetched(&machine.acquire(&source, &old).await).0 > 0,
+        "it comes again"
+    );
+    assert_eq!(machine.materialise(&old, "old").unwrap(), site());
+}

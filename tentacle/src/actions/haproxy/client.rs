@@ -32,6 +32,7 @@ pub(super) enum ClientError {
         .path.display(), .path.display()
     )]
     Missing { path: PathBuf },
+    #[cfg(unix)]
     #[error(
         "the agent may not use the HAProxy socket {}; add the agent's user to the socket's group, or give the socket 'mode 660 group ...' in HAProxy's configuration",
         .path.display()
