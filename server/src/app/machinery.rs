@@ -61,6 +61,8 @@ pub struct Machinery {
     pub waker: Waker,
     /// Who is connected.
     pub online: Arc<Online>,
+    /// Says things to who is connected.
+    pub sessions: Sessions,
     /// What happened on the network, in numbers.
     pub counters: Arc<Counters>,
 }
@@ -132,6 +134,7 @@ impl Machinery {
             node: NodeId::from_uuid(Uuid::now_v7()),
         };
         let (orchestrator, ingest, hints) = Orchestrator::new(parts, arrivals);
+        let kept = sessions.clone();
         let waker = Waker {
             hints,
             trust,
@@ -143,6 +146,7 @@ impl Machinery {
             orchestrator,
             waker,
             online,
+            sessions: kept,
             counters,
         })
     }

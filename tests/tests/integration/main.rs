@@ -1,0 +1,15 @@
+//! The whole, or nearly: what only shows when the real parts meet.
+//!
+//! One binary with a module a theme, so that it is linked once. [`rig`] holds the server (everything
+//! but HTTP) and agents in this process; real processes come from the harness, `mantle_tests`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(unreachable_pub, reason = "the modules of one binary")]
+
+mod rig;
+mod trust;
