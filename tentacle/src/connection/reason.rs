@@ -3,12 +3,25 @@
 use mantle_shared::protocol::close;
 use quinn::ConnectionError;
 
+/// Transport errors that stand for alerts of TLS: the certificate was not taken.
+const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200;
+
 /// Says why a connection ended.
 pub(super) fn describe(error: &ConnectionError) -> String {
     match error {
         ConnectionError::ApplicationClosed(closed) => {
             let code = u32::try_from(closed.error_code.into_inner()).unwrap_or(u32::MAX);
             describe_code(code)
+        }
+        ConnectionError::ConnectionClosed(closed)
+            if TLS_ALERTS.contains(&u64::from(closed.error_code)) =>
+        {
+            // The server's verifier tells a stranger nothing, so no more is known here.
+            format!(
+                "{}; the server says: {}",
+                describe_code(close::NOT_AUTHORISED),
+                closed.error_code
+            )
         }
         ConnectionError::ConnectionClosed(closed) => {
             format!("the server's transport ended the connection ({closed})")
