@@ -17,6 +17,8 @@ use crate::state_dir::{StateDir, StateDirError, StateLock};
 /// Threads for what may block, such as reading a long spool; each costs memory while it idles. On
 /// Windows a supervisor's pipes take two of them.
 const BLOCKING_THREADS: usize = if cfg!(windows) { 160 } else { 4 };
+/// How long the end of the connection may take.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How often, and how far apart, the lock is tried before somebody else is running.
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
