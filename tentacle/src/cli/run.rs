@@ -22,8 +22,6 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How often, and how far apart, the lock is tried before somebody else is running.
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
-/// How long the end of the connection may take.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(4);
 
 pub(super) fn run(state_dir: &StateDir) -> Result<(), Failure> {
     log();
