@@ -12,11 +12,9 @@ use mantle_shared::order::{ORDER_FORMAT, Order, OrderVariable, OutputLimits};
 
 use super::Orchestrator;
 use super::active::Context;
-use crate::security::MasterKey;
+use crate::security::{MasterKey, SECRET_VERSION_TABLE};
 use crate::store::{SecretVersionRow, secret_version_fetch};
 
-/// What the ciphertext of a secret is bound to beside its row: the name of its table.
-pub const SECRET_VERSION_TABLE: &str = "secret_version";
 
 /// Opens what orders need. The master key stays behind it.
 pub trait OrderSecrets: Send + Sync {
