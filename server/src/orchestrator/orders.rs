@@ -15,7 +15,6 @@ use super::active::Context;
 use crate::security::{MasterKey, SECRET_VERSION_TABLE};
 use crate::store::{SecretVersionRow, secret_version_fetch};
 
-
 /// Opens what orders need. The master key stays behind it.
 pub trait OrderSecrets: Send + Sync {
     /// The value of a secret's version.

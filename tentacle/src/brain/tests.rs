@@ -1,3 +1,4 @@
+//! The brain by tables: every start, cancel, report and acknowledgement, once, twice and too late.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use mantle_shared::Digest;

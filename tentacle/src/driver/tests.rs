@@ -1,3 +1,4 @@
+//! The driver with a link of the tests' own: what it does between the network and the disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use mantle_shared::protocol::Outcome;

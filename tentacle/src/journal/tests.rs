@@ -1,3 +1,4 @@
+//! The journal under torn writes, full disks and lost syncs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::{Arc, Mutex};

@@ -1,3 +1,4 @@
+//! Masking: no split, encoding or order of writes lets a secret through.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proptest::prelude::*;

@@ -1,3 +1,4 @@
+//! The recorder: numbering, limits, gaps and what is kept.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Mutex;

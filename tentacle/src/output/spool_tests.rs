@@ -1,3 +1,4 @@
+//! The spool's format: what is written is read back, damage is cut off and said.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use mantle_shared::uuid::Uuid;

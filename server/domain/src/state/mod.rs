@@ -20,6 +20,7 @@ mod evolve;
 mod input;
 mod model;
 mod schedule;
+mod verdict;
 pub mod view;
 
 #[cfg(test)]

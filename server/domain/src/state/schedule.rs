@@ -5,7 +5,6 @@
 //! something that was not started before, so they end.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use mantle_shared::ids::{AttemptId, AttemptKey, TargetId};
 use mantle_shared::protocol::Outcome;
@@ -17,6 +16,7 @@ use super::input::Moment;
 use super::model::{
     AcquisitionStatus, AttemptStatus, NodeState, Phase, State, StepState, SubjectState, Verdict,
 };
+use super::verdict;
 use crate::plan::{NodeRef, Plan, PlanAction, PlanNode, PlanStep};
 use crate::process::RunCondition;
 
@@ -529,7 +529,7 @@ impl Look<'_> {
                 StepState::Finished { .. } | StepState::Skipped { .. } => {}
             }
         }
-        let message = self.cancelled();
+        let message = verdict::cancelled(self.state);
         events.push(Event::DeploymentFinished {
             verdict: Verdict::Cancelled,
             message,
@@ -538,119 +538,16 @@ impl Look<'_> {
         events
     }
 
-    /// Who cancelled it, and what remains open.
-    fn cancelled(&self) -> String {
-        let by = self
-            .state
-            .cancel
-            .as_ref()
-            .map_or("", |cancel| cancel.by.as_str());
-        let mut message = format!("cancelled by {by}");
-        let open = self.state.attempts.values().filter(|attempt| {
-            matches!(
-                &attempt.status,
-                AttemptStatus::Over {
-                    outcome: Outcome::Unknown,
-                    ..
-                }
-            )
-        });
-        let open = open.count();
-        if open > 0 {
-            let _ = write!(
-                message,
-                "; of {open} attempts it is not known what they did"
-            );
-        }
-        message
-    }
-
     fn finish(&self) -> Event {
         let (verdict, message) = match (self.state.failed, &self.state.cancel) {
             (false, _) => (Verdict::Succeeded, String::new()),
-            (true, None) => (Verdict::Failed, self.failure()),
-            (true, Some(_)) => (Verdict::Cancelled, self.cancelled()),
+            (true, None) => (Verdict::Failed, verdict::failure(self.state, self.plan)),
+            (true, Some(_)) => (Verdict::Cancelled, verdict::cancelled(self.state)),
         };
         Event::DeploymentFinished {
             verdict,
             message,
             at: self.moment.now,
         }
-    }
-
-    /// The first failure, in a sentence.
-    fn failure(&self) -> String {
-        let name = |target: TargetId| {
-            self.plan
-                .target(target)
-                .map_or_else(|| target.to_string(), |t| t.name.clone())
-        };
-        let acquisition = self
-            .state
-            .acquisitions
-            .iter()
-            .find_map(|(target, a)| match &a.status {
-                AcquisitionStatus::Failed { message } => Some(format!(
-                    "packages could not be brought to {}: {message}",
-                    name(*target)
-                )),
-                AcquisitionStatus::Pending
-                | AcquisitionStatus::Ordered { .. }
-                | AcquisitionStatus::Waiting { .. }
-                | AcquisitionStatus::Done { .. } => None,
-            });
-        let first_node = || {
-            let mut failed: Vec<_> = self
-                .state
-                .nodes
-                .iter()
-                .filter_map(|(node, state)| match state {
-                    NodeState::Done {
-                        outcome,
-                        message,
-                        at,
-                    } if state.has_failed() => Some((*at, *node, *outcome, message)),
-                    NodeState::Done { .. }
-                    | NodeState::Waiting { .. }
-                    | NodeState::Running { .. }
-                    | NodeState::Skipped { .. } => None,
-                })
-                .collect();
-            failed.sort_by_key(|(at, node, ..)| (*at, *node));
-            let (_, node, outcome, message) = failed.first()?;
-            let (action, planned) = (self.plan.action(*node)?, self.plan.node(*node)?);
-            let on = if planned.executor == planned.subject {
-                name(planned.subject)
-            } else {
-                format!("{} for {}", name(planned.executor), name(planned.subject))
-            };
-            let why = if message.is_empty() {
-                String::new()
-            } else {
-                format!(": {message}")
-            };
-            Some(format!(
-                "'{}' {} on {on}{why}",
-                action.name,
-                in_words(*outcome)
-            ))
-        };
-        acquisition
-            .or_else(first_node)
-            .unwrap_or_else(|| "a step failed".to_owned())
-    }
-}
-
-/// A verdict as the end of a sentence.
-fn in_words(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::Failed => "failed",
-        Outcome::TimedOut => "timed out",
-        Outcome::Cancelled => "was cancelled",
-        Outcome::NotStarted => "was not started",
-        Outcome::Interrupted => "was interrupted",
-        Outcome::Unknown => "ended in a way that is not known",
-        Outcome::Abandoned => "could not be stopped",
     }
 }

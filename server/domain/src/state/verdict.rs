@@ -1,0 +1,108 @@
+//! Why a deployment ended as it did, in a sentence.
+
+use std::fmt::Write as _;
+
+use mantle_shared::ids::TargetId;
+use mantle_shared::protocol::Outcome;
+
+use super::model::{AcquisitionStatus, AttemptStatus, NodeState, State};
+use crate::plan::Plan;
+
+/// Who cancelled it, and what remains open.
+pub(super) fn cancelled(state: &State) -> String {
+    let by = state
+        .cancel
+        .as_ref()
+        .map_or("", |cancel| cancel.by.as_str());
+    let mut message = format!("cancelled by {by}");
+    let open = state.attempts.values().filter(|attempt| {
+        matches!(
+            &attempt.status,
+            AttemptStatus::Over {
+                outcome: Outcome::Unknown,
+                ..
+            }
+        )
+    });
+    let open = open.count();
+    if open > 0 {
+        let _ = write!(
+            message,
+            "; of {open} attempts it is not known what they did"
+        );
+    }
+    message
+}
+
+/// The first failure, in a sentence.
+pub(super) fn failure(state: &State, plan: &Plan) -> String {
+    let name = |target: TargetId| {
+        plan.target(target)
+            .map_or_else(|| target.to_string(), |t| t.name.clone())
+    };
+    let acquisition = state
+        .acquisitions
+        .iter()
+        .find_map(|(target, a)| match &a.status {
+            AcquisitionStatus::Failed { message } => Some(format!(
+                "packages could not be brought to {}: {message}",
+                name(*target)
+            )),
+            AcquisitionStatus::Pending
+            | AcquisitionStatus::Ordered { .. }
+            | AcquisitionStatus::Waiting { .. }
+            | AcquisitionStatus::Done { .. } => None,
+        });
+    let first_node = || {
+        let mut failed: Vec<_> = state
+            .nodes
+            .iter()
+            .filter_map(|(node, state)| match state {
+                NodeState::Done {
+                    outcome,
+                    message,
+                    at,
+                } if state.has_failed() => Some((*at, *node, *outcome, message)),
+                NodeState::Done { .. }
+                | NodeState::Waiting { .. }
+                | NodeState::Running { .. }
+                | NodeState::Skipped { .. } => None,
+            })
+            .collect();
+        failed.sort_by_key(|(at, node, ..)| (*at, *node));
+        let (_, node, outcome, message) = failed.first()?;
+        let (action, planned) = (plan.action(*node)?, plan.node(*node)?);
+        let on = if planned.executor == planned.subject {
+            name(planned.subject)
+        } else {
+            format!("{} for {}", name(planned.executor), name(planned.subject))
+        };
+        let why = if message.is_empty() {
+            String::new()
+        } else {
+            format!(": {message}")
+        };
+        Some(format!(
+            "'{}' {} on {on}{why}",
+            action.name,
+            in_words(*outcome)
+        ))
+    };
+    acquisition
+        .or_else(first_node)
+        .unwrap_or_else(|| "a step failed".to_owned())
+}
+
+/// A verdict as the end of a sentence.
+fn in_words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::TimedOut => "timed out",
+        Outcome::Cancelled => "was cancelled",
+        Outcome::NotStarted => "was not started",
+        Outcome::Interrupted => "was interrupted",
+        Outcome::Unknown => "ended in a way that is not known",
+        Outcome::Abandoned => "could not be stopped",
+    }
+}
