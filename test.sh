@@ -99,10 +99,10 @@ store() { cargo nextest run --profile ci -p mantle --lib -E 'test(/^store::/)'; 
 end_to_end() {
   cargo build --quiet --workspace --bins --features tentacle/faults,mantle/faults &&
     cargo nextest run --profile ci --workspace --features tentacle/faults,mantle/faults \
-      -E '(kind(test) or package(mantle-tests)) and not test(/windows/)'
+      -E '(kind(test) or package(mantle-tests)) and not test(/^windows::/)'
 }
 
-windows() { windows_tools && packaging/windows/build.sh && packaging/windows/test.sh; }
+windows() { windows_tools && packaging/windows/build.sh windows-test && packaging/windows/test.sh; }
 
 scenarios() { cargo run --quiet -p xtask -- scenarios; }
 

@@ -1,12 +1,22 @@
 #!/usr/bin/env bash
-# Runs the Windows agent under Wine against a Linux server: the tests named windows_*.
+# Runs the Windows agent under Wine against a Linux server: the tests in tests/tests/e2e/windows.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-out=${TARGET_DIR:-$PWD/target}/windows
-export MANTLE_WINDOWS_AGENT=$out/tentacle.exe
-export WINEPREFIX=$out/wine WINEDEBUG=-all WINEARCH=win64
-if [ ! -f "$WINEPREFIX/system.reg" ]; then
+export TARGET_DIR=${TARGET_DIR:-$PWD/target}
+top=$TARGET_DIR/windows
+export MANTLE_WINDOWS_AGENT=$top/windows-test/tentacle.exe
+# The template of the prefixes that the tests make for themselves.
+export WINEPREFIX=$top/wine WINEARCH=win64 WINEDEBUG=-all
+
+if [ ! -f "$WINEPREFIX/ready" ]; then
   echo "preparing Wine"
-  timeout 300 wineboot -i >/dev/null 2>&1
+  rm -rf "$WINEPREFIX"
+  timeout 300 wineboot --init >/dev/null 2>&1
+  timeout 60 wine reg add 'HKCU\Software\Wine' /v Version /d win10 /f >/dev/null 2>&1
+  # The files of the registry are written when Wine's server ends.
+  wineserver --kill=15 || true
+  wineserver --wait
+  touch "$WINEPREFIX/ready"
 fi
-cargo nextest run --profile ci -p mantle-tests --features tentacle/faults,mantle/faults -E 'test(/windows/)'
+cargo build --quiet --workspace --bins --features tentacle/faults,mantle/faults
+cargo nextest run --profile windows -p mantle-tests --features tentacle/faults,mantle/faults -E 'test(/^windows::/)'

@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::identity::durable::rename;
+
 /// Puts `bytes` at `path`, whole or not at all: a temporary file, fsync, rename, fsync of the folder.
 /// The file is for the agent's user alone.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path);
-    let written = write_private(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = write_private(&temporary, bytes).and_then(|()| rename(&temporary, path));
     if let Err(error) = written {
         // What is left over is of no use to anybody; the first error is the one to tell.
         let _ = fs::remove_file(&temporary);

@@ -10,6 +10,7 @@ use crate::cli::{Cli, Output};
 use crate::grammar;
 use crate::process::Process;
 use crate::server::{Server, strs};
+use crate::wine;
 use crate::world::World;
 
 /// How long an agent may take until the server counts it as connected.
@@ -28,6 +29,18 @@ pub struct Joining<'a> {
     pub via: Option<SocketAddr>,
     /// Environment variables of the running agent.
     pub env: &'a [(&'a str, &'a str)],
+    /// What it runs on.
+    pub platform: Platform,
+}
+
+/// What an agent runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Platform {
+    /// This machine.
+    #[default]
+    Native,
+    /// Windows, as Wine plays it.
+    Wine,
 }
 
 /// An agent that has joined. It may be running or not.
@@ -37,6 +50,7 @@ pub struct Agent {
     world: World,
     data: PathBuf,
     env: Vec<(String, String)>,
+    platform: Platform,
     process: Option<Process>,
 }
 
@@ -75,10 +89,11 @@ impl Agent {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
+            platform: how.platform,
             process: None,
         };
-        let words =
-            grammar::agent_join(&agent.data, server, token, name, how.tags, how.environments);
+        let data = agent.data_as_seen();
+        let words = grammar::agent_join(&data, server, token, name, how.tags, how.environments);
         let output = agent.cli().run(&strs(&words)).await;
         (agent, output)
     }
@@ -90,12 +105,26 @@ impl Agent {
 
     /// Commands of the agent's binary about this agent.
     pub fn cli(&self) -> Cli {
-        Cli::new(&self.world, &binary("tentacle")).env(grammar::AGENT_DATA, self.data.display())
+        let program = match self.platform {
+            Platform::Native => binary("tentacle"),
+            Platform::Wine => wine::agent_program(&self.world),
+        };
+        Cli::new(&self.world, &program).env(grammar::AGENT_DATA, self.data_as_seen().display())
+    }
+
+    /// Its data directory, as the agent itself names it.
+    fn data_as_seen(&self) -> PathBuf {
+        match self.platform {
+            Platform::Native => self.data.clone(),
+            Platform::Wine => wine::windows_path(&self.data).into(),
+        }
     }
 
     /// Starts it in the foreground of a process of its own.
     pub fn run(&mut self) {
-        let mut command = self.cli().command(&strs(&grammar::agent_run(&self.data)));
+        let mut command = self
+            .cli()
+            .command(&strs(&grammar::agent_run(&self.data_as_seen())));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         let name = format!("agent {}", self.name);
         self.process = Some(Process::spawn(&self.world, &name, command));

@@ -2,7 +2,7 @@
 //!
 //! [`World`] is a test's folder and all its processes; [`Server`] and [`Agent`] are the real
 //! binaries in it; [`proxy`] breaks the network between them; [`wait`] waits for named conditions;
-//! [`haproxy`] and [`load`] are a balanced site under load;
+//! [`haproxy`] and [`load`] are a balanced site under load; [`wine`] runs the Windows agent;
 //! [`effects`] and [`lines`] check from outside that each step was started once and each line
 //! arrived once. The tests themselves are in `tests/`, one binary.
 //!
@@ -42,9 +42,10 @@ pub mod proxy;
 pub mod sabotage;
 pub mod server;
 pub mod wait;
+pub mod wine;
 pub mod world;
 
-pub use agent::{Agent, Joining};
+pub use agent::{Agent, Joining, Platform};
 pub use effects::Effects;
 pub use server::Server;
 pub use world::World;

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use mantle_shared::fault;
 use mantle_shared::order::ORDER_FORMAT;
@@ -31,6 +32,14 @@ use crate::supervisor::handover;
 
 /// Reports a portion of the resync holds: far below the control stream's limit.
 const RESYNC_PORTION: usize = 200;
+
+/// When the folder of an attempt that is forgotten is removed, each after the one before failed.
+const REMOVE_AFTER: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(250),
+    Duration::from_secs(5),
+    Duration::from_mins(1),
+];
 
 /// What the agent itself reads of an order.
 #[derive(Deserialize)]
@@ -287,9 +296,21 @@ impl Driver {
 
     fn forget(&mut self, attempt: AttemptId) {
         self.attempts.remove(attempt);
-        let dir = self.config.state_dir.attempt(attempt);
-        // What a process still holds open is removed at the next start.
-        tokio::task::spawn_blocking(move || drop(std::fs::remove_dir_all(dir)));
+        tokio::spawn(remove_folder(self.config.state_dir.attempt(attempt)));
+    }
+}
+
+/// On Windows a folder cannot be removed while it is a process's working folder, and the supervisor
+/// may need a moment to end. What is held for longer is removed at the agent's next start.
+async fn remove_folder(dir: PathBuf) {
+    for wait in REMOVE_AFTER {
+        tokio::time::sleep(wait).await;
+        let dir = dir.clone();
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await;
+        match removed {
+            Ok(Err(error)) if error.kind() != io::ErrorKind::NotFound => {}
+            _ => return,
+        }
     }
 }
 

@@ -1,0 +1,76 @@
+//! The Windows agent under Wine, on a Linux machine.
+//!
+//! Each world has a Wine of its own: a prefix of a few links and the registry's files, taken from a
+//! template that is made once. So tests run beside each other, and the end of a world ends what it
+//! started, Wine's own server too.
+//!
+//! `MANTLE_WINDOWS_AGENT` names the agent's executable (with the stand-in DLL beside it), and
+//! `WINEPREFIX` the template: `packaging/windows/test.sh` sets both. Without them a test that needs
+//! them fails and says so; it is never skipped.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::world::World;
+
+/// The variable that names the agent's executable.
+pub const AGENT: &str = "MANTLE_WINDOWS_AGENT";
+/// The variable that names the template, as Wine calls it.
+const TEMPLATE: &str = "WINEPREFIX";
+/// What a prefix holds beside its drives.
+const FILES: [&str; 4] = ["system.reg", "user.reg", "userdef.reg", ".update-timestamp"];
+
+/// A program that runs the Windows agent with its arguments, as the process that was started.
+///
+/// # Panics
+/// When the agent or Wine's template is not there: the message says what to run.
+pub fn agent_program(world: &World) -> PathBuf {
+    let script = world.path("windows-tentacle");
+    if !script.exists() {
+        let agent = variable(AGENT);
+        let prefix = prefix(world, &variable(TEMPLATE));
+        let text = format!(
+            "#!/bin/sh\nexport WINEPREFIX='{}' WINEARCH=win64 WINEDEBUG=-all\nexec wine '{}' \"$@\"\n",
+            prefix.display(),
+            agent.display()
+        );
+        std::fs::write(&script, text).expect("a script of the test's world");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))
+            .expect("a script that can be run");
+    }
+    script
+}
+
+/// A path of this machine as Windows programs see it.
+pub fn windows_path(path: &Path) -> String {
+    format!("Z:{}", path.display().to_string().replace('/', "\\"))
+}
+
+fn variable(name: &str) -> PathBuf {
+    let path = std::env::var_os(name).map(PathBuf::from).unwrap_or_else(|| {
+        panic!("{name} is not set: this test runs the Windows agent under Wine; run it by ./test.sh windows")
+    });
+    assert!(
+        path.exists(),
+        "{name} names {}, which is not there; run ./test.sh windows, which makes it",
+        path.display()
+    );
+    path
+}
+
+fn prefix(world: &World, template: &Path) -> PathBuf {
+    let prefix = world.dir("wine");
+    for file in FILES {
+        std::fs::copy(template.join(file), prefix.join(file))
+            .unwrap_or_else(|error| panic!("{} of Wine's template: {error}", file));
+    }
+    let drives = world.dir("wine/dosdevices");
+    for (target, link) in [
+        (template.join("drive_c"), prefix.join("drive_c")),
+        (PathBuf::from("../drive_c"), drives.join("c:")),
+        (PathBuf::from("/"), drives.join("z:")),
+    ] {
+        symlink(target, link).expect("a drive of the test's Wine");
+    }
+    prefix
+}
