@@ -247,8 +247,12 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         Refusal::ChannelRuleBroken { .. } => Some(
             "choose another version with --package, or another channel with --channel".to_owned(),
         ),
-        Refusal::VersionExists { .. } => Some("choose another with --version".to_owned()),
-        Refusal::BadVersion { .. } => Some("give one with --version 1.2.3".to_owned()),
+        Refusal::VersionExists { project, .. } => Some(format!(
+            "give the new one a version of its own: mantle release create {project} VERSION"
+        )),
+        Refusal::BadVersion { .. } => {
+            Some("give one yourself: mantle release create PROJECT 1.2.3".to_owned())
+        }
         Refusal::BadRule { .. } | Refusal::BadTemplate { .. } => {
             Some("correct it in the project's file and run 'mantle apply'".to_owned())
         }
