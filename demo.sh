@@ -71,7 +71,7 @@ await() {
 clean_up() {
   local status=$? pid log
   trap - EXIT INT TERM
-  if [ "$status" != 0 ] && [ "$finished" = no ]; then
+  if [ "$status" != 0 ] && [ "$status" -lt 128 ] && [ "$finished" = no ]; then
     for log in "$dir"/*.log; do
       [ -s "$log" ] || continue
       printf '\n---- the end of %s\n' "${log##*/}" >&2
