@@ -111,7 +111,7 @@ fn by_data_dir(data: &Path) -> Result<Endpoint, Failure> {
     let shown = data.display();
     let file = ServerFile::read(data).map_err(|error| {
         let why = match error.kind() {
-            std::io::ErrorKind::NotFound => "no server has run there yet".to_owned(),
+            std::io::ErrorKind::NotFound => "no server runs there".to_owned(),
             std::io::ErrorKind::PermissionDenied => {
                 "this user may not read it; run the command as the server's user, or log in with \
                  an API key"

@@ -36,7 +36,7 @@ pub struct NewApiKey {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {
     /// It is not a key of ours, or its secret is wrong: the two look alike.
-    #[error("the API key is not valid; run 'mantle login' or set MANTLE_API_KEY")]
+    #[error("the API key is not valid; run 'mantle login' or set MANTLE_TOKEN")]
     Unknown,
     /// Its time is over.
     #[error("the API key '{name}' expired; make a new one with 'mantle apikey create'")]

@@ -22,7 +22,7 @@ const MOST_NAME: usize = 24;
 
 /// Draws.
 pub(super) struct Matrix {
-    drawn: usize,
+    drawn: Vec<String>,
     over: bool,
 }
 
@@ -30,7 +30,7 @@ impl Matrix {
     /// Nothing is drawn yet.
     pub(super) fn new() -> Self {
         Self {
-            drawn: 0,
+            drawn: Vec::new(),
             over: false,
         }
     }
@@ -42,16 +42,19 @@ impl Matrix {
         } else {
             block(picture, width, height, Timestamp::now())
         };
+        if above.is_empty() && block == self.drawn {
+            return;
+        }
         let mut text = String::new();
-        if self.drawn > 0 {
+        if !self.drawn.is_empty() {
             // To the block's first line, and everything from there away.
-            let _ = write!(text, "\x1b[{}A\r\x1b[J", self.drawn);
+            let _ = write!(text, "\x1b[{}A\r\x1b[J", self.drawn.len());
         }
         for line in above.iter().chain(&block) {
             text.push_str(line);
             text.push('\n');
         }
-        self.drawn = block.len();
+        self.drawn = block;
         let mut err = anstream::stderr().lock();
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }

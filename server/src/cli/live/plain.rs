@@ -58,14 +58,25 @@ pub(in crate::cli) fn log_line(line: &LogLine) -> String {
         LogKind::Stderr => "!",
         LogKind::Gap => "~",
     };
+    let text = harmless(&line.text);
     match (line.target.is_empty(), line.executor == line.target) {
-        (true, _) => format!("server {mark} {}", line.text),
-        (false, true) => format!("{} › {} {mark} {}", line.target, line.action, line.text),
+        (true, _) => format!("server {mark} {text}"),
+        (false, true) => format!("{} › {} {mark} {text}", line.target, line.action),
         (false, false) => format!(
-            "{} › {} (on {}) {mark} {}",
-            line.target, line.action, line.executor, line.text
+            "{} › {} (on {}) {mark} {text}",
+            line.target, line.action, line.executor
         ),
     }
+}
+
+/// What a target printed must not steer the operator's terminal: escape sequences are left out,
+/// other control characters shown. JSON has the text as it was.
+fn harmless(text: &str) -> String {
+    let stripped = anstream::adapter::strip_str(text).to_string();
+    stripped
+        .chars()
+        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// A change in one line; `None` for what nobody reads.
@@ -141,5 +152,17 @@ fn doing(picture: &Picture) -> String {
         (true, _) => picture.task.state.as_str().to_owned(),
         (false, 0) => running.join(", "),
         (false, more) => format!("{} and {more} more", running.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_target_prints_cannot_steer_the_terminal() {
+        assert_eq!(harmless("a\u{1b}[2Jb\tc"), "ab\tc");
+        assert_eq!(harmless("50 %\r100 %"), "50 %\u{fffd}100 %");
+        assert_eq!(harmless("žluťoučký"), "žluťoučký");
     }
 }
