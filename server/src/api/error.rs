@@ -87,7 +87,7 @@ impl From<JsonRejection> for ApiError {
         // The cause names the field and the place; the outer text only says that it failed.
         let detail = rejection
             .source()
-            .map_or_else(|| rejection.body_text(), |source| chain(source));
+            .map_or_else(|| rejection.body_text(), chain);
         Self(
             Problem::new(status, code, "the body cannot be read", detail)
                 .with_help("/api/v1/openapi.json describes every body"),

@@ -22,7 +22,7 @@ pub(super) struct RequestId(pub String);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long a request that is no stream may take. Taking a large package apart takes minutes.
-const DEADLINE: Duration = Duration::from_secs(15 * 60);
+const DEADLINE: Duration = Duration::from_mins(15);
 
 /// The outermost layer: names the request, logs it, and puts the name into problem documents.
 pub(super) async fn name_and_log(mut request: Request, next: Next) -> Response {

@@ -206,7 +206,7 @@ async fn compose(
     let machinery = Machinery::build(config).await?;
     let (wake, presence) = (machinery.waker.clone(), machinery.online.clone());
     moving::start(machinery, supervisor);
-    Ok(Services::new(Parts {
+    let services = Services::new(Parts {
         store,
         master_key,
         packages,
@@ -215,7 +215,9 @@ async fn compose(
         feed,
         stopping: supervisor.stop_token(Stage::Intake),
         server,
-    }))
+    });
+    moving::start_janitor(services.clone(), supervisor);
+    Ok(services)
 }
 
 fn local(address: &std::io::Result<SocketAddr>) -> Result<SocketAddr, StartError> {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::machinery::Machinery;
+use crate::api::error_chain;
+use crate::services::{Services, TIDY_EVERY};
 use crate::supervise::{Stage, Supervisor};
 
 /// Agents come back after this long: a restart is over by then more often than not.
@@ -36,6 +38,27 @@ pub(super) fn start(machinery: Machinery, supervisor: &mut Supervisor) {
     supervisor.spawn(Stage::Work, "orchestrator", async move {
         until(stop, orchestrator.run()).await;
         Ok(())
+    });
+}
+
+/// Starts what tidies up now and then. It may fail: the next time it finds the same again.
+pub(super) fn start_janitor(services: Services, supervisor: &mut Supervisor) {
+    let stop = supervisor.stop_token(Stage::Work);
+    supervisor.spawn(Stage::Work, "janitor", async move {
+        let mut due = tokio::time::interval(TIDY_EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = due.tick() => match services.tidy().await {
+                    Ok(0) => {}
+                    Ok(uploads) => tracing::info!(uploads, "idle uploads were given up"),
+                    Err(error) => {
+                        let error = error_chain(&error);
+                        tracing::warn!(error, "tidying up failed and is tried again later");
+                    }
+                },
+            }
+        }
     });
 }
 

@@ -42,7 +42,10 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
         return finish(&preview, out);
     }
     if asks {
-        show(&preview, line_err_ok)?;
+        show(&preview, |line| {
+            line_err(line);
+            Ok(())
+        })?;
         if !confirm(&format!("apply {}?", count(preview.changes.len())))? {
             return Err(Failure::new(Exit::Cancelled, "nothing was applied"));
         }
@@ -67,11 +70,6 @@ fn finish(result: &ApplyResult, out: Output) -> CliResult {
         (false, false) => format!("{changes} to apply; nothing was changed"),
     });
     Ok(Exit::Success)
-}
-
-fn line_err_ok(line: &str) -> Result<(), Failure> {
-    line_err(line);
-    Ok(())
 }
 
 fn show(result: &ApplyResult, print: impl Fn(&str) -> Result<(), Failure>) -> Result<(), Failure> {

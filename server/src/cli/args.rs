@@ -21,8 +21,8 @@ pub struct Global {
         hide_env_values = true
     )]
     pub output: Format,
-    /// The server's URL, instead of the one that 'mantle login' stored; the key comes from
-    /// MANTLE_TOKEN or that login
+    /// The server's URL, instead of the stored login's; the key comes from the environment's
+    /// `MANTLE_TOKEN` or from that login
     #[arg(
         long,
         global = true,

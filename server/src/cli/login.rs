@@ -14,7 +14,7 @@ use crate::client::{Client, ClientError, Endpoint, Identity, identify};
 /// Where to log in.
 #[derive(Debug, Args)]
 pub(super) struct LoginArgs {
-    /// The server's URL, such as https://mantle.example:7443
+    /// The server's URL, such as `https://mantle.example:7443`
     url: String,
     /// The fingerprint of the server's certificate authority, sha256:...; 'mantle server run'
     /// prints it

@@ -223,6 +223,7 @@ pub fn clock(seconds: i64) -> String {
 }
 
 /// A size as people read it.
+#[expect(clippy::cast_precision_loss, reason = "it is shown with one decimal")]
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes as f64;

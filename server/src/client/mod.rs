@@ -22,7 +22,7 @@ use crate::api::problem::{PROBLEM_JSON, Problem};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Applying many files or taking a large package apart takes the server a while.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 /// The longest answer that is not a stream.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 

@@ -207,6 +207,7 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
     fn parse(pieces: &[&[u8]]) -> Vec<SseEvent> {
@@ -230,6 +231,37 @@ mod tests {
         assert_eq!(whole.get(1).map(|e| e.data.as_str()), Some("ž"));
         let single: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
         assert_eq!(parse(&single), whole);
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_before_a_reconnect_is_not_seen_again() {
+        let client = Client::new(&crate::client::Endpoint {
+            url: "https://127.0.0.1:1".to_owned(),
+            trust: crate::client::Trust::System,
+            token: None,
+        });
+        let Ok(client) = client else {
+            panic!("no client");
+        };
+        let mut follower = Follower::new(client, &["x"], Some(5));
+        let event = |id| SseEvent {
+            name: "log".to_owned(),
+            id: Some(id),
+            data: String::new(),
+        };
+        follower
+            .ready
+            .extend([event(4), event(5), event(6), event(6), event(8)]);
+        follower.ready.push_back(SseEvent {
+            name: "done".to_owned(),
+            ..SseEvent::default()
+        });
+        let mut seen = Vec::new();
+        while let Ok(Followed::Event(event)) = follower.next().await {
+            seen.push(event.id);
+        }
+        assert_eq!(seen, [Some(6), Some(8), None]);
+        assert_eq!(follower.after, Some(8));
     }
 
     #[test]

@@ -276,33 +276,30 @@ impl Applier<'_> {
         let environments: Vec<EnvironmentId> = named
             .filter_map(|name| by_name.get(name.as_str()).copied())
             .collect();
-        match target_find(self.tx, &new.name).await? {
-            Some(row) => {
-                let old = target_definition(&row, facts::named(&row.environments, &known));
-                if old == *new {
-                    return Ok(());
-                }
-                target_replace_tags(self.tx, row.id, &new.tags).await?;
-                target_replace_environments(self.tx, row.id, &environments).await?;
-                let lines = diff::target(Some(&old), new);
-                self.note(ChangeKind::Update, "target", &new.name, &lines)
-                    .await
+        if let Some(row) = target_find(self.tx, &new.name).await? {
+            let old = target_definition(&row, facts::named(&row.environments, &known));
+            if old == *new {
+                return Ok(());
             }
-            None => {
-                let row = TargetRow {
-                    id: TargetId::from_uuid(mint()),
-                    name: new.name.clone(),
-                    disabled: false,
-                    created_at_us: self.now.as_microsecond(),
-                    tags: new.tags.clone(),
-                    environments,
-                };
-                target_insert(self.tx, &row).await?;
-                let lines = diff::target(None, new);
-                self.note(ChangeKind::Create, "target", &new.name, &lines)
-                    .await
-            }
+            target_replace_tags(self.tx, row.id, &new.tags).await?;
+            target_replace_environments(self.tx, row.id, &environments).await?;
+            let lines = diff::target(Some(&old), new);
+            return self
+                .note(ChangeKind::Update, "target", &new.name, &lines)
+                .await;
         }
+        let row = TargetRow {
+            id: TargetId::from_uuid(mint()),
+            name: new.name.clone(),
+            disabled: false,
+            created_at_us: self.now.as_microsecond(),
+            tags: new.tags.clone(),
+            environments,
+        };
+        target_insert(self.tx, &row).await?;
+        let lines = diff::target(None, new);
+        self.note(ChangeKind::Create, "target", &new.name, &lines)
+            .await
     }
 
     async fn project(&mut self, new: &ProjectDefinition) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What the domain's rules need to know of the present, read in one transaction.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher;
 
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TargetId};
 use mantle_domain::target::{AgentFacts, Platform, TargetFacts};
@@ -48,7 +49,10 @@ pub async fn agents_by_target(tx: &mut Tx) -> Result<HashMap<TargetId, AgentRow>
 }
 
 /// The names of environments, sorted.
-pub fn named(ids: &[EnvironmentId], names: &HashMap<EnvironmentId, String>) -> Vec<String> {
+pub fn named<S: BuildHasher>(
+    ids: &[EnvironmentId],
+    names: &HashMap<EnvironmentId, String, S>,
+) -> Vec<String> {
     let mut named: Vec<String> = ids.iter().filter_map(|id| names.get(id).cloned()).collect();
     named.sort();
     named

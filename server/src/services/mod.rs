@@ -16,6 +16,7 @@ mod error;
 pub mod facts;
 pub mod feed;
 mod follow;
+mod janitor;
 mod join_tokens;
 pub mod names;
 mod packages;
@@ -47,6 +48,7 @@ pub use self::enrolment::Enrolment;
 pub use self::error::{Error, Result, nearest};
 pub use self::feed::Feed;
 pub use self::follow::Followed;
+pub use self::janitor::TIDY_EVERY;
 pub use self::packages::IncomingPiece;
 pub use self::targets::TargetSwitch;
 pub use self::wake::{NoWake, Presence, Wake};
@@ -182,7 +184,11 @@ impl Parts {
         Ok(())
     }
 
-    /// The moment.
+    /// The moment. The one place where use cases read the clock.
+    #[expect(
+        clippy::unused_self,
+        reason = "a use case asks its server for the time"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

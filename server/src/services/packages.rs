@@ -15,9 +15,8 @@ use crate::packages::ingest::{Format, IngestError, IngestOptions, Ingested};
 use crate::packages::name::PackageName;
 use crate::packages::objects::ObjectError;
 use crate::packages::upload::{Append, UploadError, UploadId, UploadSpec, UploadStatus};
-use crate::store;
 use crate::store::{
-    PackageVersionRow, UploadRow, package_list, package_version_find, package_version_insert,
+    self, PackageVersionRow, UploadRow, package_list, package_version_find, package_version_insert,
     package_version_list, upload_delete, upload_find, upload_find_same, upload_insert,
 };
 
@@ -106,30 +105,29 @@ impl Services {
         let by = &caller.actor.name;
         let same = upload_find_same(&mut tx, by, digest).await?;
         let same = same.filter(|row| row.package_id == name.id && row.version == name.version);
-        let row = match same {
-            Some(row) => row,
-            None => {
-                let row = UploadRow {
-                    id: store::UploadId::from_uuid(mint()),
-                    package_id: name.id.clone(),
-                    version: name.version.clone(),
-                    format: name.format.map(format_word).unwrap_or_default(),
-                    size_bytes: request.size_bytes,
-                    digest: Some(digest),
-                    received_bytes: 0,
-                    created_at_us: now.as_microsecond(),
-                    created_by: by.clone(),
-                    touched_at_us: now.as_microsecond(),
-                };
-                upload_insert(&mut tx, &row).await?;
-                row
-            }
+        let row = if let Some(row) = same {
+            row
+        } else {
+            let row = UploadRow {
+                id: store::UploadId::from_uuid(mint()),
+                package_id: name.id.clone(),
+                version: name.version.clone(),
+                format: name.format.map(format_word).unwrap_or_default(),
+                size_bytes: request.size_bytes,
+                digest: Some(digest),
+                received_bytes: 0,
+                created_at_us: now.as_microsecond(),
+                created_by: by.clone(),
+                touched_at_us: now.as_microsecond(),
+            };
+            upload_insert(&mut tx, &row).await?;
+            row
         };
         tx.commit().await?;
         // The file may be gone for its age while the row is not, or not made yet: the same call
         // makes it or says how far it is.
         let spec = UploadSpec {
-            file_name: request.file_name.clone(),
+            file_name: canonical_name(&row),
             size_bytes: row.size_bytes,
             blake3: row.digest,
             sha256: None,
@@ -319,6 +317,12 @@ fn exists(id: &str, version: &str) -> Error {
         ),
         help: "give the new bytes a new version".to_owned(),
     }
+}
+
+/// The same for every push of the same version, whatever the file is called where it comes from.
+fn canonical_name(row: &UploadRow) -> String {
+    let dot = if row.format.is_empty() { "" } else { "." };
+    format!("{}.{}{dot}{}", row.package_id, row.version, row.format)
 }
 
 /// The upload's file goes by the same id as its row.

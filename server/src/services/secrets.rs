@@ -7,14 +7,12 @@ use serde_json::json;
 use super::error::{Error, Result};
 use super::{Caller, Deed, LIST_MOST, Services, at, mint};
 use crate::api::body::{Secret, SecretSet};
-use crate::security;
+use crate::security::{self, SECRET_VERSION_TABLE};
 use crate::store::{
     NewSecretVersion, SecretRow, secret_delete, secret_find, secret_list, secret_set,
     secret_version_prune,
 };
 
-/// The table whose rows are sealed; part of what binds each to its place.
-const TABLE: &str = "secret_version";
 /// Certificates with their chains fit; files do not belong here.
 const MOST_BYTES: usize = 64 * 1024;
 const MOST_PATH: usize = 200;
@@ -49,7 +47,7 @@ impl Services {
         let id = SecretVersionId::from_uuid(mint());
         let sealed = self
             .master_key
-            .seal(TABLE, id.as_bytes(), &value)
+            .seal(SECRET_VERSION_TABLE, id.as_bytes(), &value)
             .map_err(|error| Error::internal("sealing a secret", error))?;
         let now = self.now();
         let new = NewSecretVersion {

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::picture::Picture;
 use super::{HEARTBEAT, Screen};
-use crate::api::body::{LogKind, LogLine, TaskEvent, TaskEventKind, WorkState};
+use crate::api::body::{LogKind, LogLine, TaskEvent, TaskEventKind, TaskState, WorkState};
 use crate::cli::output::{clock, line_err};
 
 /// Prints lines.
@@ -75,7 +75,13 @@ fn harmless(text: &str) -> String {
     let stripped = anstream::adapter::strip_str(text).to_string();
     stripped
         .chars()
-        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_control() && c != '\t' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -91,7 +97,7 @@ pub(super) fn event_line(picture: &Picture, event: &TaskEvent) -> Option<String>
     let time = event.at.strftime("%H:%M:%S");
     let what = match event.kind {
         TaskEventKind::Task => {
-            let state = event.task_state.map(|state| state.as_str());
+            let state = event.task_state.map(TaskState::as_str);
             format!("{} {}", picture.task.number, state.unwrap_or_default())
         }
         TaskEventKind::Packages => format!("{target} packages {state}"),
