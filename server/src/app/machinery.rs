@@ -125,6 +125,7 @@ impl Machinery {
             store: config.store,
             sessions: sessions.clone(),
             online: Arc::clone(&online),
+            counters: Arc::clone(&counters),
             feed: config.feed,
             grants,
             secrets: config.master_key,

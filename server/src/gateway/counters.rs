@@ -20,6 +20,8 @@ pub struct Counters {
     pub bad_streams: AtomicU64,
     /// Messages of a type that is not known here.
     pub unsupported: AtomicU64,
+    /// Answers to nothing that was asked; they are ignored.
+    pub stray_answers: AtomicU64,
     /// Agents that did not read what they were sent.
     pub slow_agents: AtomicU64,
     /// Bytes of package objects sent.
@@ -28,7 +30,7 @@ pub struct Counters {
 
 impl Counters {
     /// One more.
-    pub(super) fn count(counter: &AtomicU64) {
+    pub(crate) fn count(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -13,6 +13,7 @@ mod arrival;
 mod counters;
 mod enrol;
 mod identity;
+mod outbox;
 mod reader;
 mod session;
 mod sessions;
@@ -126,15 +127,15 @@ impl Gateway {
 
     /// Tells every agent to come back later, closes, and waits until that was sent.
     pub async fn close(&self, reason: &str, retry_after_ms: u32) {
-        self.shared
-            .parts
-            .sessions
-            .go_away(reason, retry_after_ms)
-            .await;
+        // Who dials now finds the next server.
+        self.endpoint.set_server_config(None);
+        let drain = self.shared.timing.drain;
+        let told = self.shared.parts.sessions.go_away(reason, retry_after_ms);
+        let _ = tokio::time::timeout(drain, told).await;
         self.endpoint.close(
             quinn::VarInt::from_u32(mantle_shared::protocol::close::GOING_AWAY),
             reason.as_bytes(),
         );
-        let _ = tokio::time::timeout(self.shared.timing.drain, self.endpoint.wait_idle()).await;
+        let _ = tokio::time::timeout(drain, self.endpoint.wait_idle()).await;
     }
 }

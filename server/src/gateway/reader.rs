@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mantle_shared::protocol::{CodecError, Frame, FrameDecoder, FrameError, Message};
 use quinn::RecvStream;
+use tokio::time::{Instant, timeout_at};
 
 /// How much one read takes from the stream.
 const READ_BYTES: usize = 64 * 1024;
@@ -72,6 +73,30 @@ impl Reader {
                 return decode(&frame);
             }
             let Some(chunk) = self.stream.read_chunk(READ_BYTES, true).await? else {
+                self.decoder.finish()?;
+                return Ok(Next::End);
+            };
+            self.decoder.ingest(&chunk.bytes);
+        }
+    }
+
+    /// The next message: however long until it begins, but then whole within `limit`. A sender
+    /// that gives a byte now and then would hold memory for ever otherwise.
+    pub(super) async fn next_whole_within(&mut self, limit: Duration) -> Result<Next, ReadError> {
+        let mut deadline = None;
+        loop {
+            if let Some(frame) = self.decoder.next_frame()? {
+                return decode(&frame);
+            }
+            if deadline.is_none() && self.decoder.finish().is_err() {
+                deadline = Some(Instant::now() + limit);
+            }
+            let read = self.stream.read_chunk(READ_BYTES, true);
+            let read = match deadline {
+                None => read.await,
+                Some(at) => timeout_at(at, read).await.map_err(|_| ReadError::Timeout)?,
+            };
+            let Some(chunk) = read? else {
                 self.decoder.finish()?;
                 return Ok(Next::End);
             };

@@ -10,12 +10,11 @@ use mantle_shared::protocol::{
     Hello, Message, Unsupported, Welcome, close, negotiate,
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use tokio::sync::mpsc;
 
 use super::arrival::Arrival;
 use super::counters::Counters;
+use super::outbox::{Outbox, Outgoing, Queue, outbox};
 use super::reader::{Next, ReadError, Reader};
-use super::sessions::CONTROL_QUEUE;
 use super::{Shared, transfer};
 
 /// Attempts that one agent may report. Beyond it something is wrong with its journal.
@@ -128,7 +127,7 @@ async fn reports(reader: &mut Reader, send: &mut SendStream) -> Result<Vec<Attem
 /// Everything after the resync.
 async fn work(connection: Connection, agent: AgentId, greeted: Greeted, shared: &Arc<Shared>) {
     let parts = &shared.parts;
-    let (control, queue) = mpsc::channel(CONTROL_QUEUE);
+    let (control, queue) = outbox();
     let session = parts.sessions.open(
         agent,
         connection.clone(),
@@ -152,7 +151,7 @@ async fn work(connection: Connection, agent: AgentId, greeted: Greeted, shared: 
     if parts.arrivals.send(resync).await.is_ok() {
         let code = tokio::select! {
             code = control_in(greeted.reader, agent, &control, shared) => code,
-            () = control_out(greeted.send, queue) => close::GOING_AWAY,
+            () = control_out(greeted.send, queue, &connection, agent, shared) => close::GOING_AWAY,
             () = events_in(&connection, agent, shared) => close::GOING_AWAY,
             () = transfer::serve(&connection, agent, shared) => close::GOING_AWAY,
         };
@@ -166,14 +165,9 @@ async fn work(connection: Connection, agent: AgentId, greeted: Greeted, shared: 
 }
 
 /// Reads the control stream; the result is the code to close with.
-async fn control_in(
-    mut reader: Reader,
-    agent: AgentId,
-    control: &mpsc::Sender<Message>,
-    shared: &Shared,
-) -> u32 {
+async fn control_in(mut reader: Reader, agent: AgentId, control: &Outbox, shared: &Shared) -> u32 {
     loop {
-        let arrival = match reader.next().await {
+        let arrival = match reader.next_whole_within(shared.timing.message).await {
             Ok(Next::Message(Message::StartAnswer(answer))) => {
                 Arrival::StartAnswered { agent, answer }
             }
@@ -187,13 +181,18 @@ async fn control_in(
                 Arrival::AcquireProgressed { agent, progress }
             }
             Ok(Next::Message(Message::Echo(Echo { request, payload }))) => {
-                let _ = control.try_send(EchoAnswer { request, payload }.into());
+                // Who asks more than it reads is not answered.
+                let _ = control.push(&EchoAnswer { request, payload }.into());
                 continue;
             }
-            Ok(Next::Message(Message::EchoAnswer(_) | Message::Unsupported(_))) => continue,
+            Ok(Next::Message(Message::EchoAnswer(_))) => {
+                Counters::count(&shared.parts.counters.stray_answers);
+                continue;
+            }
+            Ok(Next::Message(Message::Unsupported(_))) => continue,
             Ok(Next::Unknown(kind)) => {
                 Counters::count(&shared.parts.counters.unsupported);
-                let _ = control.try_send(Unsupported { kind }.into());
+                let _ = control.push(&Unsupported { kind }.into());
                 continue;
             }
             Ok(Next::Message(message)) => {
@@ -213,23 +212,34 @@ async fn control_in(
     }
 }
 
-/// Writes what is said to the agent, as much as is there in one go.
-async fn control_out(mut send: SendStream, mut queue: mpsc::Receiver<Message>) {
-    let mut batch = Vec::with_capacity(32);
-    while queue.recv_many(&mut batch, 32).await > 0 {
-        let mut bytes = Vec::new();
-        for message in batch.drain(..) {
-            match message.to_frame() {
-                Ok(frame) => bytes.extend_from_slice(&frame),
-                Err(error) => {
-                    tracing::error!(message = message.name(), %error, "a message could not be encoded");
+/// Writes what is said to the agent. One that takes nothing for a while is disconnected: it reports
+/// its whole journal when it comes back.
+async fn control_out(
+    mut send: SendStream,
+    mut queue: Queue,
+    connection: &Connection,
+    agent: AgentId,
+    shared: &Shared,
+) {
+    while let Some(Outgoing::Frame(frame)) = queue.next().await {
+        let mut rest = frame.as_slice();
+        while !rest.is_empty() {
+            match tokio::time::timeout(shared.timing.stall, send.write(rest)).await {
+                Ok(Ok(count)) => rest = rest.get(count..).unwrap_or_default(),
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    Counters::count(&shared.parts.counters.slow_agents);
+                    tracing::warn!(agent.id = %agent, "the agent takes nothing of what it is sent; disconnected");
+                    return;
                 }
             }
         }
-        if send.write_all(&bytes).await.is_err() {
-            return;
-        }
+        queue.written(frame.len());
     }
+    // A connection that closes takes back what was not read yet, so the agent closes it: it does
+    // when the stream has ended.
+    let _ = send.finish();
+    let _ = tokio::time::timeout(shared.timing.drain, connection.closed()).await;
 }
 
 /// Takes the streams on which attempts report.
@@ -245,7 +255,7 @@ async fn events_in(connection: &Connection, agent: AgentId, shared: &Arc<Shared>
 async fn events(stream: RecvStream, agent: AgentId, shared: &Shared) {
     let mut reader = Reader::new(stream, EVENTS_LIMIT_BYTES);
     loop {
-        let arrival = match reader.next().await {
+        let arrival = match reader.next_whole_within(shared.timing.message).await {
             Ok(Next::Message(Message::Records(records))) => Arrival::Records { agent, records },
             Ok(Next::Message(Message::AttemptEnded(ended))) => {
                 Arrival::AttemptEnded { agent, ended }

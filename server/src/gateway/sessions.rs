@@ -7,13 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::{GoAway, Message, close};
 use quinn::{Connection, VarInt};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
 use super::counters::Counters;
-
-/// How many messages wait for one agent. An agent that reads nothing is disconnected, not waited
-/// for: it reports its whole journal when it comes back.
-pub(super) const CONTROL_QUEUE: usize = 1024;
+use super::outbox::{Outbox, Refused};
 
 /// Tells one connection of an agent from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,12 +26,14 @@ pub struct Sessions {
 struct Inner {
     next: AtomicU64,
     open: Mutex<HashMap<AgentId, Open>>,
+    /// Rung when a connection was taken out.
+    left: Notify,
 }
 
 struct Open {
     id: SessionId,
     connection: Connection,
-    control: mpsc::Sender<Message>,
+    control: Outbox,
     counters: Arc<Counters>,
 }
 
@@ -49,7 +48,7 @@ impl Sessions {
         &self,
         agent: AgentId,
         connection: Connection,
-        control: mpsc::Sender<Message>,
+        control: Outbox,
         counters: Arc<Counters>,
     ) -> SessionId {
         let id = SessionId(self.inner.next.fetch_add(1, Ordering::Relaxed));
@@ -75,26 +74,36 @@ impl Sessions {
         let mut open = self.lock();
         if open.get(&agent).is_some_and(|known| known.id == session) {
             open.remove(&agent);
+            self.inner.left.notify_waiters();
         }
     }
 
     /// Says something to an agent on this connection and no other; `false` if it is gone.
     pub fn send(&self, agent: AgentId, session: SessionId, message: Message) -> bool {
-        let open = self.lock();
-        let Some(known) = open.get(&agent).filter(|known| known.id == session) else {
-            return false;
+        // Encoding a large order takes a while: nobody else waits for it.
+        let control = match self.lock().get(&agent) {
+            Some(known) if known.id == session => known.control.clone(),
+            Some(_) | None => return false,
         };
-        match known.control.try_send(message) {
+        match control.push(&message) {
             Ok(()) => true,
-            Err(mpsc::error::TrySendError::Closed(_)) => false,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                Counters::count(&known.counters.slow_agents);
-                tracing::warn!(agent.id = %agent, "the agent does not read what it is sent; disconnected");
-                known
-                    .connection
-                    .close(VarInt::from_u32(close::GOING_AWAY), b"");
+            Err(Refused::Closed) => false,
+            Err(Refused::Full) => {
+                self.give_up(agent, session);
                 false
             }
+        }
+    }
+
+    /// Disconnects an agent that does not read what it is sent.
+    fn give_up(&self, agent: AgentId, session: SessionId) {
+        let open = self.lock();
+        if let Some(known) = open.get(&agent).filter(|known| known.id == session) {
+            Counters::count(&known.counters.slow_agents);
+            tracing::warn!(agent.id = %agent, "the agent does not read what it is sent; disconnected");
+            known
+                .connection
+                .close(VarInt::from_u32(close::GOING_AWAY), b"");
         }
     }
 
@@ -102,6 +111,7 @@ impl Sessions {
     pub fn disconnect(&self, agent: AgentId, code: u32) {
         if let Some(known) = self.lock().remove(&agent) {
             known.connection.close(VarInt::from_u32(code), b"");
+            self.inner.left.notify_waiters();
         }
     }
 
@@ -115,22 +125,31 @@ impl Sessions {
         self.lock().len()
     }
 
-    /// Tells every agent that the server goes away.
+    /// Tells every agent that the server goes away, and waits until they have heard it and left.
+    /// The caller sets the deadline.
     pub(super) async fn go_away(&self, reason: &str, retry_after_ms: u32) {
+        let message = Message::from(GoAway {
+            retry_after_ms,
+            reason: reason.to_owned(),
+        });
         let controls: Vec<_> = self
             .lock()
             .values()
             .map(|known| known.control.clone())
             .collect();
         for control in controls {
-            let message = GoAway {
-                retry_after_ms,
-                reason: reason.to_owned(),
-            };
-            let _ = control.try_send(message.into());
+            let _ = control.push(&message);
+            control.end();
         }
-        // The writers need a turn of the loop to put it on the wire before the endpoint closes.
-        tokio::task::yield_now().await;
+        loop {
+            let left = self.inner.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            left.await;
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<AgentId, Open>> {

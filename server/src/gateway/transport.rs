@@ -54,6 +54,10 @@ pub struct Timing {
     pub drain: Duration,
     /// For a bulk request to arrive, and for each object to leave.
     pub bulk: Duration,
+    /// From the first byte of a message to its last.
+    pub message: Duration,
+    /// Without an agent taking a byte of what waits for it on the control stream.
+    pub stall: Duration,
 }
 
 impl Default for Timing {
@@ -66,6 +70,9 @@ impl Default for Timing {
             idle: Duration::from_secs(45),
             drain: Duration::from_secs(2),
             bulk: Duration::from_mins(2),
+            // The largest report over a line of a few kilobytes a second.
+            message: Duration::from_mins(2),
+            stall: Duration::from_secs(30),
         }
     }
 }

@@ -38,7 +38,7 @@ pub use online::Online;
 pub use orders::{OrderSecrets, SecretError};
 pub use run::Orchestrator;
 
-use crate::gateway::Sessions;
+use crate::gateway::{Counters, Sessions};
 use crate::services::Feed;
 use crate::store::{NodeId, Store};
 
@@ -63,6 +63,8 @@ pub struct OrchestratorParts {
     pub sessions: Sessions,
     /// Who is connected and resynced, for everybody who asks.
     pub online: Arc<Online>,
+    /// What happens, in numbers.
+    pub counters: Arc<Counters>,
     /// Tells those who watch a task.
     pub feed: Feed,
     /// What agents may fetch.

@@ -20,7 +20,7 @@ use super::ingest::Ingest;
 use super::{
     COMMANDS_QUEUE, Command, FACTS_QUEUE, Hints, OrchestratorParts, RENEW, SWEEP, conditions,
 };
-use crate::gateway::{Arrival, Refusal, SessionId};
+use crate::gateway::{Arrival, Counters, Refusal, SessionId};
 
 /// How many facts are judged in one turn.
 const TURN: usize = 512;
@@ -399,6 +399,7 @@ impl Orchestrator {
     fn start_answered(&mut self, agent: AgentId, answer: wire::StartAnswer, turn: &mut Turn) {
         let attempt = answer.attempt;
         let Some(task) = self.task_of(agent, attempt) else {
+            self.stray(agent, "start");
             return;
         };
         let answer = match answer.result {
@@ -412,6 +413,7 @@ impl Orchestrator {
     fn cancel_answered(&mut self, agent: AgentId, answer: wire::CancelAnswer, turn: &mut Turn) {
         let attempt = answer.attempt;
         let Some(task) = self.task_of(agent, attempt) else {
+            self.stray(agent, "cancel");
             return;
         };
         let answer = match answer.result {
@@ -436,6 +438,7 @@ impl Orchestrator {
     fn acquire_answered(&mut self, agent: AgentId, answer: wire::AcquireAnswer, turn: &mut Turn) {
         let task = answer.task;
         let Some(deployment) = self.deployments.get_mut(&task) else {
+            self.stray(agent, "acquisition");
             return;
         };
         let target = deployment
@@ -444,7 +447,10 @@ impl Orchestrator {
             .iter()
             .find(|(_, acquisition)| acquisition.agent == agent)
             .map(|(target, _)| *target);
-        let Some(target) = target else { return };
+        let Some(target) = target else {
+            self.stray(agent, "acquisition");
+            return;
+        };
         deployment.sent.remove(&Order::Acquire(target));
         let end = match answer.result {
             AcquireResult::Acquired {
@@ -469,6 +475,12 @@ impl Orchestrator {
             }
         };
         turn.input(task, Input::AcquireEnded { target, end });
+    }
+
+    /// An answer to nothing that is asked, such as that of a request which was given up.
+    fn stray(&self, agent: AgentId, request: &'static str) {
+        Counters::count(&self.parts.counters.stray_answers);
+        tracing::debug!(agent.id = %agent, request, "an answer to nothing that was asked was ignored");
     }
 
     /// The deployment of an attempt that this agent was ordered to run; nothing if it was another.

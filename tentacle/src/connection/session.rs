@@ -151,7 +151,12 @@ impl Session {
                         deadline = Some((Instant::now() + GO_AWAY_PATIENCE, why));
                     }
                     Some(Notice::Failed(why)) => {
-                        end.reason = self.connection.close_reason().map_or(why, |closed| reason::describe(&closed));
+                        let closed = self.connection.close_reason();
+                        end.reason = match (end.retry_after, deadline) {
+                            // What follows a good-bye is no failure.
+                            (Some(_), Some((_, good_bye))) => good_bye,
+                            _ => closed.map_or(why, |closed| reason::describe(&closed)),
+                        };
                         return end;
                     }
                     None => {

@@ -11,5 +11,7 @@
 )]
 #![allow(unreachable_pub, reason = "the modules of one binary")]
 
+mod delivery;
+mod line;
 mod rig;
 mod trust;

@@ -128,18 +128,23 @@ impl Control {
 
     /// Opens the control stream and goes through greeting and an empty resync.
     pub async fn greet(connection: &Connection) -> Self {
+        let greeted = Self::try_greet(connection).await;
+        greeted.expect("the server takes the agent in")
+    }
+
+    /// The same; `None` if the connection ends before the server has taken the agent in.
+    pub async fn try_greet(connection: &Connection) -> Option<Self> {
         let mut control = Self::open(connection).await;
         control.say(hello()).await;
-        assert!(matches!(control.message().await, Message::Welcome(_)));
-        let reports = Vec::new();
-        control
-            .say(Resync {
-                reports,
-                last: true,
-            })
-            .await;
-        assert!(matches!(control.message().await, Message::Resynced(_)));
-        control
+        let welcome = Message::decode(&control.frame().await?).unwrap();
+        assert!(matches!(welcome, Message::Welcome(_)));
+        let (reports, last) = (Vec::new(), true);
+        let resync = Message::from(Resync { reports, last });
+        let frame = resync.to_frame().unwrap();
+        control.send.write_all(&frame).await.ok()?;
+        let resynced = Message::decode(&control.frame().await?).unwrap();
+        assert!(matches!(resynced, Message::Resynced(_)));
+        Some(control)
     }
 
     /// Says a message.
@@ -175,7 +180,7 @@ impl Control {
     }
 }
 
-/// The greeting of an agent that can nothing.
+/// The greeting of an agent.
 pub fn hello() -> Hello {
     Hello {
         protocol_min: PROTOCOL_MIN,
@@ -184,7 +189,7 @@ pub fn hello() -> Hello {
         os: "linux".to_owned(),
         arch: "x86_64".to_owned(),
         host_name: "peer".to_owned(),
-        features: Vec::new(),
+        features: tentacle::actions::features(),
         boot_id: "boot".to_owned(),
         highest_epoch: 0,
         journal: Digest::of(b""),

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use mantle::api::body::{
-    ApplyFile, ApplyRequest, AuditEntry, DeploymentCreate, JoinTokenCreate, ReleaseCreate,
-    TaskDetail, TaskState,
+    ApplyFile, ApplyRequest, AuditEntry, DeploymentCreate, JoinTokenCreate, PackageVersion,
+    ReleaseCreate, TaskDetail, TaskState, UploadCreate,
 };
 use mantle::app::machinery::{Machinery, MachineryConfig};
 use mantle::gateway::{Counters, Gateway, Sessions, Timing};
@@ -19,10 +19,10 @@ use mantle::security::{Authority, authority_open, master_key_open};
 use mantle::services::{Caller, Feed, Parts, ServerFacts, Services};
 use mantle::store::{Store, StoreConfig};
 use mantle_domain::state::Policy;
-use mantle_shared::AgentId;
 use mantle_shared::protocol::{EnrolRequest, Message};
 use mantle_shared::tls::ALPN_ENROL;
 use mantle_shared::token::JoinToken;
+use mantle_shared::{AgentId, Digest};
 use mantle_tests::World;
 use mantle_tests::wait::{wait_for, wait_until};
 use tentacle::identity::{self, Enrolled, NewKey};
@@ -145,6 +145,16 @@ impl Server {
             gateway: machinery.gateway,
             tasks,
         }
+    }
+
+    /// Ends it in good order.
+    pub async fn leave(mut self, retry_after_ms: u32) {
+        self.gateway
+            .close("the server restarts", retry_after_ms)
+            .await;
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        self.store.close().await;
     }
 
     /// Ends it. With a proxy that drops everything before it, agents learn no more of it than of a
@@ -316,5 +326,39 @@ impl Server {
             self.online.session(agent).is_some() == online
         })
         .await;
+    }
+}
+
+impl Server {
+    /// Pushes a package of these files.
+    pub async fn push(&self, id: &str, files: &[(&str, &[u8])]) -> PackageVersion {
+        let folder = self.world.dir(&format!("package-{id}"));
+        for (name, content) in files {
+            let path = folder.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let archive = self.world.path(&format!("{id}.1.0.0.tar.gz"));
+        let status = std::process::Command::new("tar")
+            .args(["czf".as_ref(), archive.as_os_str(), "-C".as_ref()])
+            .args([folder.as_os_str(), ".".as_ref()])
+            .status();
+        assert!(status.unwrap().success(), "tar packs the package");
+        let bytes = std::fs::read(&archive).unwrap();
+        let request = UploadCreate {
+            file_name: format!("{id}.1.0.0.tar.gz"),
+            size_bytes: bytes.len() as u64,
+            digest: Digest::of(&bytes).to_string(),
+            id: None,
+            version: None,
+        };
+        let upload = self.services.upload_create(&self.caller, &request).await;
+        let upload = upload.unwrap().upload;
+        let piece = self.services.upload_append(&self.caller, &upload, 0).await;
+        let mut piece = piece.unwrap();
+        piece.write(bytes.into()).await.unwrap();
+        self.services.upload_appended(piece).await.unwrap();
+        let finished = self.services.upload_finish(&self.caller, &upload).await;
+        finished.unwrap()
     }
 }
