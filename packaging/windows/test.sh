@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the Windows agent under Wine against a Linux server: the tests in tests/tests/e2e/windows.
+# Runs the Windows agent under Wine against a Linux server: the tests in tests/tests/integration/windows.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export TARGET_DIR=${TARGET_DIR:-$PWD/target}
@@ -11,11 +11,16 @@ export WINEPREFIX=$top/wine WINEARCH=win64 WINEDEBUG=-all
 if [ ! -f "$WINEPREFIX/ready" ]; then
   echo "preparing Wine"
   rm -rf "$WINEPREFIX"
+  mkdir -p "$top"
+  export TMPDIR
+  TMPDIR=$(mktemp -d "$top/wine-start.XXXXXX")
   timeout 300 wineboot --init >/dev/null 2>&1
   timeout 60 wine reg add 'HKCU\Software\Wine' /v Version /d win10 /f >/dev/null 2>&1
   # The files of the registry are written when Wine's server ends.
   wineserver --kill=15 || true
   wineserver --wait
+  rm -rf "$TMPDIR" "$WINEPREFIX/wineserver"
+  unset TMPDIR
   touch "$WINEPREFIX/ready"
 fi
 cargo build --quiet --workspace --bins --features tentacle/faults,mantle/faults

@@ -29,9 +29,11 @@ pub fn agent_program(world: &World) -> PathBuf {
     if !script.exists() {
         let agent = variable(AGENT);
         let prefix = prefix(world, &variable(TEMPLATE));
+        // Wine's server keeps its socket in a temporary folder that it does not always remove.
         let text = format!(
-            "#!/bin/sh\nexport WINEPREFIX='{}' WINEARCH=win64 WINEDEBUG=-all\nexec wine '{}' \"$@\"\n",
+            "#!/bin/sh\nexport WINEPREFIX='{}' WINEARCH=win64 WINEDEBUG=-all TMPDIR='{}'\nexec wine '{}' \"$@\"\n",
             prefix.display(),
+            world.root().display(),
             agent.display()
         );
         std::fs::write(&script, text).expect("a script of the test's world");

@@ -15,3 +15,4 @@ mod delivery;
 mod line;
 mod rig;
 mod trust;
+mod windows;
