@@ -49,12 +49,10 @@ pub fn windows_path(path: &Path) -> String {
 }
 
 fn variable(name: &str) -> PathBuf {
-    let path = std::env::var_os(name).map(PathBuf::from).unwrap_or_else(|| {
-        panic!("{name} is not set: this test runs the Windows agent under Wine; run it by ./test.sh windows")
-    });
+    let path = PathBuf::from(std::env::var_os(name).unwrap_or_default());
     assert!(
-        path.exists(),
-        "{name} names {}, which is not there; run ./test.sh windows, which makes it",
+        path.is_absolute() && path.exists(),
+        "{name} is '{}', where nothing is: this test runs the Windows agent under Wine; run it by ./test.sh windows",
         path.display()
     );
     path
@@ -64,7 +62,7 @@ fn prefix(world: &World, template: &Path) -> PathBuf {
     let prefix = world.dir("wine");
     for file in FILES {
         std::fs::copy(template.join(file), prefix.join(file))
-            .unwrap_or_else(|error| panic!("{} of Wine's template: {error}", file));
+            .unwrap_or_else(|error| panic!("{file} of Wine's template: {error}"));
     }
     let drives = world.dir("wine/dosdevices");
     for (target, link) in [

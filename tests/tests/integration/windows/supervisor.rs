@@ -41,7 +41,7 @@ goto wait
 echo going
 exit 7
 "#;
-    let mut order = test.order(script);
+    let mut order = order(script);
     order.variables = vec![
         variable("Octopus.Release.Number", "1.2.3"),
         variable("Go.File", &windows_path(&go)),
@@ -78,7 +78,7 @@ async fn a_cancel_ends_the_whole_tree_of_a_script() {
     test.world.file("beat.cmd", BEAT);
     let beat = windows_path(&test.world.path("beat.cmd"));
     let script = format!("start /b cmd /c {beat}\r\ncall {beat}\r\n");
-    let running = test.start(&test.order(&script));
+    let running = test.start(&order(&script));
     let both = || {
         running
             .texts()
@@ -100,7 +100,7 @@ async fn a_grandchild_that_holds_the_output_does_not_hold_the_end() {
     let test = Bench::new();
     test.world.file("beat.cmd", BEAT);
     let beat = windows_path(&test.world.path("beat.cmd"));
-    let running = test.start(&test.order(&format!("start /b cmd /c {beat}\r\nexit 0\r\n")));
+    let running = test.start(&order(&format!("start /b cmd /c {beat}\r\nexit 0\r\n")));
     let (end, records) = running.finish().await;
     assert_eq!(end.outcome, Outcome::Succeeded, "{}", end.message);
     let warned = |record: &Record| matches!(&record.body, RecordBody::Line { level: Level::Warning, text, .. } if text.contains("cmd.exe"));
@@ -112,7 +112,7 @@ async fn a_grandchild_that_holds_the_output_does_not_hold_the_end() {
 async fn of_two_supervisors_of_one_attempt_one_runs_the_script() {
     let test = Bench::new();
     let started = windows_path(&test.world.path("started"));
-    let order = test.order(&format!("echo started >> {started}\r\n"));
+    let order = order(&format!("echo started >> {started}\r\n"));
     let (one, other) = (test.start(&order), test.start(&order));
     let dir = one.dir.clone();
     let mut codes = [one.exit_code().await, other.exit_code().await];
@@ -141,34 +141,6 @@ impl Bench {
             world,
             state,
             program,
-        }
-    }
-
-    fn order(&self, script: &str) -> Order {
-        Order {
-            format: ORDER_FORMAT,
-            attempt: AttemptId::from_uuid(Uuid::from_u128(1)),
-            task: TaskId::from_uuid(Uuid::from_u128(77)),
-            task_number: "T-7".to_owned(),
-            project: "shop".to_owned(),
-            environment: "test".to_owned(),
-            release: "1.0.0".to_owned(),
-            step: "Say".to_owned(),
-            action: "Say".to_owned(),
-            subject: "web01".to_owned(),
-            executor: "web01".to_owned(),
-            uses: "script".to_owned(),
-            with: serde_json::json!({"shell": "cmd", "run": format!("@echo off\r\n{script}")})
-                .as_object()
-                .unwrap()
-                .clone(),
-            variables: Vec::new(),
-            packages: Vec::new(),
-            timeout_ms: 120_000,
-            grace_ms: 500,
-            // 32 zero bytes.
-            seal_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
-            output: OutputLimits::default(),
         }
     }
 
@@ -204,6 +176,34 @@ impl Bench {
             .filter_map(|pid| std::fs::read(format!("/proc/{pid}/cmdline")).ok())
             .filter(|line| String::from_utf8_lossy(line).contains("beat.cmd"))
             .count()
+    }
+}
+
+fn order(script: &str) -> Order {
+    Order {
+        format: ORDER_FORMAT,
+        attempt: AttemptId::from_uuid(Uuid::from_u128(1)),
+        task: TaskId::from_uuid(Uuid::from_u128(77)),
+        task_number: "T-7".to_owned(),
+        project: "shop".to_owned(),
+        environment: "test".to_owned(),
+        release: "1.0.0".to_owned(),
+        step: "Say".to_owned(),
+        action: "Say".to_owned(),
+        subject: "web01".to_owned(),
+        executor: "web01".to_owned(),
+        uses: "script".to_owned(),
+        with: serde_json::json!({"shell": "cmd", "run": format!("@echo off\r\n{script}")})
+            .as_object()
+            .unwrap()
+            .clone(),
+        variables: Vec::new(),
+        packages: Vec::new(),
+        timeout_ms: 120_000,
+        grace_ms: 500,
+        // 32 zero bytes.
+        seal_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
+        output: OutputLimits::default(),
     }
 }
 
