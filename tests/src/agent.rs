@@ -120,6 +120,12 @@ impl Agent {
         }
     }
 
+    /// Changes an environment variable of the lives to come.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts it in the foreground of a process of its own.
     pub fn run(&mut self) {
         let mut command = self

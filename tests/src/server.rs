@@ -77,6 +77,12 @@ impl Server {
         self.process.stop(STOP_DEADLINE).await
     }
 
+    /// Changes an environment variable of the lives to come.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts it again, after [`Self::kill9`] or [`Self::stop`], on the same ports.
     pub async fn restart(&mut self) {
         let Addresses { https, quic } = self.addresses;

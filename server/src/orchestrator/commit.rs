@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mantle_domain::plan::Plan;
 use mantle_domain::state::{Event, State, StepState, SubjectState, Verdict};
+use mantle_shared::fault;
 use mantle_shared::ids::{AttemptId, TargetId, TaskId};
 use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde_json::json;
@@ -39,6 +40,12 @@ impl Orchestrator {
             // Even so an agent may have come back, to which what is outstanding must be sent.
             return touched;
         }
+        let has = |wanted: fn(&Event) -> bool| decided.iter().flat_map(|d| &d.events).any(wanted);
+        let orders = has(|event| matches!(event, Event::AttemptOrdered { .. }));
+        let ends = has(|event| matches!(event, Event::AttemptFinished { .. }));
+        if ends {
+            fault::point("server.before_end_commit");
+        }
         loop {
             match self.write(&decided, turn).await {
                 Ok(()) => break,
@@ -57,6 +64,12 @@ impl Orchestrator {
                     tokio::time::sleep(RETRY).await;
                 }
             }
+        }
+        if ends {
+            fault::point("server.after_end_commit");
+        }
+        if orders {
+            fault::point("server.after_order_commit");
         }
         for decision in decided {
             self.apply(decision);

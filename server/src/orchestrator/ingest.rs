@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::protocol::{Ack, AttemptEnded, AttemptPosition, AttemptReport, Records, close};
 use tokio::sync::mpsc;
@@ -97,6 +98,7 @@ impl Ingest {
                 }
             }
         };
+        fault::point("server.after_log_commit");
         for (agent, positions) in positions {
             self.acknowledge(agent, positions);
         }

@@ -12,7 +12,10 @@
 #![allow(unreachable_pub, reason = "the modules of one binary")]
 
 mod delivery;
+mod deploy;
+mod fleet;
 mod line;
 mod rig;
+mod server_faults;
 mod trust;
 mod windows;

@@ -1,0 +1,304 @@
+//! The server is killed, or cannot be reached, while deployments run: each ends as it would have
+//! without that, no action is started twice, and no log line is missing or doubled.
+
+use std::time::Duration;
+
+use mantle_tests::lines::shell_counting;
+use mantle_tests::process::Process;
+use mantle_tests::proxy::Proxy;
+use mantle_tests::wait::{wait_for, wait_until};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use crate::fleet::{Fleet, SOON, assert_lines, lines, quoted};
+
+/// How many lines each action prints.
+const LINES: u64 = 40;
+
+/// A rolling process of two actions, `first` and `second`, each of which notes its start and prints
+/// numbered lines for about `seconds`.
+pub fn talkative(fleet: &Fleet, window: usize, pause: &str) -> String {
+    let action = |name: &str| {
+        let script = format!(
+            "{}\n{}\n{}",
+            fleet
+                .effects
+                .shell("start", name, "$MANTLE_PROJECT-$MANTLE_TARGET"),
+            shell_counting("line", LINES, pause),
+            fleet
+                .effects
+                .shell("end", name, "$MANTLE_PROJECT-$MANTLE_TARGET"),
+        );
+        format!(
+            "      - {{ action: {name}, uses: script, with: {{ run: {} }} }}\n",
+            quoted(&script)
+        )
+    };
+    format!(
+        "  - step: work\n    targets: {{ tag: web }}\n    rolling: {{ window: {window} }}\n    actions:\n{}{}",
+        action("first"),
+        action("second")
+    )
+}
+
+/// Every action of [`talkative`] ran once about every target, and its log is whole.
+pub async fn assert_ran_once(fleet: &Fleet, runs: &[(&str, &str)]) {
+    let mut expected = Vec::new();
+    for (_, project) in runs {
+        for agent in &fleet.agents {
+            for action in ["first", "second"] {
+                expected.push((action, format!("{project}-{}", agent.name)));
+            }
+        }
+    }
+    fleet.effects.assert_each_once(
+        expected
+            .iter()
+            .map(|(action, target)| (*action, target.as_str())),
+    );
+    for (task, _) in runs {
+        let log = fleet.log(task).await;
+        for agent in &fleet.agents {
+            for action in ["first", "second"] {
+                assert_lines(&log, action, &agent.name, LINES);
+            }
+        }
+    }
+}
+
+async fn ended(process: &mut Process, within: Duration) -> Option<i32> {
+    let name = process.name.clone();
+    wait_for(&format!("{name} ends"), within, || {
+        let ended = process.ended();
+        async move { ended.ok_or_else(|| "it is still running".to_owned()) }
+    })
+    .await
+    .code()
+}
+
+#[tokio::test]
+async fn a_killed_server_goes_on_with_a_rolling_deployment() {
+    let mut fleet = Fleet::new(3).await;
+    let process = talkative(&fleet, 1, "sleep 0.04");
+    fleet.release("rolls", &process).await;
+    let mut waiting = fleet.beside("deploy", &["deploy", "rolls", "1.0", "-e", "test"]);
+    let follow = ["task", "logs", "T-1", "--follow", "-o", "json"];
+    wait_until("the second target is at work", SOON, || {
+        fleet.effects.read().len() >= 5
+    })
+    .await;
+    let mut follower = fleet.beside("follower", &follow);
+    follower
+        .line("a line of the log", SOON, |line| line.contains("line 1"))
+        .await;
+    fleet.server.kill9();
+    // The step goes on without a server.
+    let before = fleet.effects.read().len();
+    wait_until("the step goes on", SOON, || {
+        fleet.effects.read().len() > before
+    })
+    .await;
+    fleet.server.restart().await;
+
+    assert_eq!(
+        ended(&mut waiting, SOON).await,
+        Some(0),
+        "{}",
+        waiting.stderr()
+    );
+    assert_ran_once(&fleet, &[("T-1", "rolls")]).await;
+    // One who followed the log over the restart has seen each line once.
+    assert_eq!(
+        ended(&mut follower, SOON).await,
+        Some(0),
+        "{}",
+        follower.stderr()
+    );
+    let followed = lines(&follower.stdout());
+    for agent in &fleet.agents {
+        assert_lines(&followed, "first", &agent.name, LINES);
+        assert_lines(&followed, "second", &agent.name, LINES);
+    }
+    assert!(
+        waiting.stdout().contains("T-1 rolls 1.0 -> test succeeded"),
+        "{}",
+        waiting.stdout()
+    );
+    fleet.server.ok(&["audit", "verify"]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_stopped_in_good_order_fails_no_deployment() {
+    let mut fleet = Fleet::new(2).await;
+    let process = talkative(&fleet, 1, "sleep 0.03");
+    fleet.release("drains", &process).await;
+    let mut waiting = fleet.beside("deploy", &["deploy", "drains", "1.0", "-e", "test"]);
+    wait_until("the first target is at work", SOON, || {
+        !fleet.effects.read().is_empty()
+    })
+    .await;
+    let status = fleet.server.stop().await;
+    assert!(status.success(), "{status:?}");
+    fleet.server.restart().await;
+    assert_eq!(
+        ended(&mut waiting, SOON).await,
+        Some(0),
+        "{}",
+        waiting.stderr()
+    );
+    assert_ran_once(&fleet, &[("T-1", "drains")]).await;
+}
+
+#[tokio::test]
+async fn a_blackhole_of_20_seconds_is_survived_by_a_step() {
+    let mut fleet = Fleet::server_only(&[]).await;
+    let proxy = Proxy::start(fleet.server.addresses().quic, 7).unwrap();
+    fleet.join("web01", "web", Some(proxy.addr())).await;
+    fleet.all_online().await;
+    // Ten seconds of work: both ends of it lie in the dark, and the second action after it.
+    let process = talkative(&fleet, 1, "sleep 0.25");
+    fleet.release("dark", &process).await;
+    let mut waiting = fleet.beside("deploy", &["deploy", "dark", "1.0", "-e", "test"]);
+    wait_until("the step is at work", SOON, || {
+        !fleet.effects.read().is_empty()
+    })
+    .await;
+    let began = tokio::time::Instant::now();
+    proxy.drop_all();
+    wait_until("20 s of darkness", SOON, || {
+        began.elapsed() > Duration::from_secs(20)
+    })
+    .await;
+    assert_eq!(
+        fleet.effects.count("end", "first", "dark-web01"),
+        1,
+        "the step went on"
+    );
+    assert_eq!(fleet.effects.count("start", "second", "dark-web01"), 0);
+    assert!(waiting.ended().is_none(), "nobody gives up");
+    proxy.pass();
+    assert_eq!(
+        ended(&mut waiting, SOON).await,
+        Some(0),
+        "{}",
+        waiting.stderr()
+    );
+    assert_ran_once(&fleet, &[("T-1", "dark")]).await;
+}
+
+#[tokio::test]
+async fn s63_a_server_killed_during_many_deployments_ends_them_as_without() {
+    const DEPLOYMENTS: usize = 20;
+    const AGENTS: usize = 8;
+    let seed = std::env::var("MANTLE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random::<u64>);
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut fleet = Fleet::server_only(&[]).await;
+    for number in 1..=AGENTS {
+        // Each of the deployments is about one pair of agents, so that all of them overlap.
+        let tag = format!("pair{}", number.div_ceil(2));
+        fleet.join(&format!("web{number:02}"), &tag, None).await;
+    }
+    fleet.all_online().await;
+    for number in 0..DEPLOYMENTS {
+        // One in five fails on purpose: it must fail as well, and no other.
+        let code = if number % 5 == 4 { 3 } else { 0 };
+        let script = format!(
+            "{}\n{}\nexit {code}",
+            fleet
+                .effects
+                .shell("start", "only", "$MANTLE_PROJECT-$MANTLE_TARGET"),
+            shell_counting("line", LINES, "sleep 0.01"),
+        );
+        let process = format!(
+            "  - {{ step: only, targets: {{ tag: pair{} }}, uses: script, with: {{ run: {} }} }}\n",
+            number % (AGENTS / 2) + 1,
+            quoted(&script)
+        );
+        fleet.release(&format!("p{number:02}"), &process).await;
+    }
+    for number in 0..DEPLOYMENTS {
+        fleet.detach(&format!("p{number:02}")).await;
+    }
+    let kill_at = dice.random_range(1..DEPLOYMENTS);
+    let message = format!("seed {seed}: killed when {kill_at} actions had begun");
+    wait_until(&message, SOON, || fleet.effects.read().len() >= kill_at).await;
+    fleet.server.kill9();
+    fleet.server.restart().await;
+
+    for number in 0..DEPLOYMENTS {
+        let task = format!("T-{}", number + 1);
+        let state = if number % 5 == 4 {
+            "failed"
+        } else {
+            "succeeded"
+        };
+        fleet.task_is(&task, state, SOON * 2).await;
+        let log = fleet.log(&task).await;
+        let pair = number % (AGENTS / 2);
+        let mut begun = 0;
+        for agent in [pair * 2 + 1, pair * 2 + 2] {
+            let (project, target) = (format!("p{number:02}"), format!("web{agent:02}"));
+            let about = format!("{project}-{target}");
+            let times = fleet.effects.count("start", "only", &about);
+            // After one target has failed the other is no more begun, if it was still waiting.
+            assert!(
+                times == 1 || (times == 0 && state == "failed"),
+                "{message}: {about} {times}"
+            );
+            begun += times;
+            if times == 1 {
+                assert_lines(&log, "only", &target, LINES);
+            }
+        }
+        assert!(begun > 0, "{message}: nobody worked on {task}");
+    }
+}
+
+/// The server dies at this point of its code, is started anew, and the deployment is as if it had not.
+async fn dies_at(point: &str) {
+    let mut fleet = Fleet::server_only(&[("MANTLE_FAULT", point)]).await;
+    fleet.join("web01", "web", None).await;
+    fleet.all_online().await;
+    let process = talkative(&fleet, 1, "sleep 0.005");
+    fleet.release("dies", &process).await;
+    let mut waiting = fleet.beside("deploy", &["deploy", "dies", "1.0", "-e", "test"]);
+    wait_until(
+        "the server dies (the programs need the feature 'faults')",
+        SOON,
+        || fleet.server.process().ended().is_some(),
+    )
+    .await;
+    // The fault is over: what is started now must not meet it again.
+    fleet.server.set_env("MANTLE_FAULT", "");
+    fleet.server.restart().await;
+    assert_eq!(
+        ended(&mut waiting, SOON).await,
+        Some(0),
+        "{}",
+        waiting.stderr()
+    );
+    assert_ran_once(&fleet, &[("T-1", "dies")]).await;
+}
+
+#[tokio::test]
+async fn s64_a_server_that_dies_before_it_commits_a_result_gets_it_from_the_journal() {
+    dies_at("server.before_end_commit").await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_after_it_committed_a_result_goes_on_from_it() {
+    dies_at("server.after_end_commit").await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_between_an_order_and_its_delivery_orders_the_same() {
+    dies_at("server.after_order_commit").await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_before_it_acknowledges_lines_doubles_none() {
+    dies_at("server.after_log_commit:3").await;
+}
