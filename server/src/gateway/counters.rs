@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_few_are_told_and_the_rest_counted() {
         let start = Instant::now();
-        let mut sampler = Sampler::new(2, Duration::from_secs(60));
+        let mut sampler = Sampler::new(2, Duration::from_mins(1));
         assert_eq!(sampler.admit(start), Some(0));
         assert_eq!(sampler.admit(start), Some(0));
         assert_eq!(sampler.admit(start), None);
