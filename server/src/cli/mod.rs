@@ -16,6 +16,8 @@ mod export;
 mod lifecycle;
 mod live;
 mod login;
+#[cfg(test)]
+mod manual_tests;
 mod misc;
 mod package;
 mod plan;
