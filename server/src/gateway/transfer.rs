@@ -9,7 +9,7 @@ use mantle_shared::Digest;
 use mantle_shared::ids::{AgentId, TaskId};
 use mantle_shared::protocol::{
     BULK_LIMIT_BYTES, Encoding, FetchObjects, MAX_OBJECTS_A_REQUEST, Message, ObjectFollows,
-    ObjectRefusal, ObjectRefused, ObjectRequest, close,
+    ObjectRefusal, ObjectRefused, ObjectRequest, Unsupported, close,
 };
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::Semaphore;
@@ -69,9 +69,18 @@ async fn one(mut send: SendStream, receive: RecvStream, agent: AgentId, shared: 
         {
             request
         }
-        Ok(Next::Message(_) | Next::Unknown(_) | Next::End) | Err(_) => {
+        Ok(Next::Unknown(kind)) => {
+            Counters::count(&shared.parts.counters.unsupported);
+            if let Ok(frame) = Message::from(Unsupported { kind }).to_frame() {
+                // A few bytes: the stream has room for them, or nobody reads.
+                let _ = tokio::time::timeout(shared.timing.stall, send.write_all(&frame)).await;
+            }
+            return;
+        }
+        Ok(Next::Message(_) | Next::End) | Err(_) => {
             Counters::count(&shared.parts.counters.bad_streams);
             reader.reset(close::PROTOCOL);
+            let _ = send.reset(quinn::VarInt::from_u32(close::PROTOCOL));
             return;
         }
     };

@@ -37,13 +37,19 @@ async fn s15_of_two_collectors_exactly_one_gets_a_request() {
     let home = server.enrol("web01", &["web"], server.addr).await;
     server.project("shop", ONE_STEP).await;
     let one = Peer::agent(&home, server.addr).await;
-    let two = Peer::agent(&home, server.addr).await;
+    let both_may = sabotage::is_on("two-agents");
+    let other = if both_may {
+        server.enrol("web02", &["web"], server.addr).await
+    } else {
+        home.clone()
+    };
+    let two = Peer::agent(&other, server.addr).await;
     // Both are taken in at the same time, or as near as can be.
     let (first, second) = tokio::join!(
         Control::try_greet(&one.connection),
         Control::try_greet(&two.connection)
     );
-    if !sabotage::is_on("collectors-are-not-told") {
+    if !both_may {
         wait_until("one of them is sent away", SOON, || {
             one.connection.close_reason().is_some() != two.connection.close_reason().is_some()
         })

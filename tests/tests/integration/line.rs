@@ -57,10 +57,9 @@ process:
     for home in &homes {
         server.online(home.agent, true).await;
     }
-    if sabotage::is_on("last-packet-never") {
-        proxy.tail_late(Duration::from_secs(3600));
-    } else {
-        proxy.tail_late(Duration::from_secs(1));
+    proxy.tail_late(Duration::from_secs(1));
+    if sabotage::is_on("last-packets-lost") {
+        proxy.one_way(Direction::ToServer);
     }
     let task = server.deploy("shop").await;
     server.succeeds(&task, SOON * 4).await;

@@ -14,7 +14,9 @@
 mod delivery;
 mod deploy;
 mod fleet;
+mod hostile;
 mod line;
+mod others;
 mod rig;
 mod server_faults;
 mod trust;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mantle_shared::protocol::{
-    Frame, FrameDecoder, Hello, MAX_PAYLOAD_BYTES, Message, PROTOCOL_MAX, PROTOCOL_MIN, Resync,
+    Echo, Frame, FrameDecoder, Hello, MAX_PAYLOAD_BYTES, Message, PROTOCOL_MAX, PROTOCOL_MIN,
+    Resync,
 };
 use mantle_shared::tls::{ALPN_WORK, SERVER_NAME, agent_uri, crypto_provider};
 use mantle_shared::{AgentId, Digest};
@@ -82,6 +83,19 @@ impl Peer {
         })
     }
 
+    /// Dials for work with an agent's own certificate, and reads no more than this much ahead.
+    pub async fn with_window(home: &Home, addr: SocketAddr, window_bytes: u32) -> Self {
+        let identity = home.identity();
+        let credentials = Some(Credentials::of(home));
+        let mut config = Self::config(&identity.authority, &[ALPN_WORK], credentials);
+        let mut transport = quinn::TransportConfig::default();
+        transport.stream_receive_window(window_bytes.into());
+        // Alive, but deaf.
+        transport.keep_alive_interval(Some(Duration::from_secs(1)));
+        config.transport_config(Arc::new(transport));
+        Self::dial(addr, config).await.unwrap()
+    }
+
     /// Dials for work with an agent's own certificate.
     pub async fn agent(home: &Home, addr: SocketAddr) -> Self {
         let identity = home.identity();
@@ -155,6 +169,14 @@ impl Control {
     /// Says bytes.
     pub async fn raw(&mut self, bytes: &[u8]) {
         self.send.write_all(bytes).await.unwrap();
+    }
+
+    /// Asks for a round trip.
+    pub async fn echo(&mut self) {
+        let payload = b"round trip".to_vec();
+        let request = 1;
+        self.say(Echo { request, payload }).await;
+        assert!(matches!(self.message().await, Message::EchoAnswer(_)));
     }
 
     /// The next frame; `None` when the stream or its connection is over.
