@@ -228,12 +228,12 @@ async fn a06_protocols_that_are_not_spoken_are_refused_with_a_code() {
         // TLS alert 120: no application protocol.
         assert_eq!(u64::from(closed_by.error_code), 0x100 + 120, "{error:?}");
     }
-    let cases: [(&str, &[&[u8]], Option<Credentials>); 2] = [
-        ("enrolment with a certificate", &[ALPN_ENROL], own()),
-        ("work without one", &[ALPN_WORK], None),
-    ];
-    for (what, alpn, credentials) in cases {
-        let config = Peer::config(authority, alpn, credentials);
+    let enrolment = Peer::config(authority, &[ALPN_ENROL], own());
+    let work = Peer::config(authority, &[ALPN_WORK], None);
+    for (what, config) in [
+        ("enrolment with a certificate", enrolment),
+        ("work without one", work),
+    ] {
         let peer = Peer::dial(server.addr, config).await.unwrap();
         let code = closed(&peer.connection).await;
         assert_eq!(code, u64::from(close::NOT_AUTHORISED), "{what}");

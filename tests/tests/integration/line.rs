@@ -18,7 +18,7 @@ async fn s19_with_the_last_packet_of_everything_late_a_deployment_completes() {
     let proxy = Proxy::start(server.addr, 19).unwrap();
     let effects = Effects::at(world.path("effects"));
     let noise: Vec<u8> = (0..300_000_u32)
-        .map(|n| (n.wrapping_mul(n) >> 7) as u8)
+        .map(|n| n.wrapping_mul(n).to_be_bytes()[2])
         .collect();
     server
         .push("Site", &[("index.html", b"hello"), ("noise.bin", &noise)])

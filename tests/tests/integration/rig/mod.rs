@@ -31,8 +31,6 @@ pub const SOON: Duration = Duration::from_secs(30);
 pub struct Home {
     /// The id that the server gave it.
     pub agent: AgentId,
-    /// Its target's name.
-    pub name: String,
     /// Its data directory.
     pub root: PathBuf,
 }

@@ -223,7 +223,6 @@ impl Server {
         identity::save(&root, &key, &enrolled).unwrap();
         Home {
             agent: enrolled.agent,
-            name: enrolled.name,
             root,
         }
     }
