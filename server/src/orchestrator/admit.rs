@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mantle_domain::explain::Refusal;
@@ -22,6 +23,9 @@ use crate::store::{
     snapshot_fetch, task_lease_take, task_list_queued, task_list_running,
 };
 
+/// How long a queued task waits for agents that are offline when its turn comes. All are, when the
+/// server was restarted; each looks for it once a minute at least.
+const AGENTS_RETURN: Duration = Duration::from_mins(2);
 /// Queued tasks that are looked at in one turn.
 const LOOK_AT: u32 = 500;
 
@@ -30,11 +34,17 @@ impl Orchestrator {
     pub(super) async fn admit(&mut self) -> Vec<TaskId> {
         match self.find_ready().await {
             Ok(ready) => {
+                self.awaited
+                    .retain(|task, _| ready.iter().any(|row| row.id == *task));
                 let mut started = Vec::new();
                 for row in ready {
                     let task = row.id;
                     match self.begin(row).await {
-                        Ok(()) => started.push(task),
+                        Ok(true) => {
+                            self.awaited.remove(&task);
+                            started.push(task);
+                        }
+                        Ok(false) => {}
                         Err(error) => tracing::error!(
                             task.id = %task,
                             error = &error as &dyn std::error::Error,
@@ -76,14 +86,19 @@ impl Orchestrator {
         Ok(ready)
     }
 
-    /// Takes the lease, plans, and writes the first events down, all or nothing.
-    async fn begin(&mut self, row: TaskRow) -> Result<(), StoreError> {
+    /// Takes the lease, plans, and writes the first events down, all or nothing. `false` if it is
+    /// still waited for agents that are offline.
+    async fn begin(&mut self, row: TaskRow) -> Result<bool, StoreError> {
         let task = row.id;
         let (context, input) = {
             let mut tx = self.parts.store.read().await?;
             let context = Arc::new(load_context(&mut tx, &row).await?);
-            let input = self.plan(&mut tx, &row, &context).await?;
-            (context, input)
+            let since = self.awaited.entry(task).or_insert_with(Instant::now);
+            let patient = since.elapsed() < AGENTS_RETURN;
+            match self.plan(&mut tx, &row, &context, patient).await? {
+                Some(input) => (context, input),
+                None => return Ok(false),
+            }
         };
         self.deployments.insert(
             task,
@@ -133,15 +148,18 @@ impl Orchestrator {
         }
         tracing::info!(task.number = context.number, "a deployment began");
         self.parts.feed.task_changed(task);
-        Ok(())
+        Ok(true)
     }
 
+    /// What its plan is, or why it has none; nothing yet if only the absence of agents forbids it
+    /// and there is still patience.
     async fn plan(
         &self,
         tx: &mut Tx,
         row: &TaskRow,
         context: &Context,
-    ) -> Result<Input, StoreError> {
+        patient: bool,
+    ) -> Result<Option<Input>, StoreError> {
         let order: DeploymentOrder = serde_json::from_str(&row.body).map_err(|error| {
             StoreError::corrupt(format!("what {} asks: {error}", context.number))
         })?;
@@ -159,14 +177,16 @@ impl Orchestrator {
             targets: &targets,
             options: &order.options,
         };
+        let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
         Ok(match plan(&request) {
-            Ok(plan) => Input::Begin {
+            Ok(plan) => Some(Input::Begin {
                 plan: Arc::new(plan),
-            },
+            }),
+            Err(refusals) if patient && refusals.iter().all(absent) => None,
             Err(refusals) => {
                 let sentences: BTreeSet<String> = refusals.iter().map(Refusal::message).collect();
                 let message = sentences.into_iter().collect::<Vec<_>>().join("; ");
-                Input::Refuse { message }
+                Some(Input::Refuse { message })
             }
         })
     }

@@ -1,7 +1,7 @@
 //! The loop: what has arrived together is decided together, committed together, then carried out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mantle_domain::state::{
@@ -37,6 +37,8 @@ pub struct Orchestrator {
     facts: mpsc::Receiver<Fact>,
     /// Queued tasks may be able to start.
     look_again: bool,
+    /// Queued tasks whose turn has come, and since when they wait for agents.
+    pub(super) awaited: HashMap<TaskId, Instant>,
     cancels: Vec<TaskId>,
 }
 
@@ -80,6 +82,7 @@ impl Orchestrator {
             commands,
             facts,
             look_again: true,
+            awaited: HashMap::new(),
             cancels: Vec::new(),
         };
         (
@@ -276,6 +279,8 @@ impl Orchestrator {
                     "an agent connected"
                 );
                 turn.seen.push((agent, hello));
+                // A queued task may have waited for just this one.
+                self.look_again |= !self.awaited.is_empty();
             }
             Fact::Disconnected { agent, session } => {
                 if self.parts.online.leave(agent, session) {
