@@ -3,10 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use mantle_shared::fault;
@@ -14,7 +12,6 @@ use mantle_shared::order::ORDER_FORMAT;
 use mantle_shared::protocol::{AttemptReport, Message, ReportedState, Resync, StartAttempt};
 use mantle_shared::{AttemptId, TaskId};
 use serde::Deserialize;
-use tokio::io::AsyncWrite;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
@@ -314,13 +311,30 @@ async fn remove_folder(dir: PathBuf) {
     }
 }
 
-/// Writes as much as the pipe takes now.
+/// Writes as much as the pipe takes now. It does not block, which the runtime has seen to; asking
+/// the runtime would not do, for it calls a pipe writable only after it has looked for the first time.
+#[cfg(unix)]
 fn write_now(stdin: &mut tokio::process::ChildStdin, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::write(&*stdin, rest) {
+            Ok(count) if count > 0 => written += count,
+            Err(rustix::io::Errno::INTR) => {}
+            _ => break,
+        }
+    }
+    written
+}
+
+/// Writes as much as the pipe takes now.
+#[cfg(not(unix))]
+fn write_now(stdin: &mut tokio::process::ChildStdin, bytes: &[u8]) -> usize {
+    use tokio::io::AsyncWrite as _;
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-        match Pin::new(&mut *stdin).poll_write(&mut context, rest) {
-            Poll::Ready(Ok(count)) if count > 0 => written += count,
+        match std::pin::Pin::new(&mut *stdin).poll_write(&mut context, rest) {
+            std::task::Poll::Ready(Ok(count)) if count > 0 => written += count,
             _ => break,
         }
     }
