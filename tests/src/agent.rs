@@ -10,6 +10,7 @@ use crate::cli::{Cli, Output};
 use crate::grammar;
 use crate::process::Process;
 use crate::server::{Server, strs};
+use crate::small_disk::{self, SmallDisk};
 use crate::wine;
 use crate::world::World;
 
@@ -128,10 +129,29 @@ impl Agent {
 
     /// Starts it in the foreground of a process of its own.
     pub fn run(&mut self) {
+        self.run_with(None);
+    }
+
+    /// Like [`Self::run`], with a data directory on a disk of so many bytes, which starts with what
+    /// is in it now and is gone with the process. [`Self::small_disk`] is the way to its files.
+    pub fn run_on_small_disk(&mut self, size_bytes: u64) {
+        let folder = self.data.clone();
+        self.run_with(Some(SmallDisk { folder, size_bytes }));
+    }
+
+    /// The data directory on the small disk, as this process can reach it.
+    pub fn small_disk(&mut self) -> PathBuf {
+        small_disk::seen_by(self.process().pid(), &self.data.clone())
+    }
+
+    fn run_with(&mut self, disk: Option<SmallDisk>) {
         let mut command = self
             .cli()
             .command(&strs(&grammar::agent_run(&self.data_as_seen())));
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        if let Some(disk) = disk {
+            command = disk.with(&command);
+        }
         let name = format!("agent {}", self.name);
         self.process = Some(Process::spawn(&self.world, &name, command));
     }

@@ -41,6 +41,7 @@ pub mod process;
 pub mod proxy;
 pub mod sabotage;
 pub mod server;
+pub mod small_disk;
 pub mod wait;
 pub mod wine;
 pub mod world;

@@ -174,7 +174,10 @@ async fn schedule(options: LoadOptions, stopping: Arc<AtomicBool>, tickets: mpsc
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for number in 0_u64.. {
         ticks.tick().await;
-        let slow = number % options.slow_one_in == 0;
+        // Its place in each round moves on, or a balancer that takes turns would give all the slow
+        // ones to the same servers.
+        let (round, place) = (number / options.slow_one_in, number % options.slow_one_in);
+        let slow = place == round % options.slow_one_in;
         if stopping.load(Ordering::SeqCst) || tickets.send(slow).await.is_err() {
             return;
         }

@@ -11,6 +11,7 @@ use crate::binaries::binary;
 use crate::cli::{Cli, Output};
 use crate::grammar::{self, Addresses};
 use crate::process::Process;
+use crate::small_disk::SmallDisk;
 use crate::wait::wait_for;
 use crate::world::World;
 
@@ -37,12 +38,31 @@ impl Server {
     /// Like [`Self::start`], with environment variables, which a restart keeps.
     pub async fn start_with(world: &World, env: &[(&str, &str)]) -> Self {
         let data = world.path("server-data");
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let env: Vec<_> = env
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        let (process, addresses) = launch(world, &data, &env, any, any).await;
+        Self::launch_first(world, data, env, None).await
+    }
+
+    /// Like [`Self::start`], with `folder` of its data directory on a disk of so many bytes.
+    pub async fn start_on_small_disk(world: &World, folder: &str, size_bytes: u64) -> Self {
+        let data = world.path("server-data");
+        let disk = SmallDisk {
+            folder: data.join(folder),
+            size_bytes,
+        };
+        Self::launch_first(world, data, Vec::new(), Some(disk)).await
+    }
+
+    async fn launch_first(
+        world: &World,
+        data: PathBuf,
+        env: Vec<(String, String)>,
+        disk: Option<SmallDisk>,
+    ) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (process, addresses) = launch(world, &data, &env, disk.as_ref(), any, any).await;
         Self {
             world: world.clone(),
             data,
@@ -86,7 +106,8 @@ impl Server {
     /// Starts it again, after [`Self::kill9`] or [`Self::stop`], on the same ports.
     pub async fn restart(&mut self) {
         let Addresses { https, quic } = self.addresses;
-        let (process, addresses) = launch(&self.world, &self.data, &self.env, https, quic).await;
+        let (process, addresses) =
+            launch(&self.world, &self.data, &self.env, None, https, quic).await;
         assert_eq!(addresses, self.addresses, "the ports are the same");
         self.process = process;
     }
@@ -142,6 +163,7 @@ async fn launch(
     world: &World,
     data: &Path,
     env: &[(String, String)],
+    disk: Option<&SmallDisk>,
     https: SocketAddr,
     quic: SocketAddr,
 ) -> (Process, Addresses) {
@@ -151,6 +173,10 @@ async fn launch(
     let mut command =
         Cli::new(world, &binary("mantle")).command(&strs(&grammar::server_run(data, https, quic)));
     command.envs(env.iter().map(|(name, value)| (name, value)));
+    let command = match disk {
+        Some(disk) => disk.with(&command),
+        None => command,
+    };
     let mut process = Process::spawn(world, "server", command);
     let addresses = wait_for("the server listens", START_DEADLINE, || {
         assert!(process.ended().is_none(), "the server ended at its start");

@@ -11,13 +11,18 @@
 )]
 #![allow(unreachable_pub, reason = "the modules of one binary")]
 
+mod agent_faults;
 mod delivery;
 mod deploy;
+mod errors;
 mod fleet;
+mod haproxy_rollout;
 mod hostile;
 mod line;
 mod others;
 mod rig;
 mod server_faults;
+mod snapshot;
+mod transfers;
 mod trust;
 mod windows;

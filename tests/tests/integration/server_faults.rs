@@ -257,6 +257,31 @@ async fn s63_a_server_killed_during_many_deployments_ends_them_as_without() {
     }
 }
 
+#[tokio::test]
+async fn a_queued_deployment_waits_for_agents_that_a_restart_has_cut_off() {
+    let mut fleet = Fleet::new(2).await;
+    let process = talkative(&fleet, 1, "sleep 0.01");
+    fleet.release("first", &process).await;
+    let first = fleet.detach("first").await;
+    let second = fleet.detach("first").await;
+    wait_until("the first is at work", SOON, || {
+        !fleet.effects.read().is_empty()
+    })
+    .await;
+    // The one whose turn comes next finds nobody there when the server is back.
+    fleet.server.kill9();
+    fleet.agents[1].stop().await;
+    wait_until("the first target is done", SOON, || {
+        fleet.effects.count("end", "first", "first-web01") == 1
+    })
+    .await;
+    fleet.server.restart().await;
+    fleet.server.ok(&["task", "cancel", &first]).await;
+    fleet.task_is(&first, "cancelled", SOON).await;
+    fleet.agents[1].run();
+    fleet.task_is(&second, "succeeded", SOON).await;
+}
+
 /// The server dies at this point of its code, is started anew, and the deployment is as if it had not.
 async fn dies_at(point: &str) {
     let mut fleet = Fleet::server_only(&[("MANTLE_FAULT", point)]).await;

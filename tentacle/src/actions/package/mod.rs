@@ -19,6 +19,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use mantle_shared::Digest;
+use mantle_shared::fault;
 use mantle_shared::order::OrderPackage;
 use serde::Deserialize;
 
@@ -187,8 +188,10 @@ fn install(
     let folder = place.folder(&record);
     place
         .write_record(&record)
+        .inspect(|()| fault::point("package.before_rename"))
         .and_then(|()| durable::rename(&staging, &folder))
         .and_then(|()| durable::sync_folder(place.root()))
+        .inspect(|()| fault::point("package.installed"))
         .map_err(place::failed(&folder))?;
     context.info(format!(
         "{} {} installed in {}",

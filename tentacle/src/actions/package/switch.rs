@@ -81,7 +81,9 @@ fn switch(
         .root()
         .join(format!("{TEMP_PREFIX}{}", uuid::Uuid::now_v7().simple()));
     std::os::unix::fs::symlink(&record.folder, &temp)
+        .inspect(|()| mantle_shared::fault::point("package.before_switch"))
         .and_then(|()| fs::rename(&temp, &current))
+        .inspect(|()| mantle_shared::fault::point("package.switched"))
         .and_then(|()| crate::identity::durable::sync_folder(place.root()))
         .map_err(failed(&current))
 }

@@ -1,0 +1,317 @@
+//! An agent is killed, restarted or out of room while the real server deploys to it: the step goes
+//! on, is never started twice, and its exit code and every line arrive.
+
+use mantle_tests::lines::shell_counting;
+use mantle_tests::process::Process;
+use mantle_tests::proxy::Proxy;
+use mantle_tests::wait::{wait_for, wait_until};
+
+use crate::fleet::{Fleet, SOON, assert_lines, quoted};
+
+/// How many lines a step prints.
+const LINES: u64 = 50;
+
+/// A project `step` of one action `work`, which prints numbered lines, the second half of them
+/// behind a gate that the test opens with [`open`], and ends with this exit code.
+async fn gated(fleet: &Fleet, code: i32) {
+    let script = format!(
+        "{}
+{}
+while [ ! -e '{}' ]; do sleep 0.02; done
+{}
+{}
+exit {code}",
+        fleet.effects.shell("start", "work", "$MANTLE_TARGET"),
+        shell_counting("line", LINES / 2, "sleep 0.005"),
+        fleet.world.path("gate").display(),
+        shell_counting("line", LINES, "sleep 0.005").replacen(
+            "i=1",
+            &format!("i={}", LINES / 2 + 1),
+            1
+        ),
+        fleet.effects.shell("end", "work", "$MANTLE_TARGET"),
+    );
+    let process = format!(
+        "  - {{ step: only, targets: {{ tag: web }}, actions: [{{ action: work, uses: script, with: {{ run: {} }} }}] }}\n",
+        quoted(&script)
+    );
+    fleet.release("step", &process).await;
+}
+
+fn open(fleet: &Fleet) {
+    fleet.world.file("gate", "");
+}
+
+async fn at_work(fleet: &Fleet) {
+    wait_until("the step is at work", SOON, || {
+        fleet.effects.count("start", "work", "web01") > 0
+    })
+    .await;
+}
+
+async fn step_over(fleet: &Fleet) {
+    wait_until("the step is over", SOON, || {
+        fleet.effects.count("end", "work", "web01") > 0
+    })
+    .await;
+}
+
+async fn code_of(process: &mut Process) -> Option<i32> {
+    wait_for("the deployment is over", SOON, || {
+        let ended = process.ended();
+        async move { ended.ok_or_else(|| "it is still running".to_owned()) }
+    })
+    .await
+    .code()
+}
+
+async fn assert_failed_with_6(fleet: &Fleet, waiting: &mut Process) {
+    assert_eq!(code_of(waiting).await, Some(3), "{}", waiting.stderr());
+    assert!(
+        waiting.stderr().contains("exit code 6"),
+        "{}",
+        waiting.stderr()
+    );
+    fleet.effects.assert_each_once([("work", "web01")]);
+    assert_lines(&fleet.log("T-1").await, "work", "web01", LINES);
+    let task = fleet.task("T-1").await;
+    let action = &task["steps"][0]["targets"][0]["actions"][0];
+    assert_eq!(
+        (&action["exit_code"], &action["attempts"]),
+        (&6.into(), &1.into()),
+        "{task}"
+    );
+}
+
+#[tokio::test]
+async fn s35_s53_a_killed_agents_step_goes_on_under_the_real_server() {
+    let mut fleet = Fleet::new(1).await;
+    gated(&fleet, 6).await;
+    let mut waiting = fleet.beside("deploy", &["deploy", "step", "1.0", "-e", "test"]);
+    at_work(&fleet).await;
+    fleet.agents[0].kill9();
+    fleet.server.target_is("web01", false, SOON).await;
+    open(&fleet);
+    fleet.agents[0].run();
+    assert_failed_with_6(&fleet, &mut waiting).await;
+}
+
+#[tokio::test]
+async fn s52_an_agent_that_is_restarted_in_good_order_keeps_its_step() {
+    let mut fleet = Fleet::new(1).await;
+    gated(&fleet, 6).await;
+    let mut waiting = fleet.beside("deploy", &["deploy", "step", "1.0", "-e", "test"]);
+    at_work(&fleet).await;
+    let status = fleet.agents[0].stop().await;
+    assert!(status.success(), "{status:?}");
+    assert!(waiting.ended().is_none(), "a restart fails no deployment");
+    fleet.agents[0].run();
+    fleet.server.target_is("web01", true, SOON).await;
+    open(&fleet);
+    assert_failed_with_6(&fleet, &mut waiting).await;
+}
+
+#[tokio::test]
+async fn s54_a_step_that_ended_while_its_agent_was_down_has_its_exit_code() {
+    let mut fleet = Fleet::new(1).await;
+    gated(&fleet, 6).await;
+    let mut waiting = fleet.beside("deploy", &["deploy", "step", "1.0", "-e", "test"]);
+    at_work(&fleet).await;
+    fleet.agents[0].kill9();
+    open(&fleet);
+    step_over(&fleet).await;
+    assert!(waiting.ended().is_none(), "nobody knows the end yet");
+    fleet.agents[0].run();
+    assert_failed_with_6(&fleet, &mut waiting).await;
+}
+
+#[tokio::test]
+async fn a_killed_agent_and_a_killed_server_together_lose_nothing() {
+    let mut fleet = Fleet::new(1).await;
+    gated(&fleet, 6).await;
+    let mut waiting = fleet.beside("deploy", &["deploy", "step", "1.0", "-e", "test"]);
+    at_work(&fleet).await;
+    fleet.agents[0].kill9();
+    fleet.server.kill9();
+    open(&fleet);
+    step_over(&fleet).await;
+    fleet.server.restart().await;
+    fleet.agents[0].run();
+    assert_failed_with_6(&fleet, &mut waiting).await;
+}
+
+/// The agent dies at this point of its code while it starts the step, and is started anew.
+async fn dies_at(point: &str) -> (Fleet, serde_json::Value) {
+    let mut fleet = Fleet::server_only(&[]).await;
+    fleet
+        .join_with("web01", "web", None, &[("MANTLE_FAULT", point)])
+        .await;
+    fleet.all_online().await;
+    gated(&fleet, 0).await;
+    open(&fleet);
+    let mut waiting = fleet.beside("deploy", &["deploy", "step", "1.0", "-e", "test"]);
+    wait_until(
+        "the agent dies (the programs need the feature 'faults')",
+        SOON,
+        || fleet.agents[0].process().ended().is_some(),
+    )
+    .await;
+    fleet.agents[0].set_env("MANTLE_FAULT", "");
+    fleet.agents[0].run();
+    assert_eq!(code_of(&mut waiting).await, Some(0), "{}", waiting.stderr());
+    fleet.effects.assert_each_once([("work", "web01")]);
+    assert_lines(&fleet.log("T-1").await, "work", "web01", LINES);
+    let action = fleet.task("T-1").await["steps"][0]["targets"][0]["actions"][0].clone();
+    (fleet, action)
+}
+
+#[tokio::test]
+async fn s27_killed_before_it_started_anything_it_says_so_and_is_asked_again() {
+    let (_fleet, action) = dies_at("agent.accepted_before_spawn").await;
+    assert_eq!(action["attempts"], 2, "{action}");
+}
+
+#[tokio::test]
+async fn s28_killed_before_it_wrote_down_the_process_it_finds_it() {
+    let (_fleet, action) = dies_at("agent.spawned_before_journal").await;
+    // The supervisor had its order whole, or it had not and nothing was started: then once more.
+    assert!(
+        action["attempts"] == 1 || action["attempts"] == 2,
+        "{action}"
+    );
+}
+
+#[tokio::test]
+async fn s28_killed_after_the_supervisor_has_its_order_there_is_one_attempt() {
+    let (_fleet, action) = dies_at("agent.spawned").await;
+    assert_eq!(action["attempts"], 1, "{action}");
+}
+
+#[tokio::test]
+async fn s29_a_full_disk_refuses_a_start_and_with_room_it_runs_once() {
+    let mut fleet = Fleet::new(1).await;
+    gated(&fleet, 0).await;
+    open(&fleet);
+    fleet.agents[0].stop().await;
+    fleet.agents[0].run_on_small_disk(2 * 1024 * 1024);
+    fleet.server.target_is("web01", true, SOON).await;
+    let filler = fleet.agents[0].small_disk().join("filler");
+    // Until nothing more fits, also not a byte.
+    let mut file = std::fs::File::create(&filler).unwrap();
+    for size in [64 * 1024, 1] {
+        while std::io::Write::write_all(&mut file, &vec![b'x'; size]).is_ok() {}
+    }
+    let output = fleet.deploy("step").await.exit(3);
+    let output = output.complains(&["web01", "disk is full"]);
+    assert!(output.stdout.contains("failed"), "{output}");
+    assert_eq!(fleet.effects.read(), [], "nothing ran");
+
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    fleet.deploy("step").await.ok();
+    fleet.effects.assert_each_once([("work", "web01")]);
+    assert_lines(&fleet.log("T-2").await, "work", "web01", LINES);
+}
+
+#[tokio::test]
+async fn s34_a_hundred_thousand_lines_over_twenty_disconnects() {
+    const ROUNDS: u64 = 20;
+    const EACH: u64 = 5_000;
+    let mut fleet = Fleet::server_only(&[]).await;
+    let proxy = Proxy::start(fleet.server.addresses().quic, 34).unwrap();
+    let hasty = [
+        ("TENTACLE_IDLE_TIMEOUT_MS", "900"),
+        ("TENTACLE_KEEPALIVE_MS", "250"),
+        ("TENTACLE_CONNECT_TIMEOUT_MS", "900"),
+        ("TENTACLE_BACKOFF_MAX_MS", "100"),
+    ];
+    fleet
+        .join_with("web01", "web", Some(proxy.addr()), &hasty)
+        .await;
+    fleet.all_online().await;
+    let script = format!(
+        "{}
+round=1
+while [ $round -le {ROUNDS} ]; do
+  while [ ! -e '{}'-$round ]; do sleep 0.02; done
+  seq -f 'line %.0f' $(( (round - 1) * {EACH} + 1 )) $(( round * {EACH} ))
+  round=$((round + 1))
+done",
+        fleet.effects.shell("start", "work", "$MANTLE_TARGET"),
+        fleet.world.path("round").display(),
+    );
+    let process = format!(
+        "  - {{ step: only, targets: {{ tag: web }}, actions: [{{ action: work, uses: script, with: {{ run: {} }} }}] }}\n",
+        quoted(&script)
+    );
+    fleet.release("step", &process).await;
+    let mut waiting = fleet.beside(
+        "deploy",
+        &["deploy", "step", "1.0", "-e", "test", "--no-logs"],
+    );
+    at_work(&fleet).await;
+    for round in 1..=ROUNDS {
+        fleet.world.file(&format!("round-{round}"), "");
+        // Somewhere in the middle of what it prints now.
+        proxy.drop_all();
+        fleet.server.target_is("web01", false, SOON).await;
+        proxy.pass();
+        fleet.server.target_is("web01", true, SOON).await;
+    }
+    assert_eq!(code_of(&mut waiting).await, Some(0), "{}", waiting.stderr());
+    fleet.effects.assert_each_once([("work", "web01")]);
+    assert_lines(&fleet.log("T-1").await, "work", "web01", ROUNDS * EACH);
+}
+
+#[tokio::test]
+async fn s47_a_cancel_that_races_the_end_tells_what_really_happened() {
+    let fleet = Fleet::new(1).await;
+    let script = format!(
+        "trap 'exit 9' TERM\n{}\nwhile [ ! -e '{}'-$MANTLE_TASK ]; do sleep 0.02; done\nexit 0",
+        fleet.effects.shell("start", "work", "$MANTLE_TASK"),
+        fleet.world.path("gate").display(),
+    );
+    let process = format!(
+        "  - {{ step: only, targets: {{ tag: web }}, actions: [{{ action: work, uses: script, grace: 5s, with: {{ run: {} }} }}] }}\n",
+        quoted(&script)
+    );
+    fleet.release("race", &process).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for round in 1..=6 {
+        let task = fleet.detach("race").await;
+        wait_until("the step is at work", SOON, || {
+            fleet.effects.count("start", "work", &task) > 0
+        })
+        .await;
+        // The gate is opened before, or while, or after the cancel is on its way.
+        let gate = format!("gate-{task}");
+        if round % 2 == 0 {
+            fleet.world.file(&gate, "");
+        }
+        let mut cancel = fleet.beside(&format!("cancel {round}"), &["task", "cancel", &task]);
+        if round > 4 {
+            code_of(&mut cancel).await;
+        }
+        fleet.world.file(&gate, "");
+        code_of(&mut cancel).await;
+        let over = wait_for("the task is over", SOON, || async {
+            let show = fleet.task(&task).await;
+            match show["state"].as_str() {
+                Some("succeeded" | "cancelled" | "failed") => Ok(show),
+                _ => Err(show.to_string()),
+            }
+        })
+        .await;
+        let action = &over["steps"][0]["targets"][0]["actions"][0];
+        let state = action["state"].as_str().unwrap().to_owned();
+        // The exit code is the script's own word.
+        let expected = if action["exit_code"] == 0 {
+            "succeeded"
+        } else {
+            "cancelled"
+        };
+        assert_eq!(state, expected, "{over}");
+        seen.insert(state);
+    }
+    assert!(!seen.is_empty());
+}
