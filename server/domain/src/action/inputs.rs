@@ -4,6 +4,7 @@
 //! as a text that holds a `#{...}`.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -82,9 +83,15 @@ pub struct HttpCheck {
     /// The status that counts as good; 200 by default.
     #[serde(default)]
     pub expect: Option<OneOrMany<Count>>,
-    /// A text that the answer must hold.
+    /// Texts that the answer must hold.
     #[serde(default)]
-    pub contains: Option<String>,
+    pub contains: Option<OneOrMany<String>>,
+    /// Headers of the request.
+    #[serde(default)]
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Whether any certificate will do.
+    #[serde(default)]
+    pub insecure: Option<Switch>,
     /// How long to go on trying.
     #[serde(default)]
     pub within: Option<Span>,
@@ -113,6 +120,9 @@ pub struct HaproxyDrain {
     /// How long to wait for sessions to end.
     #[serde(default)]
     pub wait: Option<Span>,
+    /// Whether sessions that are left after the wait are shut, rather than the action failing.
+    #[serde(default)]
+    pub force_after: Option<Switch>,
 }
 
 /// `haproxy.enable`.
