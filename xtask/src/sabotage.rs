@@ -57,6 +57,8 @@ fn tests_pass(tests: &str, sabotage: Option<&str>) -> Result<bool> {
     let mut command = Command::new("cargo");
     command
         .args(["nextest", "run", "--workspace", "--no-fail-fast"])
+        // Some tests let a program die at a named point.
+        .args(["--features", "tentacle/faults,mantle/faults"])
         // At least one test must be there, or the sabotage would seem unnoticed.
         .args(["--no-tests", "fail"])
         .args(["-E", &format!(r"test(/(^|::){tests}/)")])

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::support::*;
 
 #[tokio::test]
-async fn a_step_runs_its_lines_come_live_and_it_is_forgotten_when_stored() {
+async fn s30_a_step_that_is_stored_and_forgotten_still_has_its_outcome() {
     let (_dir, state) = state();
     let mut world = World::start(&state);
     assert!(world.connect(1).await.is_empty());
@@ -37,7 +37,7 @@ async fn a_step_runs_its_lines_come_live_and_it_is_forgotten_when_stored() {
     let dir = state.attempt(order.attempt);
     assert!(dir.exists());
     world.acknowledge(order.attempt, 2).await;
-    // S30: the outcome is remembered after everything else is gone.
+    // The outcome is remembered after everything else is gone.
     until_then("the folder's removal", || !dir.exists()).await;
     let again = world.start_attempt(1, &order).await;
     assert_eq!(again.result, StartResult::Ended(end.clone()));

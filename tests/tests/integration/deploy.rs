@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use mantle_tests::Effects;
+use mantle_tests::proxy::Proxy;
+use mantle_tests::sabotage;
 use mantle_tests::wait::{wait_for, wait_until};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -133,7 +135,13 @@ echo \"port $(mantle_get 'Octopus.Action[prepare].Output.Port')\"",
 
 #[tokio::test]
 async fn s39_a_line_of_an_idle_script_is_at_a_follower_at_once() {
-    let fleet = Fleet::new(1).await;
+    let mut fleet = Fleet::server_only(&[]).await;
+    let line = Proxy::start(fleet.server.addresses().quic, 39).unwrap();
+    fleet.join("web01", "web", Some(line.addr())).await;
+    fleet.all_online().await;
+    if sabotage::is_on("slow-line") {
+        line.delay(Duration::from_millis(400));
+    }
     let script = "for i in 1 2 3 4 5 6 7 8; do sleep 0.4; echo \"at $(date +%s%N)\"; done";
     let process = format!(
         "  - {{ step: idle, targets: {{ tag: web }}, uses: script, with: {{ run: {} }} }}\n",
@@ -271,7 +279,9 @@ async fn s43_a_step_that_is_cancelled_while_it_waits_is_never_ordered() {
     fleet.release("waits", &process).await;
     let mut waiting = fleet.beside("deploy", &["deploy", "waits", "1.0", "-e", "test"]);
     wait_until("web01 works", SOON, || fleet.effects.read().len() == 1).await;
-    fleet.server.ok(&["task", "cancel", "T-1"]).await;
+    if !sabotage::is_on("cancel-not-sent") {
+        fleet.server.ok(&["task", "cancel", "T-1"]).await;
+    }
     let code = wait_for("the deployment is over", SOON, || {
         let ended = waiting.ended();
         async move { ended.ok_or_else(|| "it runs".to_owned()) }

@@ -11,7 +11,7 @@ use mantle_tests::{Agent, Effects, Joining, Server, World};
 use serde_json::Value;
 
 /// No condition of these tests takes longer, on a busy machine with debug builds.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 /// Agents look for a lost server often, so that a test need not wait for their patience.
 pub const QUICK: &[(&str, &str)] = &[
     ("TENTACLE_BACKOFF_MAX_MS", "400"),
@@ -41,7 +41,6 @@ pub struct Fleet {
 /// A line of a task's log.
 #[derive(Debug, Clone)]
 pub struct Line {
-    pub seq: u64,
     pub target: String,
     pub action: String,
     pub text: String,
@@ -198,12 +197,6 @@ impl Fleet {
             .await;
         lines(&output.stdout)
     }
-
-    /// Waits until this file of the world is there.
-    pub async fn file_is_there(&self, name: &str) {
-        let path = self.world.path(name);
-        mantle_tests::wait::wait_until(name, SOON, || path.exists()).await;
-    }
 }
 
 /// The log lines in what `task logs -o json` printed.
@@ -214,7 +207,6 @@ pub fn lines(printed: &str) -> Vec<Line> {
             let value: Value = serde_json::from_str(line).expect("a line of JSON");
             let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
             Line {
-                seq: value["seq"].as_u64().unwrap_or_default(),
                 target: text("target"),
                 action: text("action"),
                 text: text("text"),

@@ -20,7 +20,7 @@ struct Rig {
 /// balancer and back, if `drain`.
 fn project(rig: &Fleet, web: &[WebServer], socket: &str, drain: bool) -> String {
     let per_target = |name: &str, value: &dyn Fn(&WebServer) -> String| {
-        let values: String = web
+        let values: Vec<String> = web
             .iter()
             .map(|web| {
                 format!(
@@ -30,6 +30,7 @@ fn project(rig: &Fleet, web: &[WebServer], socket: &str, drain: bool) -> String 
                 )
             })
             .collect();
+        let values = values.concat();
         format!("  {name}:\n{values}")
     };
     let variables = per_target("Address", &|web| web.address.to_string())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use mantle_tests::lines::shell_counting;
 use mantle_tests::process::Process;
 use mantle_tests::proxy::Proxy;
+use mantle_tests::sabotage;
 use mantle_tests::wait::{wait_for, wait_until};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -226,7 +227,9 @@ async fn s63_a_server_killed_during_many_deployments_ends_them_as_without() {
     let message = format!("seed {seed}: killed when {kill_at} actions had begun");
     wait_until(&message, SOON, || fleet.effects.read().len() >= kill_at).await;
     fleet.server.kill9();
-    fleet.server.restart().await;
+    if !sabotage::is_on("server-stays-down") {
+        fleet.server.restart().await;
+    }
 
     for number in 0..DEPLOYMENTS {
         let task = format!("T-{}", number + 1);
@@ -296,6 +299,16 @@ async fn dies_at(point: &str) {
         || fleet.server.process().ended().is_some(),
     )
     .await;
+    if sabotage::is_on("journal-lost-after-the-end") {
+        fleet.agents[0].kill9();
+        for name in ["journal", "attempts"] {
+            let path = fleet.agents[0].data().join(name);
+            std::fs::remove_dir_all(&path)
+                .or_else(|_| std::fs::remove_file(&path))
+                .unwrap();
+        }
+        fleet.agents[0].run();
+    }
     // The fault is over: what is started now must not meet it again.
     fleet.server.set_env("MANTLE_FAULT", "");
     fleet.server.restart().await;

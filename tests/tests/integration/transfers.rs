@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mantle_tests::cli::Cli;
+use mantle_tests::sabotage;
 use mantle_tests::wait::{wait_for, wait_until};
 use rand::{RngCore as _, SeedableRng as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -113,6 +114,9 @@ async fn s73_s74_a_push_that_is_killed_at_60_per_cent_leaves_nothing_and_goes_on
     pushing.kill9();
     // The server dies with it, in the middle of the upload.
     fleet.server.kill9();
+    if sabotage::is_on("upload-forgotten") {
+        std::fs::remove_dir_all(fleet.server.data().join("uploads")).unwrap();
+    }
     fleet.server.restart().await;
     let list = fleet.server.json(&["package", "list"]).await;
     assert_eq!(list["items"].as_array().map(Vec::len), Some(0), "{list}");
@@ -177,6 +181,9 @@ async fn s75_two_steps_that_unpack_the_same_package_at_once_have_whole_copies() 
         let installed = fleet.agents[0]
             .data()
             .join(format!("apps/test/{project}/Shared/current/blob"));
+        if sabotage::is_on("copy-cut") {
+            std::fs::write(&installed, &content[1..]).unwrap();
+        }
         let copy = std::fs::read(&installed).unwrap();
         assert!(copy == content, "{} is another", installed.display());
     }
@@ -196,6 +203,9 @@ async fn activation_dies_at(fleet: &mut Fleet, point: &str, version: &str) {
     // Its supervisor is dead: nobody can know, and that is no success.
     let output = output.exit(3).complains(&["unknown"]);
     let current = fleet.agents[0].data().join("apps/test/site/Site/current");
+    if sabotage::is_on("written-in-place") {
+        std::fs::write(current.join("a.txt"), "half").unwrap();
+    }
     let read = |name: &str| std::fs::read_to_string(current.join(name)).unwrap();
     let (a, b) = (read("a.txt"), read("b.txt"));
     assert_eq!(a, b, "{point}: a mix\n{output}");
