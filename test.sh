@@ -108,7 +108,7 @@ unit() {
     cargo test --quiet --doc --workspace "${features[@]}"
 }
 
-store() { run_tests store -p mantle --lib -E 'test(/^store::/)'; }
+store() { run_tests store --workspace --lib -E 'package(mantle) and test(/^store::/)'; }
 
 end_to_end() {
   cargo build --quiet --workspace --bins "${features[@]}" &&
