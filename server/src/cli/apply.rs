@@ -75,7 +75,9 @@ fn finish(result: &ApplyResult, out: Output) -> CliResult {
 fn show(result: &ApplyResult, print: impl Fn(&str) -> Result<(), Failure>) -> Result<(), Failure> {
     for change in &result.changes {
         print(&headline(change))?;
-        for line in &change.diff {
+        // The line that only says again what the headline says adds nothing.
+        let again = format!("+ {} '{}'", change.kind, change.name);
+        for line in change.diff.iter().filter(|line| **line != again) {
             let style = match line.as_bytes().first() {
                 Some(b'+') => GOOD,
                 Some(b'-') => BAD,

@@ -65,7 +65,10 @@ fn node(node: &PlanNode) -> String {
     };
     let with = node.with.iter().map(|(name, value)| match value {
         serde_json::Value::String(text) if !text.contains('\n') => format!("{name}={text}"),
-        serde_json::Value::String(text) => format!("{name}=({} lines)", text.lines().count()),
+        serde_json::Value::String(text) => match text.lines().count() {
+            1 => format!("{name}=({} characters)", text.chars().count()),
+            lines => format!("{name}=({lines} lines)"),
+        },
         other => format!("{name}={other}"),
     });
     let with: Vec<String> = with.collect();

@@ -73,9 +73,9 @@ pub(super) fn run(args: &DoctorArgs, state_dir: &StateDir) -> Result<(), Failure
         Output::Table => {
             for check in &checks {
                 let mark = match check.verdict {
-                    Verdict::Good => "\u{2713}",
+                    Verdict::Good => "\u{2714}",
                     Verdict::Note => "-",
-                    Verdict::Bad => "\u{2717}",
+                    Verdict::Bad => "\u{2718}",
                 };
                 print(&format!("{mark} {:<18} {}", check.what, check.detail));
             }

@@ -180,10 +180,15 @@ async fn check_name(out: &mut dyn Write, server: &ServerAddress) -> Result<(), F
     match server.resolve().await {
         Ok(addresses) => {
             let shown: Vec<_> = addresses.iter().map(|a| a.ip().to_string()).collect();
-            tick(
-                out,
-                format_args!("name: {} is {}", server.host, shown.join(", ")),
-            );
+            // An address that was given as such needs no look-up, and says so once.
+            if shown == [server.host.as_str()] {
+                tick(out, format_args!("address: {}", server.host));
+            } else {
+                tick(
+                    out,
+                    format_args!("name: {} is {}", server.host, shown.join(", ")),
+                );
+            }
             Ok(())
         }
         Err(error) => {
