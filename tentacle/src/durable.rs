@@ -1,67 +1,174 @@
-//! Writes that survive a kill, and a power cut, right after them.
+//! Files that are whole or not there: temp beside, fsync, rename, fsync of the folder.
+//!
+//! What must hold: a reader never sees half a file, and once [`write`] or [`create`] has returned
+//! the file survives a kill and a power cut. A temp file that a kill left behind is read by none;
+//! [`sweep`] removes such leftovers.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::identity::durable::rename;
-
-/// Puts `bytes` at `path`, whole or not at all: a temporary file, fsync, rename, fsync of the folder.
-/// The file is for the agent's user alone.
-pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = temporary_name(path);
-    let written = write_private(&temporary, bytes).and_then(|()| rename(&temporary, path));
-    if let Err(error) = written {
-        // What is left over is of no use to anybody; the first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    sync_parent(path)
+/// Who may read a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privacy {
+    /// The owner alone: keys, orders, the journal.
+    Owner,
+    /// Whoever may enter the folder.
+    Folder,
 }
 
-/// Puts `bytes` at `path` unless something is there already: of any number of processes that try,
-/// one gets `true`. The content is complete from the first moment.
-pub fn create_file(path: &Path, bytes: &[u8]) -> io::Result<bool> {
-    let temporary = temporary_name(path);
-    write_private(&temporary, bytes)?;
-    let linked = fs::hard_link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
+/// What temp files end with.
+const TEMP_SUFFIX: &str = ".mantle-new";
+
+/// Puts a file with these bytes at `path`, whole or not at all, over what is there.
+pub fn write(path: &Path, bytes: &[u8], privacy: Privacy) -> io::Result<()> {
+    let folder = parent(path)?;
+    let temp = temp_beside(path)?;
+    let written = write_new(&temp, bytes, privacy).and_then(|()| rename(&temp, path));
+    if let Err(error) = written {
+        // The first error is the one to report; the leftover is swept later if this fails too.
+        let _ = fs::remove_file(&temp);
+        return Err(error);
+    }
+    sync_folder(folder)
+}
+
+/// Puts a file for the agent's user alone at `path` unless something is there already: of any number
+/// of processes that try, one gets `true`. The content is complete from the first moment.
+pub fn create(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let folder = parent(path)?;
+    let temp = temp_beside(path)?;
+    let linked = write_new(&temp, bytes, Privacy::Owner).and_then(|()| fs::hard_link(&temp, path));
+    let _ = fs::remove_file(&temp);
     match linked {
-        Ok(()) => sync_parent(path).map(|()| true),
+        Ok(()) => sync_folder(folder).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Writes a file for the agent's user alone and brings it to the disk.
+/// Writes a file for the agent's user alone in place and brings it to the disk: for what nobody reads
+/// before it is whole.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = File::options();
     options.write(true).create(true).truncate(true);
+    put(&mut options, path, bytes, Privacy::Owner)
+}
+
+/// Makes a folder that only its owner may enter, and its parents. On Windows the folder takes the
+/// rights of its parent, which the installation restricts.
+pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    {
+        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    #[cfg(not(unix))]
+    fs::create_dir_all(path)?;
+    Ok(())
+}
+
+/// Renames over what is there. On Windows a reader or a scanner may hold the old file for a
+/// moment, so the rename is tried again for a while.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(windows)]
+    {
+        // Scanners let go within a second or so; thirty covers a slow one.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            match fs::rename(from, to) {
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(5 | 32 | 33))
+                        && std::time::Instant::now() < deadline =>
+                {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+                done => return done,
+            }
+        }
+    }
+    #[cfg(not(windows))]
+    fs::rename(from, to)
+}
+
+/// Makes renames and new names within a folder durable.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Windows has no such call: its file system journals names by itself.
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+/// Removes what killed writers left in a folder. Nobody may be writing there.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().ends_with(TEMP_SUFFIX) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn write_new(path: &Path, bytes: &[u8], privacy: Privacy) -> io::Result<()> {
+    // A leftover of a process that had our id; its rights may be other than ours.
+    let _ = fs::remove_file(path);
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    put(&mut options, path, bytes, privacy)
+}
+
+fn put(
+    options: &mut fs::OpenOptions,
+    path: &Path,
+    bytes: &[u8],
+    privacy: Privacy,
+) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(match privacy {
+            Privacy::Owner => 0o600,
+            Privacy::Folder => 0o644,
+        });
+    }
+    #[cfg(not(unix))]
+    let _ = privacy;
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Brings a folder's entries to the disk. Windows has no such thing and needs none.
-pub fn sync_dir(path: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        File::open(path)?.sync_all()
-    } else {
-        Ok(())
+fn parent(path: &Path) -> io::Result<&Path> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Ok(Path::new(".")),
+        Some(parent) => Ok(parent),
+        None => Err(no_file()),
     }
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
+/// Two writers never share a temp, be they of one process or of two.
+fn temp_beside(path: &Path) -> io::Result<PathBuf> {
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or_else(no_file)?.to_string_lossy();
+    let (process, write) = (std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed));
+    Ok(parent(path)?.join(format!(".{name}.{process}-{write}{TEMP_SUFFIX}")))
 }
 
-/// Two processes never share a temporary file.
-fn temporary_name(path: &Path) -> std::path::PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    path.with_file_name(name)
+fn no_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the path names no file")
 }
 
 #[cfg(test)]
@@ -74,11 +181,41 @@ mod tests {
     fn the_first_creator_wins_and_nothing_is_left_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("claim");
-        assert!(create_file(&path, b"first").unwrap());
-        assert!(!create_file(&path, b"second").unwrap());
+        assert!(create(&path, b"first").unwrap());
+        assert!(!create(&path, b"second").unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"first");
-        replace_file(&path, b"third").unwrap();
+        write(&path, b"third", Privacy::Owner).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"third");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_swept_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = temp_beside(&dir.path().join("journal")).unwrap();
+        fs::write(&left, b"half").unwrap();
+        fs::write(dir.path().join("journal"), b"whole").unwrap();
+        sweep(dir.path()).unwrap();
+        assert!(!left.exists());
+        assert_eq!(fs::read(dir.path().join("journal")).unwrap(), b"whole");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_leftover_of_other_rights_makes_no_secret_readable() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        for (privacy, mode) in [(Privacy::Owner, 0o600), (Privacy::Folder, 0o644)] {
+            let path = dir.path().join("file");
+            write(&path, b"x", privacy).unwrap();
+            let temp = dir.path().join("temp");
+            fs::write(&temp, b"").unwrap();
+            fs::set_permissions(&temp, fs::Permissions::from_mode(0o666)).unwrap();
+            write_new(&temp, b"x", privacy).unwrap();
+            for path in [path, temp] {
+                let found = fs::metadata(&path).unwrap().permissions().mode();
+                assert_eq!(found & 0o777 & !mode, 0, "{privacy:?}: {found:o}");
+            }
+        }
     }
 }

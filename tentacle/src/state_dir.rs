@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use mantle_shared::AttemptId;
 
+use crate::durable;
+
 /// The state directory of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir {
@@ -89,7 +91,7 @@ impl StateDir {
             self.attempts(),
         ];
         for path in &private {
-            create_private_dir(path).map_err(|source| StateDirError::Create {
+            durable::create_private_folder(path).map_err(|source| StateDirError::Create {
                 path: path.clone(),
                 source,
             })?;
@@ -161,18 +163,6 @@ impl StateDir {
     pub fn status_file(&self) -> PathBuf {
         self.root.join("status.json")
     }
-}
-
-/// Makes a folder that only the agent's user may enter. On Windows the folder takes the rights of
-/// its parent, which the installation restricts.
-pub fn create_private_dir(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -146,7 +146,7 @@ impl Cache {
             let mut file = create(&temp)?;
             file.write_all(bytes)?;
             drop(file);
-            crate::identity::durable::rename(&temp, &path)
+            crate::durable::rename(&temp, &path)
         })();
         written.map_err(|error| {
             let _ = fs::remove_file(&temp);

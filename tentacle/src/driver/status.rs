@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
+use crate::durable::{self, Privacy};
 use crate::output::recorder::now_us;
 
 /// A look at the agent.
@@ -72,7 +72,7 @@ impl Status {
 
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let json = serde_json::to_vec(self).map_err(io::Error::other)?;
-        durable::replace_file(path, &json)
+        durable::write(path, &json, Privacy::Owner)
     }
 
     /// Reads what an agent wrote; `None` if none ever ran here.

@@ -5,7 +5,6 @@
 //! instant leaves the old identity, the new one or none; never half of one. A key that others may
 //! read is refused at start, because whoever read it can pose as this agent.
 
-pub mod durable;
 mod key;
 #[cfg(test)]
 mod tests;
@@ -24,7 +23,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use durable::Privacy;
+use crate::durable::{self, Privacy};
 
 /// The folder below the data folder.
 const FOLDER: &str = "identity";

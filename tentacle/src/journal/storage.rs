@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use crate::durable;
+use crate::durable::{self, Privacy};
 
 /// What the journal needs of a disk.
 pub trait Storage: Send {
@@ -80,7 +80,7 @@ impl Storage for Disk {
 
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file = None;
-        durable::replace_file(&self.path(), bytes)
+        durable::write(&self.path(), bytes, Privacy::Owner)
     }
 
     fn reserve(&mut self) -> io::Result<()> {
@@ -89,7 +89,7 @@ impl Storage for Disk {
             return Ok(());
         }
         // Not zeros: a file system may keep a hole instead.
-        durable::replace_file(&path, &vec![0x5a; RESERVE_BYTES])
+        durable::write(&path, &vec![0x5a; RESERVE_BYTES], Privacy::Owner)
     }
 
     fn release(&mut self) -> io::Result<()> {

@@ -17,7 +17,7 @@ use mantle_shared::protocol::AttemptEnd;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
+use crate::durable::{self, Privacy};
 use crate::process::ProcessIdentity;
 
 /// The format that this build writes.
@@ -74,19 +74,19 @@ pub struct ResultFile {
 
 /// Makes the folder of an attempt, with room set aside for its result.
 pub fn prepare(dir: &Path) -> io::Result<()> {
-    crate::state_dir::create_private_dir(dir)?;
+    durable::create_private_folder(dir)?;
     if !dir.join(RESERVE).exists() {
         durable::write_private(&dir.join(RESERVE), &[0x5a; RESERVE_BYTES])?;
     }
     if let Some(parent) = dir.parent() {
-        durable::sync_dir(parent)?;
+        durable::sync_folder(parent)?;
     }
     Ok(())
 }
 
 /// Claims the attempt; `false` if somebody has.
 pub fn take_claim(dir: &Path, claim: &Claim) -> io::Result<bool> {
-    durable::create_file(&dir.join(CLAIM), &to_bytes(claim)?)
+    durable::create(&dir.join(CLAIM), &to_bytes(claim)?)
 }
 
 /// Who has claimed the attempt.
@@ -96,7 +96,7 @@ pub fn read_claim(dir: &Path) -> io::Result<Option<Claim>> {
 
 /// Asks the supervisor to stop.
 pub fn write_cancel(dir: &Path, cancel: CancelFile) -> io::Result<()> {
-    durable::replace_file(&dir.join(CANCEL), &to_bytes(&cancel)?)
+    durable::write(&dir.join(CANCEL), &to_bytes(&cancel)?, Privacy::Owner)
 }
 
 /// Whether somebody asked for a stop. A file that cannot be read asks without a grace of its own.
@@ -112,7 +112,7 @@ pub fn write_result(dir: &Path, result: &ResultFile) -> io::Result<()> {
     let bytes = to_bytes(result)?;
     // Absent on a second try.
     let _ = fs::remove_file(dir.join(RESERVE));
-    durable::replace_file(&dir.join(RESULT), &bytes)
+    durable::write(&dir.join(RESULT), &bytes, Privacy::Owner)
 }
 
 /// The result, if there is one.

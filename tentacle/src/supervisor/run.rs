@@ -105,7 +105,7 @@ fn begin(
     };
     let recorder = Recorder::new(Box::new(store), options).map_err(|error| error.to_string())?;
     for folder in [files::WORK_DIR, files::PRIVATE_DIR] {
-        crate::state_dir::create_private_dir(&dir.join(folder))
+        crate::durable::create_private_folder(&dir.join(folder))
             .map_err(|error| format!("the folder '{folder}' could not be made: {error}"))?;
     }
     Ok((recorder, evaluator))

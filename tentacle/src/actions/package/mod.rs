@@ -26,7 +26,7 @@ use serde::Deserialize;
 use super::values;
 use super::{Action, ActionContext, ActionError, ActionReport};
 use crate::cache::{Cache, InstallRecord, WalkError};
-use crate::identity::durable;
+use crate::durable;
 use place::Place;
 
 /// Earlier versions that stay unless `keep` says otherwise.

@@ -20,7 +20,7 @@ use mantle_shared::Digest;
 use super::super::{ActionContext, ActionError};
 use super::switch;
 use crate::cache::{INSTALL_RECORD_SUFFIX, InstallRecord};
-use crate::identity::durable::{self, Privacy};
+use crate::durable::{self, Privacy};
 
 /// How often a lock that another step holds is tried again.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);

@@ -84,7 +84,7 @@ fn switch(
         .inspect(|()| mantle_shared::fault::point("package.before_switch"))
         .and_then(|()| fs::rename(&temp, &current))
         .inspect(|()| mantle_shared::fault::point("package.switched"))
-        .and_then(|()| crate::identity::durable::sync_folder(place.root()))
+        .and_then(|()| crate::durable::sync_folder(place.root()))
         .map_err(failed(&current))
 }
 
@@ -110,7 +110,7 @@ fn switch(
     place: &Place,
     record: &InstallRecord,
 ) -> Result<(), ActionError> {
-    use crate::identity::durable::{self, Privacy};
+    use crate::durable::{self, Privacy};
     let current = Current {
         format: 1,
         folder: record.folder.clone(),
