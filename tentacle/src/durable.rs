@@ -78,6 +78,35 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a folder that everybody may enter and read, and its parents, whatever the umask is. Folders
+/// that are there keep their rights.
+pub fn create_readable_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_readable_folder(parent)?;
+    }
+    match fs::create_dir(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => make_readable(path),
+    }
+}
+
+/// Lets everybody enter and read a folder that was just made.
+pub fn make_readable(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
 /// Renames over what is there. On Windows a reader or a scanner may hold the old file for a
 /// moment, so the rename is tried again for a while.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {

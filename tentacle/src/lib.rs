@@ -19,5 +19,6 @@ pub mod journal;
 pub mod link;
 pub mod output;
 pub mod process;
+pub mod settings;
 pub mod state_dir;
 pub mod supervisor;

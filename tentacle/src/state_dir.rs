@@ -8,7 +8,8 @@
 //!   journal/       the durable record of every attempt
 //!   attempts/<id>/ one folder an attempt: claim, spool, result, working directory
 //!   cache/         packages by content
-//!   apps/          installed applications, unless the configuration names another root
+//!   settings.json  where installed versions are
+//!   apps/          installed versions, unless the settings name another root
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -23,6 +24,7 @@ use crate::durable;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir {
     root: PathBuf,
+    apps: PathBuf,
 }
 
 /// Why a state directory cannot be used.
@@ -66,9 +68,17 @@ pub struct StateLock {
 }
 
 impl StateDir {
-    /// Names the directory; touches nothing.
+    /// Names the directory, with installed versions in it; touches nothing.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        let root = root.into();
+        let apps = root.join("apps");
+        Self { root, apps }
+    }
+
+    /// The same with installed versions elsewhere.
+    #[must_use]
+    pub fn with_apps(self, apps: PathBuf) -> Self {
+        Self { apps, ..self }
     }
 
     /// Where the directory is unless `--data` or `TENTACLE_DATA` says otherwise.
@@ -154,9 +164,9 @@ impl StateDir {
         self.root.join("cache")
     }
 
-    /// The root of installed applications, unless the configuration names another.
+    /// The root of installed versions.
     pub fn apps(&self) -> PathBuf {
-        self.root.join("apps")
+        self.apps.clone()
     }
 
     /// What the running agent says of itself.

@@ -13,6 +13,7 @@ use mantle_shared::Digest;
 use super::names::Host;
 use super::objects::{Cache, CacheError, hash};
 use super::walk::{PackageFile, WalkError};
+use crate::durable;
 
 /// What was built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,7 +59,9 @@ impl Cache {
         let contents = self.contents(root, Host::current())?;
         for folder in &contents.folders {
             let path = below(into, folder);
-            fs::create_dir(&path).map_err(disk(&path))?;
+            fs::create_dir(&path)
+                .and_then(|()| durable::make_readable(&path))
+                .map_err(disk(&path))?;
         }
         let mut totals = Totals::default();
         for file in &contents.files {

@@ -3,9 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Failure, Output, print, print_json};
+use super::{EXIT_INTERNAL, Failure, Output, print, print_json};
 use crate::actions;
 use crate::brain::BrainConfig;
+use crate::settings;
 use crate::state_dir::StateDir;
 
 /// What to do with the configuration.
@@ -23,13 +24,15 @@ pub(super) struct ShowArgs {
     output: Output,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "every command has the same form")]
 pub(super) fn run(command: &ConfigCommand, state_dir: &StateDir) -> Result<(), Failure> {
     let ConfigCommand::Show(args) = command;
+    let apps = settings::apps(state_dir)
+        .map_err(|error| Failure::from_error(EXIT_INTERNAL, &error))?
+        .path;
     let limits = BrainConfig::default();
     let settings = [
         ("state-dir", state_dir.root().display().to_string()),
-        ("applications", state_dir.apps().display().to_string()),
+        ("applications", apps.display().to_string()),
         ("cache", state_dir.cache().display().to_string()),
         ("most-attempts", limits.most_attempts.to_string()),
         ("features", actions::features().join(" ")),

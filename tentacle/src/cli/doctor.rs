@@ -1,5 +1,6 @@
 //! `tentacle doctor`: what of this machine would make steps fail.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -14,6 +15,7 @@ use crate::durable;
 use crate::identity::{Identity, IdentityError};
 use crate::output::recorder::now_us;
 use crate::process;
+use crate::settings;
 use crate::state_dir::StateDir;
 
 /// Less room than this makes a common package fail.
@@ -62,6 +64,7 @@ fn check(what: &str, verdict: Verdict, detail: impl Into<String>) -> Check {
 pub(super) fn run(args: &DoctorArgs, state_dir: &StateDir) -> Result<(), Failure> {
     let mut checks = vec![
         rights(state_dir),
+        applications(state_dir),
         disk(state_dir),
         clock(state_dir),
         processes(),
@@ -182,6 +185,46 @@ fn rights(state_dir: &StateDir) -> Check {
         ),
         Err(error) => check(what, Verdict::Bad, error),
     }
+}
+
+/// Where installed versions are, and whether what serves them can read them.
+fn applications(state_dir: &StateDir) -> Check {
+    let what = "applications";
+    match settings::apps(state_dir) {
+        Ok(apps) => {
+            let path = apps.path.display();
+            match closed_to_others(&apps.path) {
+                Some(closed) => check(
+                    what,
+                    Verdict::Note,
+                    format!(
+                        "{path}; other users cannot enter {}: what serves installed versions must run as the agent's user, or type 'tentacle run --apps DIR'",
+                        closed.display()
+                    ),
+                ),
+                None => check(what, Verdict::Good, format!("{path}, readable by others")),
+            }
+        }
+        Err(error) => {
+            let why = Failure::from_error(EXIT_INTERNAL, &error).message;
+            check(what, Verdict::Bad, why)
+        }
+    }
+}
+
+/// The first folder on the way that others may not enter; what is not there yet will be open.
+#[cfg(unix)]
+fn closed_to_others(path: &Path) -> Option<&Path> {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.ancestors().find(|folder| {
+        std::fs::metadata(folder).is_ok_and(|data| data.permissions().mode() & 0o001 == 0)
+    })
+}
+
+/// Windows decides by access lists, which are the administrator's.
+#[cfg(not(unix))]
+fn closed_to_others(_path: &Path) -> Option<&Path> {
+    None
 }
 
 fn disk(state_dir: &StateDir) -> Check {

@@ -14,8 +14,15 @@ pub(super) struct ExecAttemptArgs {
     /// The attempt's folder.
     #[arg(long)]
     dir: PathBuf,
+    /// The root of installed versions.
+    #[arg(long)]
+    apps: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &ExecAttemptArgs, state_dir: &StateDir) -> ExitCode {
-    ExitCode::from(supervisor::exec_attempt(&args.dir, state_dir))
+    let mut state_dir = state_dir.clone();
+    if let Some(apps) = &args.apps {
+        state_dir = state_dir.with_apps(apps.clone());
+    }
+    ExitCode::from(supervisor::exec_attempt(&args.dir, &state_dir))
 }

@@ -7,6 +7,7 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -19,6 +20,7 @@ use super::{EXIT_INTERNAL, EXIT_UNREACHABLE, EXIT_USAGE, Failure};
 use crate::connection::{self, DialError, Dialled, EnrolError, ProbeError, ServerAddress, Timing};
 use crate::identity::{self, Enrolled, Identity, NewKey};
 use crate::link::HelloFacts;
+use crate::settings;
 use crate::state_dir::StateDir;
 
 /// The server does not let this machine in.
@@ -52,6 +54,9 @@ pub struct JoinArgs {
     /// An environment that the target should be in; may be given again.
     #[arg(long = "environment", short = 'e', value_name = "ENVIRONMENT")]
     environments: Vec<String>,
+    /// The root of installed versions, such as what web servers serve.
+    #[arg(long, value_name = "DIR", env = "TENTACLE_APPS")]
+    apps: Option<PathBuf>,
     /// Join anew although this machine has an identity; it is replaced at the end.
     #[arg(long)]
     force: bool,
@@ -66,6 +71,7 @@ impl JoinArgs {
             name: Some(name.to_owned()),
             tags: Vec::new(),
             environments: Vec::new(),
+            apps: None,
             force: false,
         }
     }
@@ -134,6 +140,7 @@ pub(crate) async fn join(
         out,
         format_args!("identity kept in {}", state_dir.identity().display()),
     );
+    keep_apps(out, args, state_dir)?;
     say(
         out,
         format_args!(
@@ -142,6 +149,30 @@ pub(crate) async fn join(
         ),
     );
     Ok(())
+}
+
+/// Keeps where installed versions go, if it was said; otherwise the agent settles it when it runs.
+fn keep_apps(out: &mut dyn Write, args: &JoinArgs, state_dir: &StateDir) -> Result<(), Failure> {
+    let Some(said) = &args.apps else {
+        return Ok(());
+    };
+    let kept = settings::settle(state_dir, Some(said))
+        .and_then(|apps| settings::create(&apps.path).map(|()| apps));
+    match kept {
+        Ok(apps) => {
+            tick(
+                out,
+                format_args!("installed versions go to {}", apps.path.display()),
+            );
+            Ok(())
+        }
+        Err(error) => {
+            cross(out, "folder of installed versions");
+            let mut failure = Failure::from_error(EXIT_INTERNAL, &error);
+            failure.add("\n  the machine has joined; say where installed versions go with 'tentacle run --apps DIR'");
+            Err(failure)
+        }
+    }
 }
 
 fn check_folder(out: &mut dyn Write, args: &JoinArgs, state_dir: &StateDir) -> Result<(), Failure> {
@@ -165,6 +196,13 @@ fn check_folder(out: &mut dyn Write, args: &JoinArgs, state_dir: &StateDir) -> R
                 root.display()
             ),
         ));
+    }
+    if let Some(apps) = &args.apps {
+        let apps = std::path::absolute(apps).unwrap_or_else(|_| apps.clone());
+        settings::check(state_dir, &apps).map_err(|error| {
+            cross(out, "folder of installed versions");
+            Failure::from_error(EXIT_USAGE, &error)
+        })?;
     }
     identity::prepare(root).map_err(|error| {
         cross(out, "data folder writable");

@@ -42,7 +42,7 @@ enum Command {
     /// Makes this machine an agent of a server, and proves it.
     Join(join::JoinArgs),
     /// Runs the agent, in the foreground, until it is told to stop.
-    Run,
+    Run(run::RunArgs),
     /// Says whether the agent runs, whether its server is there, and what it is doing.
     Status(status::StatusArgs),
     /// Checks this machine: shells, disk, rights, clock.
@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command, state_dir: &StateDir) -> Result<ExitCode, Failure> {
     match command {
         Command::Join(args) => join::run(&args, state_dir),
-        Command::Run => run::run(state_dir),
+        Command::Run(args) => run::run(&args, state_dir),
         Command::Status(args) => status::run(&args, state_dir),
         Command::Doctor(args) => doctor::run(&args, state_dir),
         Command::Config(command) => config::run(&command, state_dir),

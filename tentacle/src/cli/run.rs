@@ -1,17 +1,20 @@
 //! `tentacle run`: the agent itself, in the foreground.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use tracing_subscriber::EnvFilter;
 
-use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, Failure};
+use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
 use crate::cache::{Acquirer, Cache};
 use crate::connection::{self, Settings, Timing};
 use crate::driver::{Driver, DriverConfig};
 use crate::identity::{Identity, IdentityError};
 use crate::journal::OpenError;
 use crate::link::link;
+use crate::settings::{self, Origin, SettingsError};
 use crate::state_dir::{StateDir, StateDirError, StateLock};
 
 /// Threads for what may block, such as reading a long spool; each costs memory while it idles. On
@@ -23,7 +26,15 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(4);
 const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
-pub(super) fn run(state_dir: &StateDir) -> Result<(), Failure> {
+/// What `tentacle run` takes.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The root of installed versions; kept, so that it need be said once only.
+    #[arg(long, value_name = "DIR", env = "TENTACLE_APPS")]
+    apps: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
     log();
     let identity = Identity::load(state_dir.root()).map_err(|error| {
         let code = match &error {
@@ -35,6 +46,7 @@ pub(super) fn run(state_dir: &StateDir) -> Result<(), Failure> {
     let fail = |error: &dyn std::error::Error| Failure::from_error(EXIT_INTERNAL, error);
     state_dir.create().map_err(|error| fail(&error))?;
     let _lock = lock(state_dir).map_err(|error| fail(&error))?;
+    let state_dir = &settled(args, state_dir)?;
     let cache = Cache::at(state_dir.cache());
     cache.prepare().map_err(|error| fail(&error))?;
     let settings = Settings {
@@ -52,6 +64,27 @@ pub(super) fn run(state_dir: &StateDir) -> Result<(), Failure> {
     // Whatever still reads a spool is of no use to anybody.
     runtime.shutdown_background();
     done
+}
+
+/// The state directory with the root of installed versions, which is made and kept.
+fn settled(args: &RunArgs, state_dir: &StateDir) -> Result<StateDir, Failure> {
+    let apps = settings::settle(state_dir, args.apps.as_deref())
+        .and_then(|apps| settings::create(&apps.path).map(|()| apps))
+        .map_err(|error| {
+            let code = match &error {
+                SettingsError::OwnFolder { .. } => EXIT_USAGE,
+                SettingsError::Damaged { .. } => EXIT_INVALID,
+                SettingsError::Io { .. } | SettingsError::Create { .. } => EXIT_INTERNAL,
+            };
+            Failure::from_error(code, &error)
+        })?;
+    if apps.origin == Origin::InUse {
+        tracing::info!(
+            apps = %apps.path.display(),
+            "installed versions stay in the data directory, where this agent has some already, and where only its user can read them; 'tentacle run --apps DIR' lets the next ones go elsewhere"
+        );
+    }
+    Ok(state_dir.clone().with_apps(apps.path))
 }
 
 /// `tentacle status` holds the lock for an instant while it looks whether somebody has it.

@@ -1,10 +1,13 @@
 //! `tentacle status`.
 
+use std::path::Path;
+
 use clap::Args;
 use serde_json::json;
 
 use super::{EXIT_INTERNAL, EXIT_NOT_FOUND, Failure, Output, print, print_json};
 use crate::driver::{Connection, Status};
+use crate::settings;
 use crate::state_dir::{StateDir, StateDirError};
 
 /// How to print.
@@ -34,18 +37,23 @@ pub(super) fn run(args: &StatusArgs, state_dir: &StateDir) -> Result<(), Failure
     };
     // The lock is the truth: the file may be what a killed agent left.
     let running = matches!(state_dir.lock(), Err(StateDirError::InUse { .. }));
+    // An agent that runs has settled it; for another this is where it would be.
+    let apps = settings::apps(state_dir)
+        .map_err(|error| Failure::from_error(EXIT_INTERNAL, &error))?
+        .path;
     match args.output {
         Output::Json => print_json(&json!({
             "schema": "tentacle.cli/v1",
             "running": running,
+            "applications": apps,
             "agent": status,
         })),
-        Output::Table => table(running, &status),
+        Output::Table => table(running, &status, &apps),
     }
     Ok(())
 }
 
-fn table(running: bool, status: &Status) {
+fn table(running: bool, status: &Status, apps: &Path) {
     let process = if running {
         format!("running, pid {}", status.pid)
     } else {
@@ -72,4 +80,5 @@ fn table(running: bool, status: &Status) {
         "steps        {} running, {} not yet stored by the server",
         status.running, status.unacknowledged
     ));
+    print(&format!("applications {}", apps.display()));
 }

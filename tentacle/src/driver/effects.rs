@@ -270,6 +270,8 @@ impl Driver {
             .arg("exec-attempt")
             .arg("--data")
             .arg(self.config.state_dir.root())
+            .arg("--apps")
+            .arg(self.config.state_dir.apps())
             .arg("--dir")
             .arg(dir)
             .current_dir(dir)

@@ -18,6 +18,7 @@ mod errors;
 mod fleet;
 mod haproxy_rollout;
 mod hostile;
+mod installed_versions;
 mod line;
 mod others;
 mod rig;

@@ -59,7 +59,7 @@ impl Place {
 
     /// Waits until no other step installs here. The system lets go when the holder dies.
     pub(super) fn lock(&self, context: &ActionContext<'_>) -> Result<File, ActionError> {
-        fs::create_dir_all(&self.root).map_err(failed(&self.root))?;
+        durable::create_readable_folder(&self.root).map_err(failed(&self.root))?;
         let path = self.root.join(LOCK_FILE);
         let file = File::options()
             .create(true)
@@ -106,11 +106,7 @@ impl Place {
     pub(super) fn stage(&self, attempt: &str) -> io::Result<PathBuf> {
         let path = self.root.join(format!("{STAGING}{attempt}"));
         fs::create_dir(&path)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        }
+        durable::make_readable(&path)?;
         Ok(path)
     }
 
