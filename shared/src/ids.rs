@@ -73,6 +73,10 @@ typed_id!(
     /// A machine as the server knows it.
     TargetId
 );
+typed_id!(
+    /// One agent's journal. An agent that lost its journal goes on with another one.
+    JournalId
+);
 
 /// One start of one node. Derived from what it starts, so that a repeated order is the same order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

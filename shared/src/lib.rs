@@ -14,5 +14,5 @@ pub mod tls;
 pub mod token;
 
 pub use digest::Digest;
-pub use ids::{AgentId, AttemptId, TaskId};
+pub use ids::{AgentId, AttemptId, JournalId, TaskId};
 pub use uuid;

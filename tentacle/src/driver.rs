@@ -5,6 +5,7 @@
 //! waits for the connection, the network or a supervisor; who goes down leaves supervisors alone.
 
 mod attempts;
+mod continuity;
 mod effects;
 mod recover;
 mod ship;
@@ -22,12 +23,14 @@ use tokio::sync::mpsc;
 
 use crate::actions;
 use crate::brain::{Brain, BrainConfig, Cancel, Decision, Input, JournalFailure, Start};
-use crate::journal::{AppendError, Disk, Journal, OpenError, Opened};
+use crate::journal::{AppendError, Journal};
 use crate::link::{HelloFacts, Link, LinkCommand, LinkEvent};
 use crate::output::recorder::now_us;
 use crate::process;
 use crate::state_dir::StateDir;
+use crate::supervisor::files::Facts;
 use attempts::Attempts;
+pub use continuity::OpenDriverError;
 use recover::Found;
 pub use status::{Connection, Status};
 
@@ -105,24 +108,14 @@ impl std::fmt::Debug for Driver {
 impl Driver {
     /// Opens the journal and finds out what became of every attempt that was not over. To be called
     /// within the runtime that will run it.
-    pub fn open(config: DriverConfig) -> Result<Self, OpenError> {
-        let disk = Disk::new(config.state_dir.journal());
-        let Opened {
-            journal,
-            ledger,
-            cut_bytes,
-        } = Journal::open(Box::new(disk), now_us())?;
-        if cut_bytes > 0 {
-            tracing::warn!(
-                cut_bytes,
-                "the journal's last record was torn and was cut off"
-            );
-        }
+    pub fn open(config: DriverConfig) -> Result<Self, OpenDriverError> {
+        let boot_id = process::boot_id();
+        let (journal, ledger) = continuity::open(&config.state_dir, &boot_id, now_us())?;
         let (local, local_events) = mpsc::channel(LOCAL_QUEUE);
         let mut driver = Self {
             brain: Brain::new(config.brain, ledger),
             journal,
-            boot_id: process::boot_id(),
+            boot_id,
             attempts: Attempts::default(),
             local,
             local_events,
@@ -134,6 +127,12 @@ impl Driver {
             written: None,
             config,
         };
+        driver.status.journal_lost_at_us = driver
+            .brain
+            .ledger()
+            .began()
+            .filter(|began| began.after_loss)
+            .map(|began| began.at_us);
         driver.recover_all();
         Ok(driver)
     }
@@ -207,7 +206,7 @@ impl Driver {
                 self.status.connected(skew_us, self.brain.is_stale());
                 if self.brain.is_stale() {
                     tracing::error!(
-                        "the server is older than what this agent has seen (a restored backup): nothing is obeyed until 'mantle server recover' was run there"
+                        "the server is older than what this agent has seen (a restored backup): nothing is obeyed until the server runs on its newest data again"
                     );
                 }
             }
@@ -223,14 +222,20 @@ impl Driver {
         match message {
             Message::StartAttempt(start) => {
                 let attempt = start.attempt;
+                let facts = Facts {
+                    attempt,
+                    task: start.task,
+                    epoch: start.epoch,
+                    payload: mantle_shared::Digest::of(&start.order),
+                };
                 let known = self.brain.ledger().get(attempt).is_some();
-                let workspace = if known { Ok(()) } else { self.prepare(attempt) };
+                let workspace = if known { Ok(()) } else { self.prepare(&facts) };
                 let input = Input::Start(Start {
                     request: start.request,
                     epoch: start.epoch,
                     task: start.task,
                     attempt,
-                    payload: mantle_shared::Digest::of(&start.order),
+                    payload: facts.payload,
                     order: effects::check_order(&start),
                     workspace,
                 });

@@ -4,8 +4,9 @@
 //! The driver owns the journal and decides. Between them are channels alone, each bounded, so that
 //! either can be tested without the other.
 //!
-//! After every [`LinkEvent::Connected`] the driver sends its [`Resync`](mantle_shared::protocol::Resync)
-//! portions by [`LinkCommand::Control`]; whatever the server then says on the control stream comes as
+//! After every [`LinkEvent::Connected`] the driver sends which
+//! [`Journal`](mantle_shared::protocol::Journal) it goes by and its
+//! [`Resync`](mantle_shared::protocol::Resync) portions by [`LinkCommand::Control`]; whatever the server then says on the control stream comes as
 //! [`LinkEvent::Received`], in order. The connection answers `Echo` and `Unsupported` by itself.
 
 use mantle_shared::protocol::{Acquire, Message, Welcome};

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::{
-    AcquireAnswer, AcquireProgress, AttemptEnded, AttemptReport, CancelAnswer, Hello, Records,
-    StartAnswer,
+    AcquireAnswer, AcquireProgress, AttemptEnded, AttemptReport, CancelAnswer, Hello, Journal,
+    Records, StartAnswer,
 };
 
 use super::sessions::SessionId;
@@ -26,6 +26,8 @@ pub enum Arrival {
         remote: SocketAddr,
         /// What it said of itself.
         hello: Box<Hello>,
+        /// Which journal it goes by; none if it did not say.
+        journal: Option<Journal>,
         /// Every attempt that it has not been told to forget.
         reports: Vec<AttemptReport>,
     },

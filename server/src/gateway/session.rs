@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::{
     AttemptReport, CONTROL_LIMIT_BYTES, EVENTS_LIMIT_BYTES, Echo, EchoAnswer, HELLO_LIMIT_BYTES,
-    Hello, Message, Unsupported, Welcome, close, negotiate,
+    Hello, Journal, Message, Unsupported, Welcome, close, negotiate,
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
@@ -33,6 +33,7 @@ pub(super) async fn serve(connection: Connection, agent: AgentId, shared: &Arc<S
 /// What is known after the greeting.
 struct Greeted {
     hello: Hello,
+    journal: Option<Journal>,
     reports: Vec<AttemptReport>,
     reader: Reader,
     send: SendStream,
@@ -81,46 +82,61 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
         .map_err(|_| close::HANDSHAKE_TIMEOUT)?
         .map_err(|_| close::PROTOCOL)?;
     let mut reader = reader.into_limit(CONTROL_LIMIT_BYTES);
-    let reports = tokio::time::timeout(timing.resync, reports(&mut reader, &mut send))
+    let report = report(&mut reader, &mut send, shared);
+    let (journal, reports) = tokio::time::timeout(timing.resync, report)
         .await
         .map_err(|_| close::HANDSHAKE_TIMEOUT)??;
     Ok(Greeted {
         hello,
+        journal,
         reports,
         reader,
         send,
     })
 }
 
-/// The agent's report. An echo before it is answered: a machine that joins proves a round trip and
-/// goes again, without a resync, so that nothing is ordered meanwhile.
-async fn reports(reader: &mut Reader, send: &mut SendStream) -> Result<Vec<AttemptReport>, u32> {
+/// The agent's report: which journal it goes by, if it says so, and what stands in it. An echo before
+/// it is answered: a machine that joins proves a round trip and goes again, without a resync, so that
+/// nothing is ordered meanwhile.
+async fn report(
+    reader: &mut Reader,
+    send: &mut SendStream,
+    shared: &Shared,
+) -> Result<(Option<Journal>, Vec<AttemptReport>), u32> {
+    let mut journal = None;
     let mut reports = Vec::new();
     loop {
-        match reader.next().await {
+        let answer = match reader.next().await {
+            Ok(Next::Message(Message::Journal(said))) => {
+                journal = Some(said);
+                continue;
+            }
             Ok(Next::Message(Message::Resync(portion))) => {
                 reports.extend(portion.reports);
                 if reports.len() > MAX_REPORTS {
                     return Err(close::PROTOCOL);
                 }
                 if portion.last {
-                    return Ok(reports);
+                    return Ok((journal, reports));
                 }
+                continue;
             }
             Ok(Next::Message(Message::Echo(Echo { request, payload }))) => {
-                let frame = Message::from(EchoAnswer { request, payload })
-                    .to_frame()
-                    .map_err(|_| close::PROTOCOL)?;
-                send.write_all(&frame)
-                    .await
-                    .map_err(|_| close::GOING_AWAY)?;
+                Message::from(EchoAnswer { request, payload })
+            }
+            // A newer agent may have more to say of itself.
+            Ok(Next::Unknown(kind)) => {
+                Counters::count(&shared.parts.counters.unsupported);
+                Unsupported { kind }.into()
             }
             // The connection is gone or the agent has ended its side: a probe does that.
             Ok(Next::End) | Err(ReadError::Stream(_)) => return Err(close::GOING_AWAY),
-            Ok(Next::Message(_) | Next::Unknown(_)) | Err(_) => {
-                return Err(close::PROTOCOL);
-            }
-        }
+            Ok(Next::Message(_)) | Err(_) => return Err(close::PROTOCOL),
+        };
+        let frame = answer.to_frame().map_err(|_| close::PROTOCOL)?;
+        send.write_all(&frame)
+            .await
+            .map_err(|_| close::GOING_AWAY)?;
     }
 }
 
@@ -146,6 +162,7 @@ async fn work(connection: Connection, agent: AgentId, greeted: Greeted, shared: 
         session,
         remote: connection.remote_address(),
         hello: Box::new(greeted.hello),
+        journal: greeted.journal,
         reports: greeted.reports,
     };
     if parts.arrivals.send(resync).await.is_ok() {

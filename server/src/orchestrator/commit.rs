@@ -335,6 +335,7 @@ async fn write_event(
         | Event::NodeWaiting { .. }
         | Event::NodeSkipped { .. }
         | Event::NodeFinished { .. }
+        | Event::AttemptSeenRunning { .. }
         | Event::CancelDelivered { .. } => Ok(()),
     }
 }

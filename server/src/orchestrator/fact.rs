@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mantle_domain::state::OutputVariable;
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::protocol::{
-    AcquireAnswer, AttemptEnd, AttemptReport, CancelAnswer, Hello, StartAnswer,
+    AcquireAnswer, AttemptEnd, AttemptReport, CancelAnswer, Hello, Journal, StartAnswer,
 };
 
 use crate::gateway::{Refusal, SessionId};
@@ -19,17 +19,19 @@ pub(super) enum Fact {
         session: SessionId,
         remote: SocketAddr,
         hello: Box<Hello>,
+        journal: Option<Journal>,
         reports: Vec<Reported>,
     },
     /// Its connection is gone.
     Disconnected { agent: AgentId, session: SessionId },
-    /// An attempt ended, and all its records are stored.
+    /// An attempt ended, and of its records all are stored that its agent has.
     AttemptEnded {
         agent: AgentId,
         attempt: AttemptId,
         task: TaskId,
         end: AttemptEnd,
         outputs: Vec<NamedOutput>,
+        stored: u64,
     },
     /// It answered a start.
     StartAnswered { agent: AgentId, answer: StartAnswer },

@@ -4,19 +4,23 @@
 //! cannot be written nothing is taken in: the queue fills, the agents' streams are held back, and
 //! their spools keep what they have.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
-use mantle_shared::protocol::{Ack, AttemptEnded, AttemptPosition, AttemptReport, Records, close};
+use mantle_shared::protocol::{
+    Ack, AttemptEnded, AttemptPosition, AttemptReport, Record, RecordBody, Records, close,
+};
 use tokio::sync::mpsc;
 
 use super::OrchestratorParts;
 use super::fact::{Fact, NamedOutput, Reported};
 use crate::gateway::Arrival;
 use crate::store::{
-    AttemptState, StoreError, attempt_find, log_append, log_position, log_variables,
+    AttemptState, StoreError, attempt_find, log_append, log_position, log_read_attempt,
+    log_variables, task_mark_warned,
 };
 
 /// How much is committed together.
@@ -32,6 +36,9 @@ pub struct Ingest {
     arrivals: mpsc::Receiver<Arrival>,
     facts: mpsc::Sender<Fact>,
     owners: HashMap<AttemptId, (TaskId, AgentId)>,
+    /// Ends that came before all of their records, and how many were there: their agents were asked
+    /// to report anew.
+    short: HashMap<AttemptId, u64>,
 }
 
 impl Ingest {
@@ -45,6 +52,7 @@ impl Ingest {
             arrivals,
             facts,
             owners: HashMap::new(),
+            short: HashMap::new(),
         }
     }
 
@@ -85,6 +93,15 @@ impl Ingest {
         }
         if wanted.is_empty() {
             return;
+        }
+        let gaps = wanted.iter().filter(|(_, _, records)| {
+            let is_gap = |record: &Record| matches!(record.body, RecordBody::Gap { .. });
+            records.records.iter().any(is_gap)
+        });
+        let mut gaps: Vec<TaskId> = gaps.map(|(_, task, _)| *task).collect();
+        gaps.dedup();
+        for task in gaps {
+            self.warn(task).await;
         }
         let positions = loop {
             match self.append(&wanted).await {
@@ -187,6 +204,7 @@ impl Ingest {
                 session,
                 remote,
                 hello,
+                journal,
                 reports,
             } => {
                 let reports = self.reported(agent, reports).await;
@@ -195,6 +213,7 @@ impl Ingest {
                     session,
                     remote,
                     hello,
+                    journal,
                     reports,
                 })
             }
@@ -230,14 +249,25 @@ impl Ingest {
         reported
     }
 
+    /// How many records of an attempt are stored. Nothing is judged by a number that is not known.
     async fn position(&self, attempt: AttemptId) -> u64 {
-        match self.parts.store.read_logs().await {
-            Ok(mut tx) => log_position(&mut tx, attempt).await.unwrap_or(0),
-            Err(_) => 0,
+        loop {
+            let read =
+                async { log_position(&mut self.parts.store.read_logs().await?, attempt).await };
+            match read.await {
+                Ok(position) => return position,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the log cannot be read"
+                    );
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
         }
     }
 
-    /// The end of an attempt, if all of its records are here.
+    /// The end of an attempt. If records are missing its agent is asked for them, once.
     async fn ended(&mut self, agent: AgentId, ended: AttemptEnded) -> Option<Fact> {
         let attempt = ended.attempt;
         let (task, owner) = self.owner(attempt).await?;
@@ -245,19 +275,36 @@ impl Ingest {
             tracing::warn!(agent.id = %agent, attempt.id = %attempt, "the end of another agent's attempt was dropped");
             return None;
         }
-        let stored = self.position(attempt).await;
-        if stored != ended.end.records {
-            // Not a thing that an ordered stream does; a fresh report of the journal settles it.
-            tracing::warn!(
-                agent.id = %agent,
-                attempt.id = %attempt,
-                stored,
-                said = ended.end.records,
-                "an attempt ended with other records than are stored; its agent is asked to report anew"
-            );
-            self.parts.sessions.disconnect(agent, close::GOING_AWAY);
-            return None;
+        let said = ended.end.records;
+        let mut stored = self.position(attempt).await;
+        match stored.cmp(&said) {
+            Ordering::Equal => {}
+            // Its disk has lost some of what was sent before. Asking would bring no more.
+            Ordering::Greater => tracing::warn!(
+                agent.id = %agent, attempt.id = %attempt, stored, said,
+                "an attempt ended with fewer records than are stored"
+            ),
+            Ordering::Less if self.short.insert(attempt, stored) != Some(stored) => {
+                // Not a thing that an ordered stream does; a fresh report brings what is there.
+                tracing::warn!(
+                    agent.id = %agent, attempt.id = %attempt, stored, said,
+                    "an attempt ended before all of its records came; its agent is asked to report anew"
+                );
+                if self.short.len() > KNOWN {
+                    self.short.clear();
+                }
+                self.parts.sessions.disconnect(agent, close::GOING_AWAY);
+                return None;
+            }
+            Ordering::Less => {
+                tracing::warn!(
+                    agent.id = %agent, attempt.id = %attempt, stored, said,
+                    "records of an attempt are lost on its agent's disk; it ends with a gap"
+                );
+                stored = self.store_gap(task, attempt, stored, said).await;
+            }
         }
+        self.short.remove(&attempt);
         let outputs = match self.outputs(attempt).await {
             Ok(outputs) => outputs,
             Err(error) => {
@@ -272,7 +319,50 @@ impl Ingest {
             task,
             end: ended.end,
             outputs,
+            stored,
         })
+    }
+
+    /// Puts a gap in the place of records that will not come; gives how many real ones are stored.
+    async fn store_gap(&self, task: TaskId, attempt: AttemptId, stored: u64, said: u64) -> u64 {
+        self.warn(task).await;
+        loop {
+            let written = self.parts.store.write_logs(async |tx| {
+                // A server that was killed before it stored the end has put it there already.
+                let last = log_read_attempt(tx, attempt, stored.saturating_sub(1), 1).await?;
+                if last.last().is_some_and(|last| is_lost_gap(&last.record)) {
+                    return Ok(stored - 1);
+                }
+                log_append(tx, task, attempt, stored, &[lost_gap(said - stored)]).await?;
+                Ok::<_, StoreError>(stored)
+            });
+            match written.await {
+                Ok(stored) => break stored,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a gap in the log cannot be written; trying again"
+                    );
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    /// A log with a gap makes its task end with a warning.
+    async fn warn(&self, task: TaskId) {
+        let warned = self
+            .parts
+            .store
+            .write(async |tx| task_mark_warned(tx, task).await);
+        if let Err(error) = warned.await {
+            // The gap itself is in the log.
+            tracing::error!(
+                task.id = %task,
+                error = &error as &dyn std::error::Error,
+                "a task could not be marked as having warnings"
+            );
+        }
     }
 
     async fn outputs(&self, attempt: AttemptId) -> Result<Vec<NamedOutput>, StoreError> {
@@ -287,4 +377,22 @@ impl Ingest {
             })
             .collect())
     }
+}
+
+/// Why records are missing that an agent says there were.
+const LOST: &str = "they were lost on the agent's disk";
+
+fn lost_gap(records: u64) -> Record {
+    Record {
+        at_us: super::effects::now_us(),
+        body: RecordBody::Gap {
+            lines: records,
+            bytes: 0,
+            reason: LOST.to_owned(),
+        },
+    }
+}
+
+fn is_lost_gap(record: &Record) -> bool {
+    matches!(&record.body, RecordBody::Gap { reason, .. } if reason == LOST)
 }

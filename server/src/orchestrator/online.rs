@@ -1,9 +1,9 @@
 //! Who is connected and resynced, kept by the orchestrator for everybody who asks.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock};
 
-use mantle_shared::ids::AgentId;
+use mantle_shared::ids::{AgentId, JournalId};
 
 use crate::gateway::SessionId;
 use crate::services::Presence;
@@ -11,7 +11,15 @@ use crate::services::Presence;
 /// The agents that may be given orders, by the connection on which they reported their journal.
 #[derive(Debug, Default)]
 pub struct Online {
-    agents: RwLock<HashMap<AgentId, SessionId>>,
+    agents: RwLock<HashMap<AgentId, Entry>>,
+}
+
+/// How an agent is there.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    session: SessionId,
+    /// The journal that it goes by, if it said so.
+    journal: Option<JournalId>,
 }
 
 impl Online {
@@ -26,7 +34,7 @@ impl Online {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&agent)
-            .copied()
+            .map(|entry| entry.session)
     }
 
     /// All of them.
@@ -39,17 +47,29 @@ impl Online {
             .collect()
     }
 
-    pub(super) fn enter(&self, agent: AgentId, session: SessionId) {
+    /// The journals that they go by, of those that said so.
+    pub(super) fn journals(&self) -> BTreeMap<AgentId, JournalId> {
+        self.agents
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .filter_map(|(agent, entry)| Some((*agent, entry.journal?)))
+            .collect()
+    }
+
+    pub(super) fn enter(&self, agent: AgentId, session: SessionId, journal: Option<JournalId>) {
         self.agents
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(agent, session);
+            .insert(agent, Entry { session, journal });
     }
 
     /// Takes an agent out, unless a newer connection of it is there.
     pub(super) fn leave(&self, agent: AgentId, session: SessionId) -> bool {
         let mut agents = self.agents.write().unwrap_or_else(PoisonError::into_inner);
-        let gone = agents.get(&agent) == Some(&session);
+        let gone = agents
+            .get(&agent)
+            .is_some_and(|entry| entry.session == session);
         if gone {
             agents.remove(&agent);
         }

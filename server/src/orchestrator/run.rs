@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mantle_domain::state::{
-    AcquireEnd, CancelAnswer, Input, Moment, StartAnswer, decide, evolve, next_deadline,
+    AcquireEnd, CancelAnswer, Evidence, Input, Moment, StartAnswer, decide, evolve, judge,
+    next_deadline,
 };
-use mantle_shared::ids::{AgentId, AttemptId, TaskId};
+use mantle_shared::ids::{AgentId, AttemptId, JournalId, TaskId};
 use mantle_shared::protocol::{
     self as wire, AcquireFailure, AcquireResult, AttemptPosition, CancelResult, ReportedState,
     StartResult,
@@ -57,6 +58,21 @@ pub(super) struct Turn {
     pub(super) left: Vec<AgentId>,
     /// Connections that were refused.
     pub(super) refusals: Vec<Refusal>,
+}
+
+/// The end of an attempt, as its agent told it.
+struct Ended {
+    attempt: AttemptId,
+    end: wire::AttemptEnd,
+    outputs: Vec<NamedOutput>,
+    stored: u64,
+}
+
+/// The agents that may be given orders.
+#[derive(Clone, Copy)]
+struct Agents<'a> {
+    online: &'a BTreeSet<AgentId>,
+    journals: &'a BTreeMap<AgentId, JournalId>,
 }
 
 impl Turn {
@@ -205,12 +221,17 @@ impl Orchestrator {
         now: Timestamp,
     ) -> Vec<Decided> {
         let online = self.parts.online.agents();
+        let journals = self.parts.online.journals();
         let mut decided = Vec::new();
         for (task, inputs) in std::mem::take(inputs) {
             let Some(deployment) = self.deployments.get(&task) else {
                 continue;
             };
-            decided.push(self.decide_one(task, deployment, inputs, &online, now));
+            let agents = Agents {
+                online: &online,
+                journals: &journals,
+            };
+            decided.push(self.decide_one(task, deployment, inputs, agents, now));
         }
         decided
     }
@@ -220,7 +241,7 @@ impl Orchestrator {
         task: TaskId,
         deployment: &Deployment,
         inputs: Vec<Input>,
-        online: &BTreeSet<AgentId>,
+        agents: Agents<'_>,
         now: Timestamp,
     ) -> Decided {
         let mut next = deployment.state.clone();
@@ -237,7 +258,8 @@ impl Orchestrator {
                     input,
                     &Moment {
                         now,
-                        online,
+                        online: agents.online,
+                        journals: agents.journals,
                         condition: &condition,
                         policy,
                     },
@@ -268,9 +290,17 @@ impl Orchestrator {
                 session,
                 remote,
                 hello,
+                journal,
                 reports,
             } => {
-                self.resync(agent, session, &reports, turn);
+                self.resync(agent, session, journal.map(|j| j.journal), &reports, turn);
+                if let Some(journal) = journal.filter(|journal| journal.after_loss) {
+                    tracing::warn!(
+                        agent.id = %agent,
+                        journal = %journal.journal,
+                        "the agent goes by a journal that took the place of a lost one"
+                    );
+                }
                 tracing::info!(
                     agent.id = %agent,
                     agent.version = hello.version,
@@ -294,8 +324,15 @@ impl Orchestrator {
                 task,
                 end,
                 outputs,
+                stored,
             } => {
-                self.attempt_ended(agent, attempt, task, end, outputs, turn);
+                let ended = Ended {
+                    attempt,
+                    end,
+                    outputs,
+                    stored,
+                };
+                self.attempt_ended(agent, task, ended, turn);
             }
             Fact::StartAnswered { agent, answer } => self.start_answered(agent, answer, turn),
             Fact::CancelAnswered { agent, answer } => self.cancel_answered(agent, answer, turn),
@@ -308,6 +345,7 @@ impl Orchestrator {
         &mut self,
         agent: AgentId,
         session: SessionId,
+        journal: Option<JournalId>,
         reports: &[Reported],
         turn: &mut Turn,
     ) {
@@ -327,16 +365,18 @@ impl Orchestrator {
         if !self.parts.sessions.send(agent, session, resynced.into()) {
             return;
         }
-        self.parts.online.enter(agent, session);
+        self.parts.online.enter(agent, session, journal);
         for reported in reports {
             let Some(task) = reported.task else { continue };
-            if matches!(
-                reported.report.state,
-                ReportedState::Accepted | ReportedState::Running
-            ) {
-                let attempt = reported.report.attempt;
-                let answer = StartAnswer::Accepted;
-                turn.input(task, Input::StartAnswered { attempt, answer });
+            let attempt = reported.report.attempt;
+            match reported.report.state {
+                ReportedState::Accepted => {
+                    let answer = StartAnswer::Accepted;
+                    turn.input(task, Input::StartAnswered { attempt, answer });
+                }
+                ReportedState::Running => turn.input(task, Input::AttemptSeenRunning { attempt }),
+                // Its end comes on a stream of its own, after its records.
+                ReportedState::Ended(_) => {}
             }
         }
         let reported: BTreeSet<AttemptId> = reports.iter().map(|r| r.report.attempt).collect();
@@ -347,23 +387,22 @@ impl Orchestrator {
             };
             for (attempt, known) in deployment.state.live_attempts() {
                 if known.agent == agent && !reported.contains(attempt) {
-                    turn.input(task, Input::AttemptForgotten { attempt: *attempt });
+                    let attempt = *attempt;
+                    turn.input(task, Input::AttemptForgotten { attempt, journal });
                 }
             }
             turn.input(task, Input::Tick);
         }
     }
 
-    fn attempt_ended(
-        &mut self,
-        agent: AgentId,
-        attempt: AttemptId,
-        task: TaskId,
-        end: wire::AttemptEnd,
-        outputs: Vec<NamedOutput>,
-        turn: &mut Turn,
-    ) {
-        let next_seq = end.records;
+    fn attempt_ended(&mut self, agent: AgentId, task: TaskId, ended: Ended, turn: &mut Turn) {
+        let Ended {
+            attempt,
+            end,
+            outputs,
+            stored,
+        } = ended;
+        let next_seq = end.records.max(stored);
         turn.acks.push((
             agent,
             AttemptPosition {
@@ -375,7 +414,11 @@ impl Orchestrator {
         ));
         let Some(deployment) = self.deployments.get(&task) else {
             // The deployment is over; the agent's word is kept with the attempt.
-            turn.late.push((attempt, end));
+            let evidence = Evidence {
+                stored,
+                seen_running: false,
+            };
+            turn.late.push((attempt, judge(end, evidence)));
             return;
         };
         let named = deployment.state.attempts.get(&attempt).and_then(|known| {
@@ -397,6 +440,7 @@ impl Orchestrator {
                 attempt,
                 end,
                 outputs,
+                stored,
             },
         );
     }

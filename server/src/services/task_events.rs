@@ -193,7 +193,9 @@ impl EventReader {
                 message: format!("{by} asked for it to stop"),
                 ..task(TaskState::Cancelling)
             },
-            Event::AttemptStarted { .. } | Event::CancelDelivered { .. } => return None,
+            Event::AttemptStarted { .. }
+            | Event::AttemptSeenRunning { .. }
+            | Event::CancelDelivered { .. } => return None,
             Event::DeploymentFinished {
                 verdict, message, ..
             } => TaskEvent {

@@ -103,6 +103,7 @@ messages! {
     0x0004 Resynced,
     0x0005 GoAway,
     0x0006 Unsupported,
+    0x0007 Journal,
     0x0010 StartAttempt,
     0x0011 StartAnswer,
     0x0012 CancelAttempt,

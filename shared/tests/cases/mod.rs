@@ -4,12 +4,12 @@ use mantle_shared::protocol::{
     Ack, Acquire, AcquireAnswer, AcquireFailure, AcquireProgress, AcquireResult, AttemptEnd,
     AttemptEnded, AttemptPosition, AttemptReport, CancelAnswer, CancelAttempt, CancelResult, Echo,
     EchoAnswer, Encoding, EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, FetchObjects,
-    GoAway, Hello, Level, Message, ObjectFollows, ObjectRefusal, ObjectRefused, ObjectRequest,
-    Outcome, PackageGrant, Record, RecordBody, Records, ReportedState, Resync, Resynced,
-    StartAnswer, StartAttempt, StartRefusal, StartResult, Stream, Unsupported, Welcome,
+    GoAway, Hello, Journal, Level, Message, ObjectFollows, ObjectRefusal, ObjectRefused,
+    ObjectRequest, Outcome, PackageGrant, Record, RecordBody, Records, ReportedState, Resync,
+    Resynced, StartAnswer, StartAttempt, StartRefusal, StartResult, Stream, Unsupported, Welcome,
 };
 use mantle_shared::uuid::Uuid;
-use mantle_shared::{AgentId, AttemptId, Digest, TaskId};
+use mantle_shared::{AgentId, AttemptId, Digest, JournalId, TaskId};
 
 /// Lists the variants of an enum without data. The match makes a new variant a compile error
 /// here, so that it cannot be forgotten.
@@ -137,6 +137,14 @@ fn session_cases() -> Vec<Case> {
                 version: "0.1.0".to_owned(),
                 now_us: 1_790_000_000_000_000,
                 epoch: 70_001,
+            },
+        ),
+        case(
+            "",
+            Journal {
+                journal: JournalId::from_uuid(Uuid::from_u128(0x33)),
+                began_at_us: 1_790_000_000_000_000,
+                after_loss: true,
             },
         ),
         case(
@@ -515,6 +523,7 @@ pub(crate) fn data_variants(message: &Message) -> Vec<&'static str> {
             .collect(),
         Message::Hello(_)
         | Message::Welcome(_)
+        | Message::Journal(_)
         | Message::Resynced(_)
         | Message::GoAway(_)
         | Message::Unsupported(_)

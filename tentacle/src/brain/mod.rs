@@ -244,7 +244,7 @@ impl Brain {
             let (reason, message) = match reason {
                 Distrust::Stale => (
                     StartRefusal::StaleServer,
-                    "this server's counter is below what this agent has seen: it is a restored backup; run 'mantle server recover'",
+                    "this server's counter is below what this agent has seen: it is a restored backup, and nothing is obeyed until it runs on its newest data again",
                 ),
                 Distrust::Fenced => (StartRefusal::Fenced, "a newer holder of this task was seen"),
             };

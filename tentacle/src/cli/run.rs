@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
 use crate::cache::{Acquirer, Cache};
 use crate::connection::{self, Settings, Timing};
-use crate::driver::{Driver, DriverConfig};
+use crate::driver::{Driver, DriverConfig, OpenDriverError};
 use crate::identity::{Identity, IdentityError};
 use crate::journal::OpenError;
 use crate::link::link;
@@ -101,10 +101,14 @@ fn lock(state_dir: &StateDir) -> Result<StateLock, StateDirError> {
 async fn work(state_dir: &StateDir, settings: Settings) -> Result<(), Failure> {
     let driver = Driver::open(DriverConfig::new(state_dir.clone())).map_err(|error| {
         let code = match &error {
-            OpenError::Io(_) => EXIT_INTERNAL,
-            OpenError::Format { .. } | OpenError::Damaged { .. } | OpenError::Illegal(_) => {
-                EXIT_INVALID
-            }
+            OpenDriverError::Journal(
+                OpenError::Format { .. } | OpenError::Damaged { .. } | OpenError::Illegal(_),
+            )
+            | OpenDriverError::Illegal(_) => EXIT_INVALID,
+            OpenDriverError::Journal(OpenError::Io(_))
+            | OpenDriverError::Mark { .. }
+            | OpenDriverError::Attempts { .. }
+            | OpenDriverError::Begin(_) => EXIT_INTERNAL,
         };
         Failure::from_error(code, &error)
     })?;

@@ -67,7 +67,7 @@ fn table(running: bool, status: &Status, apps: &Path) {
         (_, false) => "none".to_owned(),
         (Connection::Connecting, _) => "not yet".to_owned(),
         (Connection::Connected { stale: true, .. }, _) => {
-            "connected, but the server is a restored backup: nothing is obeyed; run 'mantle server recover' there".to_owned()
+            "connected, but the server is a restored backup: nothing is obeyed until it runs on its newest data again".to_owned()
         }
         (Connection::Connected { clock_ahead_us, .. }, _) => {
             format!("connected, clocks {} ms apart", clock_ahead_us.unsigned_abs() / 1000)
@@ -81,4 +81,10 @@ fn table(running: bool, status: &Status, apps: &Path) {
         status.running, status.unacknowledged
     ));
     print(&format!("applications {}", apps.display()));
+    if let Some(at_us) = status.journal_lost_at_us {
+        let at = jiff::Timestamp::from_microsecond(at_us).unwrap_or_default();
+        print(&format!(
+            "journal      the one before was found lost at {at:.0}; what it alone held is unknown to the server"
+        ));
+    }
 }

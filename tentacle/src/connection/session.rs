@@ -182,7 +182,7 @@ impl Session {
     }
 
     async fn obey(&mut self, command: LinkCommand) {
-        if let LinkCommand::Control(Message::Resync(_)) = &command {
+        if let LinkCommand::Control(Message::Journal(_) | Message::Resync(_)) = &command {
             self.resync_begun = true;
         }
         if !self.resync_begun {

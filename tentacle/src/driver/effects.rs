@@ -23,8 +23,8 @@ use crate::actions;
 use crate::brain::{Effect, Input, JournalFailure};
 use crate::journal::Phase;
 use crate::link::{LinkCommand, REPORTS_QUEUE};
-use crate::process;
-use crate::supervisor::files::{self, CancelFile, Claim};
+use crate::process::{self, ProcessIdentity};
+use crate::supervisor::files::{self, CancelFile, Claim, Facts};
 use crate::supervisor::handover;
 
 /// Reports a portion of the resync holds: far below the control stream's limit.
@@ -105,8 +105,10 @@ impl Driver {
     }
 
     /// Makes the folder of a new attempt.
-    pub(super) fn prepare(&self, attempt: AttemptId) -> Result<(), JournalFailure> {
-        files::prepare(&self.config.state_dir.attempt(attempt)).map_err(|error| {
+    pub(super) fn prepare(&self, facts: &Facts) -> Result<(), JournalFailure> {
+        let attempt = facts.attempt;
+        let dir = self.config.state_dir.attempt(attempt);
+        files::prepare(&dir).and_then(|()| files::write_facts(&dir, facts)).map_err(|error| {
             match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => JournalFailure::NoSpace,
                 _ => {
@@ -137,7 +139,7 @@ impl Driver {
                 // The agent may have died between the record and the file.
                 self.write_cancel(attempt, grace_ms);
             }
-            let found = recover::look(&dir, attempt, &self.boot_id);
+            let found = recover::look(&dir, attempt, &self.boot_id, self.spawned(attempt));
             tracing::info!(attempt.id = %attempt, %found, "looked into");
             self.local_event(Local::Looked(attempt, found));
         }
@@ -171,12 +173,21 @@ impl Driver {
             return;
         };
         let (dir, boot_id, local) = (live.dir.clone(), self.boot_id.clone(), self.local.clone());
+        let spawned = self.spawned(attempt).cloned();
         // The whole spool is read: that may take a moment.
         tokio::task::spawn_blocking(move || {
-            let found = recover::look(&dir, attempt, &boot_id);
+            let found = recover::look(&dir, attempt, &boot_id, spawned.as_ref());
             // Nobody to tell once the loop is over; the next agent looks again.
             let _ = local.blocking_send(Local::Looked(attempt, found));
         });
+    }
+
+    /// The supervisor that the journal knows of.
+    fn spawned(&self, attempt: AttemptId) -> Option<&ProcessIdentity> {
+        match &self.brain.ledger().get(attempt)?.phase {
+            Phase::Spawned(_, process) => Some(process),
+            Phase::Accepted(_) | Phase::Ended(..) | Phase::Acknowledged(..) | Phase::Voided => None,
+        }
     }
 
     pub(super) fn look_at_found_again(&mut self) {
@@ -196,6 +207,15 @@ impl Driver {
             reports.chunks(RESYNC_PORTION).map(<[_]>::to_vec).collect();
         if portions.is_empty() {
             portions.push(Vec::new());
+        }
+        if let Some(began) = self.brain.ledger().began() {
+            let journal = mantle_shared::protocol::Journal {
+                journal: began.journal,
+                began_at_us: began.at_us,
+                after_loss: began.after_loss,
+            };
+            self.commands
+                .push_back(LinkCommand::Control(journal.into()));
         }
         let count = portions.len();
         for (index, reports) in portions.into_iter().enumerate() {

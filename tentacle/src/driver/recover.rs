@@ -1,5 +1,9 @@
 //! Finds out what became of an attempt from its folder: by result, claim and process, never by a
 //! guess.
+//!
+//! What must hold: `NotStarted` is said only where it is proved. The proof is a claim that nobody but
+//! an agent has taken, in the very folder that was prepared for the attempt, with no trace of work in
+//! it. A folder that is gone or was disturbed proves nothing, whatever the journal says of it.
 
 use std::io;
 use std::path::Path;
@@ -26,23 +30,45 @@ pub(super) enum Found {
     Unclear(io::Error),
 }
 
-/// Looks into the folder of an attempt that the journal says was accepted.
+/// What a folder without a supervisor's claim proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// Nothing was started in it.
+    NothingStarted,
+    /// Nothing, for it is not there.
+    Gone,
+    /// Nothing, for it is not as it was prepared.
+    Disturbed,
+}
+
+/// Looks into the folder of an attempt that the journal says was accepted. `spawned` is the supervisor
+/// that the journal knows of.
 ///
 /// An attempt that nobody claimed is claimed here, void: should a supervisor come late, it fails its
-/// own claim and starts nothing. So `NotStarted` is certain when it is said.
-pub(super) fn look(dir: &Path, attempt: AttemptId, boot_id: &str) -> Found {
-    match try_look(dir, attempt, boot_id) {
+/// own claim and starts nothing.
+pub(super) fn look(
+    dir: &Path,
+    attempt: AttemptId,
+    boot_id: &str,
+    spawned: Option<&ProcessIdentity>,
+) -> Found {
+    match try_look(dir, attempt, boot_id, spawned) {
         Ok(found) => found,
         Err(error) => Found::Unclear(error),
     }
 }
 
-fn try_look(dir: &Path, attempt: AttemptId, boot_id: &str) -> io::Result<Found> {
+fn try_look(
+    dir: &Path,
+    attempt: AttemptId,
+    boot_id: &str,
+    spawned: Option<&ProcessIdentity>,
+) -> io::Result<Found> {
     for _ in 0..LOOKS {
         if let Some(end) = files::read_result(dir, attempt)? {
             return Ok(Found::Ended(with_spool(dir, attempt, end)));
         }
-        let end = match files::read_claim(dir)? {
+        let (outcome, message) = match files::read_claim(dir)? {
             Some(Claim::Supervisor { process }) if process.boot_id != boot_id => {
                 (Outcome::Interrupted, "the machine was restarted while the step ran".to_owned())
             }
@@ -57,25 +83,67 @@ fn try_look(dir: &Path, attempt: AttemptId, boot_id: &str) -> io::Result<Found> 
                     "the step's supervisor was killed: whether the step did its work cannot be known, and processes of it may still run".to_owned(),
                 ),
             },
-            Some(Claim::Void) => (Outcome::NotStarted, not_started(dir)),
+            Some(Claim::Void) => unclaimed(dir, proof(dir, attempt)?),
             None => {
-                // Also makes the folder, should somebody have removed it.
-                files::prepare(dir)?;
-                if !files::take_claim(dir, &Claim::Void)? {
-                    continue;
+                let proof = proof(dir, attempt)?;
+                match (proof, spawned) {
+                    // It may be at work, with its claim taken away from under it.
+                    (Proof::Gone | Proof::Disturbed, Some(process)) if process::is_alive(process) => {
+                        return Ok(Found::Running(process.clone()));
+                    }
+                    // No claim can be taken where no folder is, by nobody.
+                    (Proof::Gone, _) => {}
+                    (Proof::NothingStarted | Proof::Disturbed, _) => {
+                        if !files::take_claim(dir, &Claim::Void)? {
+                            continue;
+                        }
+                    }
                 }
-                (Outcome::NotStarted, not_started(dir))
+                unclaimed(dir, proof)
             }
         };
         files::remove_private(dir);
-        let (outcome, message) = end;
-        return Ok(Found::Ended(with_spool(
-            dir,
-            attempt,
-            without_result(outcome, message),
-        )));
+        let end = without_result(outcome, message);
+        let end = match outcome {
+            // There is nothing to count, and a spool would be a trace of work.
+            Outcome::NotStarted => end,
+            _ if dir.is_dir() => with_spool(dir, attempt, end),
+            _ => end,
+        };
+        return Ok(Found::Ended(end));
     }
     Err(io::Error::other("the attempt's claim keeps changing"))
+}
+
+/// What is there to prove that nothing was started.
+fn proof(dir: &Path, attempt: AttemptId) -> io::Result<Proof> {
+    match dir.symlink_metadata() {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Proof::Gone),
+        Err(error) => return Err(error),
+    }
+    let facts = files::read_facts(dir).ok().flatten();
+    let ours = facts.is_some_and(|facts| facts.attempt == attempt);
+    Ok(if ours && !files::has_traces_of_work(dir) {
+        Proof::NothingStarted
+    } else {
+        Proof::Disturbed
+    })
+}
+
+/// How an attempt ended that no supervisor has claimed, or so it seems.
+fn unclaimed(dir: &Path, proof: Proof) -> (Outcome, String) {
+    let nothing = match proof {
+        Proof::NothingStarted => return (Outcome::NotStarted, not_started(dir)),
+        Proof::Gone => "is gone from the agent's disk",
+        Proof::Disturbed => "is not as the agent left it",
+    };
+    (
+        Outcome::Unknown,
+        format!(
+            "the attempt's folder {nothing}: whether the step did its work cannot be known, and processes of it may still run"
+        ),
+    )
 }
 
 /// What the supervisor complained about, if it did.
@@ -87,7 +155,7 @@ fn not_started(dir: &Path) -> String {
     }
 }
 
-fn without_result(outcome: Outcome, message: String) -> AttemptEnd {
+pub(super) fn without_result(outcome: Outcome, message: String) -> AttemptEnd {
     AttemptEnd {
         outcome,
         exit_code: None,

@@ -23,6 +23,9 @@ pub struct Status {
     pub running: usize,
     /// Attempts of which the server does not have everything.
     pub unacknowledged: usize,
+    /// When the agent found its journal lost and began another, if it ever did.
+    #[serde(default)]
+    pub journal_lost_at_us: Option<i64>,
 }
 
 /// Whether the server is there.
@@ -59,6 +62,7 @@ impl Status {
             connection: Connection::Connecting,
             running: 0,
             unacknowledged: 0,
+            journal_lost_at_us: None,
         }
     }
 

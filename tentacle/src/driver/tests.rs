@@ -1,13 +1,16 @@
 //! The driver with a link of the tests' own: what it does between the network and the disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::path::Path;
+
 use mantle_shared::protocol::Outcome;
 use mantle_shared::uuid::Uuid;
+use mantle_shared::{Digest, TaskId};
 
 use super::recover::look;
 use super::*;
 use crate::process::{ProcessIdentity, own_identity};
-use crate::supervisor::files::{Claim, take_claim};
+use crate::supervisor::files::{self, Claim, take_claim};
 
 fn attempt() -> AttemptId {
     AttemptId::from_uuid(Uuid::from_u128(1))
@@ -27,44 +30,149 @@ fn claim(change: impl FnOnce(&mut ProcessIdentity)) -> Claim {
     Claim::Supervisor { process }
 }
 
+/// The folder of an attempt that was accepted, as the driver makes it.
+fn prepared() -> (tempfile::TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join(attempt().to_string());
+    files::prepare(&dir).unwrap();
+    let facts = Facts {
+        attempt: attempt(),
+        task: TaskId::from_uuid(Uuid::from_u128(2)),
+        epoch: 1,
+        payload: Digest::of(b"order"),
+    };
+    files::write_facts(&dir, &facts).unwrap();
+    (parent, dir)
+}
+
+/// A supervisor that is not there any more.
+fn gone() -> ProcessIdentity {
+    let mut process = own_identity();
+    process.start_time += 1;
+    process
+}
+
+fn look_now(dir: &Path, spawned: Option<&ProcessIdentity>) -> Found {
+    look(dir, attempt(), &process::boot_id(), spawned)
+}
+
 #[test]
 fn s27_an_attempt_that_nobody_claimed_is_voided_and_was_not_started() {
-    let dir = tempfile::tempdir().unwrap();
-    let boot = process::boot_id();
-    let (outcome, _) = outcome(look(dir.path(), attempt(), &boot));
-    assert_eq!(outcome, Outcome::NotStarted);
-    assert!(
-        !take_claim(dir.path(), &claim(|_| {})).unwrap(),
-        "a late supervisor loses"
-    );
+    // A supervisor that ended before it claimed did nothing either.
+    for spawned in [None, Some(gone())] {
+        let (_parent, dir) = prepared();
+        // Also the second time, as after a kill before the first answer was journalled.
+        for _ in 0..2 {
+            let (outcome, _) = outcome(look_now(&dir, spawned.as_ref()));
+            assert_eq!(outcome, Outcome::NotStarted);
+        }
+        assert!(
+            !take_claim(&dir, &claim(|_| {})).unwrap(),
+            "a late supervisor loses"
+        );
+    }
+}
+
+#[test]
+fn a_folder_that_is_gone_proves_nothing_whatever_the_journal_says() {
+    for spawned in [None, Some(gone())] {
+        let (_parent, dir) = prepared();
+        std::fs::remove_dir_all(&dir).unwrap();
+        for _ in 0..2 {
+            let (outcome, message) = outcome(look_now(&dir, spawned.as_ref()));
+            assert_eq!(outcome, Outcome::Unknown);
+            assert!(message.contains("folder is gone"), "{message}");
+        }
+        assert!(
+            !dir.exists(),
+            "nothing that a later look might take for proof"
+        );
+        assert!(
+            take_claim(&dir, &claim(|_| {})).is_err(),
+            "a late supervisor cannot claim"
+        );
+    }
+}
+
+#[test]
+fn a_supervisor_whose_folder_is_gone_is_waited_for() {
+    let (_parent, dir) = prepared();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let found = look_now(&dir, Some(&own_identity()));
+    assert!(matches!(found, Found::Running(process) if process == own_identity()));
+}
+
+#[test]
+fn a_folder_that_was_disturbed_proves_nothing() {
+    type Disturb = fn(&Path);
+    let table: [(&str, Disturb); 5] = [
+        ("emptied", |dir| {
+            std::fs::remove_dir_all(dir).unwrap();
+            std::fs::create_dir(dir).unwrap();
+        }),
+        ("another attempt's", |dir| {
+            let facts = files::read_facts(dir).unwrap().unwrap();
+            let other = AttemptId::from_uuid(Uuid::from_u128(3));
+            files::write_facts(
+                dir,
+                &Facts {
+                    attempt: other,
+                    ..facts
+                },
+            )
+            .unwrap();
+        }),
+        ("facts damaged", |dir| {
+            std::fs::write(dir.join("attempt.json"), b"{").unwrap();
+        }),
+        ("records without a claim", |dir| {
+            std::fs::write(dir.join(crate::output::spool::FILE_NAME), b"").unwrap();
+        }),
+        ("work without a claim", |dir| {
+            std::fs::create_dir(dir.join(files::WORK_DIR)).unwrap();
+        }),
+    ];
+    for (what, disturb) in table {
+        let (_parent, dir) = prepared();
+        disturb(&dir);
+        for _ in 0..2 {
+            let (outcome, message) = outcome(look_now(&dir, None));
+            assert_eq!(outcome, Outcome::Unknown, "{what}");
+            assert!(message.contains("not as the agent left it"), "{message}");
+        }
+        assert!(
+            !take_claim(&dir, &claim(|_| {})).unwrap(),
+            "{what}: a late supervisor loses"
+        );
+    }
 }
 
 #[test]
 fn s55_a_claim_of_another_boot_was_interrupted() {
-    let dir = tempfile::tempdir().unwrap();
+    let (_parent, dir) = prepared();
     take_claim(
-        dir.path(),
+        &dir,
         &claim(|process| process.boot_id = "before".to_owned()),
     )
     .unwrap();
-    let (outcome, _) = outcome(look(dir.path(), attempt(), &process::boot_id()));
+    let (outcome, _) = outcome(look_now(&dir, None));
     assert_eq!(outcome, Outcome::Interrupted);
 }
 
 #[test]
 fn s56_a_pid_that_belongs_to_another_program_now_is_not_taken_for_the_supervisor() {
-    let dir = tempfile::tempdir().unwrap();
+    let (_parent, dir) = prepared();
     // This very process has the pid, and another start time.
-    take_claim(dir.path(), &claim(|process| process.start_time += 1)).unwrap();
-    let (outcome, message) = outcome(look(dir.path(), attempt(), &process::boot_id()));
+    take_claim(&dir, &claim(|process| process.start_time += 1)).unwrap();
+    let (outcome, message) = outcome(look_now(&dir, None));
     assert_eq!(outcome, Outcome::Unknown);
     assert!(message.contains("cannot be known"), "{message}");
 }
 
 #[test]
 fn a_living_supervisor_is_found_again() {
-    let dir = tempfile::tempdir().unwrap();
-    take_claim(dir.path(), &claim(|_| {})).unwrap();
-    let found = look(dir.path(), attempt(), &process::boot_id());
+    let (_parent, dir) = prepared();
+    take_claim(&dir, &claim(|_| {})).unwrap();
+    let found = look_now(&dir, None);
     assert!(matches!(found, Found::Running(process) if process == own_identity()));
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::protocol::AttemptEnd;
-use mantle_shared::{AttemptId, Digest, TaskId};
+use mantle_shared::{AttemptId, Digest, JournalId, TaskId};
 
 use super::record::Record;
 use crate::process::ProcessIdentity;
@@ -17,9 +17,21 @@ const MOST_TOMBSTONES: usize = 20_000;
 /// Where every attempt stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
+    began: Option<Began>,
     attempts: BTreeMap<AttemptId, Entry>,
     epochs: BTreeMap<TaskId, (u64, i64)>,
     highest_epoch: u64,
+}
+
+/// How a journal began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Began {
+    /// Its id.
+    pub journal: JournalId,
+    /// When.
+    pub at_us: i64,
+    /// It took the place of one that was lost.
+    pub after_loss: bool,
 }
 
 /// One attempt.
@@ -64,6 +76,18 @@ impl Ledger {
     /// Takes a record in.
     pub fn apply(&mut self, record: &Record) -> Result<(), Illegal> {
         match record {
+            Record::Began {
+                journal,
+                at_us,
+                after_loss,
+            } => {
+                self.began = Some(Began {
+                    journal: *journal,
+                    at_us: *at_us,
+                    after_loss: *after_loss,
+                });
+                Ok(())
+            }
             Record::Accepted {
                 attempt,
                 task,
@@ -127,6 +151,11 @@ impl Ledger {
                 Ok(())
             }
         }
+    }
+
+    /// How the journal began; none for one of a version that did not say.
+    pub fn began(&self) -> Option<Began> {
+        self.began
     }
 
     /// The attempt's entry.
@@ -200,11 +229,24 @@ impl Ledger {
 
     /// The fewest records that add up to this ledger.
     pub fn records(&self) -> Vec<Record> {
-        let mut records = vec![Record::EpochSeen {
+        let mut records = Vec::new();
+        if let Some(Began {
+            journal,
+            at_us,
+            after_loss,
+        }) = self.began
+        {
+            records.push(Record::Began {
+                journal,
+                at_us,
+                after_loss,
+            });
+        }
+        records.push(Record::EpochSeen {
             task: None,
             epoch: self.highest_epoch,
             at_us: 0,
-        }];
+        });
         for (task, (epoch, at_us)) in &self.epochs {
             records.push(Record::EpochSeen {
                 task: Some(*task),

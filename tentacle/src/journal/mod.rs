@@ -11,7 +11,7 @@ mod storage;
 
 use std::io;
 
-pub use ledger::{Entry, Illegal, Ledger, Phase};
+pub use ledger::{Began, Entry, Illegal, Ledger, Phase};
 pub use record::Record;
 pub use storage::{Disk, Storage};
 
@@ -87,7 +87,7 @@ pub enum OpenError {
     },
     /// A record in the middle is damaged: what follows cannot be trusted.
     #[error(
-        "the journal is damaged at byte {offset}, before its last record; the agent does not guess what ran: move the file away to begin anew, and check this machine's running steps by hand"
+        "the journal is damaged at byte {offset}, before its last record; the agent does not guess what ran: move the file out of its folder and start the agent again, it takes up what the attempts' folders show and calls the rest unknown"
     )]
     Damaged {
         /// Where.
@@ -185,17 +185,26 @@ impl Journal {
         if self.good < self.compacted.saturating_mul(2).max(COMPACT_BYTES) && !self.dirty {
             return;
         }
+        // The next append is another occasion.
+        let _ = self.rewrite(ledger);
+    }
+
+    /// Puts a journal that adds up to this ledger in the old one's place, whole or not at all.
+    pub fn rewrite(&mut self, ledger: &Ledger) -> io::Result<()> {
         let mut bytes = HEADER.to_vec();
         for record in ledger.records() {
-            if record::encode(&record, &mut bytes).is_err() {
-                return;
-            }
+            record::encode(&record, &mut bytes).map_err(io::Error::other)?;
         }
-        if self.storage.replace(&bytes).is_ok() {
-            self.good = bytes.len() as u64;
-            self.compacted = self.good;
-            self.dirty = false;
-        }
+        self.storage.replace(&bytes)?;
+        self.good = bytes.len() as u64;
+        self.compacted = self.good;
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// There is no record in it.
+    pub fn is_empty(&self) -> bool {
+        self.good <= HEADER.len() as u64
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

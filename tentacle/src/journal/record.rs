@@ -4,7 +4,7 @@
 //! longer than releases; kinds and fields are only ever added.
 
 use mantle_shared::protocol::AttemptEnd;
-use mantle_shared::{AttemptId, Digest, TaskId};
+use mantle_shared::{AttemptId, Digest, JournalId, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::process::ProcessIdentity;
@@ -13,6 +13,15 @@ use crate::process::ProcessIdentity;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Record {
+    /// From here on this is a journal of its own, whatever came before.
+    Began {
+        /// Its id.
+        journal: JournalId,
+        /// When.
+        at_us: i64,
+        /// It took the place of one that was lost.
+        after_loss: bool,
+    },
     /// The attempt may be started: from here on it exists.
     Accepted {
         /// Which.

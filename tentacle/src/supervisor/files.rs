@@ -1,5 +1,7 @@
 //! The files by which agent and supervisor meet in an attempt's folder, over restarts of either.
 //!
+//! - `attempt.json`: which attempt this is, written before the journal knows of it. Where it is, the
+//!   folder is the one that was prepared.
 //! - `claim`: who owns the attempt. Written once, by the supervisor before it does anything, or by an
 //!   agent that makes sure that no supervisor ever will (a *voiding* claim).
 //! - `cancel`: the agent wants it stopped.
@@ -12,12 +14,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use mantle_shared::AttemptId;
 use mantle_shared::protocol::AttemptEnd;
+use mantle_shared::{AttemptId, Digest, TaskId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, Privacy};
+use crate::output::spool;
 use crate::process::ProcessIdentity;
 
 /// The format that this build writes.
@@ -31,6 +34,7 @@ pub const WORK_DIR: &str = "work";
 pub const PRIVATE_DIR: &str = "private";
 /// What the supervisor itself complains about.
 pub const SUPERVISOR_LOG: &str = "supervisor.log";
+const FACTS: &str = "attempt.json";
 const CLAIM: &str = "claim";
 const CANCEL: &str = "cancel";
 const RESULT: &str = "result.json";
@@ -41,6 +45,19 @@ struct Versioned<T> {
     format: u32,
     #[serde(flatten)]
     content: T,
+}
+
+/// Which attempt a folder belongs to, as its order said: what a lost journal is made good from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its task.
+    pub task: TaskId,
+    /// The epoch of the order.
+    pub epoch: u64,
+    /// The digest of the order's bytes.
+    pub payload: Digest,
 }
 
 /// Who owns an attempt.
@@ -82,6 +99,23 @@ pub fn prepare(dir: &Path) -> io::Result<()> {
         durable::sync_folder(parent)?;
     }
     Ok(())
+}
+
+/// Writes down whose folder this is.
+pub fn write_facts(dir: &Path, facts: &Facts) -> io::Result<()> {
+    durable::write(&dir.join(FACTS), &to_bytes(facts)?, Privacy::Owner)
+}
+
+/// Whose folder this is; `None` if it does not say.
+pub fn read_facts(dir: &Path) -> io::Result<Option<Facts>> {
+    read(&dir.join(FACTS))
+}
+
+/// What only a supervisor that has claimed makes.
+pub fn has_traces_of_work(dir: &Path) -> bool {
+    [WORK_DIR, PRIVATE_DIR, RESULT, spool::FILE_NAME]
+        .iter()
+        .any(|name| dir.join(name).symlink_metadata().is_ok())
 }
 
 /// Claims the attempt; `false` if somebody has.

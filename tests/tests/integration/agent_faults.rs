@@ -193,6 +193,10 @@ async fn dies_at(point: &str) -> (Fleet, serde_json::Value) {
     if sabotage::is_on("journal-lost-before-the-start") || sabotage::is_on("journal-lost") {
         forget(&fleet, "journal");
     }
+    if sabotage::is_on("journal-lost") {
+        // The journal alone would be made good from them.
+        forget(&fleet, "attempts");
+    }
     fleet.agents[0].set_env("MANTLE_FAULT", "");
     fleet.agents[0].run();
     assert_eq!(code_of(&mut waiting).await, Some(0), "{}", waiting.stderr());

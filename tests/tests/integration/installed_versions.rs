@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, project_of};
 
 #[tokio::test]
 async fn installed_versions_are_where_the_agent_was_told_and_others_can_read_them() {
@@ -12,13 +12,14 @@ async fn installed_versions_are_where_the_agent_was_told_and_others_can_read_the
     fleet.join_with("web01", "web", None, &told).await;
     fleet.all_online().await;
     let files = [("site/index.html", "one")];
-    fleet.push("Site", "1.0.0", &files).await;
-    fleet
-        .release(
-            "site",
-            "  - { step: only, targets: { tag: web }, actions: [{ action: install, uses: package, with: { package: Site } }] }\n",
-        )
-        .await;
+    fleet.push("Site", "1.0", &files).await;
+    let process = "  - { step: only, targets: { tag: web }, actions: [{ action: install, uses: package, with: { package: Site } }] }\n";
+    let yaml = project_of("site", process).replace(
+        "process:",
+        "packages: [{ id: Site }]\nversion: { package: Site }\nprocess:",
+    );
+    fleet.apply("site", &yaml).await;
+    fleet.server.ok(&["release", "create", "site", "1.0"]).await;
     fleet.deploy("site").await.ok();
     let file = apps.join("test/site/Site/current/site/index.html");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "one");

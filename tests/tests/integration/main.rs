@@ -20,6 +20,7 @@ mod haproxy_rollout;
 mod hostile;
 mod installed_versions;
 mod line;
+mod lost_state;
 mod others;
 mod rig;
 mod server_faults;

@@ -1,12 +1,13 @@
 //! From an input to events: first what the input itself says, then what follows from it.
 
 use jiff::Timestamp;
-use mantle_shared::ids::{AgentId, AttemptId, TargetId};
+use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{AttemptEnd, Outcome, StartRefusal};
 
 use super::event::{Event, OutputVariable};
 use super::evolve::evolve;
 use super::input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, StartAnswer};
+use super::judge::{Evidence, describe, judge};
 use super::model::{AcquisitionStatus, Attempt, AttemptStatus, Phase, State, Verdict};
 use super::schedule;
 
@@ -53,18 +54,15 @@ fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event
             attempt,
             end,
             outputs,
-        } => attempt_ended(state, attempt, end, outputs, moment.now),
-        Input::AttemptForgotten { attempt } => {
+            stored,
+        } => attempt_ended(state, attempt, end, outputs, stored, moment.now),
+        Input::AttemptSeenRunning { attempt } => {
             let known = find(state, attempt)?;
-            Ok(match known.status {
-                AttemptStatus::Running { .. } => vec![unknown(
-                    attempt,
-                    "the agent had accepted it and no longer knows of it",
-                    moment.now,
-                )],
-                // Never answered: it is simply ordered again. Over: nothing is asked of it.
-                AttemptStatus::Starting | AttemptStatus::Over { .. } => Vec::new(),
-            })
+            Ok(seen_running(attempt, known, moment.now))
+        }
+        Input::AttemptForgotten { attempt, journal } => {
+            let known = find(state, attempt)?;
+            Ok(forgotten(attempt, known, journal, moment.now))
         }
         Input::CancelRequested { by } => Ok(cancel_requested(state, by, moment)),
         Input::CancelAnswered { attempt, answer } => {
@@ -182,14 +180,62 @@ fn start_answered(
     }
 }
 
+/// The agent's journal holds its process: it was accepted, and whoever says later that nothing was
+/// started is not believed.
+fn seen_running(id: AttemptId, attempt: &Attempt, now: Timestamp) -> Vec<Event> {
+    let mut events = start_answered(id, attempt, StartAnswer::Accepted, now);
+    match attempt.status {
+        AttemptStatus::Starting | AttemptStatus::Running { .. } if !attempt.seen_running => {
+            events.push(Event::AttemptSeenRunning {
+                attempt: id,
+                at: now,
+            });
+        }
+        AttemptStatus::Starting | AttemptStatus::Running { .. } | AttemptStatus::Over { .. } => {}
+    }
+    events
+}
+
+/// The agent's whole journal was reported, and an attempt is not in it.
+fn forgotten(
+    id: AttemptId,
+    attempt: &Attempt,
+    journal: Option<JournalId>,
+    now: Timestamp,
+) -> Vec<Event> {
+    match (&attempt.status, attempt.journal) {
+        (AttemptStatus::Running { .. }, _) => vec![unknown(
+            id,
+            "the agent had accepted it and no longer knows of it",
+            now,
+        )],
+        // The order may have arrived before the journal was lost.
+        (AttemptStatus::Starting, Some(ordered)) if journal != Some(ordered) => vec![unknown(
+            id,
+            "the agent lost the journal by which it was ordered",
+            now,
+        )],
+        // Never answered, and never accepted: it is simply ordered again. Over: nothing is asked of it.
+        (AttemptStatus::Starting | AttemptStatus::Over { .. }, Some(_) | None) => Vec::new(),
+    }
+}
+
 fn attempt_ended(
     state: &State,
     id: AttemptId,
     end: AttemptEnd,
     outputs: Vec<OutputVariable>,
+    stored: u64,
     now: Timestamp,
 ) -> Result<Vec<Event>, Illegal> {
     let attempt = find(state, id)?;
+    let end = judge(
+        end,
+        Evidence {
+            stored,
+            seen_running: attempt.seen_running,
+        },
+    );
     match (&attempt.status, &attempt.end) {
         (_, Some(known)) if *known == end => Ok(Vec::new()),
         (_, Some(_)) => Err(Illegal::Contradiction { attempt: id }),
@@ -208,15 +254,6 @@ fn attempt_ended(
                 outputs,
             }])
         }
-    }
-}
-
-/// What an end says, for people.
-fn describe(end: &AttemptEnd) -> String {
-    match (end.message.is_empty(), end.exit_code) {
-        (false, _) => end.message.clone(),
-        (true, Some(code)) if end.outcome != Outcome::Succeeded => format!("exit code {code}"),
-        (true, _) => String::new(),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mantle_shared::ids::{AttemptId, TargetId};
+use mantle_shared::ids::{AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -152,9 +152,19 @@ pub enum Event {
         at: Timestamp,
         /// If nothing is known of its end by then, it is unknown.
         deadline: Timestamp,
+        /// The journal that its agent went by; none if the agent did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        journal: Option<JournalId>,
     },
     /// An attempt stands in its agent's journal.
     AttemptStarted {
+        /// Which.
+        attempt: AttemptId,
+        /// When that became known.
+        at: Timestamp,
+    },
+    /// The agent's journal holds an attempt's process.
+    AttemptSeenRunning {
         /// Which.
         attempt: AttemptId,
         /// When that became known.

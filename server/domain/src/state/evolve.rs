@@ -104,6 +104,7 @@ pub fn evolve(state: &mut State, event: &Event) {
         Event::NodeFinished { node, end, at } => evolve_node_finished(state, *node, end, *at),
         Event::AttemptOrdered { .. }
         | Event::AttemptStarted { .. }
+        | Event::AttemptSeenRunning { .. }
         | Event::AttemptFinished { .. }
         | Event::AttemptFinishedLate { .. }
         | Event::CancelDelivered { .. } => evolve_attempt(state, event),
@@ -253,6 +254,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
             number,
             at,
             deadline,
+            journal,
         } => {
             let agent = state.plan.as_ref().and_then(|plan| {
                 plan.target(plan.node(*node)?.executor)
@@ -268,6 +270,8 @@ fn evolve_attempt(state: &mut State, event: &Event) {
                         ordered_at: *at,
                         deadline: *deadline,
                         status: AttemptStatus::Starting,
+                        journal: *journal,
+                        seen_running: false,
                         cancelling: false,
                         outputs_before: state.outputs.len(),
                         failed_before: state.failed,
@@ -282,6 +286,11 @@ fn evolve_attempt(state: &mut State, event: &Event) {
         Event::AttemptStarted { attempt, at } => {
             if let Some(attempt) = state.attempts.get_mut(attempt) {
                 attempt.status = AttemptStatus::Running { since: *at };
+            }
+        }
+        Event::AttemptSeenRunning { attempt, .. } => {
+            if let Some(attempt) = state.attempts.get_mut(attempt) {
+                attempt.seen_running = true;
             }
         }
         Event::AttemptFinished {

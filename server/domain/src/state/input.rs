@@ -1,10 +1,10 @@
 //! What can happen to a deployment, and the facts of the moment in which it is judged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use mantle_shared::ids::{AgentId, AttemptId, TargetId};
+use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{AttemptEnd, StartRefusal};
 
 use super::event::OutputVariable;
@@ -45,11 +45,20 @@ pub enum Input {
         end: AttemptEnd,
         /// The output variables among its records.
         outputs: Vec<OutputVariable>,
+        /// How many of its records are stored.
+        stored: u64,
     },
-    /// The agent's journal, fully reported, does not hold an attempt that it had accepted.
+    /// An agent reported an attempt whose process stands in its journal.
+    AttemptSeenRunning {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// The agent's journal, fully reported, does not hold an attempt that is not over.
     AttemptForgotten {
         /// Which.
         attempt: AttemptId,
+        /// The journal that was reported; none if the agent did not say.
+        journal: Option<JournalId>,
     },
     /// Somebody asked for the deployment to be cancelled.
     CancelRequested {
@@ -121,6 +130,8 @@ pub struct Moment<'a> {
     pub now: Timestamp,
     /// The agents that are connected and resynced.
     pub online: &'a BTreeSet<AgentId>,
+    /// The journals that they go by, of those that said so.
+    pub journals: &'a BTreeMap<AgentId, JournalId>,
     /// Evaluates a `run:` template for a step (no subject) or an action about a subject.
     pub condition: &'a dyn Fn(&str, u32, Option<TargetId>) -> bool,
     /// How long things may take.

@@ -10,7 +10,9 @@
 //! - a node has at most one attempt that is not over;
 //! - an attempt is ordered only while its agent is connected, so one that was never ordered is
 //!   known never to have run;
-//! - no answer is never success: an attempt of which nothing can be known ends as `Unknown`;
+//! - no answer is never success: an attempt of which nothing can be known ends as `Unknown`, and so
+//!   does one of which an agent says that it was not started while there is proof that it ran;
+//! - an attempt that was ordered under a journal which its agent lost is never ordered again;
 //! - a terminal state is never left; what arrives later is recorded and changes no verdict.
 
 mod decide;
@@ -18,6 +20,7 @@ mod effect;
 mod event;
 mod evolve;
 mod input;
+mod judge;
 mod model;
 mod schedule;
 mod verdict;
@@ -31,6 +34,7 @@ pub use effect::{Effect, next_deadline, outstanding};
 pub use event::{EVENT_FORMAT, Event, NodeEnd, OutputVariable, SkipReason};
 pub use evolve::{evolve, fold};
 pub use input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Policy, StartAnswer};
+pub use judge::{Evidence, judge};
 pub use model::{
     Acquisition, AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, StepState,
     SubjectState, Verdict,

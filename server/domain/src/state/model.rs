@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mantle_shared::ids::{AgentId, AttemptId, TargetId};
+use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::order::OrderPackage;
 use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde::{Deserialize, Serialize};
@@ -255,6 +255,10 @@ pub struct Attempt {
     pub deadline: Timestamp,
     /// How far it is.
     pub status: AttemptStatus,
+    /// The journal that its agent went by when it was ordered; none if the agent did not say.
+    pub journal: Option<JournalId>,
+    /// The agent reported its process.
+    pub seen_running: bool,
     /// The agent was asked to cancel it and has not answered.
     pub cancelling: bool,
     /// How many output variables were known when it was ordered: its order is made of those, so

@@ -429,6 +429,7 @@ impl Look<'_> {
                 number,
                 at: now,
                 deadline,
+                journal: self.moment.journals.get(&executor.agent).copied(),
             });
         }
         (now >= deadline).then(|| Event::NodeFinished {

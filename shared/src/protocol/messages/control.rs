@@ -1,7 +1,7 @@
 //! The control stream: who is who, what each end knows, then the server's requests.
 //!
 //! The agent opens it and says [`Hello`]; the server answers [`Welcome`] or closes. The agent then
-//! reports every attempt that it has not been told to forget ([`Resync`]), the server says what it
+//! says which [`Journal`] it goes by and reports every attempt that it has not been told to forget ([`Resync`]), the server says what it
 //! already stored of each ([`Resynced`]), and only then does the server order anything.
 //!
 //! Every request carries a number that its answer repeats, and is answered once. A request that is
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attempt::AttemptEnd;
 use crate::digest::Digest;
-use crate::ids::{AttemptId, TaskId};
+use crate::ids::{AttemptId, JournalId, TaskId};
 
 /// The agent's first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,21 @@ pub struct Welcome {
     pub now_us: i64,
     /// The server's epoch counter. Lower than what the agent has seen means a restored backup.
     pub epoch: u64,
+}
+
+/// Which journal the agent goes by. Sent after [`Welcome`], before the first [`Resync`].
+///
+/// An attempt that was ordered under one journal and does not stand in another that took its place
+/// may have run: the server calls it unknown and never orders it again. A server that does not know
+/// this message answers `Unsupported` and judges by the reports alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// Its id, drawn when it began.
+    pub journal: JournalId,
+    /// When it began, by the agent's clock.
+    pub began_at_us: i64,
+    /// It took the place of one that was lost.
+    pub after_loss: bool,
 }
 
 /// What the agent's journal holds. Sent in portions; the last one says so.

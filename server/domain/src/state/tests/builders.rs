@@ -1,11 +1,11 @@
 //! Plans and worlds for the tests, reduced to what each test is about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use mantle_shared::Digest;
-use mantle_shared::ids::{AgentId, AttemptId, TargetId, TaskId};
+use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId, TaskId};
 use mantle_shared::order::OrderPackage;
 use mantle_shared::protocol::{AttemptEnd, Outcome, RecordHasher};
 use mantle_shared::uuid::Uuid;
@@ -128,6 +128,7 @@ pub(super) struct Run {
     pub(super) log: Vec<Event>,
     pub(super) now: Timestamp,
     pub(super) online: BTreeSet<AgentId>,
+    pub(super) journals: BTreeMap<AgentId, JournalId>,
     pub(super) conditions: bool,
 }
 
@@ -148,6 +149,7 @@ impl Run {
             log: Vec::new(),
             now: Timestamp::from_second(1_800_000_000).unwrap(),
             online: BTreeSet::new(),
+            journals: BTreeMap::new(),
             conditions: true,
         }
     }
@@ -157,6 +159,7 @@ impl Run {
         let moment = Moment {
             now: self.now,
             online: &self.online,
+            journals: &self.journals,
             condition: &|_, _, _| holds,
             policy: &Policy::default(),
         };
@@ -228,6 +231,7 @@ impl Run {
             attempt,
             end: an_end(outcome),
             outputs: Vec::new(),
+            stored: 0,
         })
     }
 

@@ -69,6 +69,7 @@ fn s44_a_start_in_flight_is_settled_by_the_agents_word() {
         attempt,
         end: an_end(Outcome::Cancelled),
         outputs: vec![],
+        stored: 0,
     });
     assert_eq!(run.verdict(), Some(Verdict::Cancelled));
 }
@@ -83,6 +84,7 @@ fn s47_a_cancel_that_races_the_end_gives_what_the_journal_says() {
         attempt,
         end: an_end(Outcome::Succeeded),
         outputs: vec![],
+        stored: 0,
     });
     assert_eq!(
         run.verdict(),
@@ -97,6 +99,7 @@ fn s47_a_cancel_that_races_the_end_gives_what_the_journal_says() {
         attempt,
         end: an_end(Outcome::Succeeded),
         outputs: vec![],
+        stored: 0,
     });
     assert_eq!(
         run.verdict(),
@@ -128,6 +131,7 @@ fn a_failed_attempt_is_not_repeated_under_a_cancel() {
         attempt,
         end: an_end(Outcome::Failed),
         outputs: vec![],
+        stored: 0,
     });
     assert!(run.state.is_finished());
     assert_eq!(run.state.attempts.len(), 1);

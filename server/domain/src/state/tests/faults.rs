@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use mantle_shared::ids::{AgentId, AttemptId};
+use mantle_shared::ids::{AgentId, AttemptId, JournalId};
 use mantle_shared::protocol::{AttemptEnd, Outcome};
+use mantle_shared::uuid::Uuid;
 use proptest::prelude::*;
 
 use super::super::*;
@@ -26,6 +27,28 @@ struct Agent {
     journal: BTreeMap<AttemptId, Journal>,
     /// Every process that was ever made. The promise is that no attempt is in it twice.
     spawned: Vec<AttemptId>,
+    /// How often the journal was lost.
+    losses: u128,
+    /// How attempts really ended, also those that a lost journal held.
+    truth: BTreeMap<AttemptId, Outcome>,
+}
+
+impl Agent {
+    fn end(&mut self, attempt: AttemptId, end: AttemptEnd) {
+        self.truth.insert(attempt, end.outcome);
+        self.journal.insert(attempt, Journal::Ended(end));
+    }
+
+    /// Somebody removed all that the agent knew. What ran, ran.
+    fn lose_journal(&mut self) {
+        self.journal.clear();
+        self.losses += 1;
+    }
+}
+
+/// The id of an agent's journal after so many losses.
+fn journal_id(losses: u128) -> JournalId {
+    JournalId::from_uuid(Uuid::from_u128(losses))
 }
 
 struct World {
@@ -90,8 +113,7 @@ impl World {
                         self.flying.push(Input::CancelAnswered { attempt, answer });
                     }
                     Some(Journal::Running) => {
-                        let end = an_end(Outcome::Cancelled);
-                        agent.journal.insert(attempt, Journal::Ended(end));
+                        agent.end(attempt, an_end(Outcome::Cancelled));
                         let answer = CancelAnswer::Cancelling;
                         self.flying.push(Input::CancelAnswered { attempt, answer });
                     }
@@ -104,7 +126,25 @@ impl World {
     /// Every agent reports what its journal holds, as after each reconnection.
     fn resync(&mut self) {
         let online = self.run.online.clone();
-        for (_, agent) in self.agents.iter().filter(|(id, _)| online.contains(id)) {
+        for (id, agent) in self.agents.iter().filter(|(id, _)| online.contains(id)) {
+            let journal = journal_id(agent.losses);
+            self.run.journals.insert(*id, journal);
+            // Judged at once: what is under way of an earlier connection says nothing against it.
+            let missing: Vec<AttemptId> = self
+                .run
+                .state
+                .live_attempts()
+                .filter(|(attempt, known)| {
+                    known.agent == *id && !agent.journal.contains_key(*attempt)
+                })
+                .map(|(attempt, _)| *attempt)
+                .collect();
+            for attempt in missing {
+                let journal = Some(journal);
+                let _ = self
+                    .run
+                    .try_input(Input::AttemptForgotten { attempt, journal });
+            }
             for (attempt, state) in &agent.journal {
                 self.flying.push(match state {
                     Journal::Running => Input::StartAnswered {
@@ -115,6 +155,7 @@ impl World {
                         attempt: *attempt,
                         end: end.clone(),
                         outputs: Vec::new(),
+                        stored: 0,
                     },
                     Journal::Voided => continue,
                 });
@@ -139,12 +180,15 @@ impl World {
         let running = self.running();
         if let Some((agent, attempt)) = running.get(pick % running.len().max(1)) {
             let end = an_end(outcome);
-            let journal = &mut self.agents.get_mut(agent).unwrap().journal;
-            journal.insert(*attempt, Journal::Ended(end.clone()));
+            self.agents
+                .get_mut(agent)
+                .unwrap()
+                .end(*attempt, end.clone());
             self.flying.push(Input::AttemptEnded {
                 attempt: *attempt,
                 end,
                 outputs: Vec::new(),
+                stored: 0,
             });
         }
     }
@@ -189,6 +233,9 @@ impl World {
             8 => {
                 let agent = *self.agents.keys().nth(which % self.agents.len()).unwrap();
                 if !self.run.online.remove(&agent) {
+                    if which.is_multiple_of(5) {
+                        self.agents.get_mut(&agent).unwrap().lose_journal();
+                    }
                     self.run.online.insert(agent);
                     self.resync();
                 }
@@ -330,10 +377,7 @@ proptest! {
             for (id, attempt) in &state.attempts {
                 let agent = &world.agents[&attempt.agent];
                 if let AttemptStatus::Over { outcome: Outcome::Succeeded, .. } = &attempt.status {
-                    prop_assert!(matches!(
-                        &agent.journal[id],
-                        Journal::Ended(end) if end.outcome == Outcome::Succeeded
-                    ));
+                    prop_assert_eq!(agent.truth.get(id), Some(&Outcome::Succeeded));
                 }
             }
         }

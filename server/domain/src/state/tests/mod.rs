@@ -3,6 +3,7 @@
 
 mod builders;
 mod cancel;
+mod evidence;
 mod faults;
 mod rolling;
 mod table;

@@ -89,6 +89,7 @@ fn an_action_waits_for_all_of_its_executors_and_fails_with_any() {
             attempt: live[i].2,
             end: an_end(outcome),
             outputs: vec![],
+            stored: 0,
         })
     };
     end(&mut run, 0, Outcome::Succeeded);

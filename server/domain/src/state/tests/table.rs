@@ -178,6 +178,7 @@ fn s14_a_start_that_was_collected_has_its_own_deadline() {
         attempt,
         end: an_end(Outcome::Succeeded),
         outputs: vec![],
+        stored: 0,
     });
     assert_eq!(run.verdict(), Some(Verdict::Succeeded));
 }
@@ -193,6 +194,7 @@ fn silence_beyond_every_deadline_is_unknown_and_a_late_word_is_kept() {
         attempt,
         end: end.clone(),
         outputs: Vec::new(),
+        stored: 0,
     });
     assert!(matches!(
         events.as_slice(),
@@ -216,6 +218,7 @@ fn s17_what_the_deployment_never_ordered_changes_nothing() {
             attempt: stranger,
             end: an_end(Outcome::Failed),
             outputs: vec![],
+            stored: 0,
         },
         Input::StartAnswered {
             attempt: stranger,
@@ -249,12 +252,14 @@ fn the_same_end_twice_is_one_end_and_another_end_is_a_contradiction() {
         attempt,
         end: an_end(Outcome::Succeeded),
         outputs: vec![],
+        stored: 0,
     };
     assert_eq!(run.try_input(again), Ok(vec![]));
     let other = Input::AttemptEnded {
         attempt,
         end: an_end(Outcome::Failed),
         outputs: vec![],
+        stored: 0,
     };
     assert_eq!(
         run.try_input(other),
@@ -266,7 +271,13 @@ fn the_same_end_twice_is_one_end_and_another_end_is_a_contradiction() {
 fn an_accepted_attempt_that_the_journal_forgot_is_unknown_an_unanswered_one_is_ordered_again() {
     let mut run = Run::of(one_action(0));
     let attempt = run.attempt("a@web01");
-    assert_eq!(run.input(Input::AttemptForgotten { attempt }), vec![]);
+    assert_eq!(
+        run.input(Input::AttemptForgotten {
+            attempt,
+            journal: None
+        }),
+        vec![]
+    );
     assert!(matches!(
         outstanding(&run.state).as_slice(),
         [Effect::Start { .. }]
@@ -275,7 +286,10 @@ fn an_accepted_attempt_that_the_journal_forgot_is_unknown_an_unanswered_one_is_o
         attempt,
         answer: StartAnswer::Accepted,
     });
-    run.input(Input::AttemptForgotten { attempt });
+    run.input(Input::AttemptForgotten {
+        attempt,
+        journal: None,
+    });
     assert_eq!(run.verdict(), Some(Verdict::Failed));
 }
 
@@ -381,12 +395,14 @@ fn an_order_is_made_of_the_outputs_that_were_known_when_it_was_given() {
         attempt: first,
         end: end.clone(),
         outputs,
+        stored: 0,
     });
     let ordered = run.attempt("b@web01");
     run.input(Input::AttemptEnded {
         attempt: second,
         end,
         outputs: vec![output("web02")],
+        stored: 0,
     });
     assert_eq!(run.state.outputs.len(), 2);
     assert_eq!(run.state.attempts[&ordered].outputs_before, 1);
