@@ -13,6 +13,7 @@
 
 mod agent_faults;
 mod delivery;
+mod denials;
 mod deploy;
 mod errors;
 mod fleet;

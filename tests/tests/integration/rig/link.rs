@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mantle_shared::protocol::{
-    AttemptEnd, AttemptEnded, AttemptReport, Message, Outcome, RecordHasher, Resync, Resynced,
-    StartAnswer, StartAttempt, StartResult,
+    AttemptEnd, AttemptEnded, AttemptReport, Journal, Message, Outcome, RecordHasher, Resync,
+    Resynced, StartAnswer, StartAttempt, StartResult,
 };
-use mantle_shared::{AttemptId, Digest};
+use mantle_shared::{AttemptId, Digest, JournalId};
 use tentacle::cache::{Acquirer, Cache};
 use tentacle::connection::{self, Settings, Timing};
 use tentacle::link::{HelloFacts, Link, LinkCommand, LinkEvent, LinkPeer, link};
@@ -20,6 +20,8 @@ use super::{Home, SOON};
 pub struct LinkAgent {
     /// The driver's end.
     pub link: Link,
+    /// The journal that it says it goes by.
+    pub journal: Option<JournalId>,
     task: JoinHandle<()>,
 }
 
@@ -57,7 +59,19 @@ impl LinkAgent {
     pub fn start(home: &Home, timing: Timing) -> Self {
         let (link, peer): (Link, LinkPeer) = link(facts());
         let task = tokio::spawn(connection::run(settings(home, timing), peer));
-        Self { link, task }
+        Self {
+            link,
+            journal: None,
+            task,
+        }
+    }
+
+    /// Starts under this journal and goes through its first resync.
+    pub async fn connect_under(home: &Home, timing: Timing, journal: JournalId) -> Self {
+        let mut agent = Self::start(home, timing);
+        agent.journal = Some(journal);
+        agent.resync(Vec::new()).await;
+        agent
     }
 
     /// Starts and goes through its first resync.
@@ -89,6 +103,14 @@ impl LinkAgent {
                 LinkEvent::Disconnected { .. } => {}
                 LinkEvent::Received(message) => panic!("{} before a welcome", message.name()),
             }
+        }
+        if let Some(journal) = self.journal {
+            self.say(Journal {
+                journal,
+                began_at_us: 1,
+                after_loss: false,
+            })
+            .await;
         }
         let last = true;
         self.say(Resync { reports, last }).await;
