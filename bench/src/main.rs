@@ -1,0 +1,196 @@
+//! `cargo run --release -p mantle-bench`: builds what is shipped, measures it, and prints each figure
+//! beside a limit of this machine that was measured in the same run.
+//!
+//! What holds here: a figure is a ratio, or a size; seconds alone say nothing of another machine. The
+//! product runs as its own processes, through its own command line; nothing of it is linked in.
+
+mod binaries;
+mod floor;
+mod machine;
+mod memory;
+mod noop;
+mod payload;
+mod push;
+mod quinn_limit;
+mod report;
+mod rig;
+mod statistics;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use binaries::Programs;
+use report::Report;
+use rig::Rig;
+
+/// What was measured is over a limit that holds for what is shipped.
+const EXIT_LIMIT_MISSED: u8 = 3;
+
+/// Measures Mantle beside the limits of this machine.
+#[derive(Debug, Parser)]
+#[command(name = "mantle-bench")]
+struct Cli {
+    #[command(subcommand)]
+    peer: Option<Peer>,
+    /// Few agents, a small package, few repetitions: proves that it works
+    #[arg(long)]
+    quick: bool,
+    /// Measure the programs in this folder and build nothing
+    #[arg(long, value_name = "DIR")]
+    bin: Option<PathBuf>,
+    /// Measure programs that are not as they are shipped (debug builds, points of failure)
+    #[arg(long)]
+    any_build: bool,
+    /// Only these parts; all by default
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// How it is printed
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// The other end of a limit, in a process of its own.
+#[derive(Debug, Subcommand)]
+enum Peer {
+    /// Sends bytes over a bare QUIC connection
+    #[command(hide = true)]
+    QuinnSend {
+        /// How many, for each connection
+        #[arg(long)]
+        bytes: usize,
+        /// Where the certificate is left
+        #[arg(long)]
+        certificate: PathBuf,
+    },
+}
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Sizes of the programs
+    Size,
+    /// Memory of idle agents and of the server
+    Memory,
+    /// Steps that do nothing
+    Noop,
+    /// A package to one agent
+    Push,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+/// How much is measured.
+struct Extent {
+    /// On how many agents, ascending.
+    agents: Vec<usize>,
+    /// How often a no-op is deployed.
+    noops: usize,
+    /// The size of a package.
+    package_bytes: usize,
+    /// How many packages are pushed.
+    pushes: usize,
+}
+
+impl Extent {
+    fn of(quick: bool) -> Self {
+        if quick {
+            return Self {
+                agents: vec![1, 5],
+                noops: 3,
+                package_bytes: 8 << 20,
+                pushes: 1,
+            };
+        }
+        Self {
+            agents: vec![1, 20, 50],
+            noops: 15,
+            package_bytes: 100 << 20,
+            pushes: 5,
+        }
+    }
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    if let Some(Peer::QuinnSend { bytes, certificate }) = &cli.peer {
+        quinn_limit::send(*bytes, certificate)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let programs = match &cli.bin {
+        Some(folder) => Programs::within(folder)?,
+        None => Programs::built()?,
+    };
+    let oddities = programs.oddities()?;
+    if !oddities.is_empty() && !cli.any_build {
+        anyhow::bail!(
+            "these are not programs as they are shipped, so their figures would mean nothing:\n  {}\nleave --bin away to have them built, or say --any-build to see only that it works",
+            oddities.join("\n  ")
+        );
+    }
+    let report = measure(&cli, &programs, oddities)?;
+    let text = match cli.output {
+        Output::Table => report.table(),
+        Output::Json => serde_json::to_string_pretty(&report).context("the report as JSON")?,
+    };
+    writeln!(std::io::stdout(), "{text}").context("standard output")?;
+    // A debug build is over every limit, and nobody is to be alarmed by it.
+    if report.limit_missed() && report.oddities.is_empty() {
+        return Ok(ExitCode::from(EXIT_LIMIT_MISSED));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(cli: &Cli, programs: &Programs, oddities: Vec<String>) -> Result<Report> {
+    let extent = Extent::of(cli.quick);
+    let wanted = |part| cli.only.is_empty() || cli.only.contains(&part);
+    let mut report = Report::new(machine::describe(programs)?, oddities);
+    if wanted(Part::Size) {
+        say("sizes");
+        report.add(programs.size_rows()?);
+    }
+    if wanted(Part::Memory) || wanted(Part::Noop) || wanted(Part::Push) {
+        say("a server");
+        let mut rig = Rig::start(programs)?;
+        // Memory first: what works later leaves traces in it.
+        let mut idle = memory::Idle::begin(&mut rig)?;
+        for agents in &extent.agents {
+            say(&format!("{agents} agents join"));
+            rig.join_up_to(*agents, &extent.agents)?;
+            idle.look(&mut rig)?;
+        }
+        if wanted(Part::Memory) {
+            report.add(idle.rows());
+        }
+        if wanted(Part::Noop) {
+            for agents in &extent.agents {
+                say(&format!("no-op on {agents} agents"));
+                report.add(noop::rows(&mut rig, *agents, extent.noops)?);
+            }
+        }
+        if wanted(Part::Push) {
+            say("a package to one agent");
+            report.add(push::rows(&mut rig, extent.package_bytes, extent.pushes)?);
+        }
+        if wanted(Part::Memory) && (wanted(Part::Noop) || wanted(Part::Push)) {
+            report.add(memory::after_work(&rig)?);
+        }
+        rig.stop()?;
+    }
+    Ok(report)
+}
+
+/// Says on standard error what is being measured: it takes a while.
+fn say(what: &str) {
+    // Nobody need listen.
+    let _ = writeln!(std::io::stderr(), "mantle-bench: {what}");
+}

@@ -1,0 +1,311 @@
+//! A real server and real agents in a folder of their own, driven by the programs' own command lines.
+//!
+//! What holds here: everything that was started is stopped by its own id and the folder is removed,
+//! also when a measurement fails; every wait has a deadline.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::binaries::Programs;
+
+/// The environment of all deployments.
+pub(crate) const ENVIRONMENT: &str = "bench";
+/// What is declared before anything else.
+const INFRASTRUCTURE: &str = "mantle: v1
+environments: [{ name: bench }]
+lifecycles: [{ name: bench, phases: [{ name: Bench, environments: [bench] }] }]
+";
+/// For the server to listen, and for all agents to be connected; debug builds on a busy machine too.
+const START_DEADLINE: Duration = Duration::from_mins(2);
+/// For everything to end by itself.
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// How much of a log is shown.
+const SHOWN_LINES: usize = 20;
+
+/// A process that is stopped when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+}
+
+impl Process {
+    fn start(mut command: Command, log: &Path) -> Result<Self> {
+        let out = File::create(log).with_context(|| log.display().to_string())?;
+        let err = out.try_clone().context("the log of a process")?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .spawn()
+            .with_context(|| format!("starting {}", command.get_program().display()))?;
+        Ok(Self { child })
+    }
+
+    /// Its id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    fn terminate(&mut self) {
+        if !self.is_over()
+            && let Some(pid) = Pid::from_raw(self.child.id().cast_signed())
+        {
+            // It may end just now.
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Over already unless something went wrong.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The server and its agents.
+#[derive(Debug)]
+pub(crate) struct Rig {
+    programs: Programs,
+    // Agents first: they are dropped before their server, and the folder last.
+    agents: Vec<Process>,
+    server: Process,
+    quic: SocketAddr,
+    folder: TempDir,
+}
+
+impl Rig {
+    /// A server without agents.
+    pub(crate) fn start(programs: &Programs) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("mantle-bench-")
+            .tempdir()
+            .context("a temporary folder")?;
+        let data = folder.path().join("server");
+        let mut command = Command::new(&programs.mantle);
+        command
+            .args(["server", "run", "--listen-https", "127.0.0.1:0"])
+            .args(["--listen-quic", "127.0.0.1:0", "-o", "json"])
+            .arg("--data")
+            .arg(&data);
+        isolate(&mut command, folder.path());
+        let log = folder.path().join("server.log");
+        let mut server = Process::start(command, &log)?;
+        let quic = wait_for("the server listens", || {
+            ensure!(
+                !server.is_over(),
+                "the server ended at its start:\n{}",
+                tail(&log)
+            );
+            Ok(quic_address(&data.join("server.json")))
+        })?;
+        let rig = Self {
+            programs: programs.clone(),
+            agents: Vec::new(),
+            server,
+            quic,
+            folder,
+        };
+        rig.apply("infrastructure", INFRASTRUCTURE)?;
+        Ok(rig)
+    }
+
+    /// The folder of everything.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The server.
+    pub(crate) fn server(&self) -> &Process {
+        &self.server
+    }
+
+    /// The agents.
+    pub(crate) fn agents(&self) -> &[Process] {
+        &self.agents
+    }
+
+    /// Joins and starts agents until there are so many, and waits until all are connected. Each has
+    /// the tag `first-N` for every N of `groups` that it belongs to.
+    pub(crate) fn join_up_to(&mut self, count: usize, groups: &[usize]) -> Result<()> {
+        while self.agents.len() < count {
+            let agent = self.join(self.agents.len() + 1, groups)?;
+            self.agents.push(agent);
+        }
+        wait_for("all agents are connected", || {
+            let targets = self.json(&["target", "list"])?;
+            Ok((online(&targets) == count).then_some(()))
+        })
+    }
+
+    fn join(&self, number: usize, groups: &[usize]) -> Result<Process> {
+        let name = format!("agent-{number:03}");
+        let token = self.json(&["agent", "token", "create"])?;
+        let token = token
+            .pointer("/token")
+            .and_then(Value::as_str)
+            .context("no join token in the answer")?;
+        let mut command = self.tentacle(&name);
+        command
+            .args(["join", "--server", &self.quic.to_string()])
+            .args(["--token", token, "--name", &name])
+            .args(["--environment", ENVIRONMENT]);
+        for group in groups.iter().filter(|group| number <= **group) {
+            command.args(["--tag", &format!("first-{group}")]);
+        }
+        finish(command, "an agent joins")?;
+        let mut command = self.tentacle(&name);
+        command.arg("run");
+        Process::start(command, &self.folder.path().join(format!("{name}.log")))
+    }
+
+    fn tentacle(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.programs.tentacle);
+        command.arg("--data").arg(self.folder.path().join(name));
+        isolate(&mut command, self.folder.path());
+        command
+    }
+
+    /// Types a command of the operator that must succeed; gives its JSON.
+    pub(crate) fn json(&self, args: &[&str]) -> Result<Value> {
+        let said = self.run(&[args, &["-o", "json"]].concat())?;
+        serde_json::from_str(&said)
+            .with_context(|| format!("what 'mantle {}' printed", args.join(" ")))
+    }
+
+    /// Types a command of the operator that must succeed.
+    pub(crate) fn run(&self, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.programs.mantle);
+        command.args(args);
+        isolate(&mut command, self.folder.path());
+        command.env("MANTLE_DATA", self.folder.path().join("server"));
+        finish(command, &format!("mantle {}", args.join(" "))).with_context(|| {
+            format!(
+                "the server's log ends with\n{}",
+                tail(&self.folder.path().join("server.log"))
+            )
+        })
+    }
+
+    /// Applies a file with this text.
+    pub(crate) fn apply(&self, name: &str, text: &str) -> Result<()> {
+        let file = self.folder.path().join(format!("{name}.yaml"));
+        std::fs::write(&file, text).with_context(|| file.display().to_string())?;
+        let file = file.display().to_string();
+        self.run(&["apply", "--yes", "-f", &file]).map(drop)
+    }
+
+    /// Deploys a release and waits for its end, which must be a success; gives the task.
+    pub(crate) fn deploy(&self, project: &str, version: &str) -> Result<Value> {
+        let args = ["deploy", project, version, "-e", ENVIRONMENT, "--no-logs"];
+        self.json(&args)
+    }
+
+    /// Stops everything in good order: agents first, so that they can say goodbye.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        for agent in &mut self.agents {
+            agent.terminate();
+        }
+        until_over(&mut self.agents)?;
+        self.server.terminate();
+        until_over(std::slice::from_mut(&mut self.server))
+    }
+}
+
+fn until_over(processes: &mut [Process]) -> Result<()> {
+    let deadline = Instant::now() + STOP_DEADLINE;
+    while !processes.iter_mut().all(Process::is_over) {
+        ensure!(
+            Instant::now() < deadline,
+            "a program did not stop within {} s",
+            STOP_DEADLINE.as_secs()
+        );
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// Neither the home nor the settings of whoever runs the benchmark count.
+fn isolate(command: &mut Command, folder: &Path) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("MANTLE_") || text.starts_with("TENTACLE_") {
+            command.env_remove(&name);
+        }
+    }
+    command.env("HOME", folder).current_dir(folder);
+}
+
+/// Runs a command to its end, which must be a success; gives its standard output.
+fn finish(mut command: Command, what: &str) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!(
+            "{what}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{what}: not text"))
+}
+
+/// Looks until something is there.
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + START_DEADLINE;
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{what}: not within {} s",
+            START_DEADLINE.as_secs()
+        );
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn quic_address(file: &Path) -> Option<SocketAddr> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let value: Value = serde_json::from_str(&text).ok()?;
+    value.get("quic")?.as_str()?.parse().ok()
+}
+
+/// How many targets of a list are connected.
+fn online(targets: &Value) -> usize {
+    let items = targets.get("items").unwrap_or(targets);
+    let is_online = |target: &&Value| {
+        target.get("online").and_then(Value::as_bool) == Some(true)
+            || target.get("state").and_then(Value::as_str) == Some("online")
+    };
+    items
+        .as_array()
+        .map_or(0, |items| items.iter().filter(is_online).count())
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines
+        .get(lines.len().saturating_sub(SHOWN_LINES)..)
+        .unwrap_or_default()
+        .join("\n")
+}

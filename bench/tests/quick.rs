@@ -1,0 +1,92 @@
+//! The benchmark itself works: with the programs of this build, few agents and a small package. What it
+//! measures of them means nothing, and it must say so.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Every figure of a quick run.
+const FIGURES: &[&str] = &[
+    "size of the agent",
+    "size of the server",
+    "an idle agent, RSS of the largest",
+    "an idle agent, RSS",
+    "an idle agent, PSS",
+    "an idle agent, anonymous",
+    "the idle server with 0 agents, RSS",
+    "the idle server with 1 agents, RSS",
+    "the idle server with 5 agents, RSS",
+    "the idle server, for each agent",
+    "no-op on 1 agent",
+    "no-op on 1 agent, shells alone",
+    "no-op on 1 agent, as the command sees it",
+    "no-op on 1 agent, CPU of the server for each",
+    "no-op on 1 agent, CPU of agent and supervisor for each",
+    "no-op on 5 agents",
+    "no-op on 5 agents, shells alone",
+    "no-op on 5 agents, as the command sees it",
+    "no-op on 5 agents, CPU of the server for each",
+    "no-op on 5 agents, CPU of agent and supervisor for each",
+    "8 MiB to 1 agent, in its cache",
+    "8 MiB to 1 agent, in its cache, beside memory alone",
+    "8 MiB to 1 agent, installed",
+    "an agent after all of this, RSS of the largest",
+    "an agent after all of this, RSS",
+    "an agent after all of this, PSS",
+    "an agent after all of this, anonymous",
+    "the server after all of this, RSS",
+];
+
+fn bench(args: &[&str]) -> Output {
+    let program = Path::new(env!("CARGO_BIN_EXE_mantle-bench"));
+    // The programs of the same build lie beside it; nothing is built during a test.
+    Command::new(program)
+        .arg("--bin")
+        .arg(program.parent().unwrap())
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_quick_run_gives_every_figure() {
+    let output = bench(&["--quick", "--any-build", "-o", "json"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    let figures: Vec<&str> = rows
+        .iter()
+        .map(|row| row["figure"].as_str().unwrap())
+        .collect();
+    assert_eq!(figures, FIGURES);
+    for row in rows {
+        let measured = row["value"].as_f64().unwrap();
+        // A share or a tick of the processor may be below what can be told apart; the rest is not.
+        let may_be_nothing = row["figure"].as_str().unwrap().contains("each");
+        assert!(measured > 0.0 || may_be_nothing, "{row}");
+        if let Some(beside) = row.get("beside") {
+            assert!(beside["value"].as_f64().unwrap() > 0.0, "{row}");
+            assert!(row["ratio"].as_f64().unwrap() > 0.0, "{row}");
+        }
+    }
+    if cfg!(debug_assertions) {
+        let oddities = report["oddities"].as_array().unwrap();
+        assert!(!oddities.is_empty(), "a debug build was taken for another");
+    }
+}
+
+#[test]
+fn a_debug_build_is_not_measured_unasked() {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let output = bench(&["--quick"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("has symbols: a debug build"), "{said}");
+    assert!(said.contains("--any-build"), "{said}");
+    assert!(output.stdout.is_empty());
+}
