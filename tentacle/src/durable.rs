@@ -53,7 +53,15 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<bool> {
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = File::options();
     options.write(true).create(true).truncate(true);
-    put(&mut options, path, bytes, Privacy::Owner)
+    put(&mut options, path, bytes, Privacy::Owner)?.sync_all()
+}
+
+/// Like [`write_private`], for what means nothing after a power cut: nobody reads it then, so nobody
+/// waits for the disk now.
+pub fn write_scratch(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    put(&mut options, path, bytes, Privacy::Owner).map(drop)
 }
 
 /// Makes a folder that only its owner may enter, and its parents. On Windows the folder takes the
@@ -156,7 +164,7 @@ fn write_new(path: &Path, bytes: &[u8], privacy: Privacy) -> io::Result<()> {
     let _ = fs::remove_file(path);
     let mut options = File::options();
     options.write(true).create_new(true);
-    put(&mut options, path, bytes, privacy)
+    put(&mut options, path, bytes, privacy)?.sync_all()
 }
 
 fn put(
@@ -164,7 +172,7 @@ fn put(
     path: &Path,
     bytes: &[u8],
     privacy: Privacy,
-) -> io::Result<()> {
+) -> io::Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -177,7 +185,7 @@ fn put(
     let _ = privacy;
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn parent(path: &Path) -> io::Result<&Path> {

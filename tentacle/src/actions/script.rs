@@ -101,7 +101,7 @@ impl Action for Script {
         let mut command = match Bootstrap::new(shell, context.variables, &script).file() {
             Some((name, text)) => {
                 let path = context.private_dir.join(name);
-                durable::write_private(&path, text.as_bytes()).map_err(|error| {
+                durable::write_scratch(&path, text.as_bytes()).map_err(|error| {
                     ActionError::failed(format!("the script could not be prepared: {error}"))
                 })?;
                 let mut command = Command::new(program);
@@ -216,7 +216,7 @@ fn write_script(
     let path = context
         .private_dir
         .join(format!("script.{}", shell.extension()));
-    durable::write_private(&path, shell.file_text(&text).as_bytes()).map_err(|error| {
+    durable::write_scratch(&path, shell.file_text(&text).as_bytes()).map_err(|error| {
         ActionError::failed(format!("the script could not be written: {error}"))
     })?;
     Ok(path)

@@ -93,7 +93,8 @@ pub struct ResultFile {
 pub fn prepare(dir: &Path) -> io::Result<()> {
     durable::create_private_folder(dir)?;
     if !dir.join(RESERVE).exists() {
-        durable::write_private(&dir.join(RESERVE), &[0x5a; RESERVE_BYTES])?;
+        // The write itself takes the room; after a power cut there is no supervisor to use it.
+        durable::write_scratch(&dir.join(RESERVE), &[0x5a; RESERVE_BYTES])?;
     }
     if let Some(parent) = dir.parent() {
         durable::sync_folder(parent)?;
