@@ -269,7 +269,7 @@ impl<F: Fn(u64) + Sync> ObjectSink for BatchSink<'_, F> {
         wire_bytes: u64,
         size_bytes: u64,
     ) -> Result<(), FetchError> {
-        let wire = self.partials.remove(&digest).unwrap_or_default();
+        let mut wire = self.partials.remove(&digest).unwrap_or_default();
         let due = self.wants.get(&digest).copied().flatten();
         let total = wire_bytes.saturating_add(wire.len() as u64);
         // zstd may grow what cannot be compressed by a little.
@@ -284,6 +284,8 @@ impl<F: Fn(u64) + Sync> ObjectSink for BatchSink<'_, F> {
                 announced: wire_bytes.max(size_bytes),
             });
         }
+        // Once and exactly: a buffer that grows leaves holes in the heap, which an idle agent keeps.
+        wire.reserve_exact(usize::try_from(wire_bytes).unwrap_or_default());
         self.current = Some(Current {
             digest,
             zstd,

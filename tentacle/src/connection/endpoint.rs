@@ -13,8 +13,10 @@ use super::timing::Timing;
 
 /// What is asked of the system for each direction; a burst of a package fits.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// What one stream may have in flight towards the agent: packages at 100 Mbit/s over 300 ms.
-const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What one stream may have in flight towards the agent. Two transfers at once make up what the server
+/// keeps unconfirmed for an agent (packages at 100 Mbit/s over 300 ms); more would only be memory, for
+/// what a slow disk has not taken yet waits in it.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// What all streams together may. quinn's default is without a bound.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// What the agent may have in flight towards the server.
