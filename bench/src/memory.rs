@@ -85,7 +85,8 @@ impl Idle {
 
     /// The rows.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        let mut rows = agent_rows("an idle agent", &self.agents);
+        let limit = ToReach::Limit(AGENT_MIB);
+        let mut rows = agent_rows("an idle agent", &self.agents, limit);
         for (agents, rss) in &self.server {
             let figure = format!("the idle server with {agents} agents, RSS");
             rows.push(Row::single(figure, mib(*rss), Unit::MiB));
@@ -113,7 +114,8 @@ fn each_kib(server: &[(usize, u64)]) -> Option<f64> {
 /// Agents and server after all that was measured.
 pub(crate) fn after_work(rig: &Rig) -> Result<Vec<Row>> {
     let server = settled(rig.server())?;
-    let mut rows = agent_rows("an agent after all of this", &usages(rig)?);
+    let goal = ToReach::AtMost(AGENT_MIB);
+    let mut rows = agent_rows("an agent after all of this", &usages(rig)?, goal);
     rows.push(Row::single(
         "the server after all of this, RSS",
         mib(server),
@@ -123,15 +125,14 @@ pub(crate) fn after_work(rig: &Rig) -> Result<Vec<Row>> {
 }
 
 /// Of all agents the largest counts: a limit holds for each.
-fn agent_rows(which: &str, agents: &[Usage]) -> Vec<Row> {
+fn agent_rows(which: &str, agents: &[Usage], to_reach: ToReach) -> Vec<Row> {
     let all = |bytes: fn(&Usage) -> u64| -> Samples {
         agents.iter().map(|usage| mib(bytes(usage))).collect()
     };
     let rss = all(|usage| usage.rss_bytes);
     let (_, largest) = rss.spread();
     vec![
-        Row::single(format!("{which}, RSS of the largest"), largest, Unit::MiB)
-            .reaching(ToReach::Limit(AGENT_MIB)),
+        Row::single(format!("{which}, RSS of the largest"), largest, Unit::MiB).reaching(to_reach),
         Row::median(format!("{which}, RSS"), &rss, Unit::MiB),
         Row::median(
             format!("{which}, PSS"),

@@ -45,6 +45,8 @@ pub(crate) struct Beside {
 pub(crate) enum ToReach {
     /// A limit that holds for what is shipped: the value is at most this.
     Limit(f64),
+    /// A goal: the value is at most this.
+    AtMost(f64),
     /// A goal: the ratio is at most this.
     RatioAtMost(f64),
     /// A goal: the ratio is at least this.
@@ -145,6 +147,7 @@ impl Row {
                     Mark::Missed
                 };
             }
+            Some(ToReach::AtMost(most)) => self.value <= most,
             Some(ToReach::RatioAtMost(most)) => self.ratio().is_some_and(|ratio| ratio <= most),
             Some(ToReach::RatioAtLeast(least)) => self.ratio().is_some_and(|ratio| ratio >= least),
         };
@@ -168,7 +171,7 @@ impl Row {
             .map(|beside| format!("{}: {}", beside.what, amount(beside.value)));
         let ratio = self.ratio().map(|ratio| format!("{ratio:.2}x"));
         let to_reach = self.to_reach.map(|to_reach| match to_reach {
-            ToReach::Limit(most) => format!("at most {}", amount(most)),
+            ToReach::Limit(most) | ToReach::AtMost(most) => format!("at most {}", amount(most)),
             ToReach::RatioAtMost(most) => format!("at most {most:.2}x"),
             ToReach::RatioAtLeast(least) => format!("at least {least:.2}x"),
         });
@@ -283,6 +286,8 @@ mod tests {
             (compared(), Mark::None),
             (row().reaching(ToReach::Limit(12.0)), Mark::Reached),
             (row().reaching(ToReach::Limit(11.9)), Mark::Missed),
+            (row().reaching(ToReach::AtMost(12.0)), Mark::Reached),
+            (row().reaching(ToReach::AtMost(11.9)), Mark::NotYet),
             (
                 compared().reaching(ToReach::RatioAtMost(3.0)),
                 Mark::Reached,
