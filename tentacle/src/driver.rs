@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use mantle_shared::AttemptId;
 use mantle_shared::protocol::{AttemptEnd, Message};
+use mantle_shared::tls::Fingerprint;
 use tokio::sync::mpsc;
 
 use crate::actions;
@@ -52,6 +53,8 @@ pub struct DriverConfig {
     pub program: PathBuf,
     /// The brain's limits.
     pub brain: BrainConfig,
+    /// The authority of the server that is served, if it is known: epochs are that server's alone.
+    pub authority: Option<Fingerprint>,
 }
 
 impl DriverConfig {
@@ -61,6 +64,7 @@ impl DriverConfig {
             state_dir,
             program: process::own_program(),
             brain: BrainConfig::default(),
+            authority: None,
         }
     }
 }
@@ -110,7 +114,7 @@ impl Driver {
     /// within the runtime that will run it.
     pub fn open(config: DriverConfig) -> Result<Self, OpenDriverError> {
         let boot_id = process::boot_id();
-        let (journal, ledger) = continuity::open(&config.state_dir, &boot_id, now_us())?;
+        let (journal, ledger) = continuity::open(&config, &boot_id, now_us())?;
         let (local, local_events) = mpsc::channel(LOCAL_QUEUE);
         let mut driver = Self {
             brain: Brain::new(config.brain, ledger),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use mantle_shared::tls::Fingerprint;
 use tracing_subscriber::EnvFilter;
 
 use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
@@ -99,7 +100,11 @@ fn lock(state_dir: &StateDir) -> Result<StateLock, StateDirError> {
 }
 
 async fn work(state_dir: &StateDir, settings: Settings) -> Result<(), Failure> {
-    let driver = Driver::open(DriverConfig::new(state_dir.clone())).map_err(|error| {
+    let config = DriverConfig {
+        authority: Some(Fingerprint::of_der(&settings.identity.authority)),
+        ..DriverConfig::new(state_dir.clone())
+    };
+    let driver = Driver::open(config).map_err(|error| {
         let code = match &error {
             OpenDriverError::Journal(
                 OpenError::Format { .. } | OpenError::Damaged { .. } | OpenError::Illegal(_),

@@ -7,6 +7,10 @@
 //!   living supervisor), and as `Unknown` otherwise: an order that is repeated finds it;
 //! - the new journal has an id of its own, by which the server sees that whatever it ordered under the
 //!   old one and does not find in the new one must not be ordered again.
+//!
+//! The mark also names the server's authority. After joining another server the epochs that were seen
+//! mean nothing, and another journal begins as well: with the old counter the new server would look
+//! like a restored backup, and be obeyed in nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +19,7 @@ use mantle_shared::protocol::{AttemptEnd, Outcome};
 use mantle_shared::{AttemptId, Digest, JournalId, TaskId};
 use serde::{Deserialize, Serialize};
 
+use super::DriverConfig;
 use super::recover::{self, Found};
 use crate::durable::{self, Privacy};
 use crate::journal::{Disk, Illegal, Journal, Ledger, OpenError, Opened, Record};
@@ -62,6 +67,9 @@ pub enum OpenDriverError {
 struct Mark {
     format: u32,
     journal: JournalId,
+    /// Of the server whose epochs the journal holds; none if a version wrote it that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
 }
 
 /// What a journal's file holds.
@@ -104,10 +112,12 @@ fn standing(held: Held, mark: Option<JournalId>, any_folder: bool) -> Standing {
 
 /// Opens the journal, or begins another where it was lost. The caller holds the agent's lock.
 pub(super) fn open(
-    state: &StateDir,
+    config: &DriverConfig,
     boot_id: &str,
     now_us: i64,
 ) -> Result<(Journal, Ledger), OpenDriverError> {
+    let state = &config.state_dir;
+    let authority = config.authority.map(|authority| authority.to_string());
     // Leftovers are of no harm; what cannot be removed now is tried again at the next start.
     let _ = durable::sweep(&state.journal());
     let _ = durable::sweep(state.root());
@@ -134,11 +144,16 @@ pub(super) fn open(
         None if journal.is_empty() => Held::Nothing,
         None => Held::Nameless,
     };
-    let after_loss = match standing(held, mark, !folders.is_empty()) {
-        Standing::Same => return Ok((journal, ledger)),
-        Standing::Unmarked => {
-            if let Some(began) = ledger.began() {
-                write_mark(&path, began.journal).map_err(marked)?;
+    let served = mark.as_ref().and_then(|mark| mark.authority.clone());
+    let moved = served.is_some() && authority.is_some() && served != authority;
+    let marked_journal = mark.map(|mark| mark.journal);
+    let after_loss = match standing(held, marked_journal, !folders.is_empty()) {
+        Standing::Same if moved => false,
+        Standing::Same | Standing::Unmarked => {
+            if let Some(began) = ledger.began()
+                && (marked_journal.is_none() || served != authority)
+            {
+                write_mark(&path, began.journal, authority.or(served)).map_err(marked)?;
             }
             return Ok((journal, ledger));
         }
@@ -153,6 +168,12 @@ pub(super) fn open(
             true
         }
     };
+    if moved {
+        tracing::info!(
+            "another server is served now: what was seen of the former one's counter is forgotten"
+        );
+        ledger.forget_epochs();
+    }
     let id = JournalId::from_uuid(uuid::Uuid::now_v7());
     let began = Record::Began {
         journal: id,
@@ -162,7 +183,7 @@ pub(super) fn open(
     ledger.apply(&began).map_err(OpenDriverError::Illegal)?;
     // First the journal, as a whole, then the mark: a kill between the two shows as another loss.
     journal.rewrite(&ledger).map_err(OpenDriverError::Begin)?;
-    write_mark(&path, id).map_err(marked)?;
+    write_mark(&path, id, authority.or(served)).map_err(marked)?;
     Ok((journal, ledger))
 }
 
@@ -257,21 +278,26 @@ fn folders(state: &StateDir) -> Result<Vec<(AttemptId, PathBuf)>, OpenDriverErro
 }
 
 /// Which journal is the agent's. A file that cannot be understood agrees with no journal.
-fn read_mark(path: &Path) -> io::Result<Option<JournalId>> {
+fn read_mark(path: &Path) -> io::Result<Option<Mark>> {
     match std::fs::read(path) {
         Ok(bytes) => match serde_json::from_slice::<Mark>(&bytes) {
-            Ok(mark) if mark.format == MARK_FORMAT => Ok(Some(mark.journal)),
-            Ok(_) | Err(_) => Ok(Some(JournalId::from_uuid(uuid::Uuid::nil()))),
+            Ok(mark) if mark.format == MARK_FORMAT => Ok(Some(mark)),
+            Ok(_) | Err(_) => Ok(Some(Mark {
+                format: MARK_FORMAT,
+                journal: JournalId::from_uuid(uuid::Uuid::nil()),
+                authority: None,
+            })),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn write_mark(path: &Path, journal: JournalId) -> io::Result<()> {
+fn write_mark(path: &Path, journal: JournalId, authority: Option<String>) -> io::Result<()> {
     let mark = Mark {
         format: MARK_FORMAT,
         journal,
+        authority,
     };
     let bytes = serde_json::to_vec(&mark)?;
     durable::write(path, &bytes, Privacy::Owner)

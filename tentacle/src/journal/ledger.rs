@@ -191,6 +191,16 @@ impl Ledger {
         self.highest_epoch
     }
 
+    /// Forgets what another server's counter said: the next server's begins anew. Attempts stay, since
+    /// their processes do.
+    pub fn forget_epochs(&mut self) {
+        self.highest_epoch = 0;
+        self.epochs.clear();
+        for entry in self.attempts.values_mut() {
+            entry.epoch = 0;
+        }
+    }
+
     /// A digest over what is not acknowledged, by which two logs can be compared.
     pub fn digest(&self) -> Digest {
         let mut text = format!("{}\n", self.highest_epoch);

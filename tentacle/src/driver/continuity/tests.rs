@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use mantle_shared::protocol::RecordHasher;
+use mantle_shared::tls::Fingerprint;
 use mantle_shared::uuid::Uuid;
 
 use super::*;
@@ -42,7 +43,55 @@ fn accepted(state: &StateDir, number: u128) -> PathBuf {
 }
 
 fn open_it(state: &StateDir) -> (Journal, Ledger) {
-    open(state, &boot_id(), 7).unwrap()
+    open(&DriverConfig::new(state.clone()), &boot_id(), 7).unwrap()
+}
+
+/// Opens it as an agent of the server with this authority.
+fn open_for(state: &StateDir, server: u8) -> (Journal, Ledger) {
+    let config = DriverConfig {
+        authority: Some(Fingerprint::from_bytes([server; 32])),
+        ..DriverConfig::new(state.clone())
+    };
+    open(&config, &boot_id(), 7).unwrap()
+}
+
+#[test]
+fn another_server_begins_with_a_counter_of_its_own() {
+    let (_dir, state) = state();
+    // A version that noted no server wrote the mark.
+    drop(open_it(&state));
+    let (mut journal, ledger) = open_for(&state, 1);
+    let first = ledger.began().unwrap();
+    let Facts {
+        attempt,
+        task,
+        epoch,
+        payload,
+    } = facts(1);
+    accepted(&state, 1);
+    let record = Record::Accepted {
+        attempt,
+        task,
+        epoch,
+        payload,
+        at_us: 1,
+    };
+    journal.append(&[record], Weight::Begins).unwrap();
+    drop(journal);
+    let same = open_for(&state, 1).1;
+    assert_eq!((same.began(), same.highest_epoch()), (Some(first), epoch));
+
+    let other = open_for(&state, 2).1;
+    assert_eq!((other.highest_epoch(), other.task_epoch(task)), (0, 0));
+    assert_eq!(
+        phase(&other, 1),
+        Phase::Accepted(payload),
+        "it may still run"
+    );
+    let began = other.began().unwrap();
+    assert!(began.journal != first.journal && !began.after_loss);
+    let again = open_for(&state, 2).1;
+    assert_eq!((again.began(), again.highest_epoch()), (Some(began), 0));
 }
 
 fn phase(ledger: &Ledger, number: u128) -> Phase {
@@ -95,7 +144,9 @@ fn a_new_agent_has_one_journal_for_good() {
     std::fs::remove_file(state.identity().join(MARK)).unwrap();
     assert_eq!(open_it(&state).1.began(), Some(first));
     assert_eq!(
-        read_mark(&state.identity().join(MARK)).unwrap(),
+        read_mark(&state.identity().join(MARK))
+            .unwrap()
+            .map(|mark| mark.journal),
         Some(first.journal)
     );
 }
