@@ -21,6 +21,7 @@ mod join_tokens;
 pub mod names;
 mod packages;
 mod plan_shape;
+pub mod planning;
 mod releases;
 mod secrets;
 mod targets;
@@ -42,7 +43,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::api_keys::FIRST_KEY;
-pub use self::deploy::{Pins, Place, plan_task};
 pub use self::deployments::DeploymentOrder;
 pub use self::enrolment::Enrolment;
 pub use self::error::{Error, Result, nearest};
