@@ -229,8 +229,17 @@ async fn check_lifecycle(
     let lifecycle = lifecycle.as_ref().map(lifecycle_definition).transpose()?;
     let environments = environment_order(tx).await?;
     let succeeded = facts::succeeded(tx, project.id, release.id).await?;
-    let checked: std::result::Result<(), Refusal> =
-        lifecycle::check(lifecycle.as_ref(), &environments, &succeeded, environment);
+    let name = lifecycle::ReleaseName {
+        project: &project.slug,
+        version: &release.version,
+    };
+    let checked: std::result::Result<(), Refusal> = lifecycle::check(
+        name,
+        lifecycle.as_ref(),
+        &environments,
+        &succeeded,
+        environment,
+    );
     Ok(checked?)
 }
 

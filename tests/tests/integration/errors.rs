@@ -103,7 +103,7 @@ async fn what_does_not_exist_is_named_with_what_was_probably_meant() {
     fleet.release("tagged", &tag).await;
     refused(
         run(&["deploy", "tagged", "1.0", "-e", "test"]).await,
-        5,
+        6,
         &["'nothing'", "'wbe'", "did you mean 'web'"],
     );
     let tasks = fleet.server.json(&["task", "list"]).await;
