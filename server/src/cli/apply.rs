@@ -42,6 +42,7 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
         return finish(&preview, out);
     }
     if asks {
+        warn(&preview, out);
         show(&preview, |line| {
             line_err(line);
             Ok(())
@@ -51,14 +52,18 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
         }
     }
     request.dry_run = false;
-    let applied = client.apply(&request).await?;
+    let mut applied = client.apply(&request).await?;
+    if asks {
+        // They were read before the answer was given.
+        applied
+            .warnings
+            .retain(|warning| !preview.warnings.contains(warning));
+    }
     finish(&applied, out)
 }
 
 fn finish(result: &ApplyResult, out: Output) -> CliResult {
-    for warning in &result.warnings {
-        out.warn(warning);
-    }
+    warn(result, out);
     if out.is_json() {
         return out.object(result, |_| Vec::new());
     }
@@ -70,6 +75,12 @@ fn finish(result: &ApplyResult, out: Output) -> CliResult {
         (false, false) => format!("{changes} to apply; nothing was changed"),
     });
     Ok(Exit::Success)
+}
+
+fn warn(result: &ApplyResult, out: Output) {
+    for warning in &result.warnings {
+        out.warn(warning);
+    }
 }
 
 fn show(result: &ApplyResult, print: impl Fn(&str) -> Result<(), Failure>) -> Result<(), Failure> {

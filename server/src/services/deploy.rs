@@ -1,6 +1,7 @@
 //! Deploying: check, plan, queue. Who plans here promises nothing: the orchestrator plans again
 //! when the task's turn comes, from the same release and the targets of that moment.
 
+use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::{EnvironmentId, TaskId};
 use mantle_domain::lifecycle;
@@ -9,7 +10,7 @@ use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
 use serde_json::json;
 
-use super::declared::{environment_order, lifecycle_definition, project_definition};
+use super::declared::{environment_order, lifecycle_definition, project_definition, read};
 use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
 use super::tasks::{number, task_shape};
@@ -40,6 +41,7 @@ impl Services {
         let asked = wanted.request(&targets);
         let plan = mantle_domain::planner::plan(&asked)?;
         let shown = preview(&asked, &plan, self.now());
+        let warnings = unheeded(&place.environment)?.into_iter();
         Ok(PlanBody {
             project: plan.project,
             version: plan.release,
@@ -59,7 +61,7 @@ impl Services {
                 .into_iter()
                 .map(super::plan_shape::step)
                 .collect(),
-            warnings: shown.warnings,
+            warnings: warnings.chain(shown.warnings).collect(),
         })
     }
 
@@ -114,6 +116,18 @@ impl Services {
         self.wake.task_queued(id);
         Ok(task_shape(&row))
     }
+}
+
+/// What the environment asks for and a deployment will not do.
+fn unheeded(environment: &EnvironmentRow) -> Result<Option<String>> {
+    let what = "reading an environment's definition";
+    let asked: EnvironmentDefinition = read(what, &environment.body)?;
+    Ok(asked.guided_failure.then(|| {
+        format!(
+            "environment '{}' asks for guided_failure, which this version does not act on: a failure fails the deployment, and nobody is asked",
+            environment.name
+        )
+    }))
 }
 
 /// What a deployment is about.
