@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, ago, line_out, size};
-use crate::api::body::{PackageVersion, Upload, UploadCreate};
+use crate::api::body::{PackageCollect, PackageCollected, PackageVersion, Upload, UploadCreate};
 use crate::client::{Client, ClientError};
 
 /// What is sent at once: small enough to resume without much loss, large enough to be fast.
@@ -26,6 +26,12 @@ pub(super) enum Command {
     Versions {
         /// The package's id
         id: String,
+    },
+    /// Remove from the repository what no package and no release names; the server also does so daily
+    Gc {
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show one version of a package
     Show {
@@ -77,11 +83,46 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
                 ]
             })
         }
+        Command::Gc { dry_run } => {
+            let done = client.package_collect(PackageCollect { dry_run }).await?;
+            collected(&done, out)
+        }
         Command::Show { id, version } => {
             let version = client.package_version(&id, &version).await?;
             out.object(&version, lines)
         }
     }
+}
+
+fn collected(done: &PackageCollected, out: Output) -> CliResult {
+    out.object(done, |done| {
+        let verb = if done.dry_run { "would go" } else { "removed" };
+        vec![
+            format!(
+                "{verb:<9} {} objects, {}",
+                done.removed_objects,
+                size(done.removed_bytes)
+            ),
+            format!(
+                "{:<9} {} objects, {}",
+                "named",
+                done.live_objects,
+                size(done.live_bytes)
+            ),
+            format!("{:<9} {} objects", "too young", done.young_objects),
+        ]
+    })?;
+    if done.broken.is_empty() {
+        return Ok(Exit::Success);
+    }
+    Err(Failure {
+        reasons: done.broken.clone(),
+        ..Failure::new(
+            Exit::Invalid,
+            "packages are damaged or missing in the repository, so nothing was removed",
+        )
+        .with_help("push them again to repair them; 'mantle package show ID VERSION' shows digests")
+    })
 }
 
 fn lines(version: &PackageVersion) -> Vec<String> {

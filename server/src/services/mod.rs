@@ -8,6 +8,7 @@ mod agents;
 mod api_keys;
 mod apply;
 mod audit;
+mod collection;
 mod declared;
 mod deploy;
 mod deployments;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::api_keys::FIRST_KEY;
+pub use self::collection::{COLLECT_EVERY, COLLECT_FIRST};
 pub use self::deployments::DeploymentOrder;
 pub use self::enrolment::Enrolment;
 pub use self::error::{Error, Result, nearest};

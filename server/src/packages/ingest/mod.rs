@@ -15,7 +15,7 @@ mod format;
 mod path;
 mod tar;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 mod tree;
 mod zip;
 
