@@ -150,7 +150,8 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         return Err(Failure::new(
             Exit::Invalid,
             format!("the folder {shown} holds no .yaml file"),
-        ));
+        )
+        .with_help("name the files themselves: mantle apply -f FILE"));
     }
     paths.sort();
     Ok(paths)
@@ -166,10 +167,7 @@ fn read(path: &Path) -> Result<ApplyFile, Failure> {
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
     };
-    result.map_err(|error| Failure {
-        exit: Exit::Invalid,
-        ..Failure::io(&format!("cannot read {shown}"), &error)
-    })?;
+    result.map_err(|error| Failure::unreadable(path, &error))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Failure::new(
             Exit::Invalid,

@@ -242,21 +242,14 @@ fn may_resume(error: &ClientError) -> bool {
 }
 
 fn open(path: &Path) -> Result<std::fs::File, Failure> {
-    std::fs::File::open(path).map_err(|error| unreadable(path, &error))
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure {
-        exit: Exit::Invalid,
-        ..Failure::io(&format!("cannot read {}", path.display()), error)
-    }
+    std::fs::File::open(path).map_err(|error| Failure::unreadable(path, &error))
 }
 
 fn read_piece(file: &mut std::fs::File, path: &Path, offset: u64) -> Result<Vec<u8>, Failure> {
     let mut piece = Vec::with_capacity(PIECE_BYTES);
     file.seek(SeekFrom::Start(offset))
         .and_then(|_| file.take(PIECE_BYTES as u64).read_to_end(&mut piece))
-        .map_err(|error| unreadable(path, &error))?;
+        .map_err(|error| Failure::unreadable(path, &error))?;
     if piece.is_empty() {
         return Err(Failure::new(
             Exit::Invalid,
@@ -276,7 +269,7 @@ async fn measure(path: &Path) -> Result<(u64, String), Failure> {
         loop {
             let count = file
                 .read(&mut buffer)
-                .map_err(|error| unreadable(&path, &error))?;
+                .map_err(|error| Failure::unreadable(&path, &error))?;
             if count == 0 {
                 return Ok((total, hasher.finalize().to_hex().to_string()));
             }

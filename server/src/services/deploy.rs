@@ -18,7 +18,7 @@ use super::{Caller, Deed, DeploymentOrder, Services, facts, mint, names};
 use crate::api::body::{DeploymentCreate, PlanBody, PlanTarget, Task};
 use crate::store::{
     DeploymentCurrentRow, EnvironmentRow, NewTask, ProjectRow, ReleaseRow, TaskKind, TaskState, Tx,
-    deployment_current_list, deployment_current_show, lifecycle_find, release_fetch,
+    deployment_current_list, deployment_current_show, lifecycle_find, release_fetch, release_list,
     task_fetch, task_insert,
 };
 
@@ -181,20 +181,21 @@ async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
 /// The release that was last deployed with success.
 async fn running_in(tx: &mut Tx, project: &ProjectRow, from: &str) -> Result<ReleaseRow> {
     let from = names::environment(tx, from).await?;
-    match current(tx, project, from.id)
-        .await?
-        .and_then(|row| row.succeeded)
-    {
-        Some(succeeded) => Ok(release_fetch(tx, succeeded.release_id).await?),
-        None => Err(Error::refused(
-            "nothing-to-promote",
-            format!("no release of {} runs in {}", project.slug, from.name),
-            format!(
-                "deploy one there first: mantle deploy {} VERSION -e {}",
-                project.slug, from.name
-            ),
-        )),
+    let current = current(tx, project, from.id).await?;
+    if let Some(succeeded) = current.and_then(|row| row.succeeded) {
+        return Ok(release_fetch(tx, succeeded.release_id).await?);
     }
+    let (slug, environment) = (&project.slug, &from.name);
+    let newest = release_list(tx, project.id, None, 1).await?.pop();
+    let help = match newest {
+        Some(release) => format!(
+            "deploy one there first: mantle deploy {slug} {} -e {environment}",
+            release.version
+        ),
+        None => format!("create one first: mantle release create {slug}"),
+    };
+    let detail = format!("no release of {slug} runs in {environment}");
+    Err(Error::refused("nothing-to-promote", detail, help))
 }
 
 async fn proven_in(
