@@ -3,8 +3,9 @@
 //! [`World`] is a test's folder and all its processes; [`Server`] and [`Agent`] are the real
 //! binaries in it; [`proxy`] breaks the network between them; [`wait`] waits for named conditions;
 //! [`haproxy`] and [`load`] are a balanced site under load; [`wine`] runs the Windows agent;
-//! [`effects`] and [`lines`] check from outside that each step was started once and each line
-//! arrived once. The tests themselves are in `tests/`, one binary.
+//! [`document`] reads the README and the manual, [`terminal`] types what they say; [`effects`] and
+//! [`lines`] check from outside that each step was started once and each line arrived once. The
+//! tests themselves are in `tests/`, one binary.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -28,6 +29,7 @@
 pub mod agent;
 pub mod binaries;
 pub mod cli;
+pub mod document;
 pub mod effects;
 #[cfg(test)]
 mod fuzz_replay;
@@ -35,13 +37,20 @@ pub mod grammar;
 pub mod haproxy;
 #[cfg(test)]
 mod haproxy_tests;
+#[cfg(test)]
+mod inputs_tests;
 pub mod lines;
 pub mod load;
+#[cfg(test)]
+mod manual_tests;
 pub mod process;
 pub mod proxy;
+#[cfg(test)]
+mod refusals_tests;
 pub mod sabotage;
 pub mod server;
 pub mod small_disk;
+pub mod terminal;
 pub mod wait;
 pub mod wine;
 pub mod world;

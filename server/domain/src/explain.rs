@@ -49,6 +49,8 @@ pub enum Refusal {
     },
     /// An earlier phase is not passed.
     PhaseNotReached {
+        /// The release.
+        release: Box<NamedRelease>,
         /// The environment asked for.
         environment: String,
         /// The lifecycle.
@@ -64,6 +66,8 @@ pub enum Refusal {
     NoTargetInEnvironment {
         /// The environment.
         environment: String,
+        /// What would let one of its targets take part.
+        remedy: Option<Box<Remedy>>,
     },
     /// A step's tag is on no target of the environment, though on others.
     NoTargetForStep {
@@ -75,6 +79,8 @@ pub enum Refusal {
         environment: String,
         /// Targets with the tag and why each does not count, such as "web01 is disabled".
         reasons: Vec<String>,
+        /// What would let a target take part.
+        remedy: Option<Box<Remedy>>,
     },
     /// A tag is on no target at all.
     UnknownTag {
@@ -84,6 +90,8 @@ pub enum Refusal {
         tag: String,
         /// The nearest tag that exists.
         suggestion: Option<String>,
+        /// A target of the environment that could get it.
+        target: Option<String>,
     },
     /// An action's `run_on` finds no agent.
     NoExecutor {
@@ -93,6 +101,8 @@ pub enum Refusal {
         tag: String,
         /// The environment.
         environment: String,
+        /// What would let a target run it.
+        remedy: Option<Box<Remedy>>,
     },
     /// A target that takes part has no agent yet.
     NotJoined {
@@ -133,6 +143,10 @@ pub enum Refusal {
     },
     /// An option names a step that does not exist.
     UnknownStep {
+        /// The project.
+        project: String,
+        /// The release's version.
+        version: String,
         /// What was asked for.
         step: String,
         /// The nearest name that exists.
@@ -208,6 +222,10 @@ pub enum Refusal {
     },
     /// A text is no version.
     BadVersion {
+        /// The project whose release it is for.
+        project: String,
+        /// The package that it is a version of; none for the release's own.
+        package: Option<String>,
         /// Where it stands.
         place: String,
         /// What is wrong, with the text.
@@ -243,6 +261,27 @@ pub enum Refusal {
         /// What, in words.
         what: String,
     },
+}
+
+/// A release as people name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedRelease {
+    /// The project.
+    pub project: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What would let a target of the environment take part where none can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remedy {
+    /// This one only has to be enabled.
+    Enable(String),
+    /// This one is expected: an agent has to join under its name.
+    Join(String),
+    /// This one takes part but has not the tag.
+    Tag(String),
 }
 
 impl Refusal {
@@ -335,6 +374,10 @@ mod tests {
     #[test]
     fn a_phase_that_is_not_reached_says_what_to_do_first() {
         let refusal = Refusal::PhaseNotReached {
+            release: Box::new(NamedRelease {
+                project: "shop".to_owned(),
+                version: "1.2".to_owned(),
+            }),
             environment: "live".to_owned(),
             lifecycle: "standard".to_owned(),
             phase: "Test".to_owned(),
@@ -343,7 +386,7 @@ mod tests {
         };
         assert_eq!(
             refusal.to_string(),
-            "this release may not go to 'live' yet: phase 'Test' of lifecycle 'standard' comes first and still needs a successful deployment to 1 of test-a and test-b; deploy it to 'test-a' first: mantle deploy PROJECT VERSION -e test-a"
+            "shop 1.2 may not go to 'live' yet: phase 'Test' of lifecycle 'standard' comes first and still needs a successful deployment to 1 of test-a and test-b; deploy it to 'test-a' first: mantle deploy shop 1.2 -e test-a"
         );
         let json = serde_json::to_value(&refusal).unwrap();
         assert_eq!(json["code"], "phase_not_reached");

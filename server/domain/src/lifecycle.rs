@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::explain::Refusal;
+use crate::explain::{NamedRelease, Refusal};
 
 /// A lifecycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,11 +125,21 @@ pub fn phases(lifecycle: &LifecycleDefinition, environments: &[String]) -> Vec<R
     resolved
 }
 
+/// A release as people name it.
+#[derive(Debug, Clone, Copy)]
+pub struct ReleaseName<'a> {
+    /// The project.
+    pub project: &'a str,
+    /// Its version.
+    pub version: &'a str,
+}
+
 /// May this release be deployed to this environment now?
 ///
 /// `succeeded` are the environments to which this release was deployed successfully. Without a
 /// lifecycle the answer is yes.
 pub fn check(
+    release: ReleaseName<'_>,
     lifecycle: Option<&LifecycleDefinition>,
     environments: &[String],
     succeeded: &BTreeSet<String>,
@@ -167,6 +177,10 @@ pub fn check(
     }
     let blocking = phases.get(reached);
     Err(Refusal::PhaseNotReached {
+        release: Box::new(NamedRelease {
+            project: release.project.to_owned(),
+            version: release.version.to_owned(),
+        }),
         environment: environment.to_owned(),
         lifecycle: lifecycle.name.clone(),
         phase: blocking.map(|phase| phase.name.clone()).unwrap_or_default(),

@@ -29,6 +29,8 @@ pub enum Permission {
     Configure,
     /// Push packages.
     PackagePush,
+    /// Collect what no package names.
+    CollectPackages,
     /// Create releases.
     ReleaseCreate,
     /// Deploy and cancel.
@@ -50,6 +52,7 @@ impl Permission {
             Self::Read => "look at this",
             Self::Configure => "apply files",
             Self::PackagePush => "push packages",
+            Self::CollectPackages => "collect what no package names",
             Self::ReleaseCreate => "create releases",
             Self::Deploy => "deploy",
             Self::ManageTargets => "manage targets",

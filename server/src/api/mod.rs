@@ -104,6 +104,7 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(packages::list))
         .routes(routes!(packages::versions))
         .routes(routes!(packages::show))
+        .routes(routes!(packages::collect))
         .routes(routes!(packages::upload_create))
         .routes(routes!(packages::upload_finish))
         .routes(routes!(releases::list, releases::create))

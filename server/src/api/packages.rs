@@ -1,5 +1,7 @@
 //! Packages and resumable uploads.
 
+use std::time::SystemTime;
+
 use axum::body::Body;
 use axum::extract::State;
 use futures_util::StreamExt as _;
@@ -7,7 +9,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::body::{Package, PackageVersion, Page, Upload, UploadCreate};
+use super::body::{
+    Package, PackageCollect, PackageCollected, PackageVersion, Page, Upload, UploadCreate,
+};
 use super::error::{ApiError, ApiResult};
 use super::extract::{Json, Path, Query};
 use crate::services::{Caller, Error, Services};
@@ -50,6 +54,17 @@ pub(super) async fn show(
     Path((id, version)): Path<(String, String)>,
 ) -> ApiResult<Json<PackageVersion>> {
     Ok(Json(services.package_show(&caller, &id, &version).await?))
+}
+
+/// Removes what no package and no release names, or says what that would be.
+#[utoipa::path(post, path = "/packages/collect", tag = "packages", request_body = PackageCollect, responses((status = 200, body = PackageCollected)))]
+pub(super) async fn collect(
+    State(services): State<Services>,
+    caller: Caller,
+    Json(body): Json<PackageCollect>,
+) -> ApiResult<Json<PackageCollected>> {
+    let now = SystemTime::now();
+    Ok(Json(services.package_collect(&caller, body, now).await?))
 }
 
 /// Begins an upload, or finds the one of the same bytes to go on with.

@@ -217,6 +217,7 @@ async fn compose(
         server,
     });
     moving::start_janitor(services.clone(), supervisor);
+    moving::start_collector(services.clone(), supervisor);
     Ok(services)
 }
 

@@ -1,10 +1,11 @@
 //! The machinery's long-lived tasks, with when and how each of them stops.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::machinery::Machinery;
+use crate::api::body::PackageCollect;
 use crate::api::error_chain;
-use crate::services::{Services, TIDY_EVERY};
+use crate::services::{COLLECT_EVERY, COLLECT_FIRST, Caller, Services, TIDY_EVERY};
 use crate::supervise::{Stage, Supervisor};
 
 /// Agents come back after this long: a restart is over by then more often than not.
@@ -62,6 +63,57 @@ pub(super) fn start_janitor(services: Services, supervisor: &mut Supervisor) {
     });
 }
 
+/// Starts what collects packages that nothing names, off every request's way. Like the janitor it
+/// may fail; a stop does not wait for it.
+pub(super) fn start_collector(services: Services, supervisor: &mut Supervisor) {
+    let stop = supervisor.stop_token(Stage::Work);
+    supervisor.spawn(Stage::Work, "collector", async move {
+        let work = every(COLLECT_FIRST, COLLECT_EVERY, || collect(services.clone()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+        Ok(())
+    });
+}
+
+async fn collect(services: Services) {
+    let caller = Caller::server();
+    let request = PackageCollect { dry_run: false };
+    let collected = services.package_collect(&caller, request, SystemTime::now());
+    match collected.await {
+        Ok(done) if !done.broken.is_empty() => tracing::warn!(
+            packages = ?done.broken,
+            "packages are damaged or missing in the repository, so nothing is collected; push \
+             them again"
+        ),
+        Ok(done) if done.removed_objects == 0 => {}
+        Ok(done) => tracing::info!(
+            objects = done.removed_objects,
+            size_bytes = done.removed_bytes,
+            "what no package names was collected"
+        ),
+        Err(error) => {
+            let error = error_chain(&error);
+            tracing::warn!(error, "collecting packages failed and is tried again later");
+        }
+    }
+}
+
+/// Does something after a while and from then on regularly. A turn that took longer moves those
+/// that follow, so that two never run at once.
+async fn every<F: Future<Output = ()>>(
+    first: Duration,
+    then: Duration,
+    mut turn: impl FnMut() -> F,
+) {
+    tokio::time::sleep(first).await;
+    loop {
+        turn().await;
+        tokio::time::sleep(then).await;
+    }
+}
+
 /// Runs work to its own end, which follows from that of what feeds it; for no longer than
 /// [`FINISH`] after it was asked to stop.
 async fn until(stop: tokio_util::sync::CancellationToken, work: impl Future<Output = ()>) {
@@ -72,5 +124,36 @@ async fn until(stop: tokio_util::sync::CancellationToken, work: impl Future<Outp
     tokio::select! {
         () = work => {}
         () = late => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[tokio::test]
+    async fn turns_follow_each_other_and_never_overlap() {
+        let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
+        let under_way = std::cell::Cell::new(false);
+        let work = every(Duration::ZERO, Duration::from_millis(1), async || {
+            assert!(!under_way.replace(true), "two at once");
+            tokio::task::yield_now().await;
+            under_way.set(false);
+            sender.send(()).unwrap();
+        });
+        let three = async {
+            for _ in 0..3 {
+                done.recv().await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = work => panic!("it never ends by itself"),
+            () = three => {}
+        }
+        assert!(
+            COLLECT_FIRST < COLLECT_EVERY,
+            "a server that restarts daily collects too"
+        );
     }
 }

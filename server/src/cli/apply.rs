@@ -42,6 +42,7 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
         return finish(&preview, out);
     }
     if asks {
+        warn(&preview, out);
         show(&preview, |line| {
             line_err(line);
             Ok(())
@@ -51,14 +52,18 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
         }
     }
     request.dry_run = false;
-    let applied = client.apply(&request).await?;
+    let mut applied = client.apply(&request).await?;
+    if asks {
+        // They were read before the answer was given.
+        applied
+            .warnings
+            .retain(|warning| !preview.warnings.contains(warning));
+    }
     finish(&applied, out)
 }
 
 fn finish(result: &ApplyResult, out: Output) -> CliResult {
-    for warning in &result.warnings {
-        out.warn(warning);
-    }
+    warn(result, out);
     if out.is_json() {
         return out.object(result, |_| Vec::new());
     }
@@ -70,6 +75,12 @@ fn finish(result: &ApplyResult, out: Output) -> CliResult {
         (false, false) => format!("{changes} to apply; nothing was changed"),
     });
     Ok(Exit::Success)
+}
+
+fn warn(result: &ApplyResult, out: Output) {
+    for warning in &result.warnings {
+        out.warn(warning);
+    }
 }
 
 fn show(result: &ApplyResult, print: impl Fn(&str) -> Result<(), Failure>) -> Result<(), Failure> {
@@ -139,7 +150,8 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         return Err(Failure::new(
             Exit::Invalid,
             format!("the folder {shown} holds no .yaml file"),
-        ));
+        )
+        .with_help("name the files themselves: mantle apply -f FILE"));
     }
     paths.sort();
     Ok(paths)
@@ -155,10 +167,7 @@ fn read(path: &Path) -> Result<ApplyFile, Failure> {
         std::fs::File::open(path)
             .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
     };
-    result.map_err(|error| Failure {
-        exit: Exit::Invalid,
-        ..Failure::io(&format!("cannot read {shown}"), &error)
-    })?;
+    result.map_err(|error| Failure::unreadable(path, &error))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Failure::new(
             Exit::Invalid,

@@ -153,10 +153,18 @@ fn by_data_dir(data: &Path) -> Result<Endpoint, Failure> {
     })
 }
 
+/// Where the authority's certificate is to be had.
+const AUTHORITY_HELP: &str = "set MANTLE_CA_FILE to a copy of 'ca.crt' from the server's data directory, or use 'mantle login URL'";
+
 fn read_pem(path: &Path) -> Result<Vec<u8>, Failure> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::io(&format!("cannot read {shown}"), &error))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        Failure {
+            exit: Exit::Invalid,
+            ..Failure::io(&format!("MANTLE_CA_FILE: cannot read {shown}"), &error)
+        }
+        .with_help(AUTHORITY_HELP)
+    })?;
     pem_to_der(&bytes, &shown)
 }
 
@@ -170,6 +178,7 @@ fn pem_to_der(pem: &[u8], name: &str) -> Result<Vec<u8>, Failure> {
                 Exit::Invalid,
                 format!("{name} holds no certificate in PEM form"),
             )
+            .with_help(AUTHORITY_HELP)
         })
 }
 

@@ -1,6 +1,7 @@
 //! What the process ends with. The table is a contract with scripts: a code never changes its
 //! meaning.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::api::body::TaskState;
@@ -85,6 +86,21 @@ impl Failure {
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// A file of the operator's that cannot be read.
+    pub fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+        let failure = Self {
+            exit: Exit::Invalid,
+            ..Self::io(&format!("cannot read {}", path.display()), error)
+        };
+        match (error.kind(), std::env::current_dir()) {
+            (std::io::ErrorKind::NotFound, Ok(folder)) if path.is_relative() => failure.with_help(
+                format!("check the path: it was looked for in {}", folder.display()),
+            ),
+            (std::io::ErrorKind::NotFound, _) => failure.with_help("check the path"),
+            (_, _) => failure.with_help("check that it is a file which this user may read"),
+        }
     }
 
     /// A local file or terminal that does not do as it should.

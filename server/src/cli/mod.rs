@@ -122,6 +122,11 @@ enum Command {
     Schema,
 }
 
+/// The command line as it is declared: what the documents show is held to it.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Reads the command line and does it.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

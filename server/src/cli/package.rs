@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, ago, line_out, size};
-use crate::api::body::{PackageVersion, Upload, UploadCreate};
+use crate::api::body::{PackageCollect, PackageCollected, PackageVersion, Upload, UploadCreate};
 use crate::client::{Client, ClientError};
 
 /// What is sent at once: small enough to resume without much loss, large enough to be fast.
@@ -26,6 +26,12 @@ pub(super) enum Command {
     Versions {
         /// The package's id
         id: String,
+    },
+    /// Remove from the repository what no package and no release names; the server also does so daily
+    Gc {
+        /// Only say what would go
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show one version of a package
     Show {
@@ -77,11 +83,46 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
                 ]
             })
         }
+        Command::Gc { dry_run } => {
+            let done = client.package_collect(PackageCollect { dry_run }).await?;
+            collected(&done, out)
+        }
         Command::Show { id, version } => {
             let version = client.package_version(&id, &version).await?;
             out.object(&version, lines)
         }
     }
+}
+
+fn collected(done: &PackageCollected, out: Output) -> CliResult {
+    out.object(done, |done| {
+        let verb = if done.dry_run { "would go" } else { "removed" };
+        vec![
+            format!(
+                "{verb:<9} {} objects, {}",
+                done.removed_objects,
+                size(done.removed_bytes)
+            ),
+            format!(
+                "{:<9} {} objects, {}",
+                "named",
+                done.live_objects,
+                size(done.live_bytes)
+            ),
+            format!("{:<9} {} objects", "too young", done.young_objects),
+        ]
+    })?;
+    if done.broken.is_empty() {
+        return Ok(Exit::Success);
+    }
+    Err(Failure {
+        reasons: done.broken.clone(),
+        ..Failure::new(
+            Exit::Invalid,
+            "packages are damaged or missing in the repository, so nothing was removed",
+        )
+        .with_help("push them again to repair them; 'mantle package show ID VERSION' shows digests")
+    })
 }
 
 fn lines(version: &PackageVersion) -> Vec<String> {
@@ -201,21 +242,14 @@ fn may_resume(error: &ClientError) -> bool {
 }
 
 fn open(path: &Path) -> Result<std::fs::File, Failure> {
-    std::fs::File::open(path).map_err(|error| unreadable(path, &error))
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure {
-        exit: Exit::Invalid,
-        ..Failure::io(&format!("cannot read {}", path.display()), error)
-    }
+    std::fs::File::open(path).map_err(|error| Failure::unreadable(path, &error))
 }
 
 fn read_piece(file: &mut std::fs::File, path: &Path, offset: u64) -> Result<Vec<u8>, Failure> {
     let mut piece = Vec::with_capacity(PIECE_BYTES);
     file.seek(SeekFrom::Start(offset))
         .and_then(|_| file.take(PIECE_BYTES as u64).read_to_end(&mut piece))
-        .map_err(|error| unreadable(path, &error))?;
+        .map_err(|error| Failure::unreadable(path, &error))?;
     if piece.is_empty() {
         return Err(Failure::new(
             Exit::Invalid,
@@ -235,7 +269,7 @@ async fn measure(path: &Path) -> Result<(u64, String), Failure> {
         loop {
             let count = file
                 .read(&mut buffer)
-                .map_err(|error| unreadable(&path, &error))?;
+                .map_err(|error| Failure::unreadable(&path, &error))?;
             if count == 0 {
                 return Ok((total, hasher.finalize().to_hex().to_string()));
             }

@@ -14,6 +14,7 @@ use super::output::{Output, line_out, with_schema};
 use crate::api::error_chain;
 use crate::app::server_file::ServerFile;
 use crate::app::{App, ServerOptions, StartError, TlsFiles};
+use crate::security::Secret;
 
 /// What to do with the server.
 #[derive(Debug, Subcommand)]
@@ -97,11 +98,8 @@ async fn serve(options: &ServerOptions, out: Output) -> CliResult {
     let shutdown = shutdown_signal()?;
     let app = App::build(options).await.map_err(refused)?;
     if let Some(key) = app.first_key() {
-        out.note(&format!(
-            "the administrator's API key, shown this once (it is stored in {}):\n  {}",
-            app.file().admin_key_file,
-            key.expose()
-        ));
+        let seen = std::io::stderr().is_terminal();
+        out.note(&first_key_note(key, &app.file().admin_key_file, seen));
     }
     let mut failure = None;
     let ran = app
@@ -111,6 +109,17 @@ async fn serve(options: &ServerOptions, out: Output) -> CliResult {
         (Err(error), _) => Err(Failure::new(Exit::Internal, error_chain(&error))),
         // Whoever started it does not read on: it serves all the same.
         (Ok(()), _) => Ok(Exit::Success),
+    }
+}
+
+/// What is said of a key that was just made. Where nobody looks, standard error is a journal or a
+/// file, which keeps what it gets and which others may read: the key is not put there.
+fn first_key_note(key: &Secret, file: &str, seen: bool) -> String {
+    if seen {
+        let key = key.expose();
+        format!("the administrator's API key, shown this once (it is stored in {file}):\n  {key}")
+    } else {
+        format!("the administrator's API key was made; it stands in {file}, for this user alone")
     }
 }
 
@@ -168,4 +177,18 @@ fn shutdown_signal() -> Result<impl Future<Output = ()>, Failure> {
             std::future::pending::<()>().await;
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_key_is_shown_to_a_person_and_to_nothing_that_keeps_it() {
+        let key = Secret::new("mtl_sample".to_owned());
+        let shown = first_key_note(&key, "data/admin.key", true);
+        assert!(shown.contains("mtl_sample") && shown.contains("data/admin.key"));
+        let kept = first_key_note(&key, "data/admin.key", false);
+        assert!(!kept.contains("mtl_sample") && kept.contains("data/admin.key"));
+    }
 }

@@ -8,9 +8,10 @@ use super::{ANSWER, Client, ClientError};
 use crate::api::body::{
     Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, AuditEntry,
     AuditVerified, DeploymentCreate, Environment, Export, JoinToken, JoinTokenCreate,
-    JoinTokenCreated, Lifecycle, LogLine, Package, PackageVersion, Page, PlanBody, Project,
-    ProjectDetail, Release, ReleaseCreate, ReleaseDetail, Secret, SecretSet, ServerInfo,
-    StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, Upload, UploadCreate,
+    JoinTokenCreated, Lifecycle, LogLine, Package, PackageCollect, PackageCollected,
+    PackageVersion, Page, PlanBody, Project, ProjectDetail, Release, ReleaseCreate, ReleaseDetail,
+    Secret, SecretSet, ServerInfo, StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent,
+    Upload, UploadCreate,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -186,6 +187,14 @@ impl Client {
     /// One version of a package.
     pub async fn package_version(&self, id: &str, version: &str) -> Answer<PackageVersion> {
         self.get(&["packages", id, "versions", version], &[]).await
+    }
+
+    /// Removes what nothing names from the repository, or says what that would be. It takes a while.
+    pub async fn package_collect(&self, body: PackageCollect) -> Answer<PackageCollected> {
+        let request = self
+            .request(Method::POST, &["packages", "collect"], &[])?
+            .json(&body);
+        self.answer(request.timeout(ANSWER * 10)).await
     }
 
     /// Begins an upload or finds one to resume.

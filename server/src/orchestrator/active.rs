@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId};
-use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use mantle_domain::state::{Effect, Event, State};
 use mantle_shared::ids::{AgentId, AttemptId, TargetId, TaskId};
 
 use crate::gateway::SessionId;
+use crate::services::planning::Pins;
 
 /// What a deployment deploys, and where.
 #[derive(Debug)]
@@ -29,12 +29,8 @@ pub(super) struct Context {
     pub(super) version: String,
     /// Its channel.
     pub(super) channel: String,
-    /// The process that it pins.
-    pub(super) process: ProcessSnapshot,
-    /// The variables that it pinned when the deployment was asked for.
-    pub(super) variables: VariableSnapshot,
-    /// The packages that it pins.
-    pub(super) packages: PackageSnapshot,
+    /// What it pins, with the variables as they were when the deployment's turn came.
+    pub(super) pins: Pins,
 }
 
 /// A deployment that this server drives.

@@ -7,20 +7,17 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mantle_domain::explain::Refusal;
-use mantle_domain::planner::{PlanRequest, plan};
-use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use mantle_domain::state::{Input, State};
-use mantle_shared::Digest;
 use mantle_shared::ids::TaskId;
-use serde::de::DeserializeOwned;
 
 use super::active::{Context, Deployment};
 use super::commit::write_deployment;
 use super::{LEASE, MAX_RUNNING, Orchestrator};
-use crate::services::{DeploymentOrder, facts};
+use crate::services::DeploymentOrder;
+use crate::services::planning::{Pins, Wanted};
 use crate::store::{
     StoreError, TaskKind, TaskRow, Tx, environment_fetch, epoch_current, release_fetch,
-    snapshot_fetch, task_lease_take, task_list_queued, task_list_running,
+    task_lease_take, task_list_queued, task_list_running,
 };
 
 /// How long a queued task waits for agents that are offline when its turn comes. All are, when the
@@ -163,22 +160,16 @@ impl Orchestrator {
         let order: DeploymentOrder = serde_json::from_str(&row.body).map_err(|error| {
             StoreError::corrupt(format!("what {} asks: {error}", context.number))
         })?;
-        let targets = facts::targets(tx, self.parts.online.as_ref())
-            .await
-            .map_err(|error| StoreError::corrupt(format!("the targets: {error}")))?;
-        let request = PlanRequest {
+        let wanted = Wanted {
             task: context.task,
             environment: &context.environment,
-            release: &context.version,
+            version: &context.version,
             channel: &context.channel,
-            process: &context.process,
-            variables: &context.variables,
-            packages: &context.packages,
-            targets: &targets,
+            pins: &context.pins,
             options: &order.options,
         };
         let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
-        Ok(match plan(&request) {
+        Ok(match wanted.plan(tx, self.parts.online.as_ref()).await? {
             Ok(plan) => Some(Input::Begin {
                 plan: Arc::new(plan),
             }),
@@ -199,9 +190,7 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
     let environment_id = row.environment_id.ok_or_else(|| missing("environment"))?;
     let release = release_fetch(tx, release_id).await?;
     let environment = environment_fetch(tx, environment_id).await?;
-    let process: ProcessSnapshot = snapshot(tx, release.process).await?;
-    let packages: PackageSnapshot = snapshot(tx, release.packages).await?;
-    let variables: VariableSnapshot = snapshot(tx, release.variables).await?;
+    let pins = Pins::read(tx, &release).await?;
     Ok(Context {
         task: row.id,
         number: format!("T-{}", row.number),
@@ -211,14 +200,6 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
         release_id,
         version: release.version,
         channel: release.channel,
-        process,
-        variables,
-        packages,
+        pins,
     })
-}
-
-async fn snapshot<T: DeserializeOwned>(tx: &mut Tx, digest: Digest) -> Result<T, StoreError> {
-    let body = snapshot_fetch(tx, digest).await?;
-    serde_json::from_slice(&body)
-        .map_err(|error| StoreError::corrupt(format!("snapshot {}: {error}", digest.short())))
 }

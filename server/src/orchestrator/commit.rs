@@ -487,8 +487,8 @@ fn manifest(context: &Context, plan: &Plan) -> String {
         "release": plan.release,
         "channel": plan.channel,
         "targets": plan.targets,
-        "packages": context.packages.packages,
-        "variables": context.variables.variables,
+        "packages": context.pins.packages.packages,
+        "variables": context.pins.variables.variables,
     })
     .to_string()
 }

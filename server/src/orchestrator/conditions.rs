@@ -23,8 +23,8 @@ pub(super) fn holds(
     };
     let known = OrderContext {
         plan,
-        process: &context.process,
-        variables: &context.variables,
+        process: &context.pins.process,
+        variables: &context.pins.variables,
         task_number: &context.number,
         outputs: &state.outputs,
         failed: state.failed,

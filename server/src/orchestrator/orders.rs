@@ -84,8 +84,8 @@ impl Orchestrator {
         let draft = draft_order(
             &OrderContext {
                 plan,
-                process: &context.process,
-                variables: &context.variables,
+                process: &context.pins.process,
+                variables: &context.pins.variables,
                 task_number: &context.number,
                 outputs,
                 failed: known.failed_before,

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use mantle_shared::Digest;
 
+use super::ingest::StopFlag;
 use super::objects::{Key, ObjectError, Objects, Stored};
 use super::transfer::visit;
 
@@ -59,22 +60,24 @@ pub struct GcReport {
     pub broken: Vec<Digest>,
 }
 
-/// Collects. Blocks. An error leaves everything that is named in place.
+/// Collects. Blocks, until it is done or asked to stop. An error leaves everything that is named in
+/// place.
 pub fn collect(
     objects: &Objects,
     live: &Live,
     options: GcOptions,
     now: SystemTime,
+    stop: &StopFlag,
 ) -> Result<GcReport, ObjectError> {
     let mut report = GcReport::default();
     let mut marked: HashSet<Key> = HashSet::new();
     for root in &live.roots {
-        mark(objects, root, root, &mut marked, &mut report)?;
+        mark(objects, root, root, &mut marked, &mut report, stop)?;
     }
     for archive in &live.archives {
         marked.insert(Key::Archive(*archive));
         match objects.archive_root(archive) {
-            Ok(root) => mark(objects, &root, archive, &mut marked, &mut report)?,
+            Ok(root) => mark(objects, &root, archive, &mut marked, &mut report, stop)?,
             Err(ObjectError::Missing { .. } | ObjectError::Damaged { .. }) => {
                 report.broken.push(*archive);
             }
@@ -86,6 +89,7 @@ pub fn collect(
     let cutoff = objects.cutoff(now, options.grace);
     let mut dead: Vec<Stored> = Vec::new();
     objects.list(&mut |stored| {
+        go_on(stop)?;
         if marked.contains(&stored.key) {
             report.live_objects += 1;
             report.live_bytes += stored.size_bytes;
@@ -97,6 +101,7 @@ pub fn collect(
         Ok(())
     })?;
     for stored in dead {
+        go_on(stop)?;
         if !sweep || objects.remove(stored.key, now, options.grace)? {
             report.removed_objects += u64::from(sweep || options.dry_run);
             report.removed_bytes += if sweep || options.dry_run {
@@ -111,14 +116,24 @@ pub fn collect(
     Ok(report)
 }
 
+fn go_on(stop: &StopFlag) -> Result<(), ObjectError> {
+    if stop.is_set() {
+        Err(ObjectError::Stopped)
+    } else {
+        Ok(())
+    }
+}
+
 fn mark(
     objects: &Objects,
     root: &Digest,
     named: &Digest,
     marked: &mut HashSet<Key>,
     report: &mut GcReport,
+    stop: &StopFlag,
 ) -> Result<(), ObjectError> {
     let walked = visit(objects, root, &mut |object| {
+        go_on(stop)?;
         let is_new = marked.insert(Key::Object(object.digest));
         // A node that was marked has been walked; a chunk has nothing below it.
         Ok(object.is_node && is_new)

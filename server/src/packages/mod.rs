@@ -185,10 +185,17 @@ impl PackageRepository {
     }
 
     /// Removes what nothing names. `live` must be read from the rows after which no package was
-    /// deleted, and hold every package and every release's pins.
-    pub async fn collect(&self, live: Live, options: GcOptions) -> Result<GcReport, ObjectError> {
+    /// deleted, and hold every package and every release's pins. Dropping the future stops the work.
+    pub async fn collect(
+        &self,
+        live: Live,
+        options: GcOptions,
+        now: SystemTime,
+    ) -> Result<GcReport, ObjectError> {
         let objects = self.objects.clone();
-        blocking(move || gc::collect(&objects, &live, options, SystemTime::now())).await
+        let stop = StopOnDrop(ingest::StopFlag::default());
+        let flag = stop.0.clone();
+        blocking(move || gc::collect(&objects, &live, options, now, &flag)).await
     }
 }
 

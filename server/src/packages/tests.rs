@@ -37,6 +37,10 @@ fn everything(objects: &Objects) -> BTreeSet<Key> {
     keys
 }
 
+fn go_on() -> ingest::StopFlag {
+    ingest::StopFlag::default()
+}
+
 fn long_after() -> SystemTime {
     SystemTime::now() + Duration::from_hours(1000)
 }
@@ -46,7 +50,7 @@ fn collect(objects: &Objects, live: &[&Ingested]) -> GcReport {
         roots: live.iter().map(|taken| taken.summary.root).collect(),
         archives: live.iter().map(|taken| taken.summary.archive).collect(),
     };
-    gc::collect(objects, &live, GcOptions::default(), long_after()).unwrap()
+    gc::collect(objects, &live, GcOptions::default(), long_after(), &go_on()).unwrap()
 }
 
 /// A package as a row remembers it: without the lease.
@@ -201,6 +205,7 @@ fn s79_collection_keeps_what_is_named_and_takes_the_rest() {
             ..GcOptions::default()
         },
         long_after(),
+        &go_on(),
     )
     .unwrap();
     let report = collect(&objects, &[&one]);
@@ -219,7 +224,14 @@ fn collection_spares_what_is_young_and_what_a_push_holds() {
     let all = everything(&objects);
     let none = Live::default();
     // No row names it yet, but the push is not over.
-    let report = gc::collect(&objects, &none, GcOptions::default(), long_after()).unwrap();
+    let report = gc::collect(
+        &objects,
+        &none,
+        GcOptions::default(),
+        long_after(),
+        &go_on(),
+    )
+    .unwrap();
     assert_eq!(
         (report.removed_objects, report.young_objects),
         (0, all.len() as u64)
@@ -227,10 +239,28 @@ fn collection_spares_what_is_young_and_what_a_push_holds() {
     let forgotten = released(taken);
     // The push is over and no row came; a day later it goes, but not before.
     let now = SystemTime::now();
-    let report = gc::collect(&objects, &none, GcOptions::default(), now).unwrap();
+    let report = gc::collect(&objects, &none, GcOptions::default(), now, &go_on()).unwrap();
     assert_eq!(report.removed_objects, 0);
     assert_eq!(collect(&objects, &[]).removed_objects, all.len() as u64);
     drop(forgotten);
+}
+
+#[test]
+fn a_collection_that_is_asked_to_stop_removes_nothing_more() {
+    let objects = Objects::memory();
+    let taken = released(take_in(&objects, &site(1), Format::Zip).unwrap());
+    let all = everything(&objects);
+    let stop = go_on();
+    stop.stop();
+    let live = Live {
+        roots: vec![taken.summary.root],
+        archives: Vec::new(),
+    };
+    for live in [Live::default(), live] {
+        let ended = gc::collect(&objects, &live, GcOptions::default(), long_after(), &stop);
+        assert!(matches!(ended, Err(ObjectError::Stopped)), "{ended:?}");
+    }
+    assert_eq!(everything(&objects), all);
 }
 
 #[test]
@@ -241,7 +271,14 @@ fn collection_removes_nothing_when_a_named_root_is_broken() {
         roots: vec![Digest::of(b"lost root")],
         archives: vec![Digest::of(b"lost archive")],
     };
-    let report = gc::collect(&objects, &live, GcOptions::default(), long_after()).unwrap();
+    let report = gc::collect(
+        &objects,
+        &live,
+        GcOptions::default(),
+        long_after(),
+        &go_on(),
+    )
+    .unwrap();
     assert_eq!(report.broken, [live.roots[0], live.archives[0]]);
     assert_eq!(report.removed_objects, 0);
     assert_eq!(held(&objects, &one.summary.root).len(), 4);
@@ -260,7 +297,7 @@ fn pushes_and_collections_at_once_lose_nothing() {
                 dry_run: false,
             };
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                gc::collect(&objects, &Live::default(), options, long_after()).unwrap();
+                gc::collect(&objects, &Live::default(), options, long_after(), &go_on()).unwrap();
             }
         });
         for round in 0..30 {

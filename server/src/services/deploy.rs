@@ -1,27 +1,25 @@
 //! Deploying: check, plan, queue. Who plans here promises nothing: the orchestrator plans again
 //! when the task's turn comes, from the same release and the targets of that moment.
 
+use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::{EnvironmentId, TaskId};
 use mantle_domain::lifecycle;
 use mantle_domain::permission::Permission;
-use mantle_domain::plan::Plan;
+use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
-use mantle_domain::planner::{PlanOptions, PlanRequest};
-use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use serde_json::json;
 
-use super::declared::{environment_order, lifecycle_definition, project_definition};
+use super::declared::{environment_order, lifecycle_definition, project_definition, read};
 use super::error::{Error, Result};
-use super::releases::snapshot;
+use super::planning::{Pins, Wanted};
 use super::tasks::{number, task_shape};
-use super::wake::Presence;
 use super::{Caller, Deed, DeploymentOrder, Services, facts, mint, names};
 use crate::api::body::{DeploymentCreate, PlanBody, PlanTarget, Task};
 use crate::store::{
-    DeploymentCurrentRow, EnvironmentRow, NewTask, ProjectRow, ReleaseRow, TaskKind, TaskRow,
-    TaskState, Tx, deployment_current_list, deployment_current_show, environment_fetch,
-    lifecycle_find, project_fetch, release_fetch, task_fetch, task_insert,
+    DeploymentCurrentRow, EnvironmentRow, NewTask, ProjectRow, ReleaseRow, TaskKind, TaskState, Tx,
+    deployment_current_list, deployment_current_show, lifecycle_find, release_fetch, release_list,
+    task_fetch, task_insert,
 };
 
 /// Use cases of deployments.
@@ -39,19 +37,11 @@ impl Services {
         let targets = facts::targets(&mut tx, &*self.presence).await?;
         drop(tx);
         let options = PlanOptions::default();
-        let asked = PlanRequest {
-            task: TaskId::from_uuid(mint()),
-            environment: &place.environment.name,
-            release: &place.release.version,
-            channel: &place.release.channel,
-            process: &pins.process,
-            variables: &pins.variables,
-            packages: &pins.packages,
-            targets: &targets,
-            options: &options,
-        };
+        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &options);
+        let asked = wanted.request(&targets);
         let plan = mantle_domain::planner::plan(&asked)?;
         let shown = preview(&asked, &plan, self.now());
+        let warnings = unheeded(&place.environment)?.into_iter();
         Ok(PlanBody {
             project: plan.project,
             version: plan.release,
@@ -71,7 +61,7 @@ impl Services {
                 .into_iter()
                 .map(super::plan_shape::step)
                 .collect(),
-            warnings: shown.warnings,
+            warnings: warnings.chain(shown.warnings).collect(),
         })
     }
 
@@ -88,7 +78,9 @@ impl Services {
             environment: place.environment.name.clone(),
             options: PlanOptions::default(),
         };
-        plan(&mut tx, &*self.presence, id, &place, &order.options).await?;
+        let pins = Pins::read(&mut tx, &place.release).await?;
+        let wanted = place.wanted(id, &pins, &order.options);
+        wanted.plan(&mut tx, &*self.presence).await??;
         let title = format!(
             "{} {} -> {}",
             order.project, order.version, order.environment
@@ -126,70 +118,36 @@ impl Services {
     }
 }
 
+/// What the environment asks for and a deployment will not do.
+fn unheeded(environment: &EnvironmentRow) -> Result<Option<String>> {
+    let what = "reading an environment's definition";
+    let asked: EnvironmentDefinition = read(what, &environment.body)?;
+    Ok(asked.guided_failure.then(|| {
+        format!(
+            "environment '{}' asks for guided_failure, which this version does not act on: a failure fails the deployment, and nobody is asked",
+            environment.name
+        )
+    }))
+}
+
 /// What a deployment is about.
-pub struct Place {
-    /// The project.
-    pub project: ProjectRow,
-    /// The release.
-    pub release: ReleaseRow,
-    /// The environment.
-    pub environment: EnvironmentRow,
+struct Place {
+    project: ProjectRow,
+    release: ReleaseRow,
+    environment: EnvironmentRow,
 }
 
-/// The three snapshots of a release.
-pub struct Pins {
-    /// Its process.
-    pub process: ProcessSnapshot,
-    /// Its variables, as they are now.
-    pub variables: VariableSnapshot,
-    /// Its packages.
-    pub packages: PackageSnapshot,
-}
-
-impl Pins {
-    /// Reads what a release pins.
-    pub async fn read(tx: &mut Tx, release: &ReleaseRow) -> Result<Self> {
-        Ok(Self {
-            process: snapshot(tx, release.process).await?,
-            variables: snapshot(tx, release.variables).await?,
-            packages: snapshot(tx, release.packages).await?,
-        })
+impl Place {
+    fn wanted<'a>(&'a self, task: TaskId, pins: &'a Pins, options: &'a PlanOptions) -> Wanted<'a> {
+        Wanted {
+            task,
+            environment: &self.environment.name,
+            version: &self.release.version,
+            channel: &self.release.channel,
+            pins,
+            options,
+        }
     }
-}
-
-/// Plans a task anew, when its turn has come. A refusal is the task's end, in its words.
-pub async fn plan_task(tx: &mut Tx, presence: &dyn Presence, task: &TaskRow) -> Result<Plan> {
-    let missing = || Error::internal("planning a task", "it names no project or release");
-    let order: DeploymentOrder = super::declared::read("reading a task", &task.body)?;
-    let place = Place {
-        project: project_fetch(tx, task.project_id.ok_or_else(missing)?).await?,
-        release: release_fetch(tx, task.release_id.ok_or_else(missing)?).await?,
-        environment: environment_fetch(tx, task.environment_id.ok_or_else(missing)?).await?,
-    };
-    plan(tx, presence, task.id, &place, &order.options).await
-}
-
-async fn plan(
-    tx: &mut Tx,
-    presence: &dyn Presence,
-    task: TaskId,
-    place: &Place,
-    options: &PlanOptions,
-) -> Result<Plan> {
-    let pins = Pins::read(tx, &place.release).await?;
-    let targets = facts::targets(tx, presence).await?;
-    let request = PlanRequest {
-        task,
-        environment: &place.environment.name,
-        release: &place.release.version,
-        channel: &place.release.channel,
-        process: &pins.process,
-        variables: &pins.variables,
-        packages: &pins.packages,
-        targets: &targets,
-        options,
-    };
-    Ok(mantle_domain::planner::plan(&request)?)
 }
 
 /// Finds what a request names and checks the lifecycle.
@@ -223,20 +181,21 @@ async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
 /// The release that was last deployed with success.
 async fn running_in(tx: &mut Tx, project: &ProjectRow, from: &str) -> Result<ReleaseRow> {
     let from = names::environment(tx, from).await?;
-    match current(tx, project, from.id)
-        .await?
-        .and_then(|row| row.succeeded)
-    {
-        Some(succeeded) => Ok(release_fetch(tx, succeeded.release_id).await?),
-        None => Err(Error::refused(
-            "nothing-to-promote",
-            format!("no release of {} runs in {}", project.slug, from.name),
-            format!(
-                "deploy one there first: mantle deploy {} VERSION -e {}",
-                project.slug, from.name
-            ),
-        )),
+    let current = current(tx, project, from.id).await?;
+    if let Some(succeeded) = current.and_then(|row| row.succeeded) {
+        return Ok(release_fetch(tx, succeeded.release_id).await?);
     }
+    let (slug, environment) = (&project.slug, &from.name);
+    let newest = release_list(tx, project.id, None, 1).await?.pop();
+    let help = match newest {
+        Some(release) => format!(
+            "deploy one there first: mantle deploy {slug} {} -e {environment}",
+            release.version
+        ),
+        None => format!("create one first: mantle release create {slug}"),
+    };
+    let detail = format!("no release of {slug} runs in {environment}");
+    Err(Error::refused("nothing-to-promote", detail, help))
 }
 
 async fn proven_in(
@@ -285,8 +244,17 @@ async fn check_lifecycle(
     let lifecycle = lifecycle.as_ref().map(lifecycle_definition).transpose()?;
     let environments = environment_order(tx).await?;
     let succeeded = facts::succeeded(tx, project.id, release.id).await?;
-    let checked: std::result::Result<(), Refusal> =
-        lifecycle::check(lifecycle.as_ref(), &environments, &succeeded, environment);
+    let name = lifecycle::ReleaseName {
+        project: &project.slug,
+        version: &release.version,
+    };
+    let checked: std::result::Result<(), Refusal> = lifecycle::check(
+        name,
+        lifecycle.as_ref(),
+        &environments,
+        &succeeded,
+        environment,
+    );
     Ok(checked?)
 }
 

@@ -269,8 +269,7 @@ fn kind(refusal: &Refusal) -> Kind {
         | Refusal::UnknownPackage { .. }
         | Refusal::PackageMissing { .. }
         | Refusal::PackageVersionMissing { .. }
-        | Refusal::UnknownSecret { .. }
-        | Refusal::UnknownTag { .. } => Kind::Missing,
+        | Refusal::UnknownSecret { .. } => Kind::Missing,
         Refusal::VersionExists { .. } => Kind::Exists("release-exists"),
         Refusal::BadVersion { .. } => Kind::Invalid("bad-version"),
         Refusal::BadRule { .. } => Kind::Invalid("bad-rule"),
@@ -281,6 +280,8 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::NoTargetInEnvironment { .. } | Refusal::NoTargetForStep { .. } => {
             Kind::Refused("no-target")
         }
+        // Nobody named the tag now: the release does, and the targets of this moment lack it.
+        Refusal::UnknownTag { .. } => Kind::Refused("unknown-tag"),
         Refusal::NoExecutor { .. } => Kind::Refused("no-executor"),
         Refusal::NotJoined { .. } => Kind::Refused("not-joined"),
         Refusal::AgentOffline { .. } => Kind::Refused("agent-offline"),

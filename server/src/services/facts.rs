@@ -7,11 +7,10 @@ use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TargetId};
 use mantle_domain::target::{AgentFacts, Platform, TargetFacts};
 
 use super::LIST_MOST;
-use super::error::Result;
 use super::names::environment_names;
 use super::wake::Presence;
 use crate::store::{
-    AgentRow, AgentStatus, TaskFilter, TaskKind, TaskOutcome, Tx, agent_list, target_list,
+    AgentRow, AgentStatus, Result, TaskFilter, TaskKind, TaskOutcome, Tx, agent_list, target_list,
     task_list,
 };
 

@@ -40,7 +40,9 @@ pub async fn environment(tx: &mut Tx, name: &str) -> Result<EnvironmentRow> {
 }
 
 /// All environments' names by id.
-pub async fn environment_names(tx: &mut Tx) -> Result<HashMap<EnvironmentId, String>> {
+pub async fn environment_names(
+    tx: &mut Tx,
+) -> crate::store::Result<HashMap<EnvironmentId, String>> {
     let all = environment_list(tx).await?;
     Ok(all.into_iter().map(|row| (row.id, row.name)).collect())
 }

@@ -89,7 +89,13 @@ impl Services {
             request.id.as_deref(),
             request.version.as_deref(),
         )
-        .map_err(|error| Error::invalid("bad-package-name", error.to_string(), ""))?;
+        .map_err(|error| {
+            Error::invalid(
+                "bad-package-name",
+                error.to_string(),
+                "mantle package push --id ID --version VERSION FILE",
+            )
+        })?;
         let digest: Digest = request.digest.parse().map_err(|error| {
             Error::invalid(
                 "bad-digest",
@@ -183,7 +189,10 @@ impl Services {
             }
             Err(error) => return Err(error.into()),
         };
-        let options = IngestOptions::default();
+        let options = IngestOptions {
+            name: Some(finished.spec.file_name.clone()),
+            ..IngestOptions::default()
+        };
         let format = Format::split_name(&finished.spec.file_name).map(|(_, format)| format);
         let ingested = match self.packages.ingest(&finished.path, format, options).await {
             Ok(ingested) => ingested,
@@ -377,11 +386,13 @@ impl From<UploadError> for Error {
                 suggestion: None,
                 help: detail,
             },
-            UploadError::WrongOffset { .. } | UploadError::Superseded { .. } => {
-                Self::refused("wrong-offset", detail, "")
-            }
+            UploadError::WrongOffset { .. } | UploadError::Superseded { .. } => Self::refused(
+                "wrong-offset",
+                detail,
+                "push the file again: it goes on where it is",
+            ),
             UploadError::Conflict { .. } | UploadError::Incomplete { .. } => {
-                Self::refused("upload-conflict", detail, "")
+                Self::refused("upload-conflict", detail, "push the file again")
             }
             UploadError::TooLarge { .. } => Self::TooLarge {
                 detail,
@@ -406,7 +417,11 @@ impl From<IngestError> for Error {
             | IngestError::Refused { .. }
             | IngestError::TooManyEntries { .. }
             | IngestError::Bomb { .. }
-            | IngestError::Damaged { .. } => Self::invalid("bad-package", detail, ""),
+            | IngestError::Damaged { .. } => Self::invalid(
+                "bad-package",
+                detail,
+                "correct the archive and push it again; nothing of it was kept",
+            ),
             IngestError::TooLarge { .. } => Self::TooLarge {
                 detail,
                 help: "split it into several packages".to_owned(),

@@ -16,13 +16,13 @@ use mantle_domain::release::{
 };
 use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, canonical};
 use mantle_domain::variable::VariableValue;
-use mantle_shared::Digest;
 use mantle_shared::manifest::EntryKind;
 use mantle_shared::order::OrderPackage;
 use serde_json::json;
 
-use super::declared::{project_definition, read};
+use super::declared::project_definition;
 use super::error::{Error, Result};
+use super::planning::snapshot;
 use super::{Caller, Deed, LIST_MOST, Services, at, mint, names};
 use crate::api::body::{
     Release, ReleaseCreate, ReleaseDetail, ReleasePackage, VariableSnapshotEntry,
@@ -30,7 +30,7 @@ use crate::api::body::{
 use crate::store::{
     PackageVersionRow, ProjectRow, ReleaseRow, SnapshotKind, Tx, deployment_current_list,
     package_version_list, release_find, release_insert, release_list, release_variables_list,
-    secret_list, secret_version_fetch, snapshot_fetch, snapshot_keep,
+    secret_list, secret_version_fetch, snapshot_keep,
 };
 
 /// A file larger than this is not looked into for the names of secrets.
@@ -358,13 +358,4 @@ fn pinned(package: OrderPackage) -> ReleasePackage {
         archive_digest: package.archive.to_string(),
         root_digest: package.root.to_string(),
     }
-}
-
-/// A snapshot by its digest.
-pub(super) async fn snapshot<T: serde::de::DeserializeOwned>(
-    tx: &mut Tx,
-    digest: Digest,
-) -> Result<T> {
-    let bytes = snapshot_fetch(tx, digest).await?;
-    read("reading a snapshot", &String::from_utf8_lossy(&bytes))
 }

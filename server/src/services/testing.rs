@@ -2,25 +2,28 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use mantle_domain::permission::{ADMINISTRATORS, Actor};
+use mantle_shared::Digest;
 use mantle_shared::tls::Fingerprint;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{Caller, Feed, NoWake, Parts, ServerFacts, Services};
-use crate::api::body::{ApiKeyCreate, ApplyFile, ApplyRequest, ApplyResult};
+use crate::api::body::{ApiKeyCreate, ApplyFile, ApplyRequest, ApplyResult, UploadCreate};
 use crate::packages::PackageRepository;
+use crate::packages::ingest::tests::tar_of;
 use crate::security::MasterKey;
-use crate::store::{Store, StoreConfig};
+use crate::store::{PackageVersionRow, Store, StoreConfig, package_version_find};
 
 /// Use cases, and the folder that they live in.
 pub(crate) struct House {
     pub(crate) services: Services,
     pub(crate) admin: Caller,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// A server without network: database, keys and packages in a temporary folder.
@@ -48,7 +51,7 @@ pub(crate) async fn a_house() -> House {
     House {
         services,
         admin: Caller::server(),
-        _folder: folder,
+        folder,
     }
 }
 
@@ -65,6 +68,40 @@ pub(crate) fn a_reader() -> Caller {
 }
 
 impl House {
+    /// A tar archive with one file of this content.
+    pub(crate) fn archive(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, tar_of(&[("index.html", content.as_bytes())])).unwrap();
+        path
+    }
+
+    /// Pushes a package with one file, and gives its row.
+    pub(crate) async fn push(&self, id: &str, version: &str, content: &str) -> PackageVersionRow {
+        let bytes = std::fs::read(self.archive("pushed.tar", content)).unwrap();
+        let request = UploadCreate {
+            file_name: format!("{id}.{version}.tar"),
+            size_bytes: bytes.len() as u64,
+            digest: Digest::of(&bytes).to_string(),
+            id: None,
+            version: None,
+        };
+        let (services, admin) = (&self.services, &self.admin);
+        let upload = services
+            .upload_create(admin, &request)
+            .await
+            .unwrap()
+            .upload;
+        let mut piece = services.upload_append(admin, &upload, 0).await.unwrap();
+        piece.write(bytes.into()).await.unwrap();
+        services.upload_appended(piece).await.unwrap();
+        services.upload_finish(admin, &upload).await.unwrap();
+        let mut tx = services.store.read().await.unwrap();
+        package_version_find(&mut tx, id, version)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
     /// Applies one file.
     pub(crate) async fn apply(&self, text: &str, dry_run: bool) -> super::Result<ApplyResult> {
         let request = ApplyRequest {

@@ -87,14 +87,14 @@ pub use migrate::MigrateError;
 pub use open::{LOGS_FILE, OpenError, STATE_FILE, Store, StoreConfig};
 pub use package::{
     PackageSummary, PackageVersionRow, package_list, package_version_delete, package_version_find,
-    package_version_insert, package_version_list, package_version_list_roots,
+    package_version_insert, package_version_list, package_version_list_digests,
 };
 pub use project::{
     ProjectRow, project_fetch, project_find, project_insert, project_list, project_update,
 };
 pub use release::{
     ReleaseRow, ReleaseVariablesRow, release_fetch, release_find, release_insert, release_list,
-    release_replace_variables, release_variables_list,
+    release_list_packages, release_replace_variables, release_variables_list,
 };
 pub use secret::{
     NewSecretVersion, SecretRow, SecretVersionRow, secret_delete, secret_find, secret_list,

@@ -129,15 +129,15 @@ pub async fn package_list(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<Pa
     .collect()
 }
 
-/// Every root that a version has: what the object store must keep.
-pub async fn package_version_list_roots(tx: &mut Tx) -> Result<Vec<Digest>> {
+/// The root and the archive of every version: what the object store must keep.
+pub async fn package_version_list_digests(tx: &mut Tx) -> Result<Vec<(Digest, Digest)>> {
     tx.rows(
-        "SELECT DISTINCT root FROM package_version ORDER BY root",
+        "SELECT DISTINCT root, archive FROM package_version ORDER BY root, archive",
         params![],
     )
     .await?
     .iter()
-    .map(|row| row.get("root"))
+    .map(|row| Ok((row.get("root")?, row.get("archive")?)))
     .collect()
 }
 

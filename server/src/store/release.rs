@@ -164,6 +164,18 @@ pub async fn release_list(
     .collect()
 }
 
+/// The package snapshots that releases pin, each once.
+pub async fn release_list_packages(tx: &mut Tx) -> Result<Vec<Digest>> {
+    tx.rows(
+        "SELECT DISTINCT packages FROM release ORDER BY packages",
+        params![],
+    )
+    .await?
+    .iter()
+    .map(|row| row.get("packages"))
+    .collect()
+}
+
 /// Every variable snapshot that a release has had, the newest first.
 pub async fn release_variables_list(
     tx: &mut Tx,

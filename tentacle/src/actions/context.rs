@@ -104,11 +104,23 @@ pub trait PackageFiles: Sync {
     fn materialise(&self, package: &OrderPackage, into: &Path) -> Result<(), ActionError>;
 }
 
+/// What stands under `with:` as an action's own type. A key without a value is as if it were not
+/// there.
+pub(super) fn read_inputs<T: DeserializeOwned>(
+    with: &Map<String, Value>,
+) -> Result<T, ActionError> {
+    let given = with.iter().filter(|(_, value)| !value.is_null());
+    let given: Map<String, Value> = given
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    serde_json::from_value(Value::Object(given))
+        .map_err(|error| ActionError::input(format!("the action's inputs: {error}")))
+}
+
 impl ActionContext<'_> {
     /// The inputs as the action's own type, which should say `deny_unknown_fields`.
     pub fn inputs<T: DeserializeOwned>(&self) -> Result<T, ActionError> {
-        serde_json::from_value(Value::Object(self.with.clone()))
-            .map_err(|error| ActionError::input(format!("the action's inputs: {error}")))
+        read_inputs(self.with)
     }
 
     /// Says something as usual.

@@ -14,6 +14,9 @@ mod shells;
 mod test_context;
 mod values;
 
+use serde_json::{Map, Value};
+
+use context::read_inputs;
 pub use shells::Shell;
 
 pub use context::{
@@ -30,6 +33,9 @@ pub trait Action: Sync {
     fn verbatim(&self) -> &'static [&'static str] {
         &[]
     }
+
+    /// Whether it takes these inputs, their templates evaluated. Nothing is done.
+    fn check(&self, with: &Map<String, Value>) -> Result<(), ActionError>;
 
     /// Does the work. Blocks until it is done or [`ActionContext::stop`] trips.
     fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError>;

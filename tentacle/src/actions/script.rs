@@ -8,8 +8,10 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::shells::{Bootstrap, Shell};
+use super::values;
 use super::{Action, ActionContext, ActionError, ActionReport};
 use crate::durable;
 
@@ -32,8 +34,8 @@ struct Inputs {
     file: Option<String>,
     #[serde(default)]
     arguments: Arguments,
-    #[serde(default)]
-    substitute: Flag,
+    #[serde(default, deserialize_with = "values::switch")]
+    substitute: bool,
 }
 
 /// One text is split at spaces, with quotes; a list is taken as it is.
@@ -50,25 +52,23 @@ impl Default for Arguments {
     }
 }
 
-/// True or false, also as what a template evaluates to.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Flag {
-    Plain(bool),
-    Text(String),
+/// Where a script comes from, as its inputs say.
+enum Origin<'a> {
+    Text(&'a str),
+    File { package: &'a str, file: &'a str },
 }
 
-impl Default for Flag {
-    fn default() -> Self {
-        Self::Plain(false)
-    }
-}
-
-impl Flag {
-    fn is_set(&self) -> bool {
-        match self {
-            Self::Plain(flag) => *flag,
-            Self::Text(text) => text.eq_ignore_ascii_case("true"),
+impl Inputs {
+    fn origin(&self) -> Result<Origin<'_>, ActionError> {
+        match (&self.run, &self.package, &self.file) {
+            (Some(text), None, None) => Ok(Origin::Text(text)),
+            (None, Some(package), Some(file)) => Ok(Origin::File { package, file }),
+            (Some(_), Some(_), _)
+            | (Some(_), None, Some(_))
+            | (None, None, _)
+            | (None, Some(_), None) => Err(ActionError::input(
+                "a script needs either 'run' (its text), or 'package' and 'file' (a file of a package)",
+            )),
         }
     }
 }
@@ -80,6 +80,10 @@ impl Action for Script {
 
     fn verbatim(&self) -> &'static [&'static str] {
         &["run"]
+    }
+
+    fn check(&self, with: &Map<String, Value>) -> Result<(), ActionError> {
+        super::read_inputs::<Inputs>(with)?.origin().map(drop)
     }
 
     fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError> {
@@ -95,8 +99,8 @@ impl Action for Script {
             ))
         })?;
         let script = match &source.path {
-            Some(path) if !inputs.substitute.is_set() => path.clone(),
-            _ => write_script(context, shell, &source, inputs.substitute.is_set())?,
+            Some(path) if !inputs.substitute => path.clone(),
+            _ => write_script(context, shell, &source, inputs.substitute)?,
         };
         let mut command = match Bootstrap::new(shell, context.variables, &script).file() {
             Some((name, text)) => {
@@ -146,12 +150,12 @@ struct Source {
 }
 
 fn source(context: &ActionContext<'_>, inputs: &Inputs) -> Result<Source, ActionError> {
-    match (&inputs.run, &inputs.package, &inputs.file) {
-        (Some(text), None, None) => Ok(Source {
+    match inputs.origin()? {
+        Origin::Text(text) => Ok(Source {
             path: None,
-            text: text.clone(),
+            text: text.to_owned(),
         }),
-        (None, Some(package), Some(file)) => {
+        Origin::File { package, file } => {
             let wanted = context
                 .packages
                 .iter()
@@ -185,9 +189,6 @@ fn source(context: &ActionContext<'_>, inputs: &Inputs) -> Result<Source, Action
                 text: String::new(),
             })
         }
-        _ => Err(ActionError::input(
-            "a script needs either 'run' (its text), or 'package' and 'file' (a file of a package)",
-        )),
     }
 }
 

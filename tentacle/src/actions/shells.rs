@@ -22,7 +22,6 @@ pub enum Shell {
     /// GNU Bash.
     Bash,
     /// Python 3.
-    #[serde(alias = "python3")]
     Python,
     /// The Windows command processor.
     Cmd,

@@ -96,6 +96,11 @@ impl Failure {
     }
 }
 
+/// The command line as it is declared: what the documents show is held to it.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the command line and gives the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

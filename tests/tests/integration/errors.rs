@@ -103,7 +103,7 @@ async fn what_does_not_exist_is_named_with_what_was_probably_meant() {
     fleet.release("tagged", &tag).await;
     refused(
         run(&["deploy", "tagged", "1.0", "-e", "test"]).await,
-        5,
+        6,
         &["'nothing'", "'wbe'", "did you mean 'web'"],
     );
     let tasks = fleet.server.json(&["task", "list"]).await;
@@ -112,6 +112,19 @@ async fn what_does_not_exist_is_named_with_what_was_probably_meant() {
         Some(0),
         "no task came of it: {tasks}"
     );
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_package_is_named_and_nothing_of_it_is_kept() {
+    let fleet = Fleet::server_only(&[]).await;
+    let file = fleet.world.file("Shop.Web.1.0.0.zip", "no archive at all");
+    let path = file.display().to_string();
+    let push = fleet.server.run(&["package", "push", &path]).await;
+    refused(push, 7, &["'Shop.Web.1.0.0.zip'", "zip", "push it again"]);
+    let gone = fleet.server.run(&["package", "push", "nowhere.zip"]).await;
+    refused(gone, 7, &["nowhere.zip", "looked for in"]);
+    let list = fleet.server.json(&["package", "list"]).await;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(0), "{list}");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod agent_faults;
 mod delivery;
 mod denials;
 mod deploy;
+mod documents;
 mod errors;
 mod fleet;
 mod haproxy_rollout;

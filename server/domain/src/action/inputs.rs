@@ -12,6 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use mantle_shared::inputs::{self, StatusRange};
+
 use crate::file::duration;
 
 /// `script`.
@@ -80,9 +82,9 @@ pub struct Package {
 pub struct HttpCheck {
     /// The address to ask.
     pub url: String,
-    /// The status that counts as good; 200 by default.
+    /// The statuses that count as good: 200, 2xx, 200-299 or a list of such; 200 by default.
     #[serde(default)]
-    pub expect: Option<OneOrMany<Count>>,
+    pub expect: Option<OneOrMany<Status>>,
     /// Texts that the answer must hold.
     #[serde(default)]
     pub contains: Option<OneOrMany<String>>,
@@ -146,7 +148,7 @@ pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<()
     match uses {
         "script" => Script::deserialize(with).and_then(|script| sound_script(&script)),
         "package" => Package::deserialize(with).map(drop),
-        "http.check" => HttpCheck::deserialize(with).map(drop),
+        "http.check" => HttpCheck::deserialize(with).and_then(|check| sound_check(&check)),
         "haproxy.drain" => HaproxyDrain::deserialize(with).map(drop),
         "haproxy.enable" => HaproxyEnable::deserialize(with).map(drop),
         _ => de::IgnoredAny::deserialize(with).map(drop),
@@ -155,7 +157,7 @@ pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<()
 
 fn sound_script<E: de::Error>(script: &Script) -> Result<(), E> {
     match (&script.run, &script.file, &script.package) {
-        (Some(_), Some(_), _) => Err(E::custom(
+        (Some(_), Some(_), _) | (Some(_), None, Some(_)) => Err(E::custom(
             "a script is either its text under 'run' or a 'file' of a package, not both",
         )),
         (None, None, _) => Err(E::custom(
@@ -164,7 +166,17 @@ fn sound_script<E: de::Error>(script: &Script) -> Result<(), E> {
         (None, Some(_), None) => Err(E::custom(
             "'file' is a path in a package: name the package under 'package'",
         )),
-        _ => Ok(()),
+        (None, Some(_), Some(_)) | (Some(_), None, None) => Ok(()),
+    }
+}
+
+/// An empty list says that no status is right, which nobody means.
+fn sound_check<E: de::Error>(check: &HttpCheck) -> Result<(), E> {
+    match &check.expect {
+        Some(OneOrMany(statuses)) if statuses.is_empty() => Err(E::custom(
+            "'expect' names no status; write 200, 2xx, 200-299 or a list of such",
+        )),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -192,7 +204,9 @@ impl<'de> Deserialize<'de> for Switch {
                 if text.contains("#{") {
                     return Ok(Switch::Template(text.to_owned()));
                 }
-                Err(E::invalid_value(de::Unexpected::Str(text), &self))
+                inputs::switch(text)
+                    .map(Switch::Plain)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_any(Reader)
@@ -207,7 +221,10 @@ impl JsonSchema for Switch {
         "Switch".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "#\\{"}]})
+        json_schema!({"anyOf": [
+            {"type": "boolean"},
+            {"type": "string", "pattern": "#\\{|^ *([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])? *$"}
+        ]})
     }
 }
 
@@ -242,9 +259,9 @@ impl<'de> Deserialize<'de> for Count {
                 if text.contains("#{") {
                     return Ok(Count::Template(text.to_owned()));
                 }
-                text.parse()
+                inputs::count(text)
                     .map(Count::Number)
-                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_any(Reader)
@@ -262,6 +279,62 @@ impl JsonSchema for Count {
         json_schema!({"anyOf": [
             {"type": "integer", "minimum": 0},
             {"type": "string", "pattern": "#\\{|^[0-9]+$"}
+        ]})
+    }
+}
+
+/// HTTP statuses, or a template that becomes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// Statuses.
+    Ranges(Vec<StatusRange>),
+    /// A template.
+    Template(String),
+}
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Status;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an HTTP status such as 200, 2xx or 200-299, or a template")
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Status, E> {
+                StatusRange::parse(&number.to_string())
+                    .map(|range| Status::Ranges(vec![range]))
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Status, E> {
+                match u64::try_from(number) {
+                    Ok(number) => self.visit_u64(number),
+                    Err(_) => Err(E::invalid_value(de::Unexpected::Signed(number), &self)),
+                }
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Status, E> {
+                if text.contains("#{") {
+                    return Ok(Status::Template(text.to_owned()));
+                }
+                StatusRange::parse_list(text)
+                    .map(Status::Ranges)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+impl JsonSchema for Status {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "Status".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [
+            {"type": "integer", "minimum": 100, "maximum": 599},
+            {"type": "string", "pattern": "#\\{|^ *[1-5]([0-9][0-9]|xx)"}
         ]})
     }
 }

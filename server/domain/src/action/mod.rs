@@ -102,6 +102,11 @@ pub fn find(name: &str) -> Option<&'static ActionType> {
     TYPES.iter().find(|known| known.name == name)
 }
 
+/// Whether an action type takes these inputs, as a file that is applied would have them; why not.
+pub fn check(uses: &str, with: &Value) -> Result<(), String> {
+    inputs::check(uses, with).map_err(|error| error.to_string())
+}
+
 /// The ids of the packages that an action uses: those that its `with:` names under `package`.
 pub fn packages(action: &Action) -> Vec<String> {
     match action.with.get("package") {

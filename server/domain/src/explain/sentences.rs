@@ -1,12 +1,33 @@
 //! The sentences themselves.
 
-use super::{Refusal, listed};
+use super::{NamedRelease, Refusal, Remedy, listed};
+use crate::action::{self, Support};
 
 /// `; did you mean 'x'` belongs to what to do next, so both are made here.
 fn meant(suggestion: Option<&String>, otherwise: &str) -> String {
     match suggestion {
         Some(name) => format!("did you mean '{name}'?"),
         None => otherwise.to_owned(),
+    }
+}
+
+/// How a target of an environment comes to take part.
+fn remedied(remedy: Option<&Remedy>, tag: Option<&str>, environment: &str) -> String {
+    let tagged = tag.map(|tag| format!("--tag {tag} ")).unwrap_or_default();
+    let join = format!("mantle agent token create {tagged}--environment {environment}");
+    match (remedy, tag) {
+        (Some(Remedy::Enable(target)), _) => {
+            format!("let '{target}' take part: mantle target enable {target}")
+        }
+        (Some(Remedy::Join(target)), _) => format!(
+            "let '{target}' join: mantle agent token create --name {target}, then on the machine the line that it shows"
+        ),
+        (Some(Remedy::Tag(target)), Some(tag)) => format!(
+            "tag a target, such as '{target}': mantle target tag {target} {tag}; or let one join: {join}"
+        ),
+        (Some(Remedy::Tag(_)) | None, _) => {
+            format!("let one join: {join}, then on the machine the line that it shows")
+        }
     }
 }
 
@@ -30,20 +51,23 @@ pub(super) fn message(refusal: &Refusal) -> String {
             listed(environments)
         ),
         Refusal::PhaseNotReached {
+            release,
             environment,
             lifecycle,
             phase,
             missing,
             needed,
         } => format!(
-            "this release may not go to '{environment}' yet: phase '{phase}' of lifecycle '{lifecycle}' comes first and still needs a successful deployment to {}",
+            "{} {} may not go to '{environment}' yet: phase '{phase}' of lifecycle '{lifecycle}' comes first and still needs a successful deployment to {}",
+            release.project,
+            release.version,
             if *needed < missing.len() {
                 format!("{needed} of {}", listed(missing))
             } else {
                 listed(missing)
             }
         ),
-        Refusal::NoTargetInEnvironment { environment } => {
+        Refusal::NoTargetInEnvironment { environment, .. } => {
             format!(
                 "environment '{environment}' has no target to work on: none that is enabled and has joined"
             )
@@ -53,6 +77,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
             tag,
             environment,
             reasons,
+            ..
         } => {
             let mut text = format!(
                 "step '{step}' is about targets with tag '{tag}', and environment '{environment}' has none to work on"
@@ -69,6 +94,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
             action,
             tag,
             environment,
+            ..
         } => format!(
             "action '{action}' runs on targets with tag '{tag}', and environment '{environment}' has none to run it"
         ),
@@ -121,6 +147,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
             channel,
             rule,
             newest,
+            ..
         } => format!(
             "no pushed version of package '{package}' satisfies channel '{channel}' ({rule}); the newest pushed is {newest}"
         ),
@@ -129,13 +156,14 @@ pub(super) fn message(refusal: &Refusal) -> String {
             version,
             channel,
             rule,
+            ..
         } => format!("package '{package}' {version} breaks a rule of channel '{channel}' ({rule})"),
         Refusal::VersionExists { project, version } => {
             format!(
                 "project '{project}' already has release {version}, and a release never changes"
             )
         }
-        Refusal::BadVersion { place, why } => format!("{place}: {why}"),
+        Refusal::BadVersion { place, why, .. } => format!("{place}: {why}"),
         Refusal::BadRule { channel, why } => {
             format!("a rule of channel '{channel}' cannot be used: {why}")
         }
@@ -174,37 +202,63 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         } => Some(format!(
             "add '{environment}' to a phase of '{lifecycle}' and run 'mantle apply', or deploy elsewhere"
         )),
-        Refusal::PhaseNotReached { missing, .. } => missing.first().map(|environment| {
+        Refusal::PhaseNotReached {
+            release, missing, ..
+        } => missing.first().map(|environment| {
+            let NamedRelease { project, version } = release.as_ref();
             format!(
-                "deploy it to '{environment}' first: mantle deploy PROJECT VERSION -e {environment}"
+                "deploy it to '{environment}' first: mantle deploy {project} {version} -e {environment}"
             )
         }),
-        Refusal::NoTargetInEnvironment { environment } => Some(format!(
-            "join one: mantle agent token create, then on the machine tentacle join ... --environment {environment}"
-        )),
+        Refusal::NoTargetInEnvironment {
+            environment,
+            remedy,
+        } => Some(remedied(remedy.as_deref(), None, environment)),
         Refusal::NoTargetForStep {
-            tag, environment, ..
+            tag,
+            environment,
+            remedy,
+            ..
+        }
+        | Refusal::NoExecutor {
+            tag,
+            environment,
+            remedy,
+            ..
+        } => Some(remedied(remedy.as_deref(), Some(tag), environment)),
+        Refusal::UnknownTag {
+            suggestion: Some(suggestion),
+            ..
         } => Some(format!(
-            "join a target with --tag {tag} --environment {environment}, or tag one: mantle target tag NAME {tag}"
+            "did you mean '{suggestion}'? correct it in the project's file, run 'mantle apply' and create a new release"
         )),
         Refusal::UnknownTag {
-            suggestion, tag, ..
-        } => Some(meant(
-            suggestion.as_ref(),
-            &format!("tag a target: mantle target tag NAME {tag}"),
-        )),
-        Refusal::NoExecutor { tag, .. } => Some(format!(
-            "tag a target of the environment: mantle target tag NAME {tag}"
-        )),
+            suggestion: None,
+            tag,
+            target,
+            ..
+        } => Some(match target {
+            Some(target) => {
+                format!("tag a target, such as '{target}': mantle target tag {target} {tag}")
+            }
+            None => format!("let a target join with it: mantle agent token create --tag {tag}"),
+        }),
         Refusal::NotJoined { target } => Some(format!(
             "run 'tentacle join' on it with --name {target}, or leave it out: mantle target disable {target}"
         )),
         Refusal::AgentOffline { target } => Some(format!(
             "look at it with 'mantle target show {target}' and, on the machine, 'tentacle doctor'; or leave it out: mantle target disable {target}"
         )),
-        Refusal::ActionUnsupported { .. } => Some(
-            "upgrade the agent, or exclude the action with 'when:' and create a new release"
-                .to_owned(),
+        Refusal::ActionUnsupported { uses, .. } => Some(
+            match action::find(uses).map(|known| known.support) {
+                Some(Support::NameOnly) => format!(
+                    "no agent of this version can run '{uses}': exclude the action with 'when:' and create a new release"
+                ),
+                Some(Support::Checked) | None => {
+                    "upgrade the agent, or exclude the action with 'when:' and create a new release"
+                        .to_owned()
+                }
+            },
         ),
         Refusal::NeedsServerWorker { .. } => Some(
             "give the step 'targets:', or exclude it with 'when:', and create a new release"
@@ -218,9 +272,14 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             suggestion.as_ref(),
             "'mantle target list' shows those that exist",
         )),
-        Refusal::UnknownStep { suggestion, .. } => Some(meant(
+        Refusal::UnknownStep {
+            project,
+            version,
+            suggestion,
+            ..
+        } => Some(meant(
             suggestion.as_ref(),
-            "'mantle release show' lists its steps",
+            &format!("'mantle release show {project} {version}' lists its steps"),
         )),
         Refusal::PackageNotInRelease { package, .. } => Some(format!(
             "add '{package}' to the project's 'packages:', run 'mantle apply' and create a new release"
@@ -242,17 +301,27 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             "push it: mantle package push {package}.{version}.zip"
         )),
         Refusal::NoPackageForChannel { package, .. } => Some(format!(
-            "push one that does, or name one: mantle release create ... --package {package}:VERSION --channel NAME"
+            "push one that does, or choose another channel with --channel; 'mantle package versions {package}' shows what there is"
         )),
-        Refusal::ChannelRuleBroken { .. } => Some(
-            "choose another version with --package, or another channel with --channel".to_owned(),
-        ),
+        Refusal::ChannelRuleBroken { package, .. } => Some(format!(
+            "choose another version with --package ('mantle package versions {package}' shows them), or another channel with --channel"
+        )),
         Refusal::VersionExists { project, .. } => Some(format!(
             "give the new one a version of its own: mantle release create {project} VERSION"
         )),
-        Refusal::BadVersion { .. } => {
-            Some("give one yourself: mantle release create PROJECT 1.2.3".to_owned())
-        }
+        Refusal::BadVersion {
+            project,
+            package: None,
+            ..
+        } => Some(format!(
+            "give one yourself, such as 1.2.3: mantle release create {project} 1.2.3"
+        )),
+        Refusal::BadVersion {
+            package: Some(package),
+            ..
+        } => Some(format!(
+            "'mantle package versions {package}' shows those that there are"
+        )),
         Refusal::BadRule { .. } | Refusal::BadTemplate { .. } => {
             Some("correct it in the project's file and run 'mantle apply'".to_owned())
         }

@@ -2,18 +2,8 @@
 
 use std::fmt;
 
+use mantle_shared::inputs::{UNITS, duration_ms};
 use serde::de::{self, Deserializer, Visitor};
-
-/// The longest one that makes sense anywhere: a year.
-const MAX_MS: u64 = 365 * 24 * 60 * 60 * 1000;
-
-const UNITS: [(&str, u64); 5] = [
-    ("d", 24 * 60 * 60 * 1000),
-    ("h", 60 * 60 * 1000),
-    ("m", 60 * 1000),
-    ("s", 1000),
-    ("ms", 1),
-];
 
 /// A text that is no length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,32 +15,9 @@ pub struct DurationError {
 
 /// Reads a length of time, in milliseconds.
 pub fn parse(text: &str) -> Result<u64, DurationError> {
-    let error = || DurationError {
+    duration_ms(text).ok_or_else(|| DurationError {
         text: text.chars().take(40).collect(),
-    };
-    let mut rest = text.trim();
-    let mut total: u64 = 0;
-    if rest.is_empty() {
-        return Err(error());
-    }
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, after) = rest.split_at(digits);
-        let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (unit, after) = after.split_at(letters);
-        let number: u64 = number.parse().map_err(|_| error())?;
-        let (_, size) = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(error)?;
-        total = number
-            .checked_mul(*size)
-            .and_then(|part| total.checked_add(part))
-            .filter(|total| *total <= MAX_MS)
-            .ok_or_else(error)?;
-        rest = after;
-    }
-    Ok(total)
+    })
 }
 
 /// Writes a length of time as [`parse`] reads it.

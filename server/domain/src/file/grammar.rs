@@ -315,8 +315,7 @@ pub(super) struct EnvironmentItem {
     /// What it is.
     pub(super) description: Option<String>,
     /// A failure asks a person instead of failing the deployment.
-    #[serde(default)]
-    pub(super) guided_failure: bool,
+    pub(super) guided_failure: Option<At<bool>>,
 }
 
 /// A lifecycle.
@@ -333,7 +332,7 @@ pub(super) struct LifecycleItem {
     /// Its phases in order. Without any, each environment is one.
     pub(super) phases: Option<Each<PhaseItem>>,
     /// What is kept.
-    pub(super) retention: Option<RetentionItem>,
+    pub(super) retention: Option<At<RetentionItem>>,
 }
 
 /// One phase.
@@ -349,8 +348,7 @@ pub(super) struct PhaseItem {
     #[serde(default)]
     pub(super) environments: Many<At<String>>,
     /// Whether a release that reaches it goes there by itself.
-    #[serde(default)]
-    pub(super) deploy: DeployMode,
+    pub(super) deploy: Option<At<DeployMode>>,
     /// Success in so many of its environments is enough to pass it.
     pub(super) minimum: Option<At<u32>>,
     /// It may be passed over.

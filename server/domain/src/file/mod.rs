@@ -99,7 +99,7 @@ pub struct Source<'a> {
     pub text: &'a str,
 }
 
-/// What the server has already, for references out of the files. Empty sets for `mantle validate`
+/// What the server has already, for references out of the files. Empty sets where files are read
 /// without a server, with `complete` false.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Known {

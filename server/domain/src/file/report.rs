@@ -40,6 +40,14 @@ impl Report {
         }
     }
 
+    /// The file asks for what this version accepts and keeps but does not do: whoever wrote it must
+    /// hear so now, not wait for it in vain.
+    pub(super) fn unheeded(&mut self, at: Position, what: &str, instead: &str) {
+        self.warn(
+            Problem::new(at, format!("{what}, which this version does not act on")).next(instead),
+        );
+    }
+
     fn placed(&self, problem: Problem) -> FileError {
         let at = problem.at.unwrap_or(Position { line: 1, column: 1 });
         FileError {

@@ -3,6 +3,11 @@
 
 use super::*;
 
+const RELEASE: ReleaseName<'static> = ReleaseName {
+    project: "shop",
+    version: "1.2",
+};
+
 fn phase(name: &str, environments: &[&str], deploy: DeployMode, gate: Gate) -> Phase {
     Phase {
         name: name.to_owned(),
@@ -57,7 +62,13 @@ fn a_phase_opens_when_the_one_before_is_passed() {
         (Gate::All, &["live"], "live", true),
         (Gate::All, &["live"], "test-a", true),
     ] {
-        let outcome = check(Some(&three(gate)), &all(), &set(succeeded), environment);
+        let outcome = check(
+            RELEASE,
+            Some(&three(gate)),
+            &all(),
+            &set(succeeded),
+            environment,
+        );
         assert_eq!(
             outcome.is_ok(),
             allowed,
@@ -69,6 +80,7 @@ fn a_phase_opens_when_the_one_before_is_passed() {
 #[test]
 fn a_refusal_names_the_phase_and_what_is_missing() {
     let refusal = check(
+        RELEASE,
         Some(&three(Gate::All)),
         &all(),
         &set(&["dev", "test-a"]),
@@ -78,6 +90,10 @@ fn a_refusal_names_the_phase_and_what_is_missing() {
     assert_eq!(
         refusal,
         Refusal::PhaseNotReached {
+            release: Box::new(NamedRelease {
+                project: "shop".to_owned(),
+                version: "1.2".to_owned(),
+            }),
             environment: "live".to_owned(),
             lifecycle: "standard".to_owned(),
             phase: "Test".to_owned(),
@@ -89,16 +105,23 @@ fn a_refusal_names_the_phase_and_what_is_missing() {
 
 #[test]
 fn an_environment_outside_the_lifecycle_is_refused() {
-    let refusal = check(Some(&three(Gate::All)), &all(), &set(&["dev"]), "lab").unwrap_err();
+    let refusal = check(
+        RELEASE,
+        Some(&three(Gate::All)),
+        &all(),
+        &set(&["dev"]),
+        "lab",
+    )
+    .unwrap_err();
     assert!(matches!(refusal, Refusal::NotInLifecycle { .. }));
 }
 
 #[test]
 fn without_a_lifecycle_or_phases_the_conventions_hold() {
-    assert!(check(None, &all(), &set(&[]), "live").is_ok());
+    assert!(check(RELEASE, None, &all(), &set(&[]), "live").is_ok());
     let empty = lifecycle(Vec::new());
-    assert!(check(Some(&empty), &all(), &set(&[]), "dev").is_ok());
-    assert!(check(Some(&empty), &all(), &set(&[]), "test-a").is_err());
+    assert!(check(RELEASE, Some(&empty), &all(), &set(&[]), "dev").is_ok());
+    assert!(check(RELEASE, Some(&empty), &all(), &set(&[]), "test-a").is_err());
     let rest = lifecycle(vec![
         phase("Dev", &["dev"], DeployMode::Manual, Gate::All),
         phase("Rest", &[], DeployMode::Manual, Gate::All),

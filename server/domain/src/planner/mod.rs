@@ -69,6 +69,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
     if pool.is_empty() && process_needs_targets(request) {
         refusals.push(Refusal::NoTargetInEnvironment {
             environment: request.environment.to_owned(),
+            remedy: pool.remedy(None),
         });
         return Err(refusals);
     }
@@ -161,6 +162,8 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
     for name in &request.options.skip_steps {
         if !steps.contains(&name.as_str()) {
             refusals.push(Refusal::UnknownStep {
+                project: request.process.project.clone(),
+                version: request.release.to_owned(),
                 step: name.clone(),
                 suggestion: nearest(name, steps.iter().copied()),
             });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mantle_shared::ids::TargetId;
 
 use super::PlanRequest;
-use crate::explain::Refusal;
+use crate::explain::{Refusal, Remedy};
 use crate::plan::{Plan, PlanTarget};
 use crate::process::{Pick, TargetSelector};
 use crate::target::TargetFacts;
@@ -146,6 +146,36 @@ impl<'a> Pool<'a> {
         reasons.sort();
         reasons.truncate(5);
         reasons
+    }
+
+    /// What would let a target of the environment take part: one with this tag, if one is named.
+    /// The least that has to be done comes first.
+    pub(super) fn remedy(&self, tag: Option<&str>) -> Option<Box<Remedy>> {
+        let mut here: Vec<&TargetFacts> = self
+            .request
+            .targets
+            .iter()
+            .filter(|target| is_in(target, self.request.environment))
+            .collect();
+        here.sort_by(|a, b| a.name.cmp(&b.name));
+        let absent = |wanted: Absence| {
+            here.iter()
+                .filter(|target| tag.is_none_or(|tag| has_tag(&target.tags, tag)))
+                .find(|target| absence(target, self.request) == Some(wanted))
+                .map(|target| target.name.clone())
+        };
+        absent(Absence::Disabled)
+            .map(Remedy::Enable)
+            .or_else(|| absent(Absence::NotJoined).map(Remedy::Join))
+            .or_else(|| self.first().map(Remedy::Tag))
+            .map(Box::new)
+    }
+
+    /// The first target that takes part, by name.
+    pub(super) fn first(&self) -> Option<String> {
+        self.members
+            .first()
+            .map(|member| member.target.name.clone())
     }
 
     /// Targets that would take part if they could.

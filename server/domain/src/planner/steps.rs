@@ -185,6 +185,7 @@ impl<'a> Planner<'a> {
                     action: action.name.clone(),
                     tag: selector.tag.clone(),
                     environment: self.request.environment.to_owned(),
+                    remedy: self.pool.remedy(Some(&selector.tag)),
                 });
             } else {
                 self.unknown_tag(&format!("action '{}'", action.name), &selector.tag);
@@ -235,6 +236,7 @@ impl<'a> Planner<'a> {
                 tag: tag.to_owned(),
                 environment: self.request.environment.to_owned(),
                 reasons: self.pool.reasons(tag),
+                remedy: self.pool.remedy(Some(tag)),
             });
         } else {
             self.unknown_tag(place, tag);
@@ -246,6 +248,7 @@ impl<'a> Planner<'a> {
             place: place.to_owned(),
             tag: tag.to_owned(),
             suggestion: nearest(tag, self.pool.tags()),
+            target: self.pool.first(),
         });
     }
 }

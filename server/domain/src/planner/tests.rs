@@ -157,27 +157,27 @@ fn refusals_say_who_and_why() {
         (
             &web,
             &absent,
-            "step 'S' is about targets with tag 'web', and environment 'test' has none to work on (web01 is expected but has not joined; web02 is in live; web03 is disabled; web09 is in live); join a target with --tag web --environment test, or tag one: mantle target tag NAME web",
+            "step 'S' is about targets with tag 'web', and environment 'test' has none to work on (web01 is expected but has not joined; web02 is in live; web03 is disabled; web09 is in live); let 'web03' take part: mantle target enable web03",
         ),
         (
             &web,
             &nobody,
-            "environment 'test' has no target to work on: none that is enabled and has joined; join one: mantle agent token create, then on the machine tentacle join ... --environment test",
+            "environment 'test' has no target to work on: none that is enabled and has joined; let one join: mantle agent token create --environment test, then on the machine the line that it shows",
         ),
         (
             &one_step("targets: { tag: wbe }"),
             &farm(),
-            "step 'S' names tag 'wbe', which no target has; did you mean 'web'?",
+            "step 'S' names tag 'wbe', which no target has; did you mean 'web'? correct it in the project's file, run 'mantle apply' and create a new release",
         ),
         (
             FARM,
             &no_lb,
-            "action 'Out' names tag 'lb', which no target has; tag a target: mantle target tag NAME lb",
+            "action 'Out' names tag 'lb', which no target has; tag a target, such as 'web01': mantle target tag web01 lb",
         ),
         (
             FARM,
             &lb_elsewhere,
-            "action 'Out' runs on targets with tag 'lb', and environment 'test' has none to run it; tag a target of the environment: mantle target tag NAME lb",
+            "action 'Out' runs on targets with tag 'lb', and environment 'test' has none to run it; let 'lb01' take part: mantle target enable lb01",
         ),
         (
             "process: [{ step: Tell, uses: notify }]\n",

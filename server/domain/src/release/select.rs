@@ -46,7 +46,7 @@ pub fn select(
             .find(|(id, _)| id.eq_ignore_ascii_case(&reference.id))
             .map(|(_, versions)| versions.as_slice())
             .unwrap_or_default();
-        match choose_package(&reference.id, versions, &channel, options) {
+        match choose_package(&project.slug, &reference.id, versions, &channel, options) {
             Ok(package) => packages.push(package),
             Err(refusal) => refusals.push(refusal),
         }
@@ -84,6 +84,7 @@ fn choose_channel(
 }
 
 fn choose_package(
+    project: &str,
     id: &str,
     versions: &[OrderPackage],
     channel: &ChannelDefinition,
@@ -112,6 +113,8 @@ fn choose_package(
         .or(options.package_version.as_ref());
     if let Some(asked) = asked {
         let wanted = Version::parse(asked).map_err(|error| Refusal::BadVersion {
+            project: project.to_owned(),
+            package: Some(id.to_owned()),
             place: format!("package '{id}'"),
             why: error.to_string(),
         })?;
@@ -170,6 +173,8 @@ fn choose_version(
     now: Timestamp,
 ) -> Result<String, Refusal> {
     let bad = |place: &str, why: String| Refusal::BadVersion {
+        project: project.slug.clone(),
+        package: None,
         place: place.to_owned(),
         why,
     };

@@ -93,7 +93,7 @@ fn refusals_at_creation_say_what_to_type() {
             options(None, None, None),
             &held,
             "1",
-            "no pushed version of package 'Web' satisfies channel 'stable' (range [1.0,2.0), pre-release ^$); the newest pushed is 2.0.0-beta; push one that does, or name one: mantle release create ... --package Web:VERSION --channel NAME",
+            "no pushed version of package 'Web' satisfies channel 'stable' (range [1.0,2.0), pre-release ^$); the newest pushed is 2.0.0-beta; push one that does, or choose another channel with --channel; 'mantle package versions Web' shows what there is",
         ),
         (
             options(None, None, Some("3.0")),
@@ -105,7 +105,7 @@ fn refusals_at_creation_say_what_to_type() {
             options(None, None, Some("0.9")),
             &held,
             "1",
-            "package 'Web' 0.9 breaks a rule of channel 'stable' (range [1.0,2.0), pre-release ^$); choose another version with --package, or another channel with --channel",
+            "package 'Web' 0.9 breaks a rule of channel 'stable' (range [1.0,2.0), pre-release ^$); choose another version with --package ('mantle package versions Web' shows them), or another channel with --channel",
         ),
         (
             options(None, Some("hotfx"), None),
@@ -117,7 +117,7 @@ fn refusals_at_creation_say_what_to_type() {
             options(Some("latest"), None, Some("0.9")),
             &held,
             "1",
-            "package 'Web' 0.9 breaks a rule of channel 'stable' (range [1.0,2.0), pre-release ^$); choose another version with --package, or another channel with --channel",
+            "package 'Web' 0.9 breaks a rule of channel 'stable' (range [1.0,2.0), pre-release ^$); choose another version with --package ('mantle package versions Web' shows them), or another channel with --channel",
         ),
     ] {
         let refused = select(

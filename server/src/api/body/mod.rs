@@ -24,7 +24,9 @@ pub use deployment::{
     DeploymentCreate, PlanAction, PlanBody, PlanNode, PlanRequest, PlanStep, PlanTarget,
     StatusBody, StatusCell, StatusRow,
 };
-pub use package::{Package, PackageVersion, Upload, UploadCreate};
+pub use package::{
+    Package, PackageCollect, PackageCollected, PackageVersion, Upload, UploadCreate,
+};
 pub use release::{Release, ReleaseCreate, ReleaseDetail, ReleasePackage, VariableSnapshotEntry};
 pub use server::{Page, ServerInfo};
 pub use target::{Agent, Target, TargetAgent, TargetState, TargetTags};

@@ -79,3 +79,32 @@ pub struct Upload {
     /// The same bytes are in the repository already; nothing is to be sent.
     pub present: bool,
 }
+
+/// Asks for what nothing names to be removed from the repository.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackageCollect {
+    /// Only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was collected, or would be.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PackageCollected {
+    /// Nothing was removed; it was only asked.
+    pub dry_run: bool,
+    /// How many objects went.
+    pub removed_objects: u64,
+    /// What they took on the disk.
+    pub removed_bytes: u64,
+    /// How many objects packages and releases name.
+    pub live_objects: u64,
+    /// What those take.
+    pub live_bytes: u64,
+    /// How many objects nothing names but that are too young to go.
+    pub young_objects: u64,
+    /// Packages that rows name and the repository has not whole. Nothing goes while there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<String>,
+}

@@ -16,8 +16,10 @@ use crate::api::body::{
 };
 use crate::cli::output::{BAD, DIM, GOOD, WARN, clock};
 
-/// Wide enough for `▶ 12/14 1:02:03`.
+/// Wide enough for `▶ 12/14 1:02:03`; wider where titles are long and there is room.
 const CELL: usize = 16;
+const MOST_CELL: usize = 40;
+/// What names of targets get before the steps do.
 const MOST_NAME: usize = 24;
 
 /// Draws.
@@ -122,14 +124,28 @@ fn block(picture: &Picture, width: usize, height: usize, now: Timestamp) -> Vec<
     if targets.is_empty() {
         return lines;
     }
-    let longest = targets.iter().map(|name| name.chars().count()).max();
-    let name_width = longest.unwrap_or(0).min(MOST_NAME);
-    let fits = width.saturating_sub(name_width + 2) / (CELL + 1);
     let steps: Vec<_> = picture
         .steps
         .iter()
         .filter(|s| !s.targets.is_empty())
         .collect();
+    let longest = targets.iter().map(|name| name.chars().count()).max();
+    // Names are cut only where the steps need the room.
+    let beside_steps = width.saturating_sub(2 + steps.len() * (CELL + 1));
+    let beside_one = width.saturating_sub(2 + CELL + 1);
+    let name_width = longest
+        .unwrap_or(0)
+        .min(MOST_NAME.max(beside_steps))
+        .min(beside_one);
+    let beside_names = width.saturating_sub(name_width + 2);
+    let fits = beside_names / (CELL + 1);
+    let titles: Vec<String> = steps
+        .iter()
+        .map(|step| format!("{} {}", step.number, step.name))
+        .collect();
+    let longest = titles.iter().map(|title| title.chars().count()).max();
+    let share = (beside_names / steps.len().max(1)).saturating_sub(1);
+    let cell_width = longest.unwrap_or(0).min(share).clamp(CELL, MOST_CELL);
     // When not all steps fit, those around the work of now are shown.
     let busy = steps
         .iter()
@@ -140,9 +156,8 @@ fn block(picture: &Picture, width: usize, height: usize, now: Timestamp) -> Vec<
     let shown: Vec<_> = steps.iter().skip(first).take(fits.max(1)).collect();
 
     let mut header = " ".repeat(name_width + 2);
-    for step in &shown {
-        let title = clip(&format!("{} {}", step.number, step.name), CELL);
-        let _ = write!(header, "{title:<CELL$} ");
+    for title in titles.iter().skip(first).take(fits.max(1)) {
+        let _ = write!(header, " {:<cell_width$}", clip(title, cell_width));
     }
     lines.push(format!("{DIM}{}{DIM:#}", clip(header.trim_end(), width)));
 
@@ -155,7 +170,8 @@ fn block(picture: &Picture, width: usize, height: usize, now: Timestamp) -> Vec<
             let subject = step.targets.iter().find(|s| s.target == **target);
             let (text, style, weight) = cell(subject, now);
             rank = rank.min(weight);
-            let _ = write!(row, " {style}{:<CELL$}{style:#}", clip(&text, CELL));
+            let text = clip(&text, cell_width);
+            let _ = write!(row, " {style}{text:<cell_width$}{style:#}");
         }
         rows.push((rank, row));
     }
@@ -303,14 +319,50 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_terminal_and_the_block_fits_its_height() {
-        for (width, height) in [(40, 10), (80, 24), (200, 50)] {
+        let steps = [1, 2, 3, 12];
+        let sizes = [(40, 10), (80, 24), (120, 30), (200, 50)];
+        let all = sizes
+            .into_iter()
+            .flat_map(|size| steps.map(|steps| (size, steps)));
+        for ((width, height), steps) in all {
             let now = Timestamp::from_second(75).unwrap();
-            let lines = block(&picture(100, 12), width, height, now);
+            let lines = block(&picture(100, steps), width, height, now);
             assert!(lines.len() < height, "{} lines", lines.len());
             for line in &lines {
                 assert!(bare(line).chars().count() <= width, "{line}");
             }
         }
+    }
+
+    #[test]
+    fn names_and_titles_are_whole_where_there_is_room_and_stand_over_their_cells() {
+        let mut picture = picture(2, 2);
+        let name = "web-frontend-01.example.com";
+        for step in &mut picture.steps {
+            name.clone_into(&mut step.targets.first_mut().unwrap().target);
+        }
+        let lines = |width| {
+            let lines = block(&picture, width, 24, Timestamp::from_second(75).unwrap());
+            let bare: Vec<String> = lines.iter().map(|line| bare(line)).collect();
+            (bare.get(1).unwrap().clone(), bare.get(2).unwrap().clone())
+        };
+        let column = |line: &str, text: &str| {
+            let at = line
+                .find(text)
+                .unwrap_or_else(|| panic!("{text} in {line}"));
+            line.get(..at).unwrap().chars().count()
+        };
+        let (header, row) = lines(120);
+        assert!(row.contains(name), "{row}");
+        assert_eq!(
+            column(&header, "1 Step with a long name 1"),
+            column(&row, "▶")
+        );
+        let second = column(&header, "2 Step with a long name 2");
+        assert_eq!(row.chars().nth(second), Some('▶'), "{header}\n{row}");
+        let (header, row) = lines(60);
+        assert!(row.contains("web-frontend-01.example…"), "{row}");
+        assert!(header.contains("1 Step with a l…"), "{header}");
     }
 
     #[test]

@@ -46,8 +46,13 @@ impl StopFlag {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it was asked to.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(super) fn check(&self) -> Result<(), IngestError> {
-        if self.0.load(Ordering::Relaxed) {
+        if self.is_set() {
             Err(ObjectError::Stopped.into())
         } else {
             Ok(())

@@ -15,7 +15,7 @@ mod format;
 mod path;
 mod tar;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 mod tree;
 mod zip;
 
@@ -52,6 +52,8 @@ pub struct IngestOptions {
     pub limits: Limits,
     /// Gives the work up.
     pub stop: StopFlag,
+    /// What people call the file; by default the name under which it is read.
+    pub name: Option<String>,
 }
 
 /// A package that was taken in. All of it is durable.
@@ -103,10 +105,11 @@ pub(super) fn ingest(
     format: Option<Format>,
     options: &IngestOptions,
 ) -> Result<Ingested, IngestError> {
-    let name = file
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = options.name.clone().or_else(|| {
+        let name = file.file_name()?;
+        Some(name.to_string_lossy().into_owned())
+    });
+    let name = name.unwrap_or_default();
     let open = File::open(file).map_err(|source| IngestError::Io {
         path: file.to_owned(),
         source,
@@ -279,6 +282,7 @@ pub fn fuzz_entry(data: &[u8]) -> Result<Summary, IngestError> {
             ratio_from_bytes: 64 * 1024,
         },
         stop: StopFlag::default(),
+        name: None,
     };
     ingest_reader(
         &Objects::memory(),

@@ -10,7 +10,7 @@ use crate::store::{
     UploadId, UploadRow, environment_fetch, environment_find, environment_insert, environment_list,
     environment_update, lifecycle_fetch, lifecycle_find, lifecycle_insert, lifecycle_list,
     lifecycle_update, package_list, package_version_delete, package_version_find,
-    package_version_insert, package_version_list, package_version_list_roots, project_fetch,
+    package_version_insert, package_version_list, package_version_list_digests, project_fetch,
     project_find, project_insert, project_list, project_update, release_fetch, release_find,
     release_insert, release_list, release_replace_variables, release_variables_list, secret_delete,
     secret_find, secret_list, secret_set, secret_version_fetch, secret_version_list_other_key,
@@ -371,8 +371,8 @@ async fn a_package_version_is_pushed_once(store: &Store) {
     assert_eq!(packages[0].package_id, "Api");
     assert_eq!((packages[1].versions, packages[1].pushed_at_us), (2, 4));
     assert_eq!(
-        package_version_list_roots(&mut tx).await.unwrap(),
-        [first.root]
+        package_version_list_digests(&mut tx).await.unwrap(),
+        [(first.root, first.archive)]
     );
     package_version_delete(&mut tx, first.id).await.unwrap();
     assert!(package_version_delete(&mut tx, first.id).await.is_err());

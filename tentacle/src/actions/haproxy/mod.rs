@@ -15,6 +15,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::values;
 use super::{Action, ActionContext, ActionError, ActionReport};
@@ -67,6 +68,10 @@ impl Action for Drain {
         "haproxy.drain"
     }
 
+    fn check(&self, with: &Map<String, Value>) -> Result<(), ActionError> {
+        super::read_inputs::<DrainInputs>(with).map(drop)
+    }
+
     fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError> {
         let inputs: DrainInputs = context.inputs()?;
         let server = Server::find(
@@ -108,6 +113,10 @@ impl Action for Drain {
 impl Action for Enable {
     fn name(&self) -> &'static str {
         "haproxy.enable"
+    }
+
+    fn check(&self, with: &Map<String, Value>) -> Result<(), ActionError> {
+        super::read_inputs::<EnableInputs>(with).map(drop)
     }
 
     fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError> {

@@ -13,8 +13,9 @@ mod url;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use mantle_shared::inputs::StatusRange;
 use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::values;
 use super::{Action, ActionContext, ActionError, ActionReport};
@@ -52,7 +53,7 @@ struct Inputs {
 }
 
 fn ok() -> Vec<StatusRange> {
-    vec![StatusRange { from: 200, to: 200 }]
+    vec![StatusRange::OK]
 }
 
 fn a_minute() -> Duration {
@@ -67,65 +68,24 @@ fn try_timeout() -> Duration {
     TRY_TIMEOUT
 }
 
-/// Status codes that are right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct StatusRange {
-    from: u16,
-    to: u16,
-}
-
-impl StatusRange {
-    /// `200`, `2xx` or `200-299`.
-    fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let code = |text: &str| {
-            let code = text.trim().parse().ok()?;
-            (100..=599).contains(&code).then_some(code)
-        };
-        if let Some(class) = text.strip_suffix("xx") {
-            let class: u16 = class.parse().ok().filter(|class| (1..=5).contains(class))?;
-            return Some(Self {
-                from: class * 100,
-                to: class * 100 + 99,
-            });
-        }
-        let (from, to) = match text.split_once('-') {
-            Some((from, to)) => (code(from)?, code(to)?),
-            None => (code(text)?, code(text)?),
-        };
-        (from <= to).then_some(Self { from, to })
-    }
-}
-
-impl std::fmt::Display for StatusRange {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.from == self.to {
-            write!(f, "{}", self.from)
-        } else {
-            write!(f, "{}-{}", self.from, self.to)
-        }
-    }
-}
-
 fn statuses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StatusRange>, D::Error> {
     let one = |value: &Value| {
         let text = match value {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        StatusRange::parse(&text).ok_or_else(|| {
+        StatusRange::parse_list(&text).ok_or_else(|| {
             D::Error::custom(format!(
                 "{text:?} is no HTTP status; write 200, 2xx, 200-299 or a list of such"
             ))
         })
     };
     match Value::deserialize(deserializer)? {
-        Value::Array(list) if !list.is_empty() => list.iter().map(one).collect(),
-        Value::String(text) => text
-            .split(',')
-            .map(|part| one(&Value::String(part.to_owned())))
-            .collect(),
-        other => Ok(vec![one(&other)?]),
+        Value::Array(list) if !list.is_empty() => {
+            let each: Result<Vec<_>, _> = list.iter().map(one).collect();
+            each.map(|each| each.concat())
+        }
+        other => one(&other),
     }
 }
 
@@ -141,7 +101,7 @@ impl Inputs {
 
     /// Why an answer is not right; `None` if it is.
     fn objection(&self, answer: &Answer) -> Option<String> {
-        let right = |range: &StatusRange| (range.from..=range.to).contains(&answer.status);
+        let right = |range: &StatusRange| range.contains(answer.status);
         if !self.expect.iter().any(right) {
             return Some(format!("expected {}", self.expected()));
         }
@@ -156,6 +116,10 @@ impl Inputs {
 impl Action for HttpCheck {
     fn name(&self) -> &'static str {
         "http.check"
+    }
+
+    fn check(&self, with: &Map<String, Value>) -> Result<(), ActionError> {
+        super::read_inputs::<Inputs>(with).map(drop)
     }
 
     fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError> {

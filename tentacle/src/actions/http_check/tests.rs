@@ -99,7 +99,7 @@ fn the_body_must_hold_the_text() {
         .unwrap();
     let error = message(bench.run(
         &HttpCheck,
-        json!({"url": url, "contains": "bye", "within": 0}),
+        json!({"url": url, "contains": "bye", "within": "0s"}),
     ));
     assert!(error.contains("does not contain \"bye\""), "{error}");
 }
@@ -113,7 +113,7 @@ fn nobody_there_is_said_and_a_stop_ends_it() {
     let bench = Bench::new();
     let error = message(bench.run(
         &HttpCheck,
-        json!({"url": format!("http://{free}/"), "within": 0}),
+        json!({"url": format!("http://{free}/"), "within": "0s"}),
     ));
     assert!(error.contains("connection refused"), "{error}");
     bench.stop.stop();
@@ -128,7 +128,7 @@ fn a_server_that_never_answers_costs_one_timeout() {
     let bench = Bench::new();
     let error = message(bench.run(
         &HttpCheck,
-        json!({"url": url, "within": 0, "timeout": "300ms"}),
+        json!({"url": url, "within": "0s", "timeout": "300ms"}),
     ));
     assert!(error.contains("no complete answer in time"), "{error}");
 }
@@ -146,7 +146,7 @@ fn broken_answers_are_errors_not_panics() {
     ] {
         let (url, _) = server(&[answer]);
         let bench = Bench::new();
-        let result = bench.run(&HttpCheck, json!({"url": url, "within": 0}));
+        let result = bench.run(&HttpCheck, json!({"url": url, "within": "0s"}));
         assert!(
             matches!(result, Err(ActionError::Failed { .. })),
             "{answer:?}"
@@ -161,7 +161,10 @@ fn wrong_inputs_name_the_key() {
         (json!({}), "url"),
         (json!({"url": "x"}), "scheme"),
         (json!({"url": "http://a/", "expect": "yes"}), "HTTP status"),
-        (json!({"url": "http://a/", "within": "soon"}), "duration"),
+        (
+            json!({"url": "http://a/", "within": "soon"}),
+            "length of time",
+        ),
         (
             json!({"url": "http://a/", "headers": {"a b": "c"}}),
             "header name",

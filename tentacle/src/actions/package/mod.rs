@@ -22,6 +22,7 @@ use mantle_shared::Digest;
 use mantle_shared::fault;
 use mantle_shared::order::OrderPackage;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::values;
 use super::{Action, ActionContext, ActionError, ActionReport};
@@ -38,8 +39,7 @@ pub(super) struct Package;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Inputs {
-    #[serde(default)]
-    package: Option<String>,
+    package: String,
     #[serde(default, deserialize_with = "values::texts")]
     substitute: Vec<String>,
     #[serde(default, deserialize_with = "values::texts")]
@@ -53,9 +53,13 @@ impl Action for Package {
         "package"
     }
 
+    fn check(&self, with: &Map<String, Value>) -> Result<(), ActionError> {
+        super::read_inputs::<Inputs>(with).map(drop)
+    }
+
     fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError> {
         let inputs: Inputs = context.inputs()?;
-        let package = pick(context.packages, inputs.package.as_deref())?;
+        let package = pick(context.packages, &inputs.package)?;
         let cache = Cache::at(context.state_dir.cache());
         let place = Place::new(
             &context.state_dir.apps(),
@@ -111,31 +115,22 @@ impl Action for Package {
     }
 }
 
-/// The package that is meant: by id, or the only one.
-fn pick<'a>(
-    packages: &'a [OrderPackage],
-    id: Option<&str>,
-) -> Result<&'a OrderPackage, ActionError> {
-    let has = || {
+/// The package that is meant.
+fn pick<'a>(packages: &'a [OrderPackage], id: &str) -> Result<&'a OrderPackage, ActionError> {
+    let wanted = id.trim();
+    let found = packages
+        .iter()
+        .find(|package| package.id.eq_ignore_ascii_case(wanted));
+    found.ok_or_else(|| {
         let ids: Vec<_> = packages.iter().map(|package| package.id.as_str()).collect();
-        match ids.as_slice() {
+        let has = match ids.as_slice() {
             [] => "the step uses none".to_owned(),
             ids => format!("the step uses: {}", ids.join(", ")),
-        }
-    };
-    match (id.map(str::trim).filter(|id| !id.is_empty()), packages) {
-        (Some(id), packages) => packages
-            .iter()
-            .find(|package| package.id.eq_ignore_ascii_case(id))
-            .ok_or_else(|| {
-                ActionError::input(format!(
-                    "package: '{id}' is not a package of this step; {}",
-                    has()
-                ))
-            }),
-        (None, [only]) => Ok(only),
-        (None, _) => Err(ActionError::input(format!("package: say which; {}", has()))),
-    }
+        };
+        ActionError::input(format!(
+            "package: '{wanted}' is not a package of this step; {has}"
+        ))
+    })
 }
 
 /// The digest of all that goes into a folder.

@@ -7,7 +7,7 @@ use super::super::typed::At;
 use super::super::{Definitions, Each};
 use super::{Declared, World};
 use crate::environment::EnvironmentDefinition;
-use crate::lifecycle::{Gate, LifecycleDefinition, Phase, Retention};
+use crate::lifecycle::{DeployMode, Gate, LifecycleDefinition, Phase, Retention};
 use crate::target::TargetDefinition;
 
 /// What helps when an environment is unknown.
@@ -25,10 +25,20 @@ pub(super) fn convert(
     for item in sound(document.environments.as_ref(), report) {
         report.word("environment", &item.name, &[' ']);
         declared.once("environment", &item.name, report);
+        if let Some(at) = item.guided_failure.as_ref().filter(|asked| asked.value) {
+            report.unheeded(
+                at.at,
+                &format!("environment '{}' asks for guided_failure", item.name.value),
+                "a failure there fails the deployment, and nobody is asked",
+            );
+        }
         definitions.environments.push(EnvironmentDefinition {
             name: item.name.value.clone(),
             description: item.description.clone(),
-            guided_failure: item.guided_failure,
+            guided_failure: item
+                .guided_failure
+                .as_ref()
+                .is_some_and(|asked| asked.value),
         });
     }
     for item in sound(document.lifecycles.as_ref(), report) {
@@ -95,11 +105,18 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
                 .iter()
                 .map(|name| name.value.clone())
                 .collect(),
-            deploy: phase.deploy,
+            deploy: deploy_mode(item, phase, report),
             gate: gate(phase, report),
         });
     }
     let retention = item.retention.as_ref();
+    if let Some(kept) = retention {
+        report.unheeded(
+            kept.at,
+            &format!("lifecycle '{}' has a retention", item.name.value),
+            "nothing is removed by it; what stays on targets is limited by 'keep' of the package action",
+        );
+    }
     LifecycleDefinition {
         name: item.name.value.clone(),
         description: item.description.clone(),
@@ -108,6 +125,28 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
             releases: retention.and_then(|kept| kept.releases),
             on_target: retention.and_then(|kept| kept.on_target),
         },
+    }
+}
+
+fn deploy_mode(item: &LifecycleItem, phase: &PhaseItem, report: &mut Report) -> DeployMode {
+    match &phase.deploy {
+        None => DeployMode::default(),
+        Some(At {
+            value: DeployMode::Manual,
+            ..
+        }) => DeployMode::Manual,
+        Some(At {
+            at,
+            value: DeployMode::Automatic,
+        }) => {
+            let (lifecycle, phase) = (&item.name.value, &phase.name.value);
+            report.unheeded(
+                *at,
+                &format!("phase '{phase}' of lifecycle '{lifecycle}' asks for deploy: automatic"),
+                "no release goes there by itself: use 'mantle deploy' or 'mantle promote'",
+            );
+            DeployMode::Automatic
+        }
     }
 }
 

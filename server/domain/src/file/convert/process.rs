@@ -146,6 +146,18 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
             actions.push(action);
         }
     }
+    if targets.is_none() && !actions.iter().any(|action| is_named_only(&action.uses)) {
+        report.warn(
+            Problem::new(
+                name.at,
+                format!(
+                    "step '{}' has no 'targets', so the server itself would have to run it, which this version cannot do",
+                    name.value
+                ),
+            )
+            .next("a deployment that reaches it is refused: give it 'targets:'"),
+        );
+    }
     Step {
         name: name.value,
         targets,
@@ -159,7 +171,22 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
     }
 }
 
+/// Known to the format, but nothing carries it out yet.
+fn is_named_only(uses: &str) -> bool {
+    action::find(uses).is_some_and(|known| known.support == Support::NameOnly)
+}
+
 fn action_of(item: ActionItem, world: &World, inside: &Inside, report: &mut Report) -> Action {
+    if is_named_only(&item.uses) && item.disabled != Some(true) {
+        let (name, uses) = (&item.action.value, &item.uses.value);
+        report.warn(
+            Problem::new(
+                item.uses.at,
+                format!("action '{name}' is of type '{uses}', which this version cannot run"),
+            )
+            .next("a deployment that reaches it is refused: exclude it with 'when:', or write 'disabled: true'"),
+        );
+    }
     let with = with_of(&item.uses, item.with, world, inside, report);
     Action {
         name: item.action.value,

@@ -1,0 +1,96 @@
+//! Planning a deployment: one way for who asks what would happen, for who queues, and for the
+//! orchestrator when the task's turn has come. Only the targets of the moment may differ.
+
+use mantle_domain::explain::Refusal;
+use mantle_domain::ids::TaskId;
+use mantle_domain::plan::Plan;
+use mantle_domain::planner::{self, PlanOptions, PlanRequest};
+use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
+use mantle_domain::target::TargetFacts;
+use mantle_shared::Digest;
+use serde::de::DeserializeOwned;
+
+use super::facts;
+use super::wake::Presence;
+use crate::store::{ReleaseRow, Result, StoreError, Tx, snapshot_fetch};
+
+/// The three snapshots of a release.
+#[derive(Debug)]
+pub struct Pins {
+    /// Its process.
+    pub process: ProcessSnapshot,
+    /// Its variables, as they are now.
+    pub variables: VariableSnapshot,
+    /// Its packages.
+    pub packages: PackageSnapshot,
+}
+
+impl Pins {
+    /// Reads what a release pins.
+    pub async fn read(tx: &mut Tx, release: &ReleaseRow) -> Result<Self> {
+        Ok(Self {
+            process: snapshot(tx, release.process).await?,
+            variables: snapshot(tx, release.variables).await?,
+            packages: snapshot(tx, release.packages).await?,
+        })
+    }
+}
+
+/// What is to be deployed, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The deployment.
+    pub task: TaskId,
+    /// The environment's name.
+    pub environment: &'a str,
+    /// The release's version.
+    pub version: &'a str,
+    /// The release's channel.
+    pub channel: &'a str,
+    /// What the release pins.
+    pub pins: &'a Pins,
+    /// What the operator chose.
+    pub options: &'a PlanOptions,
+}
+
+impl<'a> Wanted<'a> {
+    /// The question to the domain, given the targets of a moment.
+    pub fn request(&self, targets: &'a [TargetFacts]) -> PlanRequest<'a> {
+        let Self {
+            task,
+            environment,
+            version,
+            channel,
+            pins,
+            options,
+        } = *self;
+        PlanRequest {
+            task,
+            environment,
+            release: version,
+            channel,
+            process: &pins.process,
+            variables: &pins.variables,
+            packages: &pins.packages,
+            targets,
+            options,
+        }
+    }
+
+    /// Plans for the targets of this moment, or says every reason why not.
+    pub async fn plan(
+        &self,
+        tx: &mut Tx,
+        presence: &dyn Presence,
+    ) -> Result<std::result::Result<Plan, Vec<Refusal>>> {
+        let targets = facts::targets(tx, presence).await?;
+        Ok(planner::plan(&self.request(&targets)))
+    }
+}
+
+/// A snapshot by its digest.
+pub(super) async fn snapshot<T: DeserializeOwned>(tx: &mut Tx, digest: Digest) -> Result<T> {
+    let body = snapshot_fetch(tx, digest).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| StoreError::corrupt(format!("snapshot {}: {error}", digest.short())))
+}

@@ -1,0 +1,163 @@
+//! How inputs of actions are written where a text alone says what is meant: lengths of time and
+//! HTTP statuses. The server reads them when a file is applied, the agent once the templates in
+//! them are evaluated; what the one takes the other must take.
+
+use std::fmt;
+
+/// The longest length of time that makes sense anywhere: a year.
+const MAX_MS: u64 = 365 * 24 * 60 * 60 * 1000;
+
+/// The units of lengths of time, in milliseconds, the largest first.
+pub const UNITS: [(&str, u64); 5] = [
+    ("d", 24 * 60 * 60 * 1000),
+    ("h", 60 * 60 * 1000),
+    ("m", 60 * 1000),
+    ("s", 1000),
+    ("ms", 1),
+];
+
+/// Reads a length of time such as `500ms`, `30s` or `1h30m`, in milliseconds.
+pub fn duration_ms(text: &str) -> Option<u64> {
+    let mut rest = text.trim();
+    let mut total: u64 = 0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, after) = rest.split_at_checked(digits)?;
+        let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (unit, after) = after.split_at_checked(letters)?;
+        let number: u64 = number.parse().ok()?;
+        let (_, size) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        total = number
+            .checked_mul(*size)
+            .and_then(|part| total.checked_add(part))
+            .filter(|total| *total <= MAX_MS)?;
+        rest = after;
+    }
+    Some(total)
+}
+
+/// HTTP statuses that are right: one, or all from one to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusRange {
+    from: u16,
+    to: u16,
+}
+
+impl StatusRange {
+    /// 200.
+    pub const OK: Self = Self { from: 200, to: 200 };
+
+    /// Reads `200`, `2xx` or `200-299`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let code = |text: &str| {
+            let code = text.trim().parse().ok()?;
+            (100..=599).contains(&code).then_some(code)
+        };
+        if let Some(class) = text.strip_suffix("xx") {
+            let class: u16 = class.parse().ok().filter(|class| (1..=5).contains(class))?;
+            return Some(Self {
+                from: class * 100,
+                to: class * 100 + 99,
+            });
+        }
+        let (from, to) = match text.split_once('-') {
+            Some((from, to)) => (code(from)?, code(to)?),
+            None => (code(text)?, code(text)?),
+        };
+        (from <= to).then_some(Self { from, to })
+    }
+
+    /// Reads several, with commas between them.
+    pub fn parse_list(text: &str) -> Option<Vec<Self>> {
+        text.split(',').map(Self::parse).collect()
+    }
+
+    /// Whether a status is one of them.
+    pub fn contains(self, status: u16) -> bool {
+        (self.from..=self.to).contains(&status)
+    }
+}
+
+impl fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to {
+            write!(f, "{}", self.from)
+        } else {
+            write!(f, "{}-{}", self.from, self.to)
+        }
+    }
+}
+
+/// Reads a switch: true or false in any case; nothing at all is false.
+pub fn switch(text: &str) -> Option<bool> {
+    let text = text.trim();
+    if text.eq_ignore_ascii_case("true") {
+        Some(true)
+    } else if text.is_empty() || text.eq_ignore_ascii_case("false") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// Reads a whole number.
+pub fn count(text: &str) -> Option<u32> {
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_have_units() {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            (" 1m30s ", 90_000),
+            ("0s", 0),
+            ("2d", 172_800_000),
+        ] {
+            assert_eq!(duration_ms(text), Some(ms), "{text}");
+        }
+        for bad in [
+            "",
+            "30",
+            "s",
+            "30x",
+            "-1s",
+            "1.5s",
+            "1h 30m",
+            "1s2",
+            "366d",
+            "9999999999999999d",
+        ] {
+            assert_eq!(duration_ms(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn statuses_stand_alone_by_class_and_from_to() {
+        for (text, within, outside) in [("204", 204, 200), ("2xx", 299, 300), ("200-204", 204, 205)]
+        {
+            let range = StatusRange::parse(text).unwrap();
+            assert!(range.contains(within) && !range.contains(outside), "{text}");
+        }
+        for bad in [
+            "", "0", "99", "600", "6xx", "xx", "204-200", "2x", "ok", "-200", "200,204",
+        ] {
+            assert_eq!(StatusRange::parse(bad), None, "{bad}");
+        }
+        let list = StatusRange::parse_list("200, 3xx").unwrap();
+        assert_eq!(
+            list.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["200", "300-399"]
+        );
+        assert_eq!(StatusRange::parse_list("200,"), None);
+    }
+}

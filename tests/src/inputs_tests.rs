@@ -1,0 +1,278 @@
+//! The server's grammar and the agents take the same inputs: what `mantle apply` accepts must not
+//! fail on the target for its form, and what agents can do must not be out of reach.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mantle_domain::action::{self, Support, TYPES};
+use serde_json::{Value, json};
+
+/// Action types, their inputs, and whether they are to be taken. Templates are left out: agents
+/// get what they evaluate to.
+fn samples() -> Vec<(&'static str, Value, bool)> {
+    let mut all = Vec::new();
+    let mut of = |uses: &'static str, base: Value, cases: Vec<(Value, bool)>| {
+        for (change, taken) in cases {
+            let mut with = base.clone();
+            let changes = change.as_object().unwrap().clone();
+            with.as_object_mut().unwrap().extend(changes);
+            all.push((uses, with, taken));
+        }
+    };
+    of("script", json!({}), script());
+    of("package", json!({"package": "Web"}), package());
+    of(
+        "http.check",
+        json!({"url": "http://localhost/"}),
+        http_check(),
+    );
+    of(
+        "haproxy.drain",
+        json!({"backend": "web", "server": "a"}),
+        drain(),
+    );
+    of(
+        "haproxy.enable",
+        json!({"backend": "web", "server": "a"}),
+        enable(),
+    );
+    all
+}
+
+fn script() -> Vec<(Value, bool)> {
+    vec![
+        (json!({"run": "true"}), true),
+        (
+            json!({"run": "true", "shell": "sh", "arguments": "a 'b c'"}),
+            true,
+        ),
+        (
+            json!({"run": "true", "shell": "powershell", "arguments": ["a", "b"]}),
+            true,
+        ),
+        (
+            json!({"package": "Web", "file": "a.sh", "substitute": true}),
+            true,
+        ),
+        (json!({"run": "true", "substitute": "True"}), true),
+        (
+            json!({"run": "true", "substitute": null, "arguments": null}),
+            true,
+        ),
+        (json!({"run": "true", "substitute": "maybe"}), false),
+        (json!({"run": "true", "substitute": 1}), false),
+        (json!({"run": "true", "shell": "python3"}), false),
+        (json!({"run": "true", "shell": "zsh"}), false),
+        (json!({"run": "true", "arguments": [1]}), false),
+        (json!({"run": 5}), false),
+        (json!({}), false),
+        (json!({"run": "true", "file": "a.sh"}), false),
+        (json!({"run": "true", "package": "Web"}), false),
+        (json!({"package": "Web"}), false),
+        (json!({"file": "a.sh"}), false),
+    ]
+}
+
+fn package() -> Vec<(Value, bool)> {
+    vec![
+        (json!({}), true),
+        (
+            json!({"substitute": "**/*.html", "structured": ["a.json", "b.json"]}),
+            true,
+        ),
+        (json!({"substitute": [], "structured": null}), true),
+        (json!({"keep": 0}), true),
+        (json!({"keep": "3"}), true),
+        (json!({"keep": null}), true),
+        (json!({"keep": -1}), false),
+        (json!({"keep": 1.5}), false),
+        (json!({"keep": 4_294_967_296_u64}), false),
+        (json!({"keep": ""}), false),
+        (json!({"keep": true}), false),
+        (json!({"substitute": true}), false),
+        (json!({"structured": [1]}), false),
+        (json!({"package": null}), false),
+        (json!({"package": 7}), false),
+    ]
+}
+
+fn http_check() -> Vec<(Value, bool)> {
+    vec![
+        (json!({}), true),
+        (json!({"expect": 204}), true),
+        (json!({"expect": "204"}), true),
+        (json!({"expect": "2xx"}), true),
+        (json!({"expect": "200-299"}), true),
+        (json!({"expect": "200, 3xx"}), true),
+        (json!({"expect": [200, "3xx", "401,403"]}), true),
+        (
+            json!({"expect": null, "contains": null, "headers": null, "insecure": null}),
+            true,
+        ),
+        (json!({"expect": []}), false),
+        (json!({"expect": 99}), false),
+        (json!({"expect": 600}), false),
+        (json!({"expect": "6xx"}), false),
+        (json!({"expect": "ok"}), false),
+        (json!({"expect": ""}), false),
+        (json!({"expect": true}), false),
+        (json!({"expect": [200, "ok"]}), false),
+        (json!({"contains": "up"}), true),
+        (json!({"contains": ["up", "1.0"]}), true),
+        (json!({"contains": []}), true),
+        (json!({"contains": 1}), false),
+        (json!({"contains": [1]}), false),
+        (json!({"headers": {"X-Token": "a"}}), true),
+        (json!({"headers": {}}), true),
+        (json!({"headers": {"X-Token": 1}}), false),
+        (json!({"headers": ["X-Token"]}), false),
+        (json!({"insecure": true}), true),
+        (json!({"insecure": "FALSE"}), true),
+        (json!({"insecure": ""}), true),
+        (json!({"insecure": "yes"}), false),
+        (json!({"insecure": 1}), false),
+        (
+            json!({"within": "1m30s", "interval": "500ms", "timeout": "2s", "consecutive": "3"}),
+            true,
+        ),
+        (
+            json!({"within": null, "interval": null, "timeout": null, "consecutive": null}),
+            true,
+        ),
+        (json!({"within": 30}), false),
+        (json!({"within": "30"}), false),
+        (json!({"within": "1m 30s"}), false),
+        (json!({"within": "1.5s"}), false),
+        (json!({"within": "soon"}), false),
+        (json!({"consecutive": "some"}), false),
+        (json!({"url": null}), false),
+        (json!({"url": 80}), false),
+    ]
+}
+
+fn drain() -> Vec<(Value, bool)> {
+    vec![
+        (json!({}), true),
+        (
+            json!({"socket": "/run/haproxy/admin.sock", "wait": "30s", "force_after": true}),
+            true,
+        ),
+        (
+            json!({"socket": "localhost:9999", "force_after": "false"}),
+            true,
+        ),
+        (
+            json!({"socket": null, "wait": null, "force_after": null}),
+            true,
+        ),
+        (json!({"force_after": "30s"}), false),
+        (json!({"wait": 30}), false),
+        (json!({"socket": 9999}), false),
+        (json!({"wait_up": "30s"}), false),
+        (json!({"backend": null}), false),
+    ]
+}
+
+fn enable() -> Vec<(Value, bool)> {
+    vec![
+        (json!({}), true),
+        (
+            json!({"socket": "/run/haproxy/admin.sock", "wait_up": "30s"}),
+            true,
+        ),
+        (json!({"wait_up": "0s"}), true),
+        (json!({"wait_up": "later"}), false),
+        (json!({"wait": "30s"}), false),
+        (json!({"server": null}), false),
+    ]
+}
+
+fn agent(uses: &str, with: &Value) -> Result<(), String> {
+    let action = tentacle::actions::find(uses).unwrap_or_else(|| panic!("no agent runs {uses}"));
+    let with = with.as_object().unwrap();
+    action.check(with).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_grammar_and_the_agents_take_the_same_inputs() {
+    let mut wrong = Vec::new();
+    for (uses, with, taken) in samples() {
+        let (server, agent) = (action::check(uses, &with), agent(uses, &with));
+        if server.is_ok() != taken || agent.is_ok() != taken {
+            wrong.push(format!(
+                "{uses} {with}: grammar {server:?}, agent {agent:?}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The keys of an action type, as its refusal of another one lists them.
+fn keys(refusal: Result<(), String>) -> BTreeSet<String> {
+    let refusal = refusal.unwrap_err();
+    let (_, list) = refusal
+        .split_once("expected")
+        .unwrap_or_else(|| panic!("{refusal}"));
+    let names = list.split('`').skip(1).step_by(2);
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_grammar_and_the_agents_know_the_same_keys_and_each_is_sampled() {
+    let mut sampled: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (uses, with, taken) in samples() {
+        if taken {
+            let given = with.as_object().unwrap().iter();
+            let given = given.filter(|(_, value)| !value.is_null());
+            let keys = given.map(|(key, _)| key.clone());
+            sampled.entry(uses).or_default().extend(keys);
+        }
+    }
+    let checked = TYPES
+        .iter()
+        .filter(|known| known.support == Support::Checked);
+    let checked: BTreeSet<&str> = checked.map(|known| known.name).collect();
+    let run: BTreeSet<&str> = tentacle::actions::REGISTRY
+        .iter()
+        .map(|a| a.name())
+        .collect();
+    assert_eq!(
+        checked, run,
+        "types that are checked, types that agents run"
+    );
+    for uses in checked {
+        let wrong = json!({"no such key": 1});
+        let known = keys(action::check(uses, &wrong));
+        assert!(known.len() > 2, "{uses}: {known:?}");
+        assert_eq!(known, keys(agent(uses, &wrong)), "{uses}");
+        assert_eq!(
+            Some(&known),
+            sampled.get(uses),
+            "{uses}: a key without a sample"
+        );
+    }
+}
+
+#[test]
+fn templates_are_taken_where_the_agent_gets_a_text() {
+    for (uses, with) in [
+        ("script", json!({"run": "true", "substitute": "#{Yes}"})),
+        (
+            "package",
+            json!({"package": "Web", "keep": "#{Keep}", "substitute": ["#{Glob}"]}),
+        ),
+        (
+            "http.check",
+            json!({"url": "#{Url}", "expect": "#{Status}", "within": "#{Time}", "insecure": "#{Yes}", "headers": {"A": "#{B}"}}),
+        ),
+        (
+            "haproxy.drain",
+            json!({"backend": "#{B}", "server": "#{S}", "wait": "#{Time}s", "force_after": "#{Yes}"}),
+        ),
+        (
+            "haproxy.enable",
+            json!({"backend": "#{B}", "server": "#{S}", "wait_up": "#{Time}"}),
+        ),
+    ] {
+        assert_eq!(action::check(uses, &with), Ok(()), "{uses} {with}");
+    }
+}

@@ -1,0 +1,301 @@
+//! Every refusal of the rules, read aloud: it names what it is about, and says what to type next in
+//! commands that exist, with the names filled in that are known.
+
+use std::collections::BTreeSet;
+
+use mantle_domain::action::{Support, TYPES};
+use mantle_domain::explain::{NamedRelease, Refusal, Remedy};
+use mantle_domain::variable::Tie;
+
+use crate::document::commands;
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+/// One of each. A new one does not compile in [`name`] before it is here.
+fn samples() -> Vec<Refusal> {
+    let (project, version, environment) = (|| text("shop"), || text("1.2"), || text("live"));
+    let (step, action, tag, target) = (
+        || text("Servers"),
+        || text("Install"),
+        || text("web"),
+        || text("web01"),
+    );
+    let (package, channel, place) = (
+        || text("Shop.Web"),
+        || text("stable"),
+        || text("step 'Servers'"),
+    );
+    let mut all = vec![
+        Refusal::UnknownEnvironment {
+            environment: environment(),
+            suggestion: None,
+        },
+        Refusal::UnknownProject {
+            project: project(),
+            suggestion: None,
+        },
+        Refusal::UnknownRelease {
+            project: project(),
+            version: version(),
+            suggestion: None,
+        },
+        Refusal::NotInLifecycle {
+            environment: environment(),
+            lifecycle: text("standard"),
+            environments: vec![text("test")],
+        },
+        Refusal::PhaseNotReached {
+            release: Box::new(NamedRelease {
+                project: project(),
+                version: version(),
+            }),
+            environment: environment(),
+            lifecycle: text("standard"),
+            phase: text("Test"),
+            missing: vec![text("test")],
+            needed: 1,
+        },
+        Refusal::UnknownTag {
+            place: place(),
+            tag: tag(),
+            suggestion: None,
+            target: Some(target()),
+        },
+        Refusal::UnknownTag {
+            place: place(),
+            tag: tag(),
+            suggestion: None,
+            target: None,
+        },
+        Refusal::UnknownTag {
+            place: place(),
+            tag: tag(),
+            suggestion: Some(text("webs")),
+            target: None,
+        },
+        Refusal::NotJoined { target: target() },
+        Refusal::AgentOffline { target: target() },
+        Refusal::NeedsServerWorker {
+            step: step(),
+            uses: text("notify"),
+        },
+        Refusal::Tie(Tie {
+            variable: text("Port"),
+            first: text("tag a"),
+            second: text("tag b"),
+            situation: text("target web01"),
+        }),
+        Refusal::UnknownTarget {
+            target: target(),
+            suggestion: None,
+        },
+        Refusal::UnknownStep {
+            project: project(),
+            version: version(),
+            step: step(),
+            suggestion: None,
+        },
+        Refusal::PackageNotInRelease {
+            action: action(),
+            package: package(),
+        },
+        Refusal::UnknownChannel {
+            project: project(),
+            channel: channel(),
+            suggestion: None,
+        },
+        Refusal::UnknownPackage {
+            project: project(),
+            package: package(),
+            suggestion: None,
+        },
+        Refusal::PackageMissing { package: package() },
+        Refusal::PackageVersionMissing {
+            package: package(),
+            version: version(),
+            newest: text("1.1"),
+        },
+        Refusal::NoPackageForChannel {
+            package: package(),
+            channel: channel(),
+            rule: text("range [1.0,2.0)"),
+            newest: text("2.1"),
+        },
+        Refusal::ChannelRuleBroken {
+            package: package(),
+            version: version(),
+            channel: channel(),
+            rule: text("range [2.0,)"),
+        },
+        Refusal::VersionExists {
+            project: project(),
+            version: version(),
+        },
+        Refusal::BadVersion {
+            project: project(),
+            package: None,
+            place: text("the release's version"),
+            why: text("'x' is no version"),
+        },
+        Refusal::BadVersion {
+            project: project(),
+            package: Some(package()),
+            place: text("package 'Shop.Web'"),
+            why: text("'x' is no version"),
+        },
+        Refusal::BadRule {
+            channel: channel(),
+            why: text("'[1' is no range"),
+        },
+        Refusal::BadTemplate {
+            place: place(),
+            why: text("'#{' is not closed"),
+        },
+        Refusal::UnknownSecret {
+            path: text("shop/password"),
+            place: text("variable 'Password'"),
+            suggestion: None,
+        },
+        Refusal::Forbidden {
+            actor: text("ada"),
+            what: text("deploy"),
+        },
+    ];
+    let remedies = [
+        None,
+        Some(Box::new(Remedy::Enable(target()))),
+        Some(Box::new(Remedy::Join(target()))),
+        Some(Box::new(Remedy::Tag(target()))),
+    ];
+    for remedy in remedies {
+        all.push(Refusal::NoTargetInEnvironment {
+            environment: environment(),
+            remedy: remedy.clone(),
+        });
+        all.push(Refusal::NoTargetForStep {
+            step: step(),
+            tag: tag(),
+            environment: environment(),
+            reasons: Vec::new(),
+            remedy: remedy.clone(),
+        });
+        all.push(Refusal::NoExecutor {
+            action: action(),
+            tag: tag(),
+            environment: environment(),
+            remedy,
+        });
+    }
+    for known in TYPES.iter().filter(|known| !known.on_server) {
+        assert!(matches!(
+            known.support,
+            Support::Checked | Support::NameOnly
+        ));
+        all.push(Refusal::ActionUnsupported {
+            action: action(),
+            uses: known.name.to_owned(),
+            targets: vec![target()],
+            agent_version: text("0.1.0"),
+        });
+    }
+    all
+}
+
+fn name(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::UnknownEnvironment { .. } => "UnknownEnvironment",
+        Refusal::UnknownProject { .. } => "UnknownProject",
+        Refusal::UnknownRelease { .. } => "UnknownRelease",
+        Refusal::NotInLifecycle { .. } => "NotInLifecycle",
+        Refusal::PhaseNotReached { .. } => "PhaseNotReached",
+        Refusal::NoTargetInEnvironment { .. } => "NoTargetInEnvironment",
+        Refusal::NoTargetForStep { .. } => "NoTargetForStep",
+        Refusal::UnknownTag { .. } => "UnknownTag",
+        Refusal::NoExecutor { .. } => "NoExecutor",
+        Refusal::NotJoined { .. } => "NotJoined",
+        Refusal::AgentOffline { .. } => "AgentOffline",
+        Refusal::ActionUnsupported { .. } => "ActionUnsupported",
+        Refusal::NeedsServerWorker { .. } => "NeedsServerWorker",
+        Refusal::Tie(_) => "Tie",
+        Refusal::UnknownTarget { .. } => "UnknownTarget",
+        Refusal::UnknownStep { .. } => "UnknownStep",
+        Refusal::PackageNotInRelease { .. } => "PackageNotInRelease",
+        Refusal::UnknownChannel { .. } => "UnknownChannel",
+        Refusal::UnknownPackage { .. } => "UnknownPackage",
+        Refusal::PackageMissing { .. } => "PackageMissing",
+        Refusal::PackageVersionMissing { .. } => "PackageVersionMissing",
+        Refusal::NoPackageForChannel { .. } => "NoPackageForChannel",
+        Refusal::ChannelRuleBroken { .. } => "ChannelRuleBroken",
+        Refusal::VersionExists { .. } => "VersionExists",
+        Refusal::BadVersion { .. } => "BadVersion",
+        Refusal::BadRule { .. } => "BadRule",
+        Refusal::BadTemplate { .. } => "BadTemplate",
+        Refusal::UnknownSecret { .. } => "UnknownSecret",
+        Refusal::Forbidden { .. } => "Forbidden",
+    }
+}
+/// As many as [`name`] has arms.
+const KINDS: usize = 29;
+
+/// The command lines in a sentence: they end at punctuation or where prose goes on.
+fn typed(sentence: &str) -> Vec<Vec<String>> {
+    let starts = sentence.match_indices("mantle ").map(|(at, _)| at);
+    starts
+        .map(|at| {
+            let rest = &sentence[at..];
+            let end = rest.find(['\'', ';', ',', ')', '?']).unwrap_or(rest.len());
+            commands(&rest[..end]).remove(0).words
+        })
+        .collect()
+}
+
+/// What only the reader can choose, so that a word stands for it.
+const CHOICES: [&str; 2] = ["VERSION", "FILE"];
+
+#[test]
+fn every_refusal_says_what_to_type_next() {
+    let all = samples();
+    let kinds: BTreeSet<&str> = all.iter().map(name).collect();
+    assert_eq!(kinds.len(), KINDS, "{kinds:?}");
+    for refusal in &all {
+        let (message, next) = (refusal.message(), refusal.next());
+        let next = next.unwrap_or_else(|| panic!("nothing to do next: {message}"));
+        assert!(
+            !message.ends_with('.') && !message.starts_with(char::is_uppercase),
+            "{message}"
+        );
+        for words in typed(&next) {
+            // 'mantle apply' is named, not typed out: its file is where the mistake was read.
+            let whole = words != ["mantle", "apply"];
+            let parsed = mantle::cli::command().try_get_matches_from(&words);
+            assert!(parsed.is_ok() || !whole, "{message}: {words:?}: {parsed:?}");
+            let left_open =
+                |word: &&String| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
+            for word in words.iter().filter(left_open) {
+                assert!(
+                    CHOICES.contains(&word.as_str()),
+                    "{word} could be filled in: {next}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_command_that_is_none_would_be_found() {
+    let found = typed("deploy it first: mantle deploy shop 1.2 -e test; or 'mantle status'");
+    assert_eq!(
+        found,
+        [
+            vec!["mantle", "deploy", "shop", "1.2", "-e", "test"],
+            vec!["mantle", "status"]
+        ]
+    );
+    assert!(
+        mantle::cli::command()
+            .try_get_matches_from(["mantle", "deploi"])
+            .is_err()
+    );
+}
