@@ -1,8 +1,11 @@
-//! Places where a test may kill the process.
+//! Places where a test may kill the process, and rules that a test may break.
 //!
 //! Compiled to nothing unless the cargo feature `faults` is on. Then `MANTLE_FAULT=name` aborts the
 //! process the first time that the named point is reached, `MANTLE_FAULT=name:3` the third time;
 //! several are separated by commas. An abort runs no destructor and flushes nothing, as a kill -9.
+//!
+//! `MANTLE_SABOTAGE=name` breaks the rule of that name, so that `xtask sabotage` can show that a
+//! test would notice. The names are in `tests/sabotage.txt`.
 
 /// A point where a test may want this process dead.
 #[cfg(not(feature = "faults"))]
@@ -25,6 +28,21 @@ pub fn point(name: &str) {
             std::process::abort();
         }
     }
+}
+
+/// Whether this rule is broken on purpose.
+#[cfg(not(feature = "faults"))]
+#[inline]
+pub const fn sabotaged(_name: &str) -> bool {
+    false
+}
+
+/// Whether this rule is broken on purpose.
+#[cfg(feature = "faults")]
+pub fn sabotaged(name: &str) -> bool {
+    static ON: std::sync::OnceLock<Option<std::ffi::OsString>> = std::sync::OnceLock::new();
+    let on = ON.get_or_init(|| std::env::var_os("MANTLE_SABOTAGE"));
+    on.as_deref().is_some_and(|on| on == name)
 }
 
 #[cfg(feature = "faults")]

@@ -26,6 +26,17 @@ pub struct Effect {
     pub pid: String,
 }
 
+impl Effect {
+    /// Whether the process that did it is still there.
+    pub fn process_lives(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The state stands behind the name, which may hold anything: a zombie lives no more.
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
+    }
+}
+
 /// How the effects differ from "each once".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
@@ -76,6 +87,16 @@ impl Effects {
                 }
             })
             .collect()
+    }
+
+    /// The process that did `what` in `step`.
+    ///
+    /// # Panics
+    /// When nobody did.
+    pub fn process_of(&self, what: &str, step: &str) -> Effect {
+        let mut all = self.read().into_iter();
+        all.find(|e| e.what == what && e.step == step)
+            .unwrap_or_else(|| panic!("nobody did {what} in {step}"))
     }
 
     /// How often `what` happened in `step` about `target`.

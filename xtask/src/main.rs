@@ -40,6 +40,12 @@ enum Command {
     Sabotage {
         /// Only these; all without
         names: Vec<String>,
+        /// Run every scenario's test with each, also those with real processes (hours)
+        #[arg(long)]
+        exact: bool,
+        /// Write the table into this file, too
+        #[arg(long, value_name = "FILE")]
+        markdown: Option<PathBuf>,
         /// The list of sabotages
         #[arg(long, default_value = "tests/sabotage.txt")]
         list: PathBuf,
@@ -50,7 +56,17 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Tidy => tidy::run(),
         Command::Scenarios { reports, list } => scenarios::run(&reports, &list),
-        Command::Sabotage { names, list } => sabotage::run(&names, &list),
+        Command::Sabotage {
+            names,
+            exact,
+            markdown,
+            list,
+        } => sabotage::run(&sabotage::Options {
+            names,
+            list,
+            exact,
+            markdown,
+        }),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -23,7 +23,7 @@ struct Scenario {
 
 /// A test of a run.
 #[derive(Debug, PartialEq, Eq)]
-struct Test {
+pub(crate) struct Test {
     /// The binary, as nextest names it: `mantle-tests::e2e`; a library's own is the crate's name.
     binary: String,
     /// The path of the function.
@@ -32,10 +32,33 @@ struct Test {
 }
 
 impl Test {
+    /// The function's own name.
+    pub(crate) fn function(&self) -> &str {
+        self.name.rsplit("::").next().unwrap_or_default()
+    }
+
+    pub(crate) fn passed(&self) -> bool {
+        self.passed
+    }
+
+    /// Binary and path, for people.
+    pub(crate) fn label(&self) -> String {
+        format!("{} {}", self.binary, self.name)
+    }
+
+    /// A test, for tests.
+    #[cfg(test)]
+    pub(crate) fn new(binary: &str, name: &str, passed: bool) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            name: name.to_owned(),
+            passed,
+        }
+    }
+
     /// The scenarios that its name says: `s25_s26_the_same` covers S25 and S26.
     fn scenarios(&self) -> Vec<String> {
-        let function = self.name.rsplit("::").next().unwrap_or_default();
-        let Some((words, _)) = function.rsplit_once('_') else {
+        let Some((words, _)) = self.function().rsplit_once('_') else {
             return Vec::new();
         };
         words
@@ -91,12 +114,12 @@ fn judge(scenario: &Scenario, tests: &[Test]) -> Result<Vec<String>, String> {
         .filter(|test| test.scenarios().contains(&scenario.id))
         .collect();
     if let Some(red) = named.iter().find(|test| !test.passed) {
-        return Err(format!("{} {} failed", red.binary, red.name));
+        return Err(format!("{} failed", red.label()));
     }
     let counting: Vec<String> = named
         .iter()
         .filter(|test| !scenario.needs_integration || test.is_integration())
-        .map(|test| format!("{} {}", test.binary, test.name))
+        .map(|test| test.label())
         .collect();
     match (counting.is_empty(), named.is_empty()) {
         (false, _) => Ok(counting),
@@ -130,7 +153,7 @@ fn parse_list(text: &str) -> Result<Vec<Scenario>> {
     Ok(scenarios)
 }
 
-fn parse_report(text: &str) -> Result<Vec<Test>> {
+pub(crate) fn parse_report(text: &str) -> Result<Vec<Test>> {
     if text.trim_start().starts_with('<') {
         parse_junit(text)
     } else {

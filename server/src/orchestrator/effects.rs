@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use mantle_domain::plan::NodeRef;
 use mantle_domain::state::{Effect, Input, StartAnswer, outstanding};
+use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::order::OrderPackage;
 use mantle_shared::protocol::{
@@ -36,7 +37,10 @@ impl Orchestrator {
                 .get(&task)
                 .and_then(|d| d.sent.get(&order))
                 .copied();
-            if sent == Some(session) {
+            let said_once = sent.is_some()
+                && matches!(order, Order::Cancel(_))
+                && fault::sabotaged("cancels-not-repeated");
+            if sent == Some(session) || said_once {
                 continue;
             }
             match self.message(task, effect).await {

@@ -17,6 +17,7 @@
 
 mod types;
 
+use mantle_shared::fault;
 use mantle_shared::protocol::{
     AcquireAnswer, AcquireFailure, AcquireResult, AttemptEnd, AttemptPosition, AttemptReport,
     CancelAnswer, CancelResult, ReportedState, StartAnswer, StartRefusal, StartResult, Welcome,
@@ -252,6 +253,10 @@ impl Brain {
         }
         let known = match self.phase(attempt) {
             None => None,
+            Some(Phase::Accepted(_) | Phase::Spawned(..)) if fault::sabotaged("starts-again") => {
+                None
+            }
+            Some(Phase::Acknowledged(..)) if fault::sabotaged("tombstones-forgotten") => None,
             Some(Phase::Voided) => {
                 let message = "the attempt was cancelled before it started";
                 return Decision::just(vec![refuse(
@@ -505,7 +510,8 @@ impl Brain {
         match self.server {
             Server::Stale => Some(Distrust::Stale),
             Server::Away | Server::Trusted => {
-                (epoch < self.ledger.task_epoch(task)).then_some(Distrust::Fenced)
+                let fenced = epoch < self.ledger.task_epoch(task);
+                (fenced && !fault::sabotaged("older-epochs-obeyed")).then_some(Distrust::Fenced)
             }
         }
     }

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mantle_shared::fault;
 use mantle_shared::protocol::{Level, Stream};
 
 use super::stop::StopState;
@@ -113,6 +114,7 @@ impl Sink {
         sender: Sender<Happened>,
     ) -> std::io::Result<()> {
         let recorder = Arc::clone(&self.recorder);
+        let stop = self.stop.clone();
         std::thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || {
@@ -122,6 +124,7 @@ impl Sink {
                 loop {
                     match pipe.read(&mut buffer) {
                         Ok(0) => break,
+                        Ok(_) if stop.token().is_stopped() && fault::sabotaged("tail-dropped") => {}
                         Ok(count) => {
                             let mut recorder = lock();
                             capture.push(buffer.get(..count).unwrap_or_default(), &mut *recorder);
@@ -198,7 +201,12 @@ impl Running<'_> {
 
     /// The main process ended: whoever holds its output gets a moment, then is killed and named.
     fn drain_output(&mut self) {
-        if self.wait_closed(LINGER) {
+        let linger = if fault::sabotaged("output-waited-for") {
+            Duration::from_mins(1)
+        } else {
+            LINGER
+        };
+        if self.wait_closed(linger) {
             return;
         }
         let holding = self.holders.among(self.sink.tree.survivors());

@@ -7,7 +7,7 @@ use mantle_tests::proxy::Proxy;
 use mantle_tests::sabotage;
 use mantle_tests::wait::{wait_for, wait_until};
 
-use crate::fleet::{Fleet, SOON, assert_lines, quoted};
+use crate::fleet::{Fleet, SOON, assert_lines, journal, quoted};
 
 /// How many lines a step prints.
 const LINES: u64 = 50;
@@ -41,20 +41,6 @@ exit {code}",
 
 fn open(fleet: &Fleet) {
     fleet.world.file("gate", "");
-}
-
-/// Kills the supervisor and the step's own processes: all that lives but the server, the agent and
-/// what waits.
-fn kill_what_is_left(fleet: &Fleet) {
-    for pid in fleet.world.processes() {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let supervises = line
-            .split(|byte| *byte == 0)
-            .any(|word| word == b"exec-attempt");
-        if supervises && let Some(pid) = rustix::process::Pid::from_raw(pid) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    }
 }
 
 /// Removes what the agent keeps under this name.
@@ -109,7 +95,7 @@ async fn assert_failed_with_6(fleet: &Fleet, waiting: &mut Process) {
 }
 
 #[tokio::test]
-async fn s35_s53_a_killed_agents_step_goes_on_under_the_real_server() {
+async fn s53_a_killed_agents_step_goes_on_under_the_real_server() {
     let mut fleet = Fleet::new(1).await;
     gated(&fleet, 6).await;
     let mut waiting = fleet.beside("deploy", &["deploy", "step", "1.0", "-e", "test"]);
@@ -117,7 +103,7 @@ async fn s35_s53_a_killed_agents_step_goes_on_under_the_real_server() {
     fleet.agents[0].kill9();
     fleet.server.target_is("web01", false, SOON).await;
     if sabotage::is_on("supervisor-dies-too") {
-        kill_what_is_left(&fleet);
+        fleet.kill_supervisors();
     }
     open(&fleet);
     fleet.agents[0].run();
@@ -134,7 +120,7 @@ async fn s52_an_agent_that_is_restarted_in_good_order_keeps_its_step() {
     assert!(status.success(), "{status:?}");
     assert!(waiting.ended().is_none(), "a restart fails no deployment");
     if sabotage::is_on("supervisor-stopped-too") {
-        kill_what_is_left(&fleet);
+        fleet.kill_supervisors();
     }
     fleet.agents[0].run();
     fleet.server.target_is("web01", true, SOON).await;
@@ -174,8 +160,9 @@ async fn a_killed_agent_and_a_killed_server_together_lose_nothing() {
     assert_failed_with_6(&fleet, &mut waiting).await;
 }
 
-/// The agent dies at this point of its code while it starts the step, and is started anew.
-async fn dies_at(point: &str) -> (Fleet, serde_json::Value) {
+/// The agent dies at this point of its code while it starts the step, and is started anew: with its
+/// journal, or when that was `lost` meanwhile without.
+async fn dies_at(point: &str, lost: bool) -> (Fleet, serde_json::Value) {
     let mut fleet = Fleet::server_only(&[]).await;
     fleet
         .join_with("web01", "web", None, &[("MANTLE_FAULT", point)])
@@ -190,7 +177,7 @@ async fn dies_at(point: &str) -> (Fleet, serde_json::Value) {
         || fleet.agents[0].process().ended().is_some(),
     )
     .await;
-    if sabotage::is_on("journal-lost-before-the-start") || sabotage::is_on("journal-lost") {
+    if lost {
         forget(&fleet, "journal");
     }
     if sabotage::is_on("journal-lost") {
@@ -208,13 +195,24 @@ async fn dies_at(point: &str) -> (Fleet, serde_json::Value) {
 
 #[tokio::test]
 async fn s27_killed_before_it_started_anything_it_says_so_and_is_asked_again() {
-    let (_fleet, action) = dies_at("agent.accepted_before_spawn").await;
+    let lost = sabotage::is_on("journal-lost-before-the-start");
+    let (fleet, action) = dies_at("agent.accepted_before_spawn", lost).await;
     assert_eq!(action["attempts"], 2, "{action}");
+    assert_eq!(outcomes(&fleet), ["not_started", "succeeded"]);
+}
+
+/// What the agent's journal says of the ends of its attempts, in order.
+fn outcomes(fleet: &Fleet) -> Vec<String> {
+    let records = journal(&fleet.agents[0]);
+    let ends = records.iter().filter(|record| record["kind"] == "finished");
+    ends.map(|record| record["end"]["outcome"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
 async fn s28_killed_before_it_wrote_down_the_process_it_finds_it() {
-    let (_fleet, action) = dies_at("agent.spawned_before_journal").await;
+    let lost = sabotage::is_on("journal-lost");
+    let (_fleet, action) = dies_at("agent.spawned_before_journal", lost).await;
     // The supervisor had its order whole, or it had not and nothing was started: then once more.
     assert!(
         action["attempts"] == 1 || action["attempts"] == 2,
@@ -224,8 +222,10 @@ async fn s28_killed_before_it_wrote_down_the_process_it_finds_it() {
 
 #[tokio::test]
 async fn s28_killed_after_the_supervisor_has_its_order_there_is_one_attempt() {
-    let (_fleet, action) = dies_at("agent.spawned").await;
+    let lost = sabotage::is_on("journal-lost");
+    let (fleet, action) = dies_at("agent.spawned", lost).await;
     assert_eq!(action["attempts"], 1, "{action}");
+    assert_eq!(outcomes(&fleet), ["succeeded"]);
 }
 
 #[tokio::test]

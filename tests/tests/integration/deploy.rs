@@ -8,7 +8,7 @@ use mantle_tests::sabotage;
 use mantle_tests::wait::{wait_for, wait_until};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::fleet::{Fleet, SOON, lines, number, project_of, quoted};
+use crate::fleet::{Fleet, SOON, journal, lines, number, project_of, quoted};
 
 /// How many targets were between `begin` and `end` of a rolling step at most.
 pub fn open_at_most(effects: &Effects, begin: &str, end: &str) -> usize {
@@ -135,17 +135,27 @@ echo \"port $(mantle_get 'Octopus.Action[prepare].Output.Port')\"",
 
 #[tokio::test]
 async fn s39_a_line_of_an_idle_script_is_at_a_follower_at_once() {
+    const SAMPLES: usize = 40;
+    // Each way.
+    let delay = Duration::from_millis(25);
     let mut fleet = Fleet::server_only(&[]).await;
     let line = Proxy::start(fleet.server.addresses().quic, 39).unwrap();
     fleet.join("web01", "web", Some(line.addr())).await;
     fleet.all_online().await;
-    if sabotage::is_on("slow-line") {
-        line.delay(Duration::from_millis(400));
-    }
-    let script = "for i in 1 2 3 4 5 6 7 8; do sleep 0.4; echo \"at $(date +%s%N)\"; done";
+    line.delay(if sabotage::is_on("slow-line") {
+        Duration::from_millis(400)
+    } else {
+        delay
+    });
+    // It begins once somebody listens, so that every line counts.
+    let script = format!(
+        "echo ready; while [ ! -e '{}' ]; do sleep 0.02; done
+n=0; while [ $n -lt {SAMPLES} ]; do sleep 0.2; echo \"at $(date +%s%N)\"; n=$((n+1)); done",
+        fleet.world.path("gate").display()
+    );
     let process = format!(
         "  - {{ step: idle, targets: {{ tag: web }}, uses: script, with: {{ run: {} }} }}\n",
-        quoted(script)
+        quoted(&script)
     );
     fleet.release("idle", &process).await;
     let task = fleet.detach("idle").await;
@@ -167,19 +177,25 @@ async fn s39_a_line_of_an_idle_script_is_at_a_follower_at_once() {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap();
         for line in lines(&line) {
-            if let Some(at) = line.text.strip_prefix("at ") {
+            if line.text == "ready" {
+                fleet.world.file("gate", "");
+            } else if let Some(at) = line.text.strip_prefix("at ") {
                 let at = Duration::from_nanos(at.parse().unwrap());
                 late.push(now.saturating_sub(at));
             }
         }
     }
     assert!(follower.wait().await.unwrap().success());
-    assert_eq!(late.len(), 8, "{late:?}");
-    // The first ones may have been printed before the follower was there.
-    late.drain(..2);
+    assert_eq!(late.len(), SAMPLES, "{late:?}");
     late.sort();
-    // One line may meet a moment in which the machine does something else; not most of them.
-    assert!(late[3] < Duration::from_millis(250), "{late:?}");
+    let (soonest, latest) = (late[0], late[SAMPLES - 1]);
+    assert!(soonest >= delay, "the line was as slow as that: {late:?}");
+    // The time here is that of four processes of a debug build on a machine that does other things
+    // besides, so that one line in twenty may meet a moment in which its turn does not come. Waiting
+    // by design, as between two looks, would show in more of them, and none waits as long as that.
+    let within = Duration::from_millis(250) + delay * 2;
+    assert!(late[SAMPLES * 19 / 20 - 1] < within, "{late:?}");
+    assert!(latest < Duration::from_secs(2), "{late:?}");
 }
 
 #[tokio::test]
@@ -265,6 +281,10 @@ async fn two_deployments_into_one_environment_run_one_after_the_other() {
     fleet.server.run(&["task", "wait", &third]).await.exit(20);
 }
 
+fn of_an_attempt(record: &serde_json::Value) -> bool {
+    !record["attempt"].is_null()
+}
+
 #[tokio::test]
 async fn s43_a_step_that_is_cancelled_while_it_waits_is_never_ordered() {
     let fleet = Fleet::new(2).await;
@@ -291,8 +311,24 @@ async fn s43_a_step_that_is_cancelled_while_it_waits_is_never_ordered() {
     fleet.effects.assert_each_once([("work", "web01")]);
     let task = fleet.task("T-1").await;
     let targets = task["steps"][0]["targets"].as_array().unwrap();
-    assert_eq!(targets[0]["actions"][0]["state"], "cancelled");
-    let second = targets.iter().find(|t| t["target"] == "web02").unwrap();
-    assert_ne!(second["actions"][0]["attempts"], 1, "{second}");
+    let action = |name: &str| {
+        let target = targets.iter().find(|t| t["target"] == name).unwrap();
+        target["actions"][0].clone()
+    };
+    let (first, second) = (action("web01"), action("web02"));
+    assert_eq!(
+        (&first["state"], &first["attempts"]),
+        (&"cancelled".into(), &1.into()),
+        "{first}"
+    );
+    assert_eq!(
+        (&second["state"], &second["attempts"]),
+        (&"cancelled".into(), &0.into()),
+        "{second}"
+    );
+    // The agent's own records know nothing of it: neither an order nor a cancel.
+    assert!(journal(&fleet.agents[0]).iter().any(of_an_attempt));
+    let heard = journal(&fleet.agents[1]);
+    assert!(!heard.iter().any(of_an_attempt), "{heard:?}");
     assert_eq!(number(&task), "T-1");
 }

@@ -164,6 +164,19 @@ impl Fleet {
         Process::spawn(&self.world, name, self.server.cli().command(args))
     }
 
+    /// Kills the supervisors of all steps, which the steps' own processes outlive.
+    pub fn kill_supervisors(&self) {
+        for pid in self.world.processes() {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let supervises = line
+                .split(|byte| *byte == 0)
+                .any(|word| word == b"exec-attempt");
+            if supervises && let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+
     /// The task with all that it does.
     pub async fn task(&self, number: &str) -> Value {
         self.server.json(&["task", "show", number]).await
@@ -197,6 +210,17 @@ impl Fleet {
             .await;
         lines(&output.stdout)
     }
+}
+
+/// The records in an agent's journal, in order.
+pub fn journal(agent: &Agent) -> Vec<Value> {
+    let text = std::fs::read_to_string(agent.data().join("journal/journal")).expect("a journal");
+    let records = text.lines().filter_map(|line| {
+        // Behind the checksum; the first line is the file's own.
+        let (_, json) = line.split_once(' ')?;
+        serde_json::from_str(json).ok()
+    });
+    records.collect()
 }
 
 /// The log lines in what `task logs -o json` printed.

@@ -12,6 +12,7 @@
 #![allow(unreachable_pub, reason = "the modules of one binary")]
 
 mod agent_faults;
+mod cancels;
 mod delivery;
 mod denials;
 mod deploy;
@@ -24,6 +25,7 @@ mod installed_versions;
 mod line;
 mod lost_state;
 mod others;
+mod records;
 mod rig;
 mod server_faults;
 mod snapshot;

@@ -190,7 +190,9 @@ async fn a_blackhole_of_20_seconds_is_survived_by_a_step() {
 #[tokio::test]
 async fn s63_a_server_killed_during_many_deployments_ends_them_as_without() {
     const DEPLOYMENTS: usize = 20;
-    const AGENTS: usize = 8;
+    const AGENTS: usize = 50;
+    const GROUP: usize = 5;
+    const GROUPS: usize = AGENTS / GROUP;
     let seed = std::env::var("MANTLE_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok())
@@ -198,8 +200,8 @@ async fn s63_a_server_killed_during_many_deployments_ends_them_as_without() {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut fleet = Fleet::server_only(&[]).await;
     for number in 1..=AGENTS {
-        // Each of the deployments is about one pair of agents, so that all of them overlap.
-        let tag = format!("pair{}", number.div_ceil(2));
+        // Each of the deployments is about one group of agents, so that many of them overlap.
+        let tag = format!("group{}", (number - 1) / GROUP);
         fleet.join(&format!("web{number:02}"), &tag, None).await;
     }
     fleet.all_online().await;
@@ -214,8 +216,8 @@ async fn s63_a_server_killed_during_many_deployments_ends_them_as_without() {
             shell_counting("line", LINES, "sleep 0.01"),
         );
         let process = format!(
-            "  - {{ step: only, targets: {{ tag: pair{} }}, uses: script, with: {{ run: {} }} }}\n",
-            number % (AGENTS / 2) + 1,
+            "  - {{ step: only, targets: {{ tag: group{} }}, uses: script, with: {{ run: {} }} }}\n",
+            number % GROUPS,
             quoted(&script)
         );
         fleet.release(&format!("p{number:02}"), &process).await;
@@ -223,7 +225,7 @@ async fn s63_a_server_killed_during_many_deployments_ends_them_as_without() {
     for number in 0..DEPLOYMENTS {
         fleet.detach(&format!("p{number:02}")).await;
     }
-    let kill_at = dice.random_range(1..DEPLOYMENTS);
+    let kill_at = dice.random_range(1..DEPLOYMENTS * GROUP / 2);
     let message = format!("seed {seed}: killed when {kill_at} actions had begun");
     wait_until(&message, SOON, || fleet.effects.read().len() >= kill_at).await;
     fleet.server.kill9();
@@ -240,13 +242,13 @@ async fn s63_a_server_killed_during_many_deployments_ends_them_as_without() {
         };
         fleet.task_is(&task, state, SOON * 2).await;
         let log = fleet.log(&task).await;
-        let pair = number % (AGENTS / 2);
+        let first = number % GROUPS * GROUP + 1;
         let mut begun = 0;
-        for agent in [pair * 2 + 1, pair * 2 + 2] {
+        for agent in first..first + GROUP {
             let (project, target) = (format!("p{number:02}"), format!("web{agent:02}"));
             let about = format!("{project}-{target}");
             let times = fleet.effects.count("start", "only", &about);
-            // After one target has failed the other is no more begun, if it was still waiting.
+            // After one target has failed no other is begun that was still waiting.
             assert!(
                 times == 1 || (times == 0 && state == "failed"),
                 "{message}: {about} {times}"

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mantle_shared::Digest;
 use mantle_tests::cli::Cli;
 use mantle_tests::sabotage;
 use mantle_tests::wait::{wait_for, wait_until};
@@ -187,6 +188,33 @@ async fn s75_two_steps_that_unpack_the_same_package_at_once_have_whole_copies() 
         let copy = std::fs::read(&installed).unwrap();
         assert!(copy == content, "{} is another", installed.display());
     }
+    // The cache holds it once: every object is what its name says, and nothing lies beside them.
+    let objects = files_below(&fleet.agents[0].data().join("cache"));
+    let mut bytes = 0;
+    for path in objects {
+        let object = std::fs::read(&path).unwrap();
+        let mut name: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
+        let name = name.split_off(name.len() - 3);
+        assert_eq!(name[0], "objects", "{} is litter", path.display());
+        let digest = Digest::of(&object).to_string();
+        assert_eq!(format!("{}{}", name[1], name[2]), digest);
+        bytes += object.len();
+    }
+    let once = content.len()..content.len() + content.len() / 20;
+    assert!(once.contains(&bytes), "{bytes} bytes, not {once:?}");
+}
+
+fn files_below(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
 }
 
 /// The process that activates 1.1 dies at this point: what is current is 1.0 or 1.1, whole.
@@ -207,15 +235,19 @@ async fn activation_dies_at(fleet: &mut Fleet, point: &str, version: &str) {
         std::fs::write(current.join("a.txt"), "half").unwrap();
     }
     let read = |name: &str| std::fs::read_to_string(current.join(name)).unwrap();
-    let (a, b) = (read("a.txt"), read("b.txt"));
-    assert_eq!(a, b, "{point}: a mix\n{output}");
-    assert!(a.trim() == "1.0" || a.trim() == version, "{point}: {a}");
+    let old_or_new = |when: &str| {
+        let (a, b) = (read("a.txt"), read("b.txt"));
+        assert_eq!(a, b, "{point}, {when}: a mix\n{output}");
+        assert!(a.trim() == "1.0" || a.trim() == version, "{point}: {a}");
+    };
+    old_or_new("while nobody has cleaned up");
 
     let agent = &mut fleet.agents[0];
     agent.stop().await;
     agent.set_env("MANTLE_FAULT", "");
     agent.run();
     fleet.server.target_is("web01", true, SOON).await;
+    old_or_new("after the restart");
     fleet
         .server
         .ok(&["deploy", "site", version, "-e", "test"])

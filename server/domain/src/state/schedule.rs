@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use mantle_shared::fault;
 use mantle_shared::ids::{AttemptId, AttemptKey, TargetId};
 use mantle_shared::protocol::Outcome;
 
-use super::decide::{after, after_ms, unknown};
+use super::decide::{after, after_ms, finished, unknown};
 use super::event::{Event, NodeEnd, SkipReason};
 use super::evolve::evolve;
 use super::input::Moment;
@@ -75,7 +76,9 @@ impl Look<'_> {
             .as_ref()
             .is_some_and(|c| c.deadline <= now);
         let attempts = self.state.live_attempts().filter_map(|(id, attempt)| {
-            if attempt.deadline <= now {
+            let pickup_counts = fault::sabotaged("pickup-counts-for-ever")
+                && after(attempt.ordered_at, self.moment.policy.pick_up) <= now;
+            if attempt.deadline <= now || pickup_counts {
                 Some(unknown(*id, "no word of its end came in time", now))
             } else {
                 cancel_is_over.then(|| unknown(*id, "the cancel was not answered in time", now))
@@ -432,6 +435,9 @@ impl Look<'_> {
                 journal: self.moment.journals.get(&executor.agent).copied(),
             });
         }
+        if fault::sabotaged("pickup-never-ends") {
+            return None;
+        }
         (now >= deadline).then(|| Event::NodeFinished {
             node,
             end: NodeEnd {
@@ -445,6 +451,10 @@ impl Look<'_> {
     /// Nothing new starts; what runs is waited for. If everything ran to its end all the same, the
     /// deployment ends by what the agents' journals say, not by the wish to cancel it.
     fn cancelling(&self) -> Vec<Event> {
+        let assumed = self.assumed_cancelled();
+        if !assumed.is_empty() {
+            return assumed;
+        }
         let waiting: Vec<Event> = self
             .state
             .nodes
@@ -490,6 +500,21 @@ impl Look<'_> {
             return Vec::new();
         }
         self.close_cancelled()
+    }
+
+    /// Nothing: whether a start in flight was cancelled is the agent's word. Sabotage does not wait.
+    fn assumed_cancelled(&self) -> Vec<Event> {
+        if !fault::sabotaged("start-taken-for-cancelled") {
+            return Vec::new();
+        }
+        self.state
+            .live_attempts()
+            .filter(|(_, attempt)| matches!(attempt.status, AttemptStatus::Starting))
+            .map(|(id, _)| {
+                let message = "taken for cancelled".to_owned();
+                finished(*id, Outcome::Cancelled, message, self.moment.now)
+            })
+            .collect()
     }
 
     /// Closes everything that is open, as cancelled.

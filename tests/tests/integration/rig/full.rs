@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use mantle_shared::protocol::{Message, StartAnswer, StartAttempt};
+use mantle_shared::protocol::{CancelAnswer, CancelAttempt, Message, StartAnswer, StartAttempt};
 use mantle_tests::binaries::binary;
 use tentacle::connection::{self, Timing};
 use tentacle::driver::{Driver, DriverConfig};
@@ -20,6 +20,10 @@ pub struct Seen {
     pub starts: Vec<StartAttempt>,
     /// The driver's answers.
     pub answers: Vec<StartAnswer>,
+    /// Cancels that arrived.
+    pub cancels: Vec<CancelAttempt>,
+    /// The driver's answers to them.
+    pub cancel_answers: Vec<CancelAnswer>,
     /// How often a server took the agent in.
     pub connections: usize,
     /// Why connections ended.
@@ -84,8 +88,17 @@ async fn witness(mut outer: Link, mut inner: LinkPeer, seen: Arc<Mutex<Seen>>) {
             }
             command = inner.commands.recv() => {
                 let Some(command) = command else { return };
-                if let LinkCommand::Control(Message::StartAnswer(answer)) = &command {
-                    seen.lock().unwrap().answers.push(answer.clone());
+                match &command {
+                    LinkCommand::Control(Message::StartAnswer(answer)) => {
+                        seen.lock().unwrap().answers.push(answer.clone());
+                    }
+                    LinkCommand::Control(Message::CancelAnswer(answer)) => {
+                        seen.lock().unwrap().cancel_answers.push(answer.clone());
+                    }
+                    LinkCommand::Control(_)
+                    | LinkCommand::Reports { .. }
+                    | LinkCommand::Acquire(_)
+                    | LinkCommand::Close => {}
                 }
                 if outer.commands.send(command).await.is_err() {
                     return;
@@ -106,6 +119,7 @@ fn note_event(seen: &mut Seen, event: &LinkEvent) {
     match event {
         LinkEvent::Connected(_) => seen.connections += 1,
         LinkEvent::Received(Message::StartAttempt(start)) => seen.starts.push(start.clone()),
+        LinkEvent::Received(Message::CancelAttempt(cancel)) => seen.cancels.push(cancel.clone()),
         LinkEvent::Received(_) => {}
         LinkEvent::Disconnected { reason } => seen.ends.push(reason.clone()),
     }
