@@ -2,8 +2,9 @@
 //!
 //! A sabotage is a named switch (`MANTLE_SABOTAGE`) of the product's test builds, of the fault proxy
 //! or of what a test feeds to the product. The matching tests are green without it; with it at least
-//! one of them must turn red and no other scenario's test may. Which others are run with it: those
-//! beside the code, always, since they take seconds; those of the integration binary with `--exact`.
+//! one of them must turn red and no other scenario's test may. Only the tests that ask for it can
+//! notice a switch of the harness; one of the product is seen by all. So with those all scenarios'
+//! tests beside the code are run as well, which takes seconds, and with `--exact` everything.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -31,7 +32,7 @@ pub(crate) struct Options {
     pub(crate) names: Vec<String>,
     /// The list of sabotages.
     pub(crate) list: PathBuf,
-    /// Run every scenario's test with each, also those with real processes.
+    /// Run every scenario's test with each, also those of the integration binary.
     pub(crate) exact: bool,
     /// Write the table here, too.
     pub(crate) markdown: Option<PathBuf>,
@@ -108,6 +109,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         .iter()
         .filter(|s| options.names.is_empty() || options.names.contains(&s.name))
         .collect();
+    let sources = sources()?;
     let built = Built::build()?;
     let own: BTreeSet<String> = chosen.iter().map(|s| filter(&s.tests)).collect();
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
@@ -123,7 +125,15 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut noticed = true;
     let mut table = Table::begin(options.markdown.as_deref())?;
     for sabotage in chosen {
-        let with = built.run(&expression(sabotage, options.exact), Some(&sabotage.name))?;
+        let expression = if options.exact {
+            SCENARIO_TESTS.to_owned()
+        } else if product_asks_for(&sources, &sabotage.name) {
+            let own = filter(&sabotage.tests);
+            format!("{own} or ({SCENARIO_TESTS} and not package(mantle-tests))")
+        } else {
+            filter(&sabotage.tests)
+        };
+        let with = built.run(&expression, Some(&sabotage.name))?;
         let verdict = Verdict::of(sabotage, &red_without, &with);
         noticed &= verdict == Verdict::Noticed;
         table.row(sabotage, &verdict, &with)?;
@@ -136,14 +146,15 @@ fn filter(tests: &str) -> String {
     format!("test(/(^|::){tests}/)")
 }
 
-/// The tests that are run under a sabotage.
-fn expression(sabotage: &Sabotage, exact: bool) -> String {
-    let others = if exact {
-        SCENARIO_TESTS.to_owned()
-    } else {
-        format!("({SCENARIO_TESTS} and not package(mantle-tests))")
-    };
-    format!("{} or {others}", filter(&sabotage.tests))
+/// Whether a rule of the product can be broken by this name.
+fn product_asks_for(sources: &str, name: &str) -> bool {
+    sources.contains(&format!("sabotaged(\"{name}\")"))
+}
+
+/// All Rust text of the repository.
+fn sources() -> Result<String> {
+    let tree = tree::Tree::read()?;
+    Ok(tree.rust().map(|(file, _)| file.text.as_str()).collect())
 }
 
 /// The tests, built once: later runs do not ask cargo.
@@ -369,8 +380,7 @@ mod tests {
 
     #[test]
     fn every_sabotage_has_its_switch() {
-        let tree = tree::Tree::read().unwrap();
-        let sources: String = tree.rust().map(|(file, _)| file.text.as_str()).collect();
+        let sources = sources().unwrap();
         for Sabotage { name, .. } in parse(LIST).unwrap() {
             let switches = [
                 format!("is_on(\"{name}\")"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use mantle_shared::ids::AttemptId;
 use mantle_shared::protocol::Outcome;
 
 use super::super::*;
@@ -18,6 +19,16 @@ fn cancel(run: &mut Run) -> Vec<Event> {
     run.input(Input::CancelRequested {
         by: "ann".to_owned(),
     })
+}
+
+/// The first action, which its agent has accepted.
+fn runs(run: &mut Run) -> AttemptId {
+    let attempt = run.attempt("a@web01");
+    run.input(Input::StartAnswered {
+        attempt,
+        answer: StartAnswer::Accepted,
+    });
+    attempt
 }
 
 #[test]
@@ -78,7 +89,7 @@ fn s44_a_start_in_flight_is_settled_by_the_agents_word() {
 fn s47_a_cancel_that_races_the_end_gives_what_the_journal_says() {
     let plan = a_plan(&[1], vec![a_step("s", &[1], vec![an_action("a", &[1])])]);
     let mut run = Run::of(plan);
-    let attempt = run.attempt("a@web01");
+    let attempt = runs(&mut run);
     cancel(&mut run);
     run.input(Input::AttemptEnded {
         attempt,
@@ -93,7 +104,7 @@ fn s47_a_cancel_that_races_the_end_gives_what_the_journal_says() {
     );
 
     let mut run = Run::of(two_steps());
-    let attempt = run.attempt("a@web01");
+    let attempt = runs(&mut run);
     cancel(&mut run);
     run.input(Input::AttemptEnded {
         attempt,
