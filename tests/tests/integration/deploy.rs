@@ -326,6 +326,8 @@ async fn s43_a_step_that_is_cancelled_while_it_waits_is_never_ordered() {
         (&"cancelled".into(), &0.into()),
         "{second}"
     );
+    let passed_over = targets.iter().find(|t| t["target"] == "web02").unwrap();
+    assert_eq!(passed_over["state"], "cancelled", "{passed_over}");
     // The agent's own records know nothing of it: neither an order nor a cancel.
     assert!(journal(&fleet.agents[0]).iter().any(of_an_attempt));
     let heard = journal(&fleet.agents[1]);

@@ -328,6 +328,13 @@ fn subject_progress(
     if let (Status::Pending, StepState::Skipped { reason }) = (status, step) {
         status = skipped(reason);
     }
+    if let Some(reason) = passed_over(step, subject) {
+        // The turn of its actions will not come.
+        for action in actions.iter_mut().filter(|a| a.status == Status::Pending) {
+            action.status = skipped(reason);
+            action.message = reason.sentence();
+        }
+    }
     if status == Status::Failed
         && let Some(worst) = actions.iter().find(|a| {
             !matches!(
@@ -345,6 +352,19 @@ fn subject_progress(
         began,
         ended,
         actions,
+    }
+}
+
+/// Why nothing was begun about a subject, if it will not be.
+fn passed_over(step: &StepState, subject: TargetId) -> Option<&SkipReason> {
+    match step {
+        StepState::Skipped { reason } => Some(reason),
+        StepState::Pending | StepState::Running { .. } | StepState::Finished { .. } => {
+            match step.subjects()?.get(&subject)? {
+                SubjectState::PassedOver { reason } => Some(reason),
+                SubjectState::Active { .. } | SubjectState::Done { .. } => None,
+            }
+        }
     }
 }
 
