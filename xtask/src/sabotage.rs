@@ -3,8 +3,9 @@
 //! A sabotage is a named switch (`MANTLE_SABOTAGE`) of the product's test builds, of the fault proxy
 //! or of what a test feeds to the product. The matching tests are green without it; with it at least
 //! one of them must turn red and no other scenario's test may. Only the tests that ask for it can
-//! notice a switch of the harness; one of the product is seen by all. So with those all scenarios'
-//! tests beside the code are run as well, which takes seconds, and with `--exact` everything.
+//! notice a switch of the harness; one of the product is seen by whatever is built on its crate. So
+//! with those the scenarios' tests beside that code are run as well, which takes seconds, and with
+//! `--exact` everything.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -15,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use regex::Regex;
 
 use crate::scenarios::{Test, parse_report};
-use crate::tree;
+use crate::tree::{self, Tree};
 
 /// The environment variable that switches one on.
 const SWITCH: &str = "MANTLE_SABOTAGE";
@@ -109,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         .iter()
         .filter(|s| options.names.is_empty() || options.names.contains(&s.name))
         .collect();
-    let sources = sources()?;
+    let tree = Tree::read()?;
     let built = Built::build()?;
     let own: BTreeSet<String> = chosen.iter().map(|s| filter(&s.tests)).collect();
     let own: Vec<&str> = own.iter().map(String::as_str).collect();
@@ -125,13 +126,13 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let mut noticed = true;
     let mut table = Table::begin(options.markdown.as_deref())?;
     for sabotage in chosen {
-        let expression = if options.exact {
-            SCENARIO_TESTS.to_owned()
-        } else if product_asks_for(&sources, &sabotage.name) {
-            let own = filter(&sabotage.tests);
-            format!("{own} or ({SCENARIO_TESTS} and not package(mantle-tests))")
-        } else {
-            filter(&sabotage.tests)
+        let own = filter(&sabotage.tests);
+        let expression = match product_switch(&tree, &sabotage.name) {
+            _ if options.exact => SCENARIO_TESTS.to_owned(),
+            Some(package) => format!(
+                "{own} or ({SCENARIO_TESTS} and rdeps(={package}) and not package(mantle-tests))"
+            ),
+            None => own,
         };
         let with = built.run(&expression, Some(&sabotage.name))?;
         let verdict = Verdict::of(sabotage, &red_without, &with);
@@ -146,15 +147,31 @@ fn filter(tests: &str) -> String {
     format!("test(/(^|::){tests}/)")
 }
 
-/// Whether a rule of the product can be broken by this name.
-fn product_asks_for(sources: &str, name: &str) -> bool {
-    sources.contains(&format!("sabotaged(\"{name}\")"))
+/// The package in which a rule can be broken by this name, if it is one of the product.
+fn product_switch(tree: &Tree, name: &str) -> Option<String> {
+    let switch = format!("sabotaged(\"{name}\")");
+    let file = asking(tree, &switch)?;
+    // The manifest of the innermost folder that has one.
+    let manifest = tree
+        .manifests()
+        .filter(|manifest| {
+            file.path
+                .starts_with(manifest.path.trim_end_matches("Cargo.toml"))
+        })
+        .max_by_key(|manifest| manifest.path.len())?;
+    let named = manifest.text.lines().find_map(|line| {
+        let quoted = line.strip_prefix("name = \"")?;
+        quoted.strip_suffix('"')
+    });
+    named.map(str::to_owned)
 }
 
-/// All Rust text of the repository.
-fn sources() -> Result<String> {
-    let tree = tree::Tree::read()?;
-    Ok(tree.rust().map(|(file, _)| file.text.as_str()).collect())
+/// The first Rust file with this text.
+fn asking<'a>(tree: &'a Tree, switch: &str) -> Option<&'a tree::File> {
+    tree.files().find(|file| {
+        let extension = Path::new(&file.path).extension();
+        extension.is_some_and(|e| e == "rs") && file.text.contains(switch)
+    })
 }
 
 /// The tests, built once: later runs do not ask cargo.
@@ -379,15 +396,27 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_of_the_product_is_found_with_its_package() {
+        let tree = Tree::of(&[
+            ("server/Cargo.toml", "[package]\nname = \"outer\"\n"),
+            ("server/domain/Cargo.toml", "[package]\nname = \"inner\"\n"),
+            ("server/domain/src/a.rs", "if sabotaged(\"one\") {}"),
+            ("server/src/b.rs", "if fault::sabotaged(\"two\") {}"),
+        ]);
+        let package = |name| product_switch(&tree, name);
+        assert_eq!(package("one").as_deref(), Some("inner"));
+        assert_eq!(package("two").as_deref(), Some("outer"));
+        assert_eq!(package("three"), None);
+    }
+
+    #[test]
     fn every_sabotage_has_its_switch() {
-        let sources = sources().unwrap();
+        let tree = Tree::read().unwrap();
         for Sabotage { name, .. } in parse(LIST).unwrap() {
-            let switches = [
-                format!("is_on(\"{name}\")"),
-                format!("sabotaged(\"{name}\")"),
-            ];
+            let switch = format!("is_on(\"{name}\")");
+            let harness_asks = asking(&tree, &switch).is_some();
             assert!(
-                switches.iter().any(|switch| sources.contains(switch)),
+                harness_asks || product_switch(&tree, &name).is_some(),
                 "nothing asks for {name}"
             );
         }
