@@ -260,7 +260,7 @@ impl Look<'_> {
         subject: Option<TargetId>,
     ) -> Option<SkipReason> {
         match run {
-            RunCondition::Success => failed.then_some(SkipReason::EarlierFailure),
+            RunCondition::Success => failed.then(|| self.why_no_more()),
             RunCondition::Failure => (!failed).then_some(SkipReason::NoFailure),
             RunCondition::Always => None,
             RunCondition::Template(template) => {
@@ -269,6 +269,14 @@ impl Look<'_> {
                     template: template.clone(),
                 })
             }
+        }
+    }
+
+    /// Why nothing more is begun after something did not succeed: what was cancelled did not fail.
+    fn why_no_more(&self) -> SkipReason {
+        match self.state.cancel {
+            Some(_) => SkipReason::Cancelled,
+            None => SkipReason::EarlierFailure,
         }
     }
 
@@ -307,7 +315,7 @@ impl Look<'_> {
                         events.push(Event::SubjectPassedOver {
                             step: index,
                             subject: *subject,
-                            reason: SkipReason::EarlierFailure,
+                            reason: self.why_no_more(),
                         });
                     } else if active < step.parallel {
                         active += 1;

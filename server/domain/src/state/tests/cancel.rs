@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use mantle_shared::ids::AttemptId;
 use mantle_shared::protocol::Outcome;
 
+use super::super::view::{Status, progress};
 use super::super::*;
 use super::builders::*;
 use crate::plan::Plan;
@@ -45,6 +46,28 @@ fn s43_what_was_never_ordered_is_cancelled_without_the_agent() {
     let mut queued = Run::queued();
     cancel(&mut queued);
     assert_eq!(queued.verdict(), Some(Verdict::Cancelled));
+}
+
+#[test]
+fn s43_a_target_whose_turn_had_not_come_is_cancelled_and_not_failed() {
+    let step = a_rolling_step(&[1, 2], 1, &["a"]);
+    let mut run = Run::of(a_plan(&[1, 2], vec![step]));
+    let attempt = runs(&mut run);
+    cancel(&mut run);
+    run.input(Input::AttemptEnded {
+        attempt,
+        end: an_end(Outcome::Cancelled),
+        outputs: vec![],
+        stored: 0,
+    });
+    assert_eq!(run.verdict(), Some(Verdict::Cancelled));
+    assert_eq!(run.state.attempts.len(), 1);
+    let shown = progress(&run.state);
+    let waited = &shown.steps[0].subjects[1];
+    assert_eq!(waited.status, Status::Cancelled);
+    let action = &waited.actions[0];
+    assert_eq!((action.status, action.attempts), (Status::Cancelled, 0));
+    assert_eq!(action.message, "the deployment was cancelled");
 }
 
 #[test]
