@@ -90,12 +90,6 @@ pub(crate) struct Done {
     pub(crate) null: bool,
 }
 
-/// A block's part: where its tag stands, and where its body begins and ends.
-struct Part<'s> {
-    tag: Tag<'s>,
-    body: std::ops::Range<usize>,
-}
-
 impl<'v> Evaluator<'v> {
     pub(crate) fn new(
         variables: &'v Variables,
@@ -219,9 +213,14 @@ impl<'v> Evaluator<'v> {
         out: &mut String,
     ) -> Eval<usize> {
         let source = template.source;
-        let Ok((tag, end)) = parse_tag(source, at) else {
-            self.push(out, "#{")?;
-            return Ok(at + 2);
+        let (tag, end) = match parse_tag(source, at) {
+            Ok(read) => read,
+            // As far as it could be read it stays as it was.
+            Err(error) => {
+                let resume = error.resume(at);
+                self.push(out, slice(source, at, resume))?;
+                return Ok(resume);
+            }
         };
         self.fuel.charge(1)?;
         if self.level == 0 {
@@ -263,7 +262,7 @@ impl<'v> Evaluator<'v> {
                     self.push(out, token)?;
                     return Ok(range.end);
                 }
-                return self.block(template, range.start, scope, out);
+                return self.block(template, tag, range, scope, out);
             }
         }
         Ok(range.end)
@@ -318,53 +317,68 @@ impl<'v> Evaluator<'v> {
         self.push(out, "}")
     }
 
-    /// Evaluates the block that opens at `at`, which is known to be closed, and says where it ends.
+    /// Evaluates the block that opens with `tag`, which is known to be closed, and says where it ends.
     fn block(
         &mut self,
         template: &Parsed<'_>,
-        at: usize,
+        tag: &Tag<'_>,
+        head: std::ops::Range<usize>,
         scope: &Scope,
         out: &mut String,
     ) -> Eval<usize> {
-        let (parts, end) = parts(template, at);
-        match parts.first().map(|part| (&part.tag, part.body.clone())) {
-            Some((Tag::Each { name, collection }, body)) => {
-                self.each(template, name, collection, body, scope, out)?;
-            }
-            _ => self.branches(template, &parts, at..end, scope, out)?,
+        let end = close(template, head.start);
+        // Finding the end hops over all parts, which may be many and in a loop.
+        self.fuel.charge((end - head.start) as u64 / 128)?;
+        if let Tag::Each { name, collection } = tag {
+            let body = head.end..template.next_part(head.start).unwrap_or(end);
+            self.each(template, name, collection, body, scope, out)?;
+        } else {
+            self.branches(template, tag, head, end, scope, out)?;
         }
         Ok(end)
     }
 
+    /// Evaluates the first branch whose condition holds. The branches are read one after the other: of a block
+    /// with a million of them nothing is kept.
     fn branches(
         &mut self,
         template: &Parsed<'_>,
-        parts: &[Part<'_>],
-        whole: std::ops::Range<usize>,
+        first: &Tag<'_>,
+        head: std::ops::Range<usize>,
+        end: usize,
         scope: &Scope,
         out: &mut String,
     ) -> Eval<()> {
-        for part in parts {
-            let holds = match &part.tag {
+        let source = template.source;
+        let mut later = None;
+        let (mut at, mut body) = (head.start, head.end);
+        while let Some(next) = template.next_part(at) {
+            self.fuel.charge(1)?;
+            let holds = match later.as_ref().unwrap_or(first) {
                 Tag::If(condition) | Tag::ElseIf(condition) => self.condition(condition, scope)?,
                 Tag::Unless(condition) => self.condition(condition, scope)?.map(|holds| !holds),
-                _ => Some(true),
+                Tag::Else
+                | Tag::Substitution(_)
+                | Tag::Calc(..)
+                | Tag::Each { .. }
+                | Tag::End(_) => Some(true),
             };
             match holds {
                 Some(true) => {
-                    return self.deeper(|this| this.range(template, part.body.clone(), scope, out));
+                    return self.deeper(|this| this.range(template, body..next, scope, out));
                 }
                 Some(false) => {}
                 None => {
                     let kind = self.reason.take().unwrap_or(ProblemKind::Missing);
-                    let source = template.source;
-                    self.problem(
-                        kind,
-                        slice(source, whole.start, tag_end(source, whole.start, whole.end)),
-                    );
-                    return self.push(out, slice(source, whole.start, whole.end));
+                    self.problem(kind, slice(source, head.start, head.end));
+                    return self.push(out, slice(source, head.start, end));
                 }
             }
+            let Ok((tag, tag_end)) = parse_tag(source, next) else {
+                return Ok(());
+            };
+            later = Some(tag);
+            (at, body) = (next, tag_end);
         }
         Ok(())
     }
@@ -467,32 +481,20 @@ impl<'v> Evaluator<'v> {
     }
 }
 
-/// The parts of the closed block at `at`, and where the block ends.
-fn parts<'s>(template: &Parsed<'s>, at: usize) -> (Vec<Part<'s>>, usize) {
-    let mut parts: Vec<Part<'s>> = Vec::new();
-    let mut start = at;
-    loop {
-        let Ok((tag, end)) = parse_tag(template.source, start) else {
-            return (parts, start);
-        };
-        match template.next_part(start) {
-            Some(next) if !matches!(tag, Tag::End(_)) => {
-                parts.push(Part {
-                    tag,
-                    body: end..next,
-                });
-                start = next;
-            }
-            _ => return (parts, end),
-        }
+/// Where the closed block at `at` ends.
+fn close(template: &Parsed<'_>, at: usize) -> usize {
+    let mut last = at;
+    while let Some(next) = template.next_part(last) {
+        last = next;
     }
+    tag_end(template.source, last, last)
 }
 
 /// Where the construct at `at` ends: the block if the tag opens one that is closed, the tag otherwise.
 fn block_end(template: &Parsed<'_>, tag: &Tag<'_>, at: usize, end: usize) -> usize {
     let opens = matches!(tag, Tag::If(_) | Tag::Unless(_) | Tag::Each { .. });
     if opens && template.next_part(at).is_some() {
-        parts(template, at).1
+        close(template, at)
     } else {
         end
     }

@@ -24,6 +24,14 @@ pub(crate) struct Syntax {
     pub(crate) reason: &'static str,
 }
 
+impl Syntax {
+    /// Where reading goes on after a tag at `at` that cannot be read: what was read of it is text, the tags in
+    /// its arguments too.
+    pub(crate) fn resume(self, at: usize) -> usize {
+        self.at.max(at + "#{".len())
+    }
+}
+
 type Parse<T> = Result<T, Syntax>;
 
 /// Reads the tag whose `#{` stands at `at`; also says where it ends.

@@ -125,7 +125,7 @@ impl References {
                         self.tag(&tag);
                         end
                     }
-                    Err(_) => at + 2,
+                    Err(error) => error.resume(at),
                 },
             };
         }

@@ -117,9 +117,10 @@ impl<'t> Scan<'t> {
                         self.tag(&tag, at, end);
                         end
                     }
-                    Err(Syntax { at: place, reason }) => {
+                    Err(error) => {
+                        let Syntax { at: place, reason } = error;
                         self.error(at, place, reason);
-                        at + 2
+                        error.resume(at)
                     }
                 },
             };

@@ -203,6 +203,27 @@ fn json_that_is_huge_or_deep_is_bounded() {
 }
 
 #[test]
+fn a_block_with_a_huge_number_of_branches_is_walked() {
+    let text = format!(
+        "#{{if a}}a{}#{{else}}end#{{/if}}",
+        "#{elseif b}b".repeat(200_000)
+    );
+    let rendered = soon("branches", || lenient(&[], &text));
+    assert_eq!(rendered.text, "end");
+    assert_eq!(lenient(&[("b", "1")], &text).text, "b");
+    let mut few = options();
+    few.limits.steps = 100_000;
+    let error = render(&text, &Variables::new(), &few).unwrap_err();
+    assert!(matches!(error, Error::TooMuchWork { .. }), "{error}");
+    // Again and again in a loop, each time left by its first branch.
+    let repeated = format!("#{{each x in L}}{text}#{{/each}}");
+    let list = variables(&[("a", "1"), ("L", &"x,".repeat(100_000))]);
+    few.limits.steps = 1_000_000;
+    let error = soon("loop", || render(&repeated, &list, &few)).unwrap_err();
+    assert!(matches!(error, Error::TooMuchWork { .. }), "{error}");
+}
+
+#[test]
 fn a_million_missing_tokens_are_counted_not_kept() {
     let text = "#{a}#{b}".repeat(100_000);
     let rendered = soon("missing", || lenient(&[], &text));

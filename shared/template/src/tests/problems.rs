@@ -24,6 +24,10 @@ fn malformed_tags_are_text_and_the_rest_is_rendered() {
         ("#{A | Append a.b}", "#{A | Append a.b}"),
         ("#{A | Append \"x}", "#{A | Append \"x}"),
         ("#{A | Append \"#{A}\"}", "#{A | Append \"v\"}"),
+        // What was read of a malformed tag stays as it was, the tags in its arguments too.
+        ("#{A | Append #{A} $}#{A}", "#{A | Append #{A} $}v"),
+        ("#{A[#{A}.x}", "#{A[v.x}"),
+        ("#{if A == #{A}}#{A}", "#{if A == v}v"),
         ("#{A+B}", "#{A+B}"),
         ("#{if A}x", "#{if A}x"),
         ("#{if A}#{A}", "#{if A}v"),
