@@ -328,6 +328,13 @@ fn compact(reader: &mut Reader<'_>, out: &mut String) -> Option<()> {
             let raw = reader.text.get(range)?;
             if raw.starts_with(['"', '\'']) {
                 quote(&unescape(raw), out);
+            } else if raw.contains(['.', 'e', 'E']) && raw.parse::<f64>().is_ok() {
+                // A fraction stays one, as the original writes it.
+                let number = scalar(raw);
+                out.push_str(&number);
+                if !number.contains(['.', 'E']) {
+                    out.push_str(".0");
+                }
             } else {
                 out.push_str(raw);
             }
@@ -442,6 +449,11 @@ mod tests {
                 r#"{"a":{ "b" : [ 1, 'two', {} ] }}"#,
                 "a",
                 Some(r#"{"b":[1,"two",{}]}"#),
+            ),
+            (
+                r#"{"a":[1.50,2.0,1e2,-3,1e99]}"#,
+                "a",
+                Some("[1.5,2.0,100.0,-3,1E+99]"),
             ),
             (r#"{"a":1}"#, "b", Some("")),
             (r#"{"a":1,"a":2}"#, "a", Some("2")),
