@@ -29,6 +29,7 @@
 
 mod ast;
 mod calc;
+pub mod dotnet_regex;
 mod evaluate;
 pub mod filters;
 mod json;

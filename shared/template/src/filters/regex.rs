@@ -3,6 +3,7 @@
 use fancy_regex::{Captures, Regex, RegexBuilder};
 
 use super::{Answer, Call, Outcome, truth};
+use crate::dotnet_regex::translate;
 use crate::evaluate::{Eval, Fuel};
 
 /// A longer expression is refused before it is compiled.
@@ -90,7 +91,7 @@ fn compile(text: &str, pattern: &str, fuel: &mut Fuel) -> Eval<Result<Compiled, 
     if pattern.len() > MAX_PATTERN {
         return Ok(Err(Outcome::failed("has too long an expression")));
     }
-    let pattern = dialect(pattern, text.ends_with('\n'));
+    let pattern = translate(pattern, text.ends_with('\n'));
     // Without these an expression runs in linear time.
     let hard = pattern.contains("(?")
         || has_backreference(&pattern)
@@ -110,42 +111,6 @@ fn has_backreference(pattern: &str) -> bool {
         .as_bytes()
         .windows(2)
         .any(|pair| matches!(pair, [b'\\', b'1'..=b'9' | b'k']))
-}
-
-/// Rewrites what .NET spells or means differently: `(?'name'...)`, and `$` before a final line break.
-fn dialect(pattern: &str, final_newline: bool) -> String {
-    let mut out = String::with_capacity(pattern.len());
-    let mut in_class = false;
-    let mut quoted_name = false;
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => {
-                out.push(c);
-                out.extend(chars.next());
-                continue;
-            }
-            '[' => in_class = true,
-            ']' => in_class = false,
-            '$' if final_newline && !in_class && !pattern.starts_with("(?m") => {
-                out.push_str(r"(?=\n?\z)");
-                continue;
-            }
-            '\'' if !in_class && out.ends_with("(?") => {
-                out.push('<');
-                quoted_name = true;
-                continue;
-            }
-            '\'' if quoted_name => {
-                out.push('>');
-                quoted_name = false;
-                continue;
-            }
-            _ => {}
-        }
-        out.push(c);
-    }
-    out
 }
 
 /// `$1`, `${name}`, `$$`, `$&`, `` $` ``, `$'`, `$+` and `$_`; anything else stands for itself.
