@@ -6,9 +6,11 @@ mod dates;
 mod escapes;
 mod hostile;
 mod laws;
+mod manual;
 mod numbers;
 mod problems;
 mod reach;
+mod reference;
 mod strings;
 mod substitution;
 
