@@ -1,6 +1,6 @@
 //! Chooses a release's channel, the versions of its packages and its own version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use mantle_shared::order::OrderPackage;
@@ -9,7 +9,8 @@ use super::{ExistingRelease, ReleaseOptions, Selection};
 use crate::channel::{self, ChannelDefinition};
 use crate::explain::{Refusal, nearest};
 use crate::project::{ProjectDefinition, VersionSource};
-use crate::version::{Version, next_version};
+use crate::variable::{Scope, VariableValue};
+use crate::version::{NextVersion, Released, Version, next_version};
 
 /// Chooses. `available` are the versions of the project's packages that the repository holds.
 ///
@@ -178,26 +179,33 @@ fn choose_version(
         place: place.to_owned(),
         why,
     };
-    let parse = |release: &ExistingRelease| Version::parse(&release.version).ok();
-    let releases: Vec<Version> = existing.iter().filter_map(parse).collect();
+    let releases: Vec<Released> = existing
+        .iter()
+        .filter_map(|release| {
+            Some(Released {
+                version: Version::parse(&release.version).ok()?,
+                channel: release.channel.clone(),
+            })
+        })
+        .collect();
     let version = match (&options.version, &project.version) {
         (Some(text), _) => {
             Version::parse(text).map_err(|error| bad("the release's version", error.to_string()))?
         }
         (None, VersionSource::Template(template)) => {
-            let in_channel: Vec<Version> = existing
+            let channels: Vec<&str> = project
+                .channels
                 .iter()
-                .filter(|release| release.channel == channel.name)
-                .filter_map(parse)
+                .map(|channel| channel.name.as_str())
                 .collect();
-            let extra = [
-                ("Octopus.Project.Name".to_owned(), project.slug.clone()),
-                (
-                    "Octopus.Release.Channel.Name".to_owned(),
-                    channel.name.clone(),
-                ),
-            ];
-            next_version(template, &releases, &in_channel, &extra, now)
+            let given = NextVersion {
+                releases: &releases,
+                channels: &channels,
+                channel: &channel.name,
+                variables: &version_variables(project, &channel.name),
+                now,
+            };
+            next_version(template, &given)
                 .map_err(|error| bad("the project's version template", error.to_string()))?
         }
         (None, VersionSource::Package(id)) => {
@@ -212,11 +220,38 @@ fn choose_version(
         }
     };
     // Equal in precedence is the same release to people: 1.0 and 1.0.0 side by side only confuse.
-    if let Some(taken) = releases.iter().find(|other| other.is_same_build(&version)) {
+    let mut taken = releases.iter().map(|release| &release.version);
+    if let Some(taken) = taken.find(|other| other.is_same_build(&version)) {
         return Err(Refusal::VersionExists {
             project: project.slug.clone(),
             version: taken.to_string(),
         });
     }
     Ok(version.to_string())
+}
+
+/// What a version template may use of the project's variables: texts without a scope or scoped to this channel
+/// alone, of which the latter count more.
+fn version_variables(project: &ProjectDefinition, channel: &str) -> Vec<(String, String)> {
+    let named = |name: &str| name.eq_ignore_ascii_case(channel);
+    let mut variables = vec![("Octopus.Project.Name".to_owned(), project.slug.clone())];
+    for variable in &project.variables {
+        let mut found = None;
+        for value in &variable.values {
+            let VariableValue::Text(text) = &value.value else {
+                continue;
+            };
+            let other_kinds = Scope {
+                channels: BTreeSet::new(),
+                ..value.scope.clone()
+            };
+            let everywhere = value.scope.is_everywhere();
+            let scoped = value.scope.channels.iter().any(|name| named(name));
+            if other_kinds.is_everywhere() && (scoped || (everywhere && found.is_none())) {
+                found = Some(text);
+            }
+        }
+        variables.extend(found.map(|text| (variable.name.clone(), text.clone())));
+    }
+    variables
 }

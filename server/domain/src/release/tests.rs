@@ -169,6 +169,27 @@ fn the_donor_package_gives_the_version() {
 }
 
 #[test]
+fn the_version_template_sees_the_projects_variables_and_counts_on() {
+    let project = a_project(concat!(
+        "version: \"#{Train}.#{Minor}.i\"\n",
+        "channels: [{ name: stable, default: true }, { name: hotfix }]\n",
+        "variables:\n",
+        "  Train: \"4\"\n",
+        "  Minor:\n",
+        "    - { value: \"1\" }\n",
+        "    - { value: \"2\", channel: hotfix }\n",
+        "    - { value: \"8\", environment: production }\n",
+        "    - { value: \"9\", channel: hotfix, environment: production }\n",
+    ));
+    let releases = existing(&[("4.1.3", "stable"), ("4.2.7", "stable"), ("5.0", "hotfix")]);
+    for (channel, version) in [(None, "4.1.4"), (Some("hotfix"), "4.2.8")] {
+        let options = options(None, channel, None);
+        let chosen = select(&project, &options, &BTreeMap::new(), &releases, now()).unwrap();
+        assert_eq!(chosen.version, version, "{channel:?}");
+    }
+}
+
+#[test]
 fn secrets_are_pinned_and_never_named_by_value() {
     let draft = a_release(&octofx().projects[0], &ScannedFiles::new());
     let password = find(&draft.variables.variables, "Database.Password").unwrap();

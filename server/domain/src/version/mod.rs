@@ -11,11 +11,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+#[cfg(test)]
+mod manual;
+mod mask;
 mod next;
 mod pattern;
 mod range;
 
-pub use next::{NextVersionError, next_version};
+pub use next::{NextVersion, NextVersionError, Released, next_version};
 pub use pattern::{PatternError, PrereleasePattern};
 pub use range::{Range, RangeError};
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mantle_template::{Options, Variables, render};
 
+use super::mask::Mask;
 use super::{Version, VersionError};
 
 /// A template that gives no version.
@@ -20,35 +21,76 @@ pub enum NextVersionError {
     Version(#[from] VersionError),
 }
 
+/// A release that exists, as far as versions go.
+#[derive(Debug, Clone)]
+pub struct Released {
+    /// Its version.
+    pub version: Version,
+    /// Its channel.
+    pub channel: String,
+}
+
+/// What the next version depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct NextVersion<'n> {
+    /// The project's releases, in any order.
+    pub releases: &'n [Released],
+    /// The names of the project's channels.
+    pub channels: &'n [&'n str],
+    /// The channel of the release to come.
+    pub channel: &'n str,
+    /// Variables of the project, by name.
+    pub variables: &'n [(String, String)],
+    /// The time that dates are taken from, in UTC.
+    pub now: Timestamp,
+}
+
 /// Evaluates a version template.
 ///
-/// `releases` are the versions of all of the project's releases, `in_channel` those of the channel.
-/// Known are `Octopus.Version.{Last,Next}{Major,Minor,Patch,Build,Revision,Suffix}`, the same under
-/// `Octopus.Version.Channel.`, `Octopus.Date.*`, `Octopus.Time.*` (UTC) and what `extra` adds.
-pub fn next_version(
-    template: &str,
-    releases: &[Version],
-    in_channel: &[Version],
-    extra: &[(String, String)],
-    now: Timestamp,
-) -> Result<Version, NextVersionError> {
+/// Known are `Octopus.Version.{Last,Next}{Major,Minor,Patch,Build,Revision,Suffix}` of the highest release, the same
+/// under `Octopus.Version.Channel.` and `Octopus.Version.Channel[NAME].`, `Octopus.Release.Channel.Name`,
+/// `Octopus.Date.*`, `Octopus.Time.*` and the given variables. White space in the result does not count, so that a
+/// template may have several lines. A result such as `1.2.i` is a mask over the project's releases.
+pub fn next_version(template: &str, given: &NextVersion<'_>) -> Result<Version, NextVersionError> {
     let mut variables = Variables::new();
-    for (name, value) in extra {
+    for (name, value) in given.variables {
         variables.set(name, value);
     }
-    number_variables(&mut variables, "Octopus.Version", releases.iter().max());
+    let highest = |channel: Option<&str>| {
+        let releases = given.releases.iter();
+        let fits =
+            releases.filter(|release| channel.is_none_or(|channel| release.channel == channel));
+        fits.map(|release| &release.version).max()
+    };
+    number_variables(&mut variables, "Octopus.Version", highest(None));
     number_variables(
         &mut variables,
         "Octopus.Version.Channel",
-        in_channel.iter().max(),
+        highest(Some(given.channel)),
     );
-    time_variables(&mut variables, now);
-    let options = Options::new(now).strict();
+    for channel in given.channels {
+        number_variables(
+            &mut variables,
+            &format!("Octopus.Version.Channel[{channel}]"),
+            highest(Some(channel)),
+        );
+    }
+    variables.set("Octopus.Release.Channel.Name", given.channel);
+    time_variables(&mut variables, given.now);
+    let options = Options::new(given.now).strict();
     let rendered =
         render(template, &variables, &options).map_err(|error| NextVersionError::Template {
             why: error.to_string(),
         })?;
-    Ok(Version::parse(rendered.text.trim())?)
+    let text: String = rendered.text.split_whitespace().collect();
+    match Mask::parse(&text).filter(Mask::is_mask) {
+        Some(mask) => {
+            let versions = given.releases.iter().map(|release| &release.version);
+            let current = mask.latest(versions);
+            Ok(Version::parse(&mask.apply(current))?)
+        }
+        None => Ok(Version::parse(&text)?),
+    }
 }
 
 /// Without a release all numbers are 0, so that the first is `0.0.1` by the default template.
@@ -104,55 +146,128 @@ mod tests {
     use super::*;
     use crate::project::DEFAULT_VERSION_TEMPLATE;
 
-    fn versions(texts: &[&str]) -> Vec<Version> {
+    /// `1.2.3` or `1.2.3@channel`.
+    fn releases(texts: &[&str]) -> Vec<Released> {
         texts
             .iter()
-            .map(|text| Version::parse(text).unwrap())
+            .map(|text| {
+                let (version, channel) = text.split_once('@').unwrap_or((text, "default"));
+                Released {
+                    version: Version::parse(version).unwrap(),
+                    channel: channel.to_owned(),
+                }
+            })
             .collect()
     }
 
+    fn next(template: &str, texts: &[&str]) -> Result<String, NextVersionError> {
+        let given = NextVersion {
+            releases: &releases(texts),
+            channels: &["default", "hot fix", "empty"],
+            channel: "default",
+            variables: &[("Train".to_owned(), "7".to_owned())],
+            now: "2026-11-23T10:20:30Z".parse().unwrap(),
+        };
+        next_version(template, &given).map(|version| version.to_string())
+    }
+
+    /// Sections 1.3 (release) of the reference.
     #[test]
     fn the_next_version_follows_the_highest() {
-        let now = "2026-11-23T10:20:30Z".parse().unwrap();
-        for (template, releases, channel, expected) in [
-            (DEFAULT_VERSION_TEMPLATE, &[][..], &[][..], "0.0.1"),
+        for (template, releases, expected) in [
+            (DEFAULT_VERSION_TEMPLATE, &[][..], "0.0.1"),
             (
                 DEFAULT_VERSION_TEMPLATE,
                 &["1.2.9", "1.2.10", "0.9"],
-                &[],
                 "1.2.11",
+            ),
+            (
+                "1.2.#{Octopus.Version.NextPatch}-pre",
+                &["1.2.3"],
+                "1.2.4-pre",
+            ),
+            ("1.0.#{Octopus.Version.NextBuild}", &["1.0.3"], "1.0.4"),
+            (
+                "1.0.0.#{Octopus.Version.NextRevision}",
+                &["1.0.0.3"],
+                "1.0.0.4",
             ),
             (
                 "#{Octopus.Version.LastMajor}.#{Octopus.Version.NextMinor}.0",
                 &["1.2.3"],
-                &[],
                 "1.3.0",
-            ),
-            (
-                "2.#{Octopus.Version.Channel.NextMinor}",
-                &["9.9"],
-                &["2.4"],
-                "2.5",
             ),
             (
                 "1.0.0-#{Octopus.Version.NextSuffix}",
                 &["1.0.0-beta.3"],
-                &[],
                 "1.0.0-beta.4",
+            ),
+            (
+                "2.#{Octopus.Version.Channel.NextMinor}",
+                &["9.9@hot fix", "2.4"],
+                "2.5",
+            ),
+            (
+                "3.#{Octopus.Version.Channel[hot fix].LastMinor}.#{Octopus.Version.Channel[empty].NextPatch}",
+                &["9.9@hot fix", "2.4"],
+                "3.9.1",
+            ),
+            (
+                "#{Train}.0-#{Octopus.Release.Channel.Name}",
+                &[],
+                "7.0-default",
             ),
             (
                 "#{Octopus.Date.Year}.#{Octopus.Date.Month}.#{Octopus.Date.Day}",
                 &[],
-                &[],
                 "2026.11.23",
             ),
+            (
+                "#{Octopus.Date.DayOfYear}.#{Octopus.Time.Hour}.#{Octopus.Time.Minute}.#{Octopus.Time.Second}",
+                &[],
+                "327.10.20.30",
+            ),
         ] {
-            let next =
-                next_version(template, &versions(releases), &versions(channel), &[], now).unwrap();
-            assert_eq!(next.as_str(), expected, "{template}");
+            assert_eq!(next(template, releases).unwrap(), expected, "{template}");
         }
-        for bad in ["#{Nope}", "x", "#{Octopus.Version.NextMajor"] {
-            assert!(next_version(bad, &[], &[], &[], now).is_err(), "{bad}");
+        for bad in [
+            "#{Nope}",
+            "x",
+            "#{Octopus.Version.NextMajor",
+            "1.2.#{Octopus.Version.Channel[gone].LastPatch}",
+        ] {
+            assert!(next(bad, &[]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_mask_counts_on_from_the_highest_release_that_fits() {
+        const DAY: &str = "#{Octopus.Date.Year}.#{Octopus.Date.Month}.#{Octopus.Date.Day}.i";
+        for (template, releases, expected) in [
+            (DAY, &["2026.11.22.4"][..], "2026.11.23.0"),
+            (DAY, &["2026.11.23.4", "2026.11.22.9"], "2026.11.23.5"),
+            ("1.#{Train}.i", &["1.7.3", "1.8.1"], "1.7.4"),
+            (
+                "1.0.0-#{Octopus.Release.Channel.Name}.i",
+                &["1.0.0-default.9@hot fix"],
+                "1.0.0-default.10",
+            ),
+            ("2.1.c.i", &["1.0"], "2.1.0.0"),
+            // No mask: 'i' is the name of the pre-release.
+            ("1.0.0-i", &["1.0.0-4"], "1.0.0-i"),
+        ] {
+            assert_eq!(next(template, releases).unwrap(), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn a_template_may_have_several_lines() {
+        let template = concat!(
+            "#{Octopus.Date.Year}.#{Octopus.Date.Month}.#{Octopus.Date.Day}.\n",
+            "#{if Octopus.Date.Day==Octopus.Version.LastPatch}\n  #{Octopus.Version.NextRevision}\n",
+            "#{else}\n  0\n#{/if}\n",
+        );
+        assert_eq!(next(template, &["2026.11.23.4"]).unwrap(), "2026.11.23.5");
+        assert_eq!(next(template, &["2026.11.22.4"]).unwrap(), "2026.11.23.0");
     }
 }

@@ -2,6 +2,8 @@
 
 use fancy_regex::{Regex, RegexBuilder};
 
+use mantle_template::dotnet_regex::translate;
+
 use super::Version;
 
 /// Steps of backtracking before a match is given up: far more than any honest expression needs on
@@ -50,7 +52,7 @@ impl PrereleasePattern {
         if text.len() > MAX_LENGTH {
             return Err(unreadable("it is longer than 1000 characters".to_owned()));
         }
-        let regex = RegexBuilder::new(text)
+        let regex = RegexBuilder::new(&translate(text, false))
             .backtrack_limit(BACKTRACK_LIMIT)
             .delegate_size_limit(COMPILED_SIZE_BYTES)
             .build()
@@ -61,15 +63,20 @@ impl PrereleasePattern {
         })
     }
 
-    /// Whether it matches anywhere in the pre-release text together with `+metadata`.
-    pub fn accepts(&self, version: &Version) -> Result<bool, PatternError> {
+    /// What an expression is matched against: `rc.1+sha.5` of `1.0-rc.1+sha.5`.
+    pub fn subject(version: &Version) -> String {
         let mut subject = version.prerelease().to_owned();
         if !version.metadata().is_empty() {
             subject.push('+');
             subject.push_str(version.metadata());
         }
+        subject
+    }
+
+    /// Whether it matches anywhere in the pre-release text together with `+metadata`.
+    pub fn accepts(&self, version: &Version) -> Result<bool, PatternError> {
         self.regex
-            .is_match(&subject)
+            .is_match(&Self::subject(version))
             .map_err(|_| PatternError::TooSlow {
                 text: self.text.chars().take(80).collect(),
                 version: version.to_string(),

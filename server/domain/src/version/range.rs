@@ -30,6 +30,12 @@ pub enum RangeError {
         /// What was given.
         text: String,
     },
+    /// It has neither end, as in `(,)`: `NuGet` has no such range.
+    #[error("the version range '{text}' names no version; leave it out to allow every version")]
+    Boundless {
+        /// What was given.
+        text: String,
+    },
     /// One of its ends is no version.
     #[error(transparent)]
     Version(#[from] VersionError),
@@ -73,6 +79,11 @@ impl Range {
             }
             None => return Err(shape()),
             Some((_, high)) if high.contains(',') => return Err(shape()),
+            Some((low, high)) if low.trim().is_empty() && high.trim().is_empty() => {
+                return Err(RangeError::Boundless {
+                    text: trimmed.to_owned(),
+                });
+            }
             Some((low, high)) => Self {
                 low: bound(low, low_inclusive)?,
                 high: bound(high, high_inclusive)?,

@@ -81,7 +81,13 @@ fn ranges_are_nugets() {
         ("(,2.0]", "0.1-alpha", true),
         ("(,2.0]", "2.0.1", false),
         ("[ 1.0 , 2.0 ]", "2.0", true),
-        ("(,)", "7", true),
+        ("[1.0]", "1.0+build", true),
+        ("[1.0.0-beta.1,1.0.0)", "1.0.0-rc.1", true),
+        ("[1.0.0-beta.1,1.0.0)", "1.0.0-alpha", false),
+        ("[1.0.0-beta.1,1.0.0)", "1.0.0", false),
+        ("[01.02,1.3)", "1.2.0.0", true),
+        ("(1.2.3.4,2)", "1.2.3.5", true),
+        ("(1.2.3.4,2)", "1.2.3", false),
     ] {
         assert_eq!(
             Range::parse(range).unwrap().contains(&v(version)),
@@ -99,30 +105,73 @@ fn ranges_are_nugets() {
         "[]",
         "1.0]",
         "[a,b]",
+        "(,)",
+        "[ , ]",
+        "[,)",
+        "(,1.3..2]",
+        "(1.2.3.4.5,2]",
+        "[-1,2]",
+        "1.*",
     ] {
         assert!(Range::parse(bad).is_err(), "{bad}");
     }
 }
 
+/// Section 1.3 of the reference, version rules; the subject is the pre-release text with `+metadata`.
+#[test]
+fn expressions_see_the_pre_release_and_the_metadata() {
+    for (pattern, versions) in [
+        // Stable, without metadata.
+        ("^$", [true, false, false, false]),
+        // Stable, with or without metadata.
+        (r"^(|\+.*)$", [true, true, false, false]),
+        // Any pre-release.
+        (r"^[^\+].*", [false, false, true, true]),
+        ("^beta", [false, false, true, false]),
+        ("beta", [false, true, true, false]),
+        ("^(?!beta).+", [false, true, false, true]),
+        (r"(?<=beta)\.\d+", [false, true, true, false]),
+        (r"(?<!beta)\.\d+", [false, false, false, true]),
+        (r"^(?'name'[a-z]+)\.\d+", [false, false, true, true]),
+        ("^[a-z-[b]]", [false, false, false, true]),
+        ("(?i)^RC", [false, false, false, true]),
+    ] {
+        let pattern = PrereleasePattern::parse(pattern).unwrap();
+        let texts = ["1.0", "1.0+beta.5", "1.0-beta.2", "1.0-rc.1+sha"];
+        for (text, matches) in texts.iter().zip(versions) {
+            assert_eq!(pattern.accepts(&v(text)), Ok(matches), "{pattern:?} {text}");
+        }
+    }
+}
+
 #[test]
 fn expressions_are_bounded() {
-    assert!(PrereleasePattern::parse("(").is_err());
-    assert!(
-        PrereleasePattern::parse(r"^(?!rc)")
-            .unwrap()
-            .accepts(&v("1.0-beta"))
-            .unwrap()
-    );
-    assert!(
-        !PrereleasePattern::parse(r"^(?!rc)")
-            .unwrap()
-            .accepts(&v("1.0-rc.1"))
-            .unwrap()
-    );
-    let slow = PrereleasePattern::parse(r"^(?=(a+)+$)(a+)+\1b$").unwrap();
+    for bad in [
+        "(",
+        "[",
+        "(?<=",
+        "(?<open-close>x)",
+        "a**",
+        &"a".repeat(1001),
+    ] {
+        let error = PrereleasePattern::parse(bad).unwrap_err();
+        assert!(error.to_string().contains("cannot be read"), "{error}");
+    }
     let version = v(&format!("1.0-{}", "a".repeat(200)));
-    // Either way it answers; what must not happen is that it runs on.
-    let _ = slow.accepts(&version);
+    for (pattern, linear) in [
+        (r"^(a+)+$", true),
+        (r"^(a|aa)+b$", true),
+        (r"^(?=(a+)+$)(a+)+\1b$", false),
+        (r"(?=(a*)*b)x", false),
+    ] {
+        let started = std::time::Instant::now();
+        let answer = PrereleasePattern::parse(pattern).unwrap().accepts(&version);
+        assert!(started.elapsed().as_secs() < 10, "{pattern}");
+        assert!(!linear || answer.is_ok(), "{pattern} {answer:?}");
+        if let Err(error) = answer {
+            assert!(matches!(error, PatternError::TooSlow { .. }), "{error}");
+        }
+    }
 }
 
 fn any_version() -> impl Strategy<Value = Version> {
