@@ -38,6 +38,11 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// The 'no' of a command that answers yes or no, as of `grep` and `test`.
+    pub const NO: Self = Self::Internal;
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

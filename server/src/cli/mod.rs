@@ -28,8 +28,10 @@ mod server;
 mod status;
 mod target;
 mod task;
+mod template;
 #[cfg(test)]
 mod tests;
+mod version;
 
 use std::process::ExitCode;
 
@@ -39,6 +41,7 @@ use self::args::Global;
 use self::connect::connect;
 use self::exit::{CliResult, Exit, Failure};
 use self::output::Output;
+use self::version::VersionArgs;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -116,8 +119,11 @@ enum Command {
     Audit(audit::Command),
     /// Print the completion script of a shell
     Completion(misc::CompletionArgs),
-    /// Print the versions of this program and of the server
-    Version,
+    /// Render templates as a target would, without a server
+    #[command(subcommand)]
+    Template(template::Command),
+    /// Print the versions of this program and of the server, or sort and match versions
+    Version(VersionArgs),
     /// Print the JSON schema of project and infrastructure files
     Schema,
 }
@@ -145,6 +151,16 @@ fn run(cli: Cli, output: Output) -> CliResult {
     let Cli { global, command } = cli;
     if let Command::Server(command) = command {
         return server::run(command, &global, output);
+    }
+    // These wait for nothing and nobody.
+    if let Command::Template(command) = command {
+        return template::run(command, output);
+    }
+    if let Command::Version(VersionArgs {
+        command: Some(command),
+    }) = command
+    {
+        return version::run(command, output);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -177,7 +193,11 @@ async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
         Command::Logout => login::logout(out),
         Command::Completion(args) => misc::completion(&args),
         Command::Schema => misc::schema(),
-        Command::Version => misc::version(global, out).await,
+        Command::Template(command) => template::run(command, out),
+        Command::Version(VersionArgs {
+            command: Some(command),
+        }) => version::run(command, out),
+        Command::Version(VersionArgs { command: None }) => misc::version(global, out).await,
         Command::Apply(args) => apply::run(args, &connect(global)?, out).await,
         Command::Export(args) => export::run(args, &connect(global)?, out).await,
         Command::Project(command) => project::run(command, &connect(global)?, out).await,

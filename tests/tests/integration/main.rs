@@ -24,6 +24,7 @@ mod hostile;
 mod installed_versions;
 mod line;
 mod lost_state;
+mod offline;
 mod others;
 mod records;
 mod rig;
