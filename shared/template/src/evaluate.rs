@@ -157,12 +157,18 @@ impl<'v> Evaluator<'v> {
     }
 
     fn push(&mut self, out: &mut String, text: &str) -> Eval<()> {
-        if out.len().saturating_add(text.len()) > self.max_output {
+        self.fits(out.len().saturating_add(text.len()))?;
+        out.push_str(text);
+        Ok(())
+    }
+
+    /// Nothing that exists meanwhile may be larger than a result.
+    fn fits(&self, bytes: usize) -> Eval<()> {
+        if bytes > self.max_output {
             return Err(Halt::Limit(Error::TooLarge {
                 limit: self.max_output,
             }));
         }
-        out.push_str(text);
         Ok(())
     }
 
@@ -441,11 +447,13 @@ impl<'v> Evaluator<'v> {
     ) -> Eval<Option<Cow<'v, str>>> {
         let before = self.reason.take();
         let mut args = Vec::with_capacity(filter.args.len());
+        let mut size = value.as_ref().map_or(0, |value| value.len());
         for arg in &filter.args {
-            args.push(self.argument(arg, scope)?);
+            let arg = self.argument(arg, scope)?;
+            size += arg.len();
+            self.fits(size)?;
+            args.push(arg);
         }
-        let size = value.as_ref().map_or(0, |value| value.len())
-            + args.iter().map(String::len).sum::<usize>();
         self.fuel.charge_bytes(size)?;
         let call = filters::Call {
             input: value.as_deref(),
@@ -455,7 +463,10 @@ impl<'v> Evaluator<'v> {
         let outcome = filters::call(filter.name, &call, &mut self.fuel)?;
         let name = filter.name.to_owned();
         let reason = match outcome {
-            Outcome::Value(text) => return Ok(Some(Cow::Owned(text))),
+            Outcome::Value(text) => {
+                self.fits(text.len())?;
+                return Ok(Some(Cow::Owned(text)));
+            }
             Outcome::Nothing => return Ok(None),
             Outcome::Unknown => ProblemKind::UnknownFilter { filter: name },
             Outcome::Failed(_) if missing => ProblemKind::Missing,

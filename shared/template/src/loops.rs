@@ -13,52 +13,91 @@ use crate::structure::Parsed;
 
 /// The elements still to come.
 enum Items<'v> {
-    Nodes(std::slice::Iter<'v, u32>),
+    Nodes {
+        nodes: &'v [u32],
+        reverse: bool,
+    },
     Json {
         text: Cow<'v, str>,
         shape: Shape,
         pos: usize,
     },
-    /// `pos` is `None` after the last element.
+    /// Where the elements begin, the next one last.
+    JsonReversed {
+        text: Cow<'v, str>,
+        shape: Shape,
+        starts: Vec<u32>,
+    },
+    /// What is left of the list is `text[range]`; `None` after the last element.
     List {
         text: Cow<'v, str>,
-        pos: Option<usize>,
+        range: Option<Range<usize>>,
+        reverse: bool,
     },
-    Reversed(Vec<Item>),
+    Nothing,
 }
 
 impl Items<'_> {
     /// The next element, and whether it is the last.
     fn next(&mut self) -> Option<(Item, bool)> {
         match self {
-            Self::Nodes(nodes) => {
-                let node = *nodes.next()?;
-                Some((Item::Node(node), nodes.as_slice().is_empty()))
+            Self::Nodes { nodes, reverse } => {
+                let (node, rest) = if *reverse {
+                    nodes.split_last()?
+                } else {
+                    nodes.split_first()?
+                };
+                *nodes = rest;
+                Some((Item::Node(*node), rest.is_empty()))
             }
             Self::Json { text, shape, pos } => {
                 let mut members = Members::new(text, *shape, *pos);
-                let (key, value) = members.next_pair()?;
+                let item = member(&mut members)?;
                 let last = members.at_end();
                 *pos = members.position();
-                let item = match key {
-                    Some(key) => Item::Pair(key.into(), value.into()),
-                    None => Item::Text(value.into()),
-                };
                 Some((item, last))
             }
-            Self::List { text, pos } => {
-                let rest = text.get((*pos)?..)?;
-                let comma = rest.find(',');
-                let item = rest.get(..comma.unwrap_or(rest.len()))?;
-                *pos = comma.map(|comma| text.len() - rest.len() + comma + 1);
-                Some((Item::Text(item.into()), comma.is_none()))
+            Self::JsonReversed {
+                text,
+                shape,
+                starts,
+            } => {
+                let start = starts.pop()?;
+                let item = member(&mut Members::new(text, *shape, start as usize))?;
+                Some((item, starts.is_empty()))
             }
-            Self::Reversed(items) => {
-                let item = items.pop()?;
-                Some((item, items.is_empty()))
+            Self::List {
+                text,
+                range,
+                reverse,
+            } => {
+                let rest = range.take()?;
+                let left = text.get(rest.clone())?;
+                let comma = if *reverse {
+                    left.rfind(',')
+                } else {
+                    left.find(',')
+                };
+                let (item, after) = match comma.map(|comma| rest.start + comma) {
+                    None => (rest, None),
+                    Some(comma) if *reverse => (comma + 1..rest.end, Some(rest.start..comma)),
+                    Some(comma) => (rest.start..comma, Some(comma + 1..rest.end)),
+                };
+                let last = after.is_none();
+                *range = after;
+                Some((Item::Text(text.get(item)?.into()), last))
             }
+            Self::Nothing => None,
         }
     }
+}
+
+fn member(members: &mut Members<'_>) -> Option<Item> {
+    let (key, value) = members.next_pair()?;
+    Some(match key {
+        Some(key) => Item::Pair(key.into(), value.into()),
+        None => Item::Text(value.into()),
+    })
 }
 
 impl<'v> Evaluator<'v> {
@@ -98,51 +137,54 @@ impl<'v> Evaluator<'v> {
             }
             _ => (false, collection.filters.as_slice()),
         };
-        let empty = Items::Reversed(Vec::new());
         let text = match &collection.head {
             Head::Symbol(symbol) if filters.is_empty() => match self.find(symbol, scope)? {
                 None => None,
                 Some(found) => match found.item {
                     Item::Node(node) if !self.variables.indexed(node).is_empty() => {
-                        let nodes = Items::Nodes(self.variables.indexed(node).iter());
-                        return if reverse {
-                            self.reversed(nodes)
-                        } else {
-                            Ok(nodes)
-                        };
+                        return Ok(Items::Nodes {
+                            nodes: self.variables.indexed(node),
+                            reverse,
+                        });
                     }
                     _ => self.text(&found)?,
                 },
             },
             head => self.filtered(head, filters, scope)?,
         };
-        let Some(text) = text else { return Ok(empty) };
+        let Some(text) = text else {
+            return Ok(Items::Nothing);
+        };
         self.fuel.charge_bytes(text.len())?;
-        let items = split(text);
-        if reverse {
-            self.reversed(items)
-        } else {
-            Ok(items)
+        match json::shape(&text) {
+            Some(shape) if reverse => self.json_reversed(text, shape),
+            Some(shape) => Ok(Items::Json {
+                text,
+                shape,
+                pos: 0,
+            }),
+            None => Ok(Items::List {
+                range: Some(0..text.len()),
+                text,
+                reverse,
+            }),
         }
     }
 
-    fn reversed(&mut self, mut items: Items<'v>) -> Eval<Items<'v>> {
-        let mut all = Vec::new();
-        while let Some((item, _)) = items.next() {
+    /// Only where the elements begin is kept of them: four bytes each, of which the shortest take two.
+    fn json_reversed(&mut self, text: Cow<'v, str>, shape: Shape) -> Eval<Items<'v>> {
+        let mut starts = Vec::new();
+        let mut members = Members::new(&text, shape, 0);
+        let mut start = 0;
+        while members.next_pair().is_some() {
             self.fuel.charge(1)?;
-            all.push(item);
+            starts.extend(u32::try_from(start));
+            start = members.position();
         }
-        Ok(Items::Reversed(all))
-    }
-}
-
-fn split(text: Cow<'_, str>) -> Items<'_> {
-    match json::shape(&text) {
-        Some(shape) => Items::Json {
+        Ok(Items::JsonReversed {
             text,
             shape,
-            pos: 0,
-        },
-        None => Items::List { text, pos: Some(0) },
+            starts,
+        })
     }
 }

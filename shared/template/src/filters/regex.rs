@@ -4,7 +4,8 @@ use fancy_regex::{Captures, Regex, RegexBuilder};
 
 use super::{Answer, Call, Outcome, truth};
 use crate::dotnet_regex::translate;
-use crate::evaluate::{Eval, Fuel};
+use crate::evaluate::{Eval, Fuel, Halt};
+use crate::problem::Error;
 
 /// A longer expression is refused before it is compiled.
 const MAX_PATTERN: usize = 16 * 1024;
@@ -69,6 +70,10 @@ pub(super) fn replace(call: &Call<'_>, fuel: &mut Fuel) -> Eval<Answer> {
         let before = out.len();
         expand(replacement, &found, text, &mut out);
         fuel.charge_bytes(out.len() - before)?;
+        let limit = call.options.limits.output_bytes.max(text.len());
+        if out.len() > limit {
+            return Err(Halt::Limit(Error::TooLarge { limit }));
+        }
         copied = whole.end();
     }
     out.push_str(text.get(copied..).unwrap_or_default());

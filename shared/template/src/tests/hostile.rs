@@ -174,6 +174,48 @@ fn exponential_expansion_hits_a_limit() {
     assert!(soon("loops", || render("#{M}", &lists, &options)).is_err());
 }
 
+/// What filters make on the way is bounded like the result, even if the next filter would make it small.
+#[test]
+fn values_between_filters_are_bounded() {
+    let big = "x".repeat(300_000);
+    let pairs = [("V", big.as_str()), ("W", "#{V}#{V}#{V}")];
+    let mut options = options();
+    options.limits.output_bytes = 1 << 20;
+    for filters in [
+        "Append #{V} #{V} #{V} #{V} | Md5",
+        "Append #{W} | Md5",
+        "Append #{V} | Append #{V} | Append #{V} | Append #{V} | Md5",
+        "Replace x xxxx | Md5",
+        "Replace x \"$_\" | Md5",
+        "Append \"<\" | Replace x \"<\" | HtmlEscape | Md5",
+        "Replace x \"\u{1}\" | YamlDoubleQuoteEscape | Md5",
+    ] {
+        let template = format!("#{{V | {filters}}}");
+        let result = soon(filters, || render(&template, &variables(&pairs), &options));
+        assert!(matches!(result, Err(Error::TooLarge { .. })), "{filters}");
+    }
+    let fine = render(
+        "#{V | Append #{V} #{V} | Md5}",
+        &variables(&pairs),
+        &options,
+    )
+    .unwrap();
+    assert_eq!(fine.text.len(), 32);
+}
+
+#[test]
+fn huge_collections_are_turned_round() {
+    let list = format!("{}last", "x,".repeat(200_000));
+    let json = format!("[{}9]", "1,".repeat(200_000));
+    let pairs = [("L", list.as_str()), ("J", json.as_str())];
+    for (name, first) in [("L", "last,x,x"), ("J", "9,1,1")] {
+        let template = format!("#{{each i in {name} | Reverse}}#{{i}},#{{/each}}");
+        let text = soon(name, || lenient(&pairs, &template).text.into_owned());
+        assert!(text.starts_with(first), "{}", &text[..20]);
+        assert_eq!(text.matches(',').count(), 200_001);
+    }
+}
+
 #[test]
 fn expensive_expressions_are_stopped() {
     let text = "a".repeat(40);
