@@ -5,16 +5,12 @@
 #[derive(Debug)]
 pub(crate) enum Tag<'s> {
     Substitution(Expr<'s>),
-    /// The expression and its text without the keyword (which is what an impossible calculation leaves behind).
-    Calc(Calc<'s>, &'s str),
+    Calc(Calc<'s>),
     If(Condition<'s>),
     Unless(Condition<'s>),
     ElseIf(Condition<'s>),
     Else,
-    Each {
-        name: &'s str,
-        collection: Expr<'s>,
-    },
+    Each { name: &'s str, collection: Expr<'s> },
     End(BlockKind),
 }
 

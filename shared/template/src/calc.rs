@@ -3,7 +3,8 @@
 //! A name may hold `-`, `/` and white space, so an operator after a bare name needs white space on both sides
 //! (`A - B`) or braces around the name (`{A}-B`); `A-B` is the variable of that name.
 
-use crate::ast::{Calc, Operator, Symbol};
+use crate::ast::{Arg, Calc, Expr, Head, Operator, Step, Symbol};
+use crate::number;
 use crate::parser::{Names, Parser, Syntax};
 
 /// Keeps the tree small enough to be walked and dropped by recursion.
@@ -105,6 +106,80 @@ pub(crate) fn name_end(text: &str) -> usize {
         }
     }
     text.len()
+}
+
+/// The expression without its parentheses and white space, which is what the original leaves of one that has no
+/// answer.
+pub(crate) fn shown(calc: &Calc<'_>) -> String {
+    let mut out = String::new();
+    show(calc, &mut out);
+    out
+}
+
+fn show(calc: &Calc<'_>, out: &mut String) {
+    match calc {
+        Calc::Number(number) => out.push_str(&number::shortest(*number)),
+        Calc::Symbol(symbol) => show_symbol(symbol, out),
+        Calc::Operation(left, operator, right) => {
+            show(left, out);
+            out.push(match operator {
+                Operator::Add => '+',
+                Operator::Subtract => '-',
+                Operator::Multiply => '*',
+                Operator::Divide => '/',
+                Operator::Modulo => '%',
+            });
+            show(right, out);
+        }
+    }
+}
+
+fn show_symbol(symbol: &Symbol<'_>, out: &mut String) {
+    for (at, step) in symbol.steps.iter().enumerate() {
+        match step {
+            Step::Name(name) => {
+                if at > 0 {
+                    out.push('.');
+                }
+                out.push_str(name);
+            }
+            Step::Index(index) => {
+                out.push('[');
+                out.push_str(index);
+                out.push(']');
+            }
+            Step::Dynamic(expr) => {
+                out.push_str("[#{");
+                show_expr(expr, out);
+                out.push_str("}]");
+            }
+        }
+    }
+}
+
+fn show_expr(expr: &Expr<'_>, out: &mut String) {
+    match &expr.head {
+        Head::Nothing => {}
+        Head::Symbol(symbol) => show_symbol(symbol, out),
+        Head::Literal(text) => quote(text, out),
+    }
+    for filter in &expr.filters {
+        out.push_str(" | ");
+        out.push_str(filter.name);
+        for arg in &filter.args {
+            out.push(' ');
+            match arg {
+                Arg::Text(text) => quote(text, out),
+                Arg::Template(text) => out.push_str(text),
+            }
+        }
+    }
+}
+
+fn quote(text: &str, out: &mut String) {
+    out.push('"');
+    out.push_str(text);
+    out.push('"');
 }
 
 /// Works it out; `resolve` gives a variable's number. `None`: something is not a number, or has no answer.

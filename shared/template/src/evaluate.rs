@@ -259,7 +259,7 @@ impl<'v> Evaluator<'v> {
         let token = slice(template.source, range.start, range.end);
         match tag {
             Tag::Substitution(expr) => self.substitution(expr, token, scope, out)?,
-            Tag::Calc(expression, text) => self.calculation(expression, text, token, scope, out)?,
+            Tag::Calc(expression) => self.calculation(expression, token, scope, out)?,
             // Outside a block it is a variable of that name.
             Tag::Else => self.substitution(&named("else"), token, scope, out)?,
             Tag::ElseIf(_) | Tag::End(_) => self.push(out, token)?,
@@ -301,7 +301,6 @@ impl<'v> Evaluator<'v> {
     fn calculation(
         &mut self,
         expression: &crate::ast::Calc<'_>,
-        text: &str,
         token: &str,
         scope: &Scope,
         out: &mut String,
@@ -319,7 +318,7 @@ impl<'v> Evaluator<'v> {
         }
         self.problem(ProblemKind::NoAnswer, token);
         self.push(out, "#{")?;
-        self.push(out, text)?;
+        self.push(out, &calc::shown(expression))?;
         self.push(out, "}")
     }
 
@@ -365,7 +364,7 @@ impl<'v> Evaluator<'v> {
                 Tag::Unless(condition) => self.condition(condition, scope)?.map(|holds| !holds),
                 Tag::Else
                 | Tag::Substitution(_)
-                | Tag::Calc(..)
+                | Tag::Calc(_)
                 | Tag::Each { .. }
                 | Tag::End(_) => Some(true),
             };

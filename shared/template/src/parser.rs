@@ -206,11 +206,7 @@ impl<'s> Parser<'s> {
             "unless" => Tag::Unless(self.condition()?),
             "elseif" => Tag::ElseIf(self.condition()?),
             "each" => self.each()?,
-            "calc" => {
-                let start = self.pos;
-                let expression = calc::parse(self)?;
-                Tag::Calc(expression, self.slice(start, self.pos).trim())
-            }
+            "calc" => Tag::Calc(calc::parse(self)?),
             _ => Tag::Else,
         };
         self.space();
@@ -342,7 +338,7 @@ impl<'s> Parser<'s> {
     fn template_argument(&mut self) -> Parse<Arg<'s>> {
         let start = self.pos;
         match self.tag()? {
-            Tag::Substitution(_) | Tag::Calc(..) => {}
+            Tag::Substitution(_) | Tag::Calc(_) => {}
             Tag::If(_) | Tag::Unless(_) | Tag::Each { .. } if self.nesting == ARGUMENT_NESTING => {
                 let mut limit = (start + MAX_BLOCK_ARGUMENT).min(self.source.len());
                 while !self.source.is_char_boundary(limit) {

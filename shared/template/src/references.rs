@@ -134,7 +134,7 @@ impl References {
     fn tag(&mut self, tag: &Tag<'_>) {
         match tag {
             Tag::Substitution(expr) => self.expr(expr, false),
-            Tag::Calc(calc, _) => self.calc(calc),
+            Tag::Calc(calc) => self.calc(calc),
             Tag::If(condition) | Tag::Unless(condition) | Tag::ElseIf(condition) => {
                 self.condition(condition);
             }

@@ -76,7 +76,7 @@ pub(crate) fn block_end(text: &str) -> Option<usize> {
                     Tag::If(_) | Tag::Unless(_) | Tag::Each { .. } => depth += 1,
                     Tag::End(_) if depth <= 1 => return Some(end),
                     Tag::End(_) => depth -= 1,
-                    Tag::Substitution(_) | Tag::Calc(..) | Tag::ElseIf(_) | Tag::Else => {}
+                    Tag::Substitution(_) | Tag::Calc(_) | Tag::ElseIf(_) | Tag::Else => {}
                 }
                 end
             }
@@ -133,7 +133,7 @@ impl<'t> Scan<'t> {
 
     fn tag(&mut self, tag: &Tag<'_>, start: usize, end: usize) {
         match tag {
-            Tag::Substitution(_) | Tag::Calc(..) => {}
+            Tag::Substitution(_) | Tag::Calc(_) => {}
             Tag::If(_) => self.opens(BlockKind::If, start, end),
             Tag::Unless(_) => self.opens(BlockKind::Unless, start, end),
             Tag::Each { .. } => self.opens(BlockKind::Each, start, end),

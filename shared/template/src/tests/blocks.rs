@@ -309,6 +309,23 @@ fn loops_go_over_json_and_lists() {
             "#{each x in L | ToUpper | Reverse}#{x}#{/each}",
             "QP",
         ),
+        (
+            &[("L", "p,,q,")],
+            "#{each x in L | Reverse}<#{x}#{Octopus.Template.Each.Index}#{Octopus.Template.Each.Last}>#{/each}",
+            "<0False><q1False><2False><p3True>",
+        ),
+        (
+            &[("L", "[ 1, [2], 'x' ]")],
+            "#{each x in L | reverse}#{x}#{Octopus.Template.Each.Last};#{/each}",
+            "xFalse;[2]False;1True;",
+        ),
+        (
+            &[("L", r#"{"a":1,"b":{"c":2}}"#)],
+            "#{each x in L | Reverse}#{x.Key}=#{x.Value};#{/each}",
+            "b={\"c\":2};a=1;",
+        ),
+        (&[("L", "")], "#{each x in L | Reverse}<#{x}>#{/each}", "<>"),
+        (&[("L", "[]")], "#{each x in L | Reverse}<#{x}>#{/each}", ""),
     ]);
 }
 
@@ -444,6 +461,19 @@ fn calculations_without_an_answer_lose_their_keyword_only() {
         (&[], "#{calc 5%0}", "#{5%0}"),
         (&[], "#{calc 5/0}", "#{5/0}"),
         (&[], "#{calc 5.5%2}", "#{5.5%2}"),
+        // As the original shows what it has read: without white space and parentheses.
+        (&[], "#{calc  X + (Y - 1.50) }", "#{X+Y-1.5}"),
+        (&[], "#{calc {A-B} / 2}", "#{A-B/2}"),
+        (
+            &[("K", "k")],
+            "#{calc A.B[ c ].D[#{K}] * 2}",
+            "#{A.B[c].D[#{K}]*2}",
+        ),
+        (
+            &[],
+            "#{calc A[#{K | Append x #{Y}}] % 3}",
+            "#{A[#{K | Append \"x\" #{Y}}]%3}",
+        ),
         // Not a calculation at all: the text stays.
         (&[], "#{calc 1 +}", "#{calc 1 +}"),
         (&[], "#{calc (1}", "#{calc (1}"),

@@ -131,7 +131,7 @@ fn calculation() {
         (V, "#{calc B - A}", "2"),
         (V, "#{calc A / 2}", "1.5"),
         (V, "#{calc (A + B) / (B - A)}", "4"),
-        (V, "#{calc A + Missing}", "#{A + Missing}"),
+        (V, "#{calc A + Missing}", "#{A+Missing}"),
     ];
     check(&rows);
 }
