@@ -15,7 +15,8 @@ use crate::variables::Variables;
 /// The variables a template can reach by itself, in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct References {
-    /// Whole names. For `#{A.B[c].D}` also `a.b[c]`, `a.b` and `a`: each may hold JSON with the rest.
+    /// Whole names. `a.b[c].d` stands for its beginnings `a.b[c]`, `a.b` and `a` as well: each may hold JSON with the
+    /// rest. (They are not kept, or a hostile text would take sixty times its size.)
     pub names: BTreeSet<String>,
     /// Names that stand for themselves and for everything indexed beneath them: `a` for `#{A[#{B}].C}` and for
     /// `#{each x in A}`.
@@ -26,12 +27,22 @@ impl References {
     /// Whether a variable of that name can be reached.
     pub fn reaches(&self, name: &str) -> bool {
         let name = normal(name);
-        self.names.contains(&name)
+        self.begins(&name)
             || self.prefixes.contains(&name)
             || name.match_indices('[').any(|(at, _)| {
                 name.get(..at)
                     .is_some_and(|head| self.prefixes.contains(head))
             })
+    }
+
+    /// Whether `name` is a whole name or the beginning of one.
+    fn begins(&self, name: &str) -> bool {
+        let follows = |sign: char| {
+            let start = format!("{name}{sign}");
+            let mut after = self.names.range(start.clone()..);
+            after.next().is_some_and(|found| found.starts_with(&start))
+        };
+        self.names.contains(name) || follows('.') || follows('[')
     }
 
     /// Whether nothing can be reached.
@@ -56,6 +67,7 @@ impl References {
                     shown.push_str(&fold(name));
                 }
                 Step::Index("*") => {
+                    self.names.insert(shown.clone());
                     self.prefixes.insert(shown);
                     return;
                 }
@@ -69,14 +81,13 @@ impl References {
                     self.prefixes.insert(shown.clone());
                     // Inner tokens of later steps count as well; the path itself is covered by its prefix.
                     shown.push_str("[*]");
-                    continue;
                 }
             }
-            self.names.insert(shown.clone());
         }
         if collection {
-            self.prefixes.insert(shown);
+            self.prefixes.insert(shown.clone());
         }
+        self.names.insert(shown);
     }
 
     fn expr(&mut self, expr: &Expr<'_>, collection: bool) {
@@ -189,7 +200,8 @@ pub fn closure<'t>(
             .names
             .iter()
             .chain(&references.prefixes)
-            .filter_map(|name| by_name.get(name.as_str()));
+            .flat_map(|name| beginnings(name))
+            .filter_map(|name| by_name.get(name));
         let beneath = references
             .prefixes
             .iter()
@@ -217,10 +229,12 @@ fn normal(name: &str) -> String {
     };
     let mut references = References::default();
     references.symbol(&path, false);
-    // The whole path is the longest of its beginnings.
-    references
-        .names
-        .into_iter()
-        .max_by_key(String::len)
-        .unwrap_or_else(|| fold(name))
+    references.names.pop_first().unwrap_or_else(|| fold(name))
+}
+
+/// A name and the beginnings that it stands for.
+fn beginnings(name: &str) -> impl Iterator<Item = &str> {
+    let steps = name.match_indices(['.', '[']);
+    let shorter = steps.filter_map(|(at, _)| name.get(..at));
+    std::iter::once(name).chain(shorter)
 }

@@ -8,8 +8,8 @@ fn names_and_prefixes_are_told_from_the_text() {
     for (template, names, prefixes) in [
         ("plain ##{A}", "", ""),
         ("#{A} #{b}", "a b", ""),
-        ("#{A.B[c].D}", "a a.b a.b[c] a.b[c].d", ""),
-        ("#{A[#{B}].C}", "a a[*].c b", "a"),
+        ("#{A.B[c].D}", "a.b[c].d", ""),
+        ("#{A[#{B}].C}", "a[*].c b", "a"),
         ("#{A[*].C}", "a", "a"),
         ("#{A | Append #{B} #{C | ToUpper}}", "a b c", ""),
         (
@@ -18,7 +18,7 @@ fn names_and_prefixes_are_told_from_the_text() {
             "",
         ),
         ("#{unless A}#{/unless}", "a", ""),
-        ("#{each x in L.M}#{x.P}#{/each}", "l l.m x x.p", "l.m"),
+        ("#{each x in L.M}#{x.P}#{/each}", "l.m x.p", "l.m"),
         ("#{calc A * (B + 2)}", "a b", ""),
         ("#{A | Append #{if B}#{C}#{/if}}", "a b c", ""),
         ("#{ | NowDate}", "", ""),
@@ -46,6 +46,8 @@ fn reaches_compares_paths() {
         ("db[MAIN].host", true),
         ("Db[main]", true),
         ("Db", true),
+        ("D", false),
+        ("Db[main].Hos", false),
         ("Db[other].Host", false),
         ("Db.Host", false),
         ("Sites", true),
