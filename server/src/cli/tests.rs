@@ -70,6 +70,13 @@ fn the_daily_commands_are_read() {
         "mantle apikey create ci --team readers --expires 90d",
         "mantle secret set octofx/database-password",
         "mantle audit verify",
+        "mantle template render --variables v.json --template t.txt --strict",
+        "mantle template render --template - -o json",
+        "mantle template render --batch cases.jsonl --strict",
+        "mantle version",
+        "mantle version sort",
+        "mantle version match --range [1.0,2.0) --prerelease ^$ 1.5",
+        "mantle version match --prerelease -x$ 1.5-a-x",
         "mantle completion bash",
     ] {
         let parsed = Cli::try_parse_from(line.split(' '));
@@ -79,6 +86,10 @@ fn the_daily_commands_are_read() {
         "mantle deploy octofx",
         "mantle deploy octofx 1.0",
         "mantle apply",
+        "mantle template render --variables v.json",
+        "mantle template render --batch cases.jsonl --template t.txt",
+        "mantle version match 1.5",
+        "mantle version match --range 1.0",
         "mantle deploy octofx 1.0 -e test --timeout soon",
         "mantle status -o yaml",
     ] {

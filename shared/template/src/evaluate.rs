@@ -62,6 +62,14 @@ impl Fuel {
     }
 }
 
+/// Where finished pieces of the result go. What is written cannot be taken back: only the text of a tag can, and
+/// a piece ends with a tag.
+pub(crate) type Sink<'v> = &'v mut dyn FnMut(&str);
+
+/// The size of a piece: large beside the cost of writing it, small beside a result that matters. In tests pieces
+/// are small, so that small templates have several.
+const PIECE: usize = if cfg!(test) { 16 } else { 64 * 1024 };
+
 /// One rendering.
 pub(crate) struct Evaluator<'v> {
     pub(crate) variables: &'v Variables,
@@ -80,6 +88,9 @@ pub(crate) struct Evaluator<'v> {
     /// Why the expression at hand has no value, if it is not simply missing.
     reason: Option<ProblemKind>,
     null: bool,
+    sink: Option<Sink<'v>>,
+    /// How much has gone there.
+    written: usize,
 }
 
 /// What a rendering leaves behind.
@@ -110,18 +121,30 @@ impl<'v> Evaluator<'v> {
             at: 0,
             reason: None,
             null: false,
+            sink: None,
+            written: 0,
         }
+    }
+
+    /// Lets the result go out piece by piece.
+    pub(crate) fn to(mut self, sink: Sink<'v>) -> Self {
+        self.sink = Some(sink);
+        self
     }
 
     pub(crate) fn run(mut self, template: &Parsed<'_>) -> Result<Done, Error> {
         let size = template.source.len();
-        let mut text = String::with_capacity(size + size / 16);
+        let mut text = match self.sink {
+            Some(_) => String::new(),
+            None => String::with_capacity(size + size / 16),
+        };
         match self.range(template, 0..size, &None, &mut text) {
             Ok(()) => {}
             Err(Halt::Limit(error)) => return Err(error),
             // Tokens of the template itself catch these; keep the text if one ever slips through.
             Err(Halt::Loop(kind)) => self.problem(kind, template.source),
         }
+        self.flush(&mut text);
         Ok(Done {
             text,
             more: self.log.more,
@@ -150,6 +173,9 @@ impl<'v> Evaluator<'v> {
                 Hit::Tag { text_end, at } => {
                     self.push(out, slice(source, pos, text_end))?;
                     pos = self.tag(template, at, scope, out)?;
+                    if self.level == 0 && out.len() >= PIECE {
+                        self.flush(out);
+                    }
                 }
             }
         }
@@ -157,9 +183,31 @@ impl<'v> Evaluator<'v> {
     }
 
     fn push(&mut self, out: &mut String, text: &str) -> Eval<()> {
-        self.fits(out.len().saturating_add(text.len()))?;
-        out.push_str(text);
+        let is_result = self.level == 0;
+        let written = if is_result { self.written } else { 0 };
+        self.fits(written.saturating_add(out.len()).saturating_add(text.len()))?;
+        if is_result && self.sink.is_some() && text.len() >= PIECE {
+            self.flush(out);
+            self.write(text);
+        } else {
+            out.push_str(text);
+        }
         Ok(())
+    }
+
+    /// Lets go of what is finished of the result, if somebody takes it.
+    fn flush(&mut self, out: &mut String) {
+        if self.sink.is_some() {
+            self.write(out);
+            out.clear();
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        if let Some(sink) = &mut self.sink {
+            sink(text);
+            self.written += text.len();
+        }
     }
 
     /// Nothing that exists meanwhile may be larger than a result.
@@ -232,12 +280,12 @@ impl<'v> Evaluator<'v> {
         if self.level == 0 {
             self.at = at;
         }
-        let before = out.len();
+        let before = self.written + out.len();
         let result = self.evaluate_tag(template, &tag, at..end, scope, out);
         match result {
             Err(Halt::Loop(kind)) if self.level == 0 => {
                 // Only what belongs to this tag goes; a block is left as a whole.
-                out.truncate(before);
+                out.truncate(before.saturating_sub(self.written));
                 self.at = at;
                 let end = block_end(template, &tag, at, end);
                 self.problem(kind, slice(source, at, tag_end(source, at, end)));

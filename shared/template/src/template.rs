@@ -178,6 +178,34 @@ impl<'t> Template<'t> {
         })
     }
 
+    /// Renders it and gives the result to `write` piece by piece, so that never all of it is in memory; the text
+    /// that is returned is empty. Where there is an error, what was finished before it has been written.
+    pub fn render_to(
+        &self,
+        variables: &Variables,
+        options: &Options,
+        write: &mut dyn FnMut(&str),
+    ) -> Result<Rendered<'static>, Error> {
+        let source = self.parsed.source;
+        let mut log = Log::default();
+        self.log_errors(&mut log);
+        let outcome = Evaluator::new(variables, options, log, source.len())
+            .to(write)
+            .run(&self.parsed)?;
+        let problems = outcome.log.finish(source);
+        if options.strict
+            && let Some(first) = problems.first()
+        {
+            return Err(first.clone().into());
+        }
+        Ok(Rendered {
+            text: Cow::Borrowed(""),
+            problems,
+            more_problems: outcome.more,
+            null: outcome.null,
+        })
+    }
+
     fn log_errors(&self, log: &mut Log) {
         for error in &self.parsed.errors {
             let token = self

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::variables::FlatVariables;
-use super::{located, more, written};
+use super::{warn, written};
 use crate::cli::exit::{CliResult, Exit, Failure};
 use crate::cli::output::Output;
 
@@ -100,12 +100,7 @@ fn answer(
     let rendered = mantle_template::render(&request.template, &request.variables.0, options);
     let (answer, complete) = match &rendered {
         Ok(rendered) => {
-            for problem in &rendered.problems {
-                out.warn(&located(place, problem));
-            }
-            if rendered.more_problems > 0 {
-                out.warn(&format!("{place}: {}", more(rendered.more_problems)));
-            }
+            warn(place, rendered, out);
             let answer = Answer {
                 id: &request.id,
                 text: &rendered.text,

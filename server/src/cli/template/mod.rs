@@ -1,7 +1,8 @@
 //! `mantle template render`: what a target would make of a template, without a server.
 //!
-//! The text is printed to the byte. What could not be evaluated stays in it as it was and is a warning, or
-//! with `--strict` the end: then nothing is printed.
+//! The text is printed to the byte, escape sequences too, and piece by piece: a large one is never in memory as a
+//! whole. What could not be evaluated stays in it as it was and is a warning, or with `--strict` the end: then
+//! nothing is printed.
 
 mod batch;
 #[cfg(test)]
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use mantle_template::{Options, Problem, Rendered};
+use mantle_template::{Options, Rendered, Template};
 use serde::Serialize;
 
 use super::exit::{CliResult, Exit, Failure};
@@ -89,23 +90,20 @@ fn render(
     strict: bool,
     out: Output,
 ) -> CliResult {
-    let shown = path.display();
-    let rendered = mantle_template::render(text, &variables.0, options).map_err(|error| {
+    let name = path.display().to_string();
+    let failed = |error| {
         Failure::new(
             Exit::Invalid,
-            format!("{shown} cannot be rendered: {error}"),
+            format!("{name} cannot be rendered to its end: {error}"),
         )
-    })?;
-    if strict && !rendered.is_complete() {
-        return Err(incomplete(&shown.to_string(), &rendered));
-    }
-    for problem in &rendered.problems {
-        out.warn(&located(&shown.to_string(), problem));
-    }
-    if rendered.more_problems > 0 {
-        out.warn(&format!("{shown}: {}", more(rendered.more_problems)));
-    }
+    };
+    let template = Template::parse(text);
     if out.is_json() {
+        let rendered = template.render(&variables.0, options).map_err(failed)?;
+        if strict && !rendered.is_complete() {
+            return Err(incomplete(&name, &rendered));
+        }
+        warn(&name, &rendered, out);
         let answer = Answer {
             text: &rendered.text,
             unresolved: rendered.unresolved().collect(),
@@ -113,8 +111,35 @@ fn render(
         };
         return out.object(&answer, |_| Vec::new());
     }
-    print(rendered.text.as_bytes())?;
+    if strict {
+        // Nothing may be printed of what is not complete, so it is rendered twice.
+        let tried = template.render_to(&variables.0, options, &mut |_| {});
+        let tried = tried.map_err(failed)?;
+        if !tried.is_complete() {
+            return Err(incomplete(&name, &tried));
+        }
+    }
+    let mut stdout = io::stdout().lock();
+    let mut result = Ok(());
+    let mut print = |piece: &str| {
+        if result.is_ok() {
+            result = stdout.write_all(piece.as_bytes());
+        }
+    };
+    let rendered = template.render_to(&variables.0, options, &mut print);
+    written(result.and_then(|()| stdout.flush()))?;
+    warn(&name, &rendered.map_err(failed)?, out);
     Ok(Exit::Success)
+}
+
+/// Says what stayed as it was.
+fn warn(name: &str, rendered: &Rendered<'_>, out: Output) {
+    for problem in &rendered.problems {
+        out.warn(&format!("{name}: {problem}"));
+    }
+    if rendered.more_problems > 0 {
+        out.warn(&format!("{name}: {}", more(rendered.more_problems)));
+    }
 }
 
 fn incomplete(name: &str, rendered: &Rendered<'_>) -> Failure {
@@ -130,18 +155,8 @@ fn incomplete(name: &str, rendered: &Rendered<'_>) -> Failure {
     }
 }
 
-fn located(name: &str, problem: &Problem) -> String {
-    format!("{name}: {problem}")
-}
-
 fn more(count: usize) -> String {
     format!("and {count} further places")
-}
-
-/// Prints to the byte: neither a line break at the end nor escape sequences are touched.
-fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    written(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
 fn written(result: io::Result<()>) -> Result<(), Failure> {

@@ -10,7 +10,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Format, Output};
 
 fn batch(lines: &str) -> Result<(Summary, Vec<Value>), Failure> {
-    let options = Options::new(jiff::Timestamp::UNIX_EPOCH);
+    let mut options = Options::new(jiff::Timestamp::UNIX_EPOCH);
+    options.limits.steps = 100_000;
     let mut answers = Vec::new();
     let summary = batch::run(
         lines.as_bytes(),

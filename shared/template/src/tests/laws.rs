@@ -100,6 +100,23 @@ proptest! {
     }
 
     #[test]
+    fn the_pieces_are_the_whole(text in template(), variables in values()) {
+        let template = Template::parse(&text);
+        let whole = template.render(&variables, &small());
+        let mut pieces = String::new();
+        let result = template.render_to(&variables, &small(), &mut |piece| pieces.push_str(piece));
+        match (whole, result) {
+            (Ok(whole), Ok(result)) => {
+                prop_assert_eq!(&pieces, &whole.text);
+                prop_assert_eq!(result.problems, whole.problems);
+                prop_assert_eq!((result.more_problems, result.null), (whole.more_problems, whole.null));
+            }
+            (Err(whole), Err(result)) => prop_assert_eq!(whole, result),
+            (whole, result) => prop_assert!(false, "{:?} {:?}", whole, result),
+        }
+    }
+
+    #[test]
     fn any_text_at_all_is_accepted(text in any::<String>(), value in any::<String>()) {
         let variables: Variables = [("A", value)].into_iter().collect();
         let _ = render(&text, &variables, &small());
