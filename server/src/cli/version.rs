@@ -44,8 +44,13 @@ pub(super) struct MatchArgs {
 pub(super) fn run(command: Command, out: Output) -> CliResult {
     match command {
         Command::Sort => {
-            for version in sorted(io::stdin().lock())? {
-                line_out(version.as_str())?;
+            let versions = sorted(io::stdin().lock())?;
+            let lines: Vec<&str> = versions.iter().map(Version::as_str).collect();
+            if out.is_json() {
+                return out.list(&lines, &[], |_| Vec::new());
+            }
+            if !lines.is_empty() {
+                line_out(&lines.join("\n"))?;
             }
             Ok(Exit::Success)
         }

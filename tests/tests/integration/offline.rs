@@ -222,6 +222,13 @@ async fn versions_are_sorted_and_judged() {
         .await
         .ok();
     assert_eq!(output.stdout, "01.2.0.0\n1.9\n1.10-rc.1\n1.10\n");
+    let output = cli
+        .run_with_input(&["version", "sort", "-o", "json"], b"2\n1")
+        .await
+        .ok();
+    assert_eq!(output.json()["items"], json!(["1", "2"]));
+    let nothing = cli.run_with_input(&["version", "sort"], b"\n").await.ok();
+    assert_eq!(nothing.stdout, "");
     cli.run_with_input(&["version", "sort"], b"1.0\nlatest\n")
         .await
         .exit(7)
