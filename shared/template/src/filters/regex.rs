@@ -68,7 +68,7 @@ pub(super) fn replace(call: &Call<'_>, fuel: &mut Fuel) -> Eval<Answer> {
         let Some(whole) = found.get(0) else { break };
         out.push_str(text.get(copied..whole.start()).unwrap_or_default());
         let before = out.len();
-        expand(replacement, &found, text, &mut out);
+        expand(replacement, &found, &regex.order, text, &mut out);
         fuel.charge_bytes(out.len() - before)?;
         let limit = call.options.limits.output_bytes.max(text.len());
         if out.len() > limit {
@@ -83,6 +83,8 @@ pub(super) fn replace(call: &Call<'_>, fuel: &mut Fuel) -> Eval<Answer> {
 struct Compiled {
     regex: Regex,
     hard: bool,
+    /// Our numbers of the groups in the order in which .NET numbers them: those with a name come last.
+    order: Vec<usize>,
 }
 
 impl Compiled {
@@ -106,9 +108,19 @@ fn compile(text: &str, pattern: &str, fuel: &mut Fuel) -> Eval<Result<Compiled, 
         .delegate_size_limit(4 << 20)
         .build();
     Ok(match built {
-        Ok(regex) => Ok(Compiled { regex, hard }),
+        Ok(regex) => {
+            let order = numbering(&regex);
+            Ok(Compiled { regex, hard, order })
+        }
         Err(_) => Err(Outcome::failed("has an expression that cannot be read")),
     })
+}
+
+fn numbering(regex: &Regex) -> Vec<usize> {
+    let groups = regex.capture_names().enumerate().skip(1);
+    let (named, plain): (Vec<_>, Vec<_>) = groups.partition(|(_, name)| name.is_some());
+    let numbers = plain.into_iter().chain(named);
+    numbers.map(|(number, _)| number).collect()
 }
 
 fn has_backreference(pattern: &str) -> bool {
@@ -119,12 +131,12 @@ fn has_backreference(pattern: &str) -> bool {
 }
 
 /// `$1`, `${name}`, `$$`, `$&`, `` $` ``, `$'`, `$+` and `$_`; anything else stands for itself.
-fn expand(replacement: &str, found: &Captures<'_>, text: &str, out: &mut String) {
+fn expand(replacement: &str, found: &Captures<'_>, order: &[usize], text: &str, out: &mut String) {
     let mut rest = replacement;
     while let Some(dollar) = rest.find('$') {
         out.push_str(rest.get(..dollar).unwrap_or_default());
         rest = rest.get(dollar + 1..).unwrap_or_default();
-        let used = substitute(rest, found, text, out);
+        let used = substitute(rest, found, order, text, out);
         if used == 0 {
             out.push('$');
         }
@@ -134,13 +146,21 @@ fn expand(replacement: &str, found: &Captures<'_>, text: &str, out: &mut String)
 }
 
 /// Writes what the text after a `$` stands for; answers how much of it was used.
-fn substitute(rest: &str, found: &Captures<'_>, text: &str, out: &mut String) -> usize {
+fn substitute(
+    rest: &str,
+    found: &Captures<'_>,
+    order: &[usize],
+    text: &str,
+    out: &mut String,
+) -> usize {
     let (start, end) = found
         .get(0)
         .map_or((0, 0), |whole| (whole.start(), whole.end()));
     let group = |number: usize| {
-        found
-            .get(number)
+        let ours = number
+            .checked_sub(1)
+            .map_or(Some(0), |at| order.get(at).copied());
+        ours.and_then(|ours| found.get(ours))
             .map(|group| group.as_str())
             .unwrap_or_default()
     };

@@ -167,6 +167,8 @@ fn regular_expressions_match_and_replace() {
             "Replace \"(?<f>\\w+) (?<l>\\w+)\" \"${l}_${f}\"",
             "smith_john",
         ),
+        // Groups with a name are numbered after those without.
+        ("ab", "Replace \"(?<x>a)(b)\" \"$1$2$+${x}\"", "baaa"),
         ("abc", "Replace b \"[$&]\"", "a[b]c"),
         ("abc", "Replace b \"$$\"", "a$c"),
         ("abc", "Replace b \"$`\"", "aac"),
