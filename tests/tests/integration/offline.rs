@@ -123,6 +123,9 @@ async fn what_is_left_over_is_a_warning_or_with_strict_the_end() {
         .exit(7)
         .complains(&["offset 0"]);
     cli.run(&["template", "render"]).await.exit(2);
+    cli.run(&["template", "render", "--template", "-", "--variables", "-"])
+        .await
+        .exit(2);
 }
 
 #[tokio::test]

@@ -58,6 +58,12 @@ pub(super) fn run(command: Command, out: Output) -> CliResult {
         return summary.finish(args.strict);
     }
     let path = args.template.unwrap_or_default();
+    if is_stdin(&path) && args.variables.as_deref().is_some_and(is_stdin) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "standard input cannot be both the template and the variables",
+        ));
+    }
     let variables = match &args.variables {
         Some(path) => variables::read(path)?,
         None => FlatVariables::default(),
@@ -170,8 +176,12 @@ fn written(result: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
 fn open(path: &Path) -> Result<Box<dyn io::BufRead>, Failure> {
-    if path.as_os_str() == "-" {
+    if is_stdin(path) {
         return Ok(Box::new(io::BufReader::new(io::stdin())));
     }
     let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
@@ -180,7 +190,7 @@ fn open(path: &Path) -> Result<Box<dyn io::BufRead>, Failure> {
 
 /// The whole of a text file.
 fn read(path: &Path) -> Result<String, Failure> {
-    let bytes = if path.as_os_str() == "-" {
+    let bytes = if is_stdin(path) {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
