@@ -122,7 +122,7 @@ fn judge(args: &MatchArgs) -> Result<Judged, Failure> {
     } else {
         let pattern = args.prerelease.as_deref().unwrap_or_default();
         let subject = PrereleasePattern::subject(&version);
-        format!("{version} does not match: its pre-release '{subject}' is not one of {pattern}")
+        format!("{version} does not match: '{subject}' is not matched by {pattern}")
     };
     Ok(Judged {
         version: version.to_string(),
