@@ -15,6 +15,7 @@ mod quinn_limit;
 mod report;
 mod rig;
 mod statistics;
+mod template;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -73,6 +74,8 @@ enum Peer {
 enum Part {
     /// Sizes of the programs
     Size,
+    /// Large templates on the command line
+    Template,
     /// Memory of idle agents and of the server
     Memory,
     /// Steps that do nothing
@@ -157,6 +160,10 @@ fn measure(cli: &Cli, programs: &Programs, oddities: Vec<String>) -> Result<Repo
     if wanted(Part::Size) {
         say("sizes");
         report.add(programs.size_rows()?);
+    }
+    if wanted(Part::Template) {
+        say("templates");
+        report.add(template::rows(programs)?);
     }
     if wanted(Part::Memory) || wanted(Part::Noop) || wanted(Part::Push) {
         say("a server");

@@ -11,6 +11,10 @@ use serde_json::Value;
 const FIGURES: &[&str] = &[
     "size of the agent",
     "size of the server",
+    "a template of 10 MB, a tag in 10 KiB",
+    "a template of 10 MB, a tag in 10 KiB, peak memory",
+    "a template of 10 MB, a million tags",
+    "a template of 10 MB, a million tags, peak memory",
     "an idle agent, RSS of the largest",
     "an idle agent, RSS",
     "an idle agent, PSS",
