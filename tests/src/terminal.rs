@@ -87,8 +87,12 @@ impl Terminal {
             .env("HOME", world.dir("home"))
             .env(MARK, world.mark())
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stdout(Stdio::null());
+        // What the shell itself complains of: a text's own complaints go to a file of their own.
+        let complaints = world.path(&format!("terminal-{name}.err"));
+        let file = std::fs::File::create(&complaints).expect("a file of the test's world");
+        command.stderr(file);
+        world.watch_log(&format!("{name}, the shell"), &complaints);
         // A process group, so that Ctrl-C reaches what runs in it and nothing else.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut shell = tokio::process::Command::from(command)
@@ -102,7 +106,8 @@ impl Terminal {
             shell,
             typed: 0,
         };
-        terminal.send("set -e -o pipefail\n").await;
+        // Only once the shell answers is it on the network, which may go when its holder does.
+        terminal.run("set -e -o pipefail\n", SOON).await.ok();
         terminal
     }
 

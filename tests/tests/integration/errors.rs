@@ -136,7 +136,11 @@ async fn a_deployment_that_cannot_be_is_refused_before_anything_is_touched() {
     refused(
         run(&fleet, &to_test).await,
         6,
-        &["'test'", "target", "tentacle join"],
+        &[
+            "'test'",
+            "target",
+            "mantle agent token create --environment test",
+        ],
     );
 
     fleet.join("web01", "web", None).await;
