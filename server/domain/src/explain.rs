@@ -62,6 +62,58 @@ pub enum Refusal {
         /// How many more successes it takes.
         needed: usize,
     },
+    /// The release is blocked and has not been there.
+    ReleaseBlocked {
+        /// The project.
+        project: String,
+        /// The release's version.
+        version: String,
+        /// The environment asked for.
+        environment: String,
+        /// Why it is blocked.
+        reason: String,
+        /// By whom.
+        by: String,
+    },
+    /// Neither the release nor the project has a variable of this name.
+    NoSuchVariable {
+        /// The project.
+        project: String,
+        /// What was asked for.
+        variable: String,
+        /// The nearest name that exists.
+        suggestion: Option<String>,
+    },
+    /// The release has had no variable snapshot of this number.
+    NoSuchSnapshot {
+        /// The project.
+        project: String,
+        /// The release's version.
+        version: String,
+        /// What was asked for.
+        number: u64,
+        /// How many it has had.
+        known: u64,
+    },
+    /// No channel was named, and more than one would do.
+    ChannelAmbiguous {
+        /// The project.
+        project: String,
+        /// The channels whose rules all packages satisfy.
+        channels: Vec<String>,
+    },
+    /// What was planned is not what would happen now.
+    PlanChanged {
+        /// The plan's id.
+        plan: String,
+        /// What changed since.
+        changes: Vec<String>,
+    },
+    /// A release's own field is too long, or there are too many.
+    BadField {
+        /// What is wrong.
+        why: String,
+    },
     /// No target of the environment can take part.
     NoTargetInEnvironment {
         /// The environment.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::explain::{NamedRelease, Refusal};
 
+pub mod block;
+
 /// A lifecycle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LifecycleDefinition {
@@ -65,12 +67,18 @@ pub enum Gate {
     Optional,
 }
 
-/// How much is kept. `None` means all.
+/// How much is kept. Without any rule of a kind, all of that kind is; what any rule keeps stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Retention {
-    /// So many releases of a project.
+    /// So many releases of a project in each phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub releases: Option<u32>,
+    /// Releases younger than so many days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
+    /// So many versions of a package that no release holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<u32>,
     /// So many versions of a package on a target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_target: Option<u32>,
@@ -232,6 +240,17 @@ pub fn next(
         .get(reached)
         .map(|phase| missing(phase, succeeded))
         .unwrap_or_default()
+}
+
+/// The furthest phase in which a release has succeeded, from 0; `None` for one that has not.
+pub fn furthest(
+    lifecycle: &LifecycleDefinition,
+    environments: &[String],
+    succeeded: &BTreeSet<String>,
+) -> Option<usize> {
+    phases(lifecycle, environments)
+        .iter()
+        .rposition(|phase| phase.environments.iter().any(|e| succeeded.contains(e)))
 }
 
 /// The index of the furthest phase that may be entered: the first that is not passed, or the last.

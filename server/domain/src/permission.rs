@@ -33,6 +33,12 @@ pub enum Permission {
     CollectPackages,
     /// Create releases.
     ReleaseCreate,
+    /// Refresh and revert the variables of releases.
+    ReleaseChange,
+    /// Block and unblock releases.
+    ReleaseBlock,
+    /// Remove what the rules no longer keep.
+    Retention,
     /// Deploy and cancel.
     Deploy,
     /// Manage targets, agents and join tokens.
@@ -54,6 +60,9 @@ impl Permission {
             Self::PackagePush => "push packages",
             Self::CollectPackages => "collect what no package names",
             Self::ReleaseCreate => "create releases",
+            Self::ReleaseChange => "change the variables of releases",
+            Self::ReleaseBlock => "block and unblock releases",
+            Self::Retention => "remove what retention no longer keeps",
             Self::Deploy => "deploy",
             Self::ManageTargets => "manage targets",
             Self::ManageSecrets => "manage secrets",

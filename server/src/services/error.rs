@@ -269,12 +269,18 @@ fn kind(refusal: &Refusal) -> Kind {
         | Refusal::UnknownPackage { .. }
         | Refusal::PackageMissing { .. }
         | Refusal::PackageVersionMissing { .. }
-        | Refusal::UnknownSecret { .. } => Kind::Missing,
+        | Refusal::UnknownSecret { .. }
+        | Refusal::NoSuchVariable { .. }
+        | Refusal::NoSuchSnapshot { .. } => Kind::Missing,
         Refusal::VersionExists { .. } => Kind::Exists("release-exists"),
         Refusal::BadVersion { .. } => Kind::Invalid("bad-version"),
         Refusal::BadRule { .. } => Kind::Invalid("bad-rule"),
         Refusal::BadTemplate { .. } => Kind::Invalid("bad-template"),
         Refusal::Tie(_) => Kind::Invalid("tie"),
+        Refusal::BadField { .. } => Kind::Invalid("bad-field"),
+        Refusal::ReleaseBlocked { .. } => Kind::Refused("release-blocked"),
+        Refusal::ChannelAmbiguous { .. } => Kind::Refused("channel-ambiguous"),
+        Refusal::PlanChanged { .. } => Kind::Refused("plan-changed"),
         Refusal::NotInLifecycle { .. } => Kind::Refused("not-in-lifecycle"),
         Refusal::PhaseNotReached { .. } => Kind::Refused("phase-not-reached"),
         Refusal::NoTargetInEnvironment { .. } | Refusal::NoTargetForStep { .. } => {

@@ -67,6 +67,34 @@ pub(super) fn message(refusal: &Refusal) -> String {
                 listed(missing)
             }
         ),
+        Refusal::ReleaseBlocked {
+            project,
+            version,
+            environment,
+            reason,
+            by,
+        } => format!(
+            "{project} {version} is blocked and may not enter '{environment}': {reason} ({by})"
+        ),
+        Refusal::NoSuchVariable {
+            project, variable, ..
+        } => format!("neither the release nor project '{project}' has a variable '{variable}'"),
+        Refusal::NoSuchSnapshot {
+            project,
+            version,
+            number,
+            known,
+        } => format!(
+            "{project} {version} has no variable snapshot {number} to go back to; it has had {known}"
+        ),
+        Refusal::ChannelAmbiguous { project, channels } => format!(
+            "the packages satisfy the rules of several channels of project '{project}': {}",
+            listed(channels)
+        ),
+        Refusal::PlanChanged { plan, changes } => {
+            format!("plan {plan} does not hold any more: {}", changes.join("; "))
+        }
+        Refusal::BadField { why } => why.clone(),
         Refusal::NoTargetInEnvironment { environment, .. } => {
             format!(
                 "environment '{environment}' has no target to work on: none that is enabled and has joined"
@@ -210,6 +238,27 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
                 "deploy it to '{environment}' first: mantle deploy {project} {version} -e {environment}"
             )
         }),
+        Refusal::ReleaseBlocked {
+            project, version, ..
+        } => Some(format!(
+            "deploy another release, or lift the block: mantle release unblock {project} {version}"
+        )),
+        Refusal::NoSuchVariable { suggestion, .. } => Some(meant(
+            suggestion.as_ref(),
+            "declare it under 'variables:' and run 'mantle apply'",
+        )),
+        Refusal::NoSuchSnapshot {
+            project, version, ..
+        } => Some(format!(
+            "'mantle release show {project} {version}' lists them"
+        )),
+        Refusal::ChannelAmbiguous { .. } => Some("name one of them with --channel".to_owned()),
+        Refusal::PlanChanged { .. } => {
+            Some("look at it again with 'mantle plan', then deploy with its new id".to_owned())
+        }
+        Refusal::BadField { .. } => {
+            Some("give at most 10, such as --field ticket:OPS-12".to_owned())
+        }
         Refusal::NoTargetInEnvironment {
             environment,
             remedy,

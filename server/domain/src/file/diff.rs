@@ -176,7 +176,7 @@ fn text(changes: &mut Vec<Change>, key: &str, old: Option<&String>, new: Option<
     }
 }
 
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     let line: String = text
         .chars()
         .take(SHOWN)
@@ -266,7 +266,8 @@ fn differing_keys<T: Serialize>(old: &T, new: &T) -> Option<String> {
     (!keys.is_empty()).then(|| keys.join(", "))
 }
 
-fn variables(changes: &mut Vec<Change>, old: &[Variable], new: &[Variable]) {
+/// What changes in a list of variables.
+pub(crate) fn variables(changes: &mut Vec<Change>, old: &[Variable], new: &[Variable]) {
     for variable in new {
         match find(old, &variable.name) {
             None => changes.push(added(format!("variable {}", variable.name))),
@@ -320,7 +321,8 @@ fn shown(value: &VariableValue) -> String {
     }
 }
 
-fn steps(changes: &mut Vec<Change>, old: &[Step], new: &[Step]) {
+/// What changes in a list of steps.
+pub(crate) fn steps(changes: &mut Vec<Change>, old: &[Step], new: &[Step]) {
     named(
         changes,
         "step",

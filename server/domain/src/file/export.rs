@@ -319,6 +319,8 @@ fn lifecycle(lifecycle: &LifecycleDefinition) -> Value {
     let mut retention = Object::new();
     for (key, kept) in [
         ("releases", lifecycle.retention.releases),
+        ("days", lifecycle.retention.days),
+        ("packages", lifecycle.retention.packages),
         ("on_target", lifecycle.retention.on_target),
     ] {
         if let Some(kept) = kept {

@@ -332,7 +332,7 @@ pub(super) struct LifecycleItem {
     /// Its phases in order. Without any, each environment is one.
     pub(super) phases: Option<Each<PhaseItem>>,
     /// What is kept.
-    pub(super) retention: Option<At<RetentionItem>>,
+    pub(super) retention: Option<RetentionItem>,
 }
 
 /// One phase.
@@ -348,7 +348,8 @@ pub(super) struct PhaseItem {
     #[serde(default)]
     pub(super) environments: Many<At<String>>,
     /// Whether a release that reaches it goes there by itself.
-    pub(super) deploy: Option<At<DeployMode>>,
+    #[serde(default)]
+    pub(super) deploy: DeployMode,
     /// Success in so many of its environments is enough to pass it.
     pub(super) minimum: Option<At<u32>>,
     /// It may be passed over.
@@ -360,11 +361,15 @@ pub(super) struct PhaseItem {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a map with 'releases' or 'on_target'"
+    expecting = "a map with 'releases', 'days', 'packages' or 'on_target'"
 )]
 pub(super) struct RetentionItem {
-    /// So many releases of a project.
+    /// So many releases of a project in each phase.
     pub(super) releases: Option<u32>,
+    /// Releases younger than so many days.
+    pub(super) days: Option<u32>,
+    /// So many versions of a package that no release holds.
+    pub(super) packages: Option<u32>,
     /// So many versions of a package on a target.
     pub(super) on_target: Option<u32>,
 }

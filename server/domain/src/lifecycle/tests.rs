@@ -8,7 +8,7 @@ const RELEASE: ReleaseName<'static> = ReleaseName {
     version: "1.2",
 };
 
-fn phase(name: &str, environments: &[&str], deploy: DeployMode, gate: Gate) -> Phase {
+pub(super) fn phase(name: &str, environments: &[&str], deploy: DeployMode, gate: Gate) -> Phase {
     Phase {
         name: name.to_owned(),
         environments: environments.iter().map(|name| (*name).to_owned()).collect(),
@@ -17,7 +17,7 @@ fn phase(name: &str, environments: &[&str], deploy: DeployMode, gate: Gate) -> P
     }
 }
 
-fn lifecycle(phases: Vec<Phase>) -> LifecycleDefinition {
+pub(super) fn lifecycle(phases: Vec<Phase>) -> LifecycleDefinition {
     LifecycleDefinition {
         name: "standard".to_owned(),
         description: None,
@@ -26,11 +26,11 @@ fn lifecycle(phases: Vec<Phase>) -> LifecycleDefinition {
     }
 }
 
-fn set(names: &[&str]) -> BTreeSet<String> {
+pub(super) fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn all() -> Vec<String> {
+pub(super) fn all() -> Vec<String> {
     ["dev", "test-a", "test-b", "live"]
         .map(str::to_owned)
         .to_vec()

@@ -22,10 +22,7 @@ pub fn assemble(
     let mut process = project.process.clone();
     let inline = replace_inline_secrets(&mut process);
     let mut refusals = Vec::new();
-    let mut variables = Vec::with_capacity(project.variables.len() + inline.len());
-    for variable in &project.variables {
-        variables.push(pin_variable(variable, secrets, &mut refusals));
-    }
+    let mut variables = pin_variables(&project.variables, secrets, &mut refusals);
     for (path, action) in inline {
         let place = format!("action '{action}'");
         if let Some(secret) = pin(&path, &place, secrets, &mut refusals) {
@@ -55,8 +52,7 @@ pub fn assemble(
     if !refusals.is_empty() {
         return Err(refusals);
     }
-    variables
-        .sort_by(|a, b| (a.name.to_lowercase(), &a.name).cmp(&(b.name.to_lowercase(), &b.name)));
+    sort(&mut variables);
     let warnings = warnings(&process);
     Ok(ReleaseDraft {
         version: selection.version,
@@ -110,7 +106,7 @@ pub fn sensitive_variables(project: &ProjectDefinition) -> BTreeSet<String> {
 }
 
 /// The paths in order, each with the first action that names it.
-fn replace_inline_secrets(process: &mut Process) -> BTreeMap<String, String> {
+pub(super) fn replace_inline_secrets(process: &mut Process) -> BTreeMap<String, String> {
     let mut first = BTreeMap::new();
     for action in process.steps.iter_mut().flat_map(|step| &mut step.actions) {
         for path in inline_secret::replace(&mut action.with) {
@@ -118,6 +114,24 @@ fn replace_inline_secrets(process: &mut Process) -> BTreeMap<String, String> {
         }
     }
     first
+}
+
+/// Variables with every secret that they name pinned to its current version.
+pub(super) fn pin_variables(
+    variables: &[Variable],
+    secrets: &BTreeMap<String, SecretFacts>,
+    refusals: &mut Vec<Refusal>,
+) -> Vec<Variable> {
+    variables
+        .iter()
+        .map(|variable| pin_variable(variable, secrets, refusals))
+        .collect()
+}
+
+/// Brings variables into the order of snapshots.
+pub(super) fn sort(variables: &mut [Variable]) {
+    variables
+        .sort_by(|a, b| (a.name.to_lowercase(), &a.name).cmp(&(b.name.to_lowercase(), &b.name)));
 }
 
 fn pin_variable(
@@ -137,7 +151,7 @@ fn pin_variable(
     pinned
 }
 
-fn pin(
+pub(super) fn pin(
     path: &str,
     place: &str,
     secrets: &BTreeMap<String, SecretFacts>,

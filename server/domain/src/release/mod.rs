@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::SecretVersionId;
 mod assemble;
+pub mod changes;
+pub mod compare;
 pub mod inline_secret;
+pub mod notes;
+pub mod refresh;
 pub mod scan;
 mod select;
 

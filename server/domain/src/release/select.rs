@@ -22,7 +22,6 @@ pub fn select(
     existing: &[ExistingRelease],
     now: Timestamp,
 ) -> Result<Selection, Vec<Refusal>> {
-    let channel = choose_channel(project, options).map_err(|refusal| vec![refusal])?;
     let mut refusals = Vec::new();
     for asked in options.packages.keys() {
         if !project
@@ -40,18 +39,22 @@ pub fn select(
             });
         }
     }
-    let mut packages = Vec::new();
-    for reference in &project.packages {
-        let versions = available
-            .iter()
-            .find(|(id, _)| id.eq_ignore_ascii_case(&reference.id))
-            .map(|(_, versions)| versions.as_slice())
-            .unwrap_or_default();
-        match choose_package(&project.slug, &reference.id, versions, &channel, options) {
-            Ok(package) => packages.push(package),
-            Err(refusal) => refusals.push(refusal),
+    let channels = channel::effective(&project.channels);
+    let (channel, chosen) = match &options.channel {
+        Some(name) => {
+            let channel = named(project, &channels, name).map_err(|refusal| vec![refusal])?;
+            let chosen = choose_packages(project, options, available, &channel);
+            (channel, chosen)
         }
-    }
+        None => suitable(project, options, available, &channels)?,
+    };
+    let mut packages = match chosen {
+        Ok(packages) => packages,
+        Err(more) => {
+            refusals.extend(more);
+            Vec::new()
+        }
+    };
     packages.sort_by(|a, b| a.id.cmp(&b.id));
     if !refusals.is_empty() {
         return Err(refusals);
@@ -65,22 +68,93 @@ pub fn select(
     })
 }
 
-fn choose_channel(
+fn named(
+    project: &ProjectDefinition,
+    channels: &[ChannelDefinition],
+    name: &str,
+) -> Result<ChannelDefinition, Refusal> {
+    let mut known = channels.iter();
+    let found = known.find(|channel| channel.name.eq_ignore_ascii_case(name));
+    found.cloned().ok_or_else(|| Refusal::UnknownChannel {
+        project: project.slug.clone(),
+        channel: name.to_owned(),
+        suggestion: nearest(name, channels.iter().map(|channel| channel.name.as_str())),
+    })
+}
+
+type Chosen = Result<Vec<OrderPackage>, Vec<Refusal>>;
+
+/// The channel whose rules all packages satisfy (reference section 1.3): the only one, or of
+/// several the default one. With none of them nothing is guessed.
+fn suitable(
     project: &ProjectDefinition,
     options: &ReleaseOptions,
-) -> Result<ChannelDefinition, Refusal> {
-    let channels = channel::effective(&project.channels);
-    match &options.channel {
-        None => Ok(channel::default_of(&channels)),
-        Some(name) => channels
+    available: &BTreeMap<String, Vec<OrderPackage>>,
+    channels: &[ChannelDefinition],
+) -> Result<(ChannelDefinition, Chosen), Vec<Refusal>> {
+    let default = channel::default_of(channels);
+    let chosen = choose_packages(project, options, available, &default);
+    // A package that nobody pushed, or not in that version, is missing in every channel.
+    let by_rule = |refusal: &Refusal| {
+        matches!(
+            refusal,
+            Refusal::ChannelRuleBroken { .. } | Refusal::NoPackageForChannel { .. }
+        )
+    };
+    let judged = match &chosen {
+        Ok(_) => return Ok((default, chosen)),
+        Err(refusals) => refusals.iter().all(by_rule),
+    };
+    if channels.len() < 2 || !judged {
+        return Ok((default, chosen));
+    }
+    let mut fitting: Vec<(ChannelDefinition, Vec<OrderPackage>)> = channels
+        .iter()
+        .filter_map(|channel| {
+            let packages = choose_packages(project, options, available, channel).ok()?;
+            Some((channel.clone(), packages))
+        })
+        .collect();
+    if fitting.len() > 1 {
+        return Err(vec![Refusal::ChannelAmbiguous {
+            project: project.slug.clone(),
+            channels: fitting
+                .into_iter()
+                .map(|(channel, _)| channel.name)
+                .collect(),
+        }]);
+    }
+    // Of none the default one says why not.
+    Ok(fitting
+        .pop()
+        .map_or((default, chosen), |(channel, packages)| {
+            (channel, Ok(packages))
+        }))
+}
+
+fn choose_packages(
+    project: &ProjectDefinition,
+    options: &ReleaseOptions,
+    available: &BTreeMap<String, Vec<OrderPackage>>,
+    channel: &ChannelDefinition,
+) -> Chosen {
+    let mut packages = Vec::new();
+    let mut refusals = Vec::new();
+    for reference in &project.packages {
+        let versions = available
             .iter()
-            .find(|channel| channel.name.eq_ignore_ascii_case(name))
-            .cloned()
-            .ok_or_else(|| Refusal::UnknownChannel {
-                project: project.slug.clone(),
-                channel: name.clone(),
-                suggestion: nearest(name, channels.iter().map(|channel| channel.name.as_str())),
-            }),
+            .find(|(id, _)| id.eq_ignore_ascii_case(&reference.id))
+            .map(|(_, versions)| versions.as_slice())
+            .unwrap_or_default();
+        match choose_package(&project.slug, &reference.id, versions, channel, options) {
+            Ok(package) => packages.push(package),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    if refusals.is_empty() {
+        Ok(packages)
+    } else {
+        Err(refusals)
     }
 }
 

@@ -78,6 +78,63 @@ fn packages_and_version_are_chosen_by_channel_and_template() {
 }
 
 #[test]
+fn a_release_that_names_no_channel_gets_the_one_whose_rules_its_packages_satisfy() {
+    // Reference section 1.3, version rules: the only one that fits, the default one of several,
+    // and nothing is guessed among several others.
+    let third =
+        format!("{CHANNELS}  - {{ name: patch, rules: [{{ package: Web, prerelease: fix }}] }}\n");
+    let held = packages(&[
+        ("Web", "1.9.0"),
+        ("Web", "2.0.0"),
+        ("Web", "1.9.1-hotfix.1"),
+        ("Web", "1.9.2-bugfix.1"),
+    ]);
+    for (rest, package, expected) in [
+        (CHANNELS, None, Ok("stable")),
+        (CHANNELS, Some("1.9.0"), Ok("stable")),
+        (CHANNELS, Some("1.9.1-hotfix.1"), Ok("hotfix")),
+        (
+            CHANNELS,
+            Some("2.0.0"),
+            Err(
+                "package 'Web' 2.0.0 breaks a rule of channel 'stable' (range [1.0,2.0), pre-release ^$)",
+            ),
+        ),
+        (third.as_str(), Some("1.9.2-bugfix.1"), Ok("patch")),
+        (
+            third.as_str(),
+            Some("1.9.1-hotfix.1"),
+            Err(
+                "the packages satisfy the rules of several channels of project 'shop': hotfix and patch",
+            ),
+        ),
+        (
+            CHANNELS,
+            Some("7"),
+            Err("package 'Web' has no version 7; the newest pushed is 2.0.0"),
+        ),
+    ] {
+        let asked = options(None, None, package);
+        let chosen = select(&a_project(rest), &asked, &held, &[], now());
+        let said = chosen
+            .map(|chosen| chosen.channel)
+            .map_err(|refusals| refusals[0].message());
+        assert_eq!(
+            said.as_deref().map_err(String::as_str),
+            expected,
+            "{package:?}"
+        );
+    }
+    // Rules are no matter for a release that names its channel and wants them ignored.
+    let ignoring = ReleaseOptions {
+        ignore_channel_rules: true,
+        ..options(None, Some("hotfix"), Some("2.0.0"))
+    };
+    let chosen = select(&a_project(CHANNELS), &ignoring, &held, &[], now()).unwrap();
+    assert_eq!(chosen.channel, "hotfix");
+}
+
+#[test]
 fn refusals_at_creation_say_what_to_type() {
     let project = a_project(CHANNELS);
     let held = packages(&[("Web", "0.9"), ("Web", "2.0.0-beta")]);

@@ -7,7 +7,7 @@ use super::super::typed::At;
 use super::super::{Definitions, Each};
 use super::{Declared, World};
 use crate::environment::EnvironmentDefinition;
-use crate::lifecycle::{DeployMode, Gate, LifecycleDefinition, Phase, Retention};
+use crate::lifecycle::{Gate, LifecycleDefinition, Phase, Retention};
 use crate::target::TargetDefinition;
 
 /// What helps when an environment is unknown.
@@ -105,48 +105,21 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
                 .iter()
                 .map(|name| name.value.clone())
                 .collect(),
-            deploy: deploy_mode(item, phase, report),
+            deploy: phase.deploy,
             gate: gate(phase, report),
         });
     }
     let retention = item.retention.as_ref();
-    if let Some(kept) = retention {
-        report.unheeded(
-            kept.at,
-            &format!("lifecycle '{}' has a retention", item.name.value),
-            "nothing is removed by it; what stays on targets is limited by 'keep' of the package action",
-        );
-    }
     LifecycleDefinition {
         name: item.name.value.clone(),
         description: item.description.clone(),
         phases,
         retention: Retention {
             releases: retention.and_then(|kept| kept.releases),
+            days: retention.and_then(|kept| kept.days),
+            packages: retention.and_then(|kept| kept.packages),
             on_target: retention.and_then(|kept| kept.on_target),
         },
-    }
-}
-
-fn deploy_mode(item: &LifecycleItem, phase: &PhaseItem, report: &mut Report) -> DeployMode {
-    match &phase.deploy {
-        None => DeployMode::default(),
-        Some(At {
-            value: DeployMode::Manual,
-            ..
-        }) => DeployMode::Manual,
-        Some(At {
-            at,
-            value: DeployMode::Automatic,
-        }) => {
-            let (lifecycle, phase) = (&item.name.value, &phase.name.value);
-            report.unheeded(
-                *at,
-                &format!("phase '{phase}' of lifecycle '{lifecycle}' asks for deploy: automatic"),
-                "no release goes there by itself: use 'mantle deploy' or 'mantle promote'",
-            );
-            DeployMode::Automatic
-        }
     }
 }
 

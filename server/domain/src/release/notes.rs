@@ -1,0 +1,188 @@
+//! A release's notes, which are a template, and its own fields.
+//!
+//! Notes are evaluated when the release is created, with the variables that hold without a place
+//! or for the release's channel (reference section 1.3). Secrets have no value in them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use mantle_shared::order::OrderPackage;
+use mantle_template::{Options, Variables, render};
+
+use crate::explain::Refusal;
+use crate::variable::{Situation, Variable, VariableValue, resolve};
+
+/// The most fields that a release may have, and the longest name or value, in characters.
+pub const MOST_FIELDS: usize = 10;
+/// The longest name or value of a field, in characters.
+pub const LONGEST_FIELD: usize = 150;
+/// Notes are read by people.
+const MOST_NOTES_BYTES: usize = 64 * 1024;
+
+/// What notes can speak of.
+#[derive(Debug, Clone, Copy)]
+pub struct NotesContext<'a> {
+    /// The project's slug.
+    pub project: &'a str,
+    /// The release's version.
+    pub version: &'a str,
+    /// Its channel.
+    pub channel: &'a str,
+    /// Its variables.
+    pub variables: &'a [Variable],
+    /// Its packages.
+    pub packages: &'a [OrderPackage],
+    /// Its own fields.
+    pub fields: &'a BTreeMap<String, String>,
+}
+
+/// The notes, evaluated; what has no value stays as it was written and is warned of.
+pub fn evaluate(
+    template: &str,
+    context: &NotesContext<'_>,
+    now: Timestamp,
+) -> Result<(String, Vec<String>), Refusal> {
+    let bad = |why: String| Refusal::BadTemplate {
+        place: "the release's notes".to_owned(),
+        why,
+    };
+    if template.len() > MOST_NOTES_BYTES {
+        return Err(bad("they are larger than 64 KiB".to_owned()));
+    }
+    let variables = variables(context)?;
+    let rendered =
+        render(template, &variables, &Options::new(now)).map_err(|error| bad(error.to_string()))?;
+    let mut warnings: Vec<String> = rendered
+        .problems
+        .iter()
+        .map(|problem| format!("the notes use {}, which has no value here", problem.token))
+        .collect();
+    warnings.dedup();
+    if rendered.text.len() > MOST_NOTES_BYTES {
+        return Err(bad("they become larger than 64 KiB".to_owned()));
+    }
+    Ok((rendered.text.into_owned(), warnings))
+}
+
+fn variables(context: &NotesContext<'_>) -> Result<Variables, Refusal> {
+    let situation = Situation {
+        channel: Some(context.channel),
+        ..Situation::default()
+    };
+    let mut variables = Variables::new();
+    for variable in context.variables {
+        if let Some(winner) = resolve(variable, &situation)?
+            && let VariableValue::Text(text) = &winner.value
+        {
+            variables.insert(variable.name.clone(), Some(text.clone()));
+        }
+    }
+    let mut put = |name: String, value: &str| variables.insert(name, Some(value.to_owned()));
+    put("Octopus.Project.Name".to_owned(), context.project);
+    put("Octopus.Project.Slug".to_owned(), context.project);
+    put("Octopus.Release.Number".to_owned(), context.version);
+    put("Octopus.Release.Channel.Name".to_owned(), context.channel);
+    for package in context.packages {
+        let prefix = format!("Octopus.Release.Package[{}]", package.id);
+        put(format!("{prefix}.PackageId"), &package.id);
+        put(format!("{prefix}.Version"), &package.version);
+    }
+    for (name, value) in context.fields {
+        put(format!("Octopus.Release.CustomFields[{name}]"), value);
+    }
+    Ok(variables)
+}
+
+/// Fields that can be kept.
+pub fn check_fields(fields: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let bad = |why: String| Err(Refusal::BadField { why });
+    if fields.len() > MOST_FIELDS {
+        return bad(format!(
+            "a release has at most {MOST_FIELDS} fields, and {} were given",
+            fields.len()
+        ));
+    }
+    for (name, value) in fields {
+        if name.is_empty() {
+            return bad("a field of a release needs a name".to_owned());
+        }
+        let long = |text: &str| text.chars().count() > LONGEST_FIELD;
+        if long(name) || long(value) {
+            let shown: String = name.chars().take(30).collect();
+            return bad(format!(
+                "field '{shown}' is longer than {LONGEST_FIELD} characters"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::release::ScannedFiles;
+    use crate::testing::{a_package, a_project, a_release};
+
+    fn noted(template: &str) -> Result<(String, Vec<String>), Refusal> {
+        let project = a_project(
+            "variables: { Site: [{ value: everywhere }, { value: here, channel: default }, { value: t, environment: test }], Only: [{ value: t, environment: test }], P: { secret: shop/password } }\n",
+        );
+        let release = a_release(&project, &ScannedFiles::new());
+        let context = NotesContext {
+            project: "shop",
+            version: "1.2",
+            channel: "default",
+            variables: &release.variables.variables,
+            packages: &[a_package("Web", "7.0")],
+            fields: &[("PR".to_owned(), "12".to_owned())].into(),
+        };
+        evaluate(template, &context, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn notes_see_values_without_a_place_or_of_their_channel() {
+        // Reference section 1.3, release notes.
+        for (template, expected) in [
+            ("plain", "plain"),
+            (
+                "#{Octopus.Release.Number} of #{Octopus.Project.Name}",
+                "1.2 of shop",
+            ),
+            ("at #{Site}", "at here"),
+            ("web #{Octopus.Release.Package[Web].Version}", "web 7.0"),
+            (
+                "#{each p in Octopus.Release.Package}#{p.PackageId}#{/each}",
+                "Web",
+            ),
+            ("PR #{Octopus.Release.CustomFields[PR]}", "PR 12"),
+        ] {
+            assert_eq!(noted(template).unwrap(), (expected.to_owned(), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn what_has_no_value_stays_and_is_warned_of() {
+        let (text, warnings) = noted("#{Only} #{P}").unwrap();
+        assert_eq!(text, "#{Only} #{P}", "no place, and no secret");
+        assert_eq!(warnings.len(), 2);
+    }
+
+    #[test]
+    fn fields_are_few_and_short() {
+        let many = |count: usize| -> BTreeMap<String, String> {
+            (0..count)
+                .map(|n| (format!("f{n}"), "x".to_owned()))
+                .collect()
+        };
+        assert!(check_fields(&many(10)).is_ok());
+        assert!(check_fields(&many(11)).is_err());
+        for (name, value) in [("", "x".to_owned()), ("a", "é".repeat(151))] {
+            assert!(
+                check_fields(&[(name.to_owned(), value)].into()).is_err(),
+                "{name}"
+            );
+        }
+        assert!(check_fields(&[("a".to_owned(), "é".repeat(150))].into()).is_ok());
+    }
+}
