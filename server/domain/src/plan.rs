@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::process::{Retries, RunCondition};
 use crate::target::Platform;
 
+pub mod basis;
+
 /// The plan's format.
 pub const PLAN_FORMAT: u32 = 1;
 
@@ -50,6 +52,9 @@ pub struct PlanTarget {
     pub tags: Vec<String>,
     /// What it runs on.
     pub platform: Platform,
+    /// The version of its agent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent_version: String,
 }
 
 /// One step of a plan.

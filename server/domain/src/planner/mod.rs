@@ -20,6 +20,8 @@ use pool::Pool;
 use steps::Planner;
 
 #[cfg(test)]
+mod law_tests;
+#[cfg(test)]
 mod tests;
 
 /// What is to be planned.

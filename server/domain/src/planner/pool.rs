@@ -20,7 +20,6 @@ pub(super) struct Pool<'a> {
 struct Member {
     target: PlanTarget,
     online: bool,
-    version: String,
     features: Vec<String>,
 }
 
@@ -50,9 +49,9 @@ impl<'a> Pool<'a> {
                         agent: agent.id,
                         tags: target.tags.clone(),
                         platform: agent.platform,
+                        agent_version: agent.version.clone(),
                     },
                     online: agent.online,
-                    version: agent.version.clone(),
                     features: agent.features.clone(),
                 })
             })
@@ -92,7 +91,9 @@ impl<'a> Pool<'a> {
     pub(super) fn supports(&self, id: TargetId, uses: &str) -> Result<(), String> {
         let feature = format!("action:{uses}");
         match self.members.iter().find(|member| member.target.id == id) {
-            Some(member) if !member.features.contains(&feature) => Err(member.version.clone()),
+            Some(member) if !member.features.contains(&feature) => {
+                Err(member.target.agent_version.clone())
+            }
             _ => Ok(()),
         }
     }

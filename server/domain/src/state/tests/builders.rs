@@ -98,6 +98,7 @@ pub(super) fn a_plan(targets: &[u128], steps: Vec<PlanStep>) -> Plan {
                 agent: agent(*n),
                 tags: vec!["web".to_owned()],
                 platform: Platform::Linux,
+                agent_version: String::new(),
             })
             .collect(),
         steps,

@@ -1,0 +1,328 @@
+//! What a plan rests on, so that a deployment can be bound to the plan that was looked at.
+//!
+//! It holds the release's three digests and the plan itself, which is what became of the targets of
+//! its moment. An agent's version is left out: it is upgraded without anybody planning anew.
+
+use std::collections::BTreeMap;
+
+use mantle_shared::Digest;
+use mantle_shared::ids::{TargetId, TaskId};
+use mantle_shared::uuid::Uuid;
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, PlanAction, PlanStep, PlanTarget};
+use crate::explain::listed;
+
+/// The format of a basis.
+pub const BASIS_FORMAT: u32 = 1;
+/// So many digits of the digest make an id: two plans with the same one are the same plan.
+const ID_DIGITS: usize = 20;
+/// What every id begins with.
+pub const ID_PREFIX: &str = "plan-";
+
+/// What a plan rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanBasis {
+    /// [`BASIS_FORMAT`].
+    pub format: u32,
+    /// The digest of the release's process.
+    pub process: Digest,
+    /// The digest of its variables.
+    pub variables: Digest,
+    /// The digest of its packages.
+    pub packages: Digest,
+    /// The plan, of no task.
+    pub plan: Plan,
+}
+
+/// The three digests of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReleaseDigests {
+    /// Of its process.
+    pub process: Digest,
+    /// Of its variables.
+    pub variables: Digest,
+    /// Of its packages.
+    pub packages: Digest,
+}
+
+impl PlanBasis {
+    /// What this plan of this release rests on.
+    pub fn new(plan: &Plan, release: ReleaseDigests) -> Self {
+        let mut plan = plan.clone();
+        plan.task = TaskId::from_uuid(Uuid::nil());
+        for target in &mut plan.targets {
+            target.agent_version.clear();
+        }
+        Self {
+            format: BASIS_FORMAT,
+            process: release.process,
+            variables: release.variables,
+            packages: release.packages,
+            plan,
+        }
+    }
+
+    /// Its canonical bytes and its id.
+    pub fn identify(&self) -> Result<(Vec<u8>, String), serde_json::Error> {
+        let bytes = serde_json::to_vec(self)?;
+        let digest = Digest::of(&bytes).to_string();
+        let digits = digest.get(..ID_DIGITS).unwrap_or(&digest);
+        Ok((bytes, format!("{ID_PREFIX}{digits}")))
+    }
+
+    /// What is another now, in sentences for people. Empty only if nothing is.
+    pub fn changes(&self, now: &Self) -> Vec<String> {
+        let (was, is) = (&self.plan, &now.plan);
+        let mut changes = Vec::new();
+        let mut differ = |yes: bool, what: String| {
+            if yes {
+                changes.push(what);
+            }
+        };
+        differ(
+            (&was.project, &was.release, &was.environment)
+                != (&is.project, &is.release, &is.environment),
+            format!(
+                "it is about {} {} into '{}'",
+                was.project, was.release, was.environment
+            ),
+        );
+        differ(
+            self.variables != now.variables,
+            "the release's variables were refreshed".to_owned(),
+        );
+        differ(
+            self.process != now.process || self.packages != now.packages,
+            "the release was deleted and made anew".to_owned(),
+        );
+        targets(was, is, &mut changes);
+        steps(was, is, &mut changes);
+        let gone = was.warnings.iter().filter(|w| !is.warnings.contains(w));
+        changes.extend(gone.map(|warning| format!("it is not so any more that {warning}")));
+        let new = is.warnings.iter().filter(|w| !was.warnings.contains(w));
+        changes.extend(new.cloned());
+        if changes.is_empty() && self != now {
+            changes.push("something that this version does not know by name".to_owned());
+        }
+        changes
+    }
+}
+
+fn targets(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
+    let by_id = |plan: &Plan| -> BTreeMap<TargetId, PlanTarget> {
+        let targets = plan.targets.iter().cloned();
+        targets.map(|target| (target.id, target)).collect()
+    };
+    let (before, after) = (by_id(was), by_id(is));
+    for (id, target) in &after {
+        let name = &target.name;
+        let Some(old) = before.get(id) else {
+            changes.push(format!("target '{name}' takes part now"));
+            continue;
+        };
+        if old.name != *name {
+            changes.push(format!("target '{}' is called '{name}' now", old.name));
+        }
+        if old.agent != target.agent {
+            changes.push(format!("another agent joined as target '{name}'"));
+        }
+        if old.tags != target.tags {
+            changes.push(format!(
+                "the tags of target '{name}' are {} now",
+                listed(&target.tags)
+            ));
+        }
+        if old.platform != target.platform {
+            changes.push(format!("target '{name}' runs on another platform now"));
+        }
+    }
+    for (id, target) in &before {
+        if !after.contains_key(id) {
+            changes.push(format!(
+                "target '{}' does not take part any more",
+                target.name
+            ));
+        }
+    }
+}
+
+fn steps(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
+    for step in &is.steps {
+        let name = &step.name;
+        let Some(old) = was.steps.iter().find(|old| old.name == *name) else {
+            changes.push(format!("step '{name}' is new"));
+            continue;
+        };
+        match (&old.skipped, &step.skipped) {
+            (None, Some(why)) => changes.push(format!("step '{name}' is skipped now: {why}")),
+            (Some(_), None) => changes.push(format!("step '{name}' is not skipped any more")),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        if names(was, &old.subjects) != names(is, &step.subjects) {
+            changes.push(format!(
+                "step '{name}' is about {} now",
+                listed(&names(is, &step.subjects))
+            ));
+        } else if nodes(was, old) != nodes(is, step) {
+            changes.push(format!("step '{name}' is carried out by other targets now"));
+        }
+        let bare = |step: &PlanStep| PlanStep {
+            subjects: Vec::new(),
+            skipped: None,
+            parallel: 0,
+            actions: step.actions.iter().map(without_nodes).collect(),
+            ..step.clone()
+        };
+        if old.parallel != step.parallel {
+            changes.push(format!("step '{name}' has {} at once now", step.parallel));
+        }
+        if bare(old) != bare(step) {
+            changes.push(format!("step '{name}' does something else now"));
+        }
+    }
+    for step in &was.steps {
+        if !is.steps.iter().any(|other| other.name == step.name) {
+            changes.push(format!("step '{}' is gone", step.name));
+        }
+    }
+}
+
+fn without_nodes(action: &PlanAction) -> PlanAction {
+    PlanAction {
+        nodes: Vec::new(),
+        ..action.clone()
+    }
+}
+
+fn names(plan: &Plan, ids: &[TargetId]) -> Vec<String> {
+    let name = |id: &TargetId| plan.target(*id).map(|target| target.name.clone());
+    ids.iter().filter_map(name).collect()
+}
+
+fn nodes(plan: &Plan, step: &PlanStep) -> Vec<Vec<String>> {
+    let actions = step.actions.iter();
+    actions
+        .map(|action| {
+            let ids: Vec<TargetId> = action
+                .nodes
+                .iter()
+                .flat_map(|node| [node.subject, node.executor])
+                .collect();
+            names(plan, &ids)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::planner::PlanOptions;
+    use crate::release::ScannedFiles;
+    use crate::target::TargetFacts;
+    use crate::testing::{a_project, a_release, a_target, plan};
+
+    const FARM: &str = concat!(
+        "process:\n",
+        "  - step: Farm\n",
+        "    targets: { tag: web }\n",
+        "    rolling: { window: 50% }\n",
+        "    actions:\n",
+        "      - { action: Out, uses: script, run_on: { tag: lb }, with: { run: x } }\n",
+        "      - { action: Work, uses: script, with: { run: y } }\n",
+    );
+
+    fn farm() -> Vec<TargetFacts> {
+        vec![
+            a_target("web01", &["web"], &["test"]),
+            a_target("web02", &["web"], &["test"]),
+            a_target("lb01", &["lb"], &["test"]),
+        ]
+    }
+
+    fn basis(variables: &str, targets: &[TargetFacts]) -> PlanBasis {
+        let release = a_release(&a_project(FARM), &ScannedFiles::new());
+        let plan = plan(&release, "test", targets, &PlanOptions::default()).unwrap();
+        let digests = ReleaseDigests {
+            process: Digest::of(b"process"),
+            variables: Digest::of(variables.as_bytes()),
+            packages: Digest::of(b"packages"),
+        };
+        PlanBasis::new(&plan, digests)
+    }
+
+    /// What a change of the farm does to a plan of it.
+    fn after(change: impl FnOnce(&mut Vec<TargetFacts>)) -> Vec<String> {
+        let was = basis("1", &farm());
+        let mut targets = farm();
+        change(&mut targets);
+        let is = basis("1", &targets);
+        let changes = was.changes(&is);
+        let same_id = was.identify().unwrap().1 == is.identify().unwrap().1;
+        assert_eq!(same_id, changes.is_empty(), "{changes:?}");
+        changes
+    }
+
+    #[test]
+    fn an_id_holds_as_long_as_what_the_plan_rests_on() {
+        assert!(after(|_| {}).is_empty());
+        assert!(after(|all| all.reverse()).is_empty(), "the order of rows");
+        let upgraded = |all: &mut Vec<TargetFacts>| {
+            all[0].agent.as_mut().unwrap().version = "9.9.9".to_owned();
+        };
+        assert!(after(upgraded).is_empty(), "an agent's version");
+        let elsewhere = a_target("db01", &["db"], &["test", "live"]);
+        assert!(
+            after(|all| all.push(elsewhere)).is_empty(),
+            "who takes no part"
+        );
+    }
+
+    #[test]
+    fn what_changed_is_named() {
+        assert_eq!(
+            after(|all| all.push(a_target("web03", &["web"], &["test"]))),
+            [
+                "target 'web03' takes part now",
+                "step 'Farm' is about web01, web02 and web03 now",
+                "step 'Farm' has 2 at once now",
+            ]
+        );
+        assert_eq!(
+            after(|all| all[1].disabled = true),
+            [
+                "target 'web02' does not take part any more",
+                "step 'Farm' is about web01 now",
+            ]
+        );
+        assert_eq!(
+            after(|all| all[0].tags.push("blue".to_owned())),
+            ["the tags of target 'web01' are web and blue now"]
+        );
+        assert_eq!(
+            after(|all| all.push(a_target("lb02", &["lb"], &["test"]))),
+            [
+                "target 'lb02' takes part now",
+                "step 'Farm' is carried out by other targets now",
+            ]
+        );
+        assert_eq!(
+            after(|all| {
+                let mut expected = a_target("web09", &["web"], &["test"]);
+                expected.agent = None;
+                all.push(expected);
+            }),
+            ["web09 is expected but has not joined and is left out"]
+        );
+        let refreshed = basis("1", &farm()).changes(&basis("2", &farm()));
+        assert_eq!(refreshed, ["the release's variables were refreshed"]);
+    }
+
+    #[test]
+    fn an_id_is_fixed() {
+        // Golden: an id that was printed must mean the same to the version after.
+        let (_, id) = basis("1", &farm()).identify().unwrap();
+        assert_eq!(id, "plan-a235bb009988b7dd2f2e");
+    }
+}
