@@ -82,6 +82,43 @@ pub struct TargetCurrentRow {
     pub changed_at_us: i64,
 }
 
+/// Notes that a lifecycle sends a release to an environment; `false` if it has done so before.
+pub async fn automatic_deployment_claim(
+    tx: &mut Tx,
+    release: ReleaseId,
+    environment: EnvironmentId,
+    task: TaskId,
+    at_us: i64,
+) -> Result<bool> {
+    let claimed = tx
+        .exec(
+            "INSERT INTO automatic_deployment (release_id, environment_id, task_id, at_us)
+             VALUES ($1, $2, $3, $4) ON CONFLICT (release_id, environment_id) DO NOTHING",
+            params![release, environment, task, at_us],
+        )
+        .await?;
+    Ok(claimed == 1)
+}
+
+/// The environments to which a release has been deployed or sent, however that ended, and whether
+/// with success.
+pub async fn release_place_list(
+    tx: &mut Tx,
+    release: ReleaseId,
+) -> Result<Vec<(EnvironmentId, bool)>> {
+    tx.rows(
+        "SELECT environment_id, MAX(CASE WHEN outcome = 'succeeded' THEN 1 ELSE 0 END) AS succeeded
+         FROM task
+         WHERE release_id = $1 AND kind = 'deployment' AND environment_id IS NOT NULL
+         GROUP BY environment_id ORDER BY environment_id",
+        params![release],
+    )
+    .await?
+    .iter()
+    .map(|row| Ok((row.get("environment_id")?, row.get("succeeded")?)))
+    .collect()
+}
+
 /// Writes down what a deployment in fact used. Once; a conflict if it has a manifest.
 pub async fn deployment_manifest_insert(
     tx: &mut Tx,

@@ -28,11 +28,18 @@ pub(super) struct Migration {
 }
 
 /// The state's schema. Steps are only ever added; one that was released is never edited.
-pub(super) const STATE: &[Migration] = &[Migration {
-    version: 1,
-    sqlite: include_str!("migrations/sqlite/state/0001_initial.sql"),
-    postgres: include_str!("migrations/postgres/state/0001_initial.sql"),
-}];
+pub(super) const STATE: &[Migration] = &[
+    Migration {
+        version: 1,
+        sqlite: include_str!("migrations/sqlite/state/0001_initial.sql"),
+        postgres: include_str!("migrations/postgres/state/0001_initial.sql"),
+    },
+    Migration {
+        version: 2,
+        sqlite: include_str!("migrations/sqlite/state/0002_releases.sql"),
+        postgres: include_str!("migrations/postgres/state/0002_releases.sql"),
+    },
+];
 
 /// The logs' schema.
 pub(super) const LOGS: &[Migration] = &[Migration {

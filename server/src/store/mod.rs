@@ -23,8 +23,10 @@ mod log_chunk;
 mod migrate;
 mod open;
 mod package;
+mod plan;
 mod project;
 mod release;
+mod retention;
 mod secret;
 mod server_meta;
 mod snapshot;
@@ -60,8 +62,9 @@ pub use audit::{
 };
 pub use deployment::{
     DeploymentCurrentRow, DeploymentSucceeded, TargetCurrentFilter, TargetCurrentRow, TargetState,
-    deployment_current_list, deployment_current_show, deployment_manifest_find,
-    deployment_manifest_insert, target_current_list, target_current_show,
+    automatic_deployment_claim, deployment_current_list, deployment_current_show,
+    deployment_manifest_find, deployment_manifest_insert, release_place_list, target_current_list,
+    target_current_show,
 };
 pub use environment::{
     EnvironmentRow, environment_fetch, environment_find, environment_insert, environment_list,
@@ -89,12 +92,18 @@ pub use package::{
     PackageSummary, PackageVersionRow, package_list, package_version_delete, package_version_find,
     package_version_insert, package_version_list, package_version_list_digests,
 };
+pub use plan::{plan_find, plan_keep, plan_prune};
 pub use project::{
     ProjectRow, project_fetch, project_find, project_insert, project_list, project_update,
 };
 pub use release::{
-    ReleaseRow, ReleaseVariablesRow, release_fetch, release_find, release_insert, release_list,
-    release_list_packages, release_replace_variables, release_variables_list,
+    ReleaseBlock, ReleaseRow, ReleaseVariablesRow, release_fetch, release_find, release_insert,
+    release_list, release_list_packages, release_mark_blocked, release_mark_unblocked,
+    release_replace_variables, release_variables_list,
+};
+pub use retention::{
+    release_before, release_delete, release_reach_list, retired_task_done, retired_task_list,
+    secret_version_prune_all, task_open_list,
 };
 pub use secret::{
     NewSecretVersion, SecretRow, SecretVersionRow, secret_delete, secret_find, secret_list,

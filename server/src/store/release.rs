@@ -31,10 +31,25 @@ pub struct ReleaseRow {
     pub variables_number: u64,
     /// What its author wrote about it.
     pub notes: String,
+    /// Its own fields, as a JSON object of texts.
+    pub fields: String,
+    /// It is blocked: it enters no further phase.
+    pub blocked: Option<ReleaseBlock>,
     /// When it was made.
     pub created_at_us: i64,
     /// Who made it.
     pub created_by: String,
+}
+
+/// A block on a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseBlock {
+    /// Since when.
+    pub at_us: i64,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One variable snapshot that a release has had.
@@ -57,8 +72,8 @@ pub struct ReleaseVariablesRow {
 pub async fn release_insert(tx: &mut Tx, release: &ReleaseRow) -> Result<()> {
     tx.exec(
         "INSERT INTO release (id, project_id, version, channel, process, packages, variables,
-             variables_number, notes, created_at_us, created_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             variables_number, notes, fields, created_at_us, created_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         params![
             release.id,
             release.project_id,
@@ -69,6 +84,7 @@ pub async fn release_insert(tx: &mut Tx, release: &ReleaseRow) -> Result<()> {
             release.variables,
             release.variables_number,
             release.notes,
+            release.fields,
             release.created_at_us,
             release.created_by,
         ],
@@ -99,6 +115,28 @@ pub async fn release_replace_variables(
     )
     .await?;
     history_insert(tx, id, entry).await
+}
+
+/// Blocks a release. A conflict if it is blocked already.
+pub async fn release_mark_blocked(tx: &mut Tx, id: ReleaseId, block: &ReleaseBlock) -> Result<()> {
+    tx.exec_one(
+        "UPDATE release SET blocked_at_us = $2, blocked_by = $3, blocked_reason = $4
+         WHERE id = $1 AND blocked_at_us IS NULL",
+        params![id, block.at_us, block.by, block.reason],
+        StoreError::conflict("release"),
+    )
+    .await
+}
+
+/// Lifts the block on a release. A conflict if there is none.
+pub async fn release_mark_unblocked(tx: &mut Tx, id: ReleaseId) -> Result<()> {
+    tx.exec_one(
+        "UPDATE release SET blocked_at_us = NULL, blocked_by = NULL, blocked_reason = NULL
+         WHERE id = $1 AND blocked_at_us IS NOT NULL",
+        params![id],
+        StoreError::conflict("release"),
+    )
+    .await
 }
 
 async fn history_insert(tx: &mut Tx, id: ReleaseId, entry: &ReleaseVariablesRow) -> Result<()> {
@@ -200,6 +238,14 @@ pub async fn release_variables_list(
 }
 
 fn read(row: &Row) -> Result<ReleaseRow> {
+    let blocked = match row.find("blocked_at_us")? {
+        None => None,
+        Some(at_us) => Some(ReleaseBlock {
+            at_us,
+            by: row.get("blocked_by")?,
+            reason: row.get("blocked_reason")?,
+        }),
+    };
     Ok(ReleaseRow {
         id: row.get("id")?,
         project_id: row.get("project_id")?,
@@ -210,6 +256,8 @@ fn read(row: &Row) -> Result<ReleaseRow> {
         variables: row.get("variables")?,
         variables_number: row.get("variables_number")?,
         notes: row.get("notes")?,
+        fields: row.get("fields")?,
+        blocked,
         created_at_us: row.get("created_at_us")?,
         created_by: row.get("created_by")?,
     })

@@ -112,6 +112,8 @@ pub(super) async fn a_release(store: &Store, project: ProjectId, version: &str) 
         variables: keep[2],
         variables_number: 1,
         notes: String::new(),
+        fields: "{}".to_owned(),
+        blocked: None,
         created_at_us: 6,
         created_by: "ada".to_owned(),
     };

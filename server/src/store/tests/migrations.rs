@@ -8,20 +8,22 @@ use crate::store::migrate::{
 use crate::store::testing;
 use crate::store::{OpenError, STATE_FILE, Store, StoreConfig, StoreError, epoch_next};
 
+/// The first version that no released step has.
+const LATER: i64 = STATE.len() as i64 + 1;
 const GOOD: Migration = Migration {
-    version: 2,
+    version: LATER,
     sqlite: "CREATE TABLE later (a INTEGER NOT NULL) STRICT; INSERT INTO later VALUES (1);",
     postgres: "CREATE TABLE later (a BIGINT NOT NULL); INSERT INTO later VALUES (1);",
 };
 /// Fails in its second statement.
 const BAD: Migration = Migration {
-    version: 2,
+    version: LATER,
     sqlite: "CREATE TABLE later (a INTEGER NOT NULL) STRICT; INSERT INTO nowhere VALUES (1);",
     postgres: "CREATE TABLE later (a BIGINT NOT NULL); INSERT INTO nowhere VALUES (1);",
 };
 
-fn steps(second: Migration) -> Vec<Migration> {
-    vec![STATE[0], second]
+fn steps(last: Migration) -> Vec<Migration> {
+    [STATE, &[last]].concat()
 }
 
 #[tokio::test]
@@ -41,7 +43,7 @@ async fn a_step_that_fails_half_way_changes_nothing_and_can_be_repeated() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, MigrateError::Step { version: 2, .. }),
+        matches!(error, MigrateError::Step { version: LATER, .. }),
         "{error:?}"
     );
     pool.close().await;
@@ -60,7 +62,7 @@ async fn a_step_that_fails_half_way_changes_nothing_and_can_be_repeated() {
         .await
         .unwrap();
 
-    let copy = backup_path(&path, 2);
+    let copy = backup_path(&path, LATER);
     let mut old = sqlx::SqliteConnection::connect(&format!("sqlite://{}", copy.display()))
         .await
         .unwrap();
@@ -82,7 +84,7 @@ async fn a_step_that_fails_half_way_changes_nothing_in_postgresql() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, MigrateError::Step { version: 2, .. }),
+        matches!(error, MigrateError::Step { version: LATER, .. }),
         "{error:?}"
     );
     assert!(pool.fetch_one("SELECT * FROM later").await.is_err());

@@ -9,5 +9,6 @@ mod faults;
 mod fixtures;
 mod logs;
 mod migrations;
+mod releases;
 mod schema;
 mod tasks;
