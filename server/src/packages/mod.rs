@@ -7,6 +7,7 @@
 //! - an archive cannot escape, collide, hide or explode (`ingest`);
 //! - what a row names is never collected (`gc`).
 
+pub mod compare;
 pub mod gc;
 pub mod ingest;
 pub mod name;
@@ -142,6 +143,17 @@ impl PackageRepository {
     pub async fn list(&self, root: &Digest, most: usize) -> Result<Vec<Listed>, ObjectError> {
         let (objects, root) = (self.objects.clone(), *root);
         blocking(move || read::list(&objects, &root, most)).await
+    }
+
+    /// The files in which two packages differ, of which so many are named.
+    pub async fn compare(
+        &self,
+        first: &Digest,
+        second: &Digest,
+        most: usize,
+    ) -> Result<compare::Difference, ObjectError> {
+        let (objects, first, second) = (self.objects.clone(), *first, *second);
+        blocking(move || compare::compare(&objects, &first, &second, most)).await
     }
 
     /// An archive as it was pushed.

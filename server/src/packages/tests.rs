@@ -411,3 +411,52 @@ async fn a_file_that_is_not_there_is_named() {
         .unwrap_err();
     assert!(error.to_string().contains("no.zip"), "{error}");
 }
+
+#[test]
+fn two_packages_differ_in_the_files_that_differ() {
+    use super::compare::{FileFate, compare};
+    let objects = Objects::memory();
+    let root = |entries: Vec<RawEntry>| {
+        let taken = take_in(&objects, &zip_of(entries), Format::Zip);
+        taken.unwrap().summary.root
+    };
+    let first = root(vec![
+        RawEntry::deflated("a.txt", b"a"),
+        RawEntry::deflated("gone/x.txt", b"x"),
+        RawEntry::deflated("kind", b"a file"),
+        RawEntry::deflated("same/deep/file.txt", b"same"),
+        RawEntry::deflated("site/index.html", b"one"),
+    ]);
+    let second = root(vec![
+        RawEntry::deflated("a.txt", b"a"),
+        RawEntry::deflated("kind/inside.txt", b"a folder now"),
+        RawEntry::deflated("new.txt", b"n"),
+        RawEntry::deflated("same/deep/file.txt", b"same"),
+        RawEntry::deflated("site/index.html", b"two"),
+    ]);
+    let found = compare(&objects, &first, &second, 100).unwrap();
+    let said: Vec<(&str, FileFate)> = found
+        .files
+        .iter()
+        .map(|(path, fate)| (path.as_str(), *fate))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("gone/x.txt", FileFate::Removed),
+            ("kind", FileFate::Removed),
+            ("kind/inside.txt", FileFate::Added),
+            ("new.txt", FileFate::Added),
+            ("site/index.html", FileFate::Changed),
+        ]
+    );
+    assert_eq!(found.more, 0);
+    let few = compare(&objects, &first, &second, 2).unwrap();
+    assert_eq!((few.files.len(), few.more), (2, 3));
+    assert!(
+        compare(&objects, &first, &first, 9)
+            .unwrap()
+            .files
+            .is_empty()
+    );
+}
