@@ -5,9 +5,12 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::body::{DeploymentCreate, PlanBody, StatusBody, Task};
+use super::body::{
+    DeploymentCreate, DeploymentDiff, DeploymentManifest, PlanBody, RetentionResult, RetentionRun,
+    StatusBody, Task,
+};
 use super::error::ApiResult;
-use super::extract::{Json, Query};
+use super::extract::{Json, Path, Query};
 use crate::services::{Caller, Services};
 
 /// Which project.
@@ -52,4 +55,36 @@ pub(super) async fn status(
     Ok(Json(
         services.status(&caller, query.project.as_deref()).await?,
     ))
+}
+
+/// What a deployment in fact used.
+#[utoipa::path(get, path = "/deployments/{number}", tag = "deployments", params(("number" = String, Path, description = "its task's number")), responses((status = 200, body = DeploymentManifest)))]
+pub(super) async fn manifest(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(number): Path<String>,
+) -> ApiResult<Json<DeploymentManifest>> {
+    Ok(Json(services.deployment_manifest(&caller, &number).await?))
+}
+
+/// How another deployment differed from this one.
+#[utoipa::path(get, path = "/deployments/{number}/diff/{other}", tag = "deployments", params(("number" = String, Path, description = "its task's number"), ("other" = String, Path, description = "the other one's")), responses((status = 200, body = DeploymentDiff)))]
+pub(super) async fn diff(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((number, other)): Path<(String, String)>,
+) -> ApiResult<Json<DeploymentDiff>> {
+    Ok(Json(
+        services.deployment_diff(&caller, &number, &other).await?,
+    ))
+}
+
+/// Removes what the rules of lifecycles no longer keep, or says what that is.
+#[utoipa::path(post, path = "/retention", tag = "deployments", request_body = RetentionRun, responses((status = 200, body = RetentionResult)))]
+pub(super) async fn retention(
+    State(services): State<Services>,
+    caller: Caller,
+    Json(body): Json<RetentionRun>,
+) -> ApiResult<Json<RetentionResult>> {
+    Ok(Json(services.retention_run(&caller, body.dry_run).await?))
 }

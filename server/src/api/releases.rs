@@ -2,11 +2,25 @@
 
 use axum::extract::State;
 use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::body::{Page, Release, ReleaseCreate, ReleaseDetail};
+use super::body::{
+    Page, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate,
+    ReleaseDetail, ReleaseDiff, ReleaseDrift, RevertVariables, VariablesChanged,
+};
 use super::error::ApiResult;
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Query};
 use crate::services::{Caller, Services};
+
+/// Which environment.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ChangesQuery {
+    /// Where the release would go.
+    environment: String,
+}
 
 /// A project's releases, the newest first.
 #[utoipa::path(get, path = "/projects/{name}/releases", tag = "releases", params(("name" = String, Path, description = "the project")), responses((status = 200, body = Page<Release>)))]
@@ -42,4 +56,104 @@ pub(super) async fn show(
     Path((name, version)): Path<(String, String)>,
 ) -> ApiResult<Json<ReleaseDetail>> {
     Ok(Json(services.release_show(&caller, &name, &version).await?))
+}
+
+/// Blocks a release: it enters no further phase.
+#[utoipa::path(post, path = "/projects/{name}/releases/{version}/block", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version")), request_body = ReleaseBlockCreate, responses((status = 200, body = ReleaseDetail)))]
+pub(super) async fn block(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((name, version)): Path<(String, String)>,
+    Json(body): Json<ReleaseBlockCreate>,
+) -> ApiResult<Json<ReleaseDetail>> {
+    let reason = &body.reason;
+    Ok(Json(
+        services
+            .release_block(&caller, &name, &version, reason)
+            .await?,
+    ))
+}
+
+/// Lifts the block on a release.
+#[utoipa::path(post, path = "/projects/{name}/releases/{version}/unblock", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version")), responses((status = 200, body = ReleaseDetail)))]
+pub(super) async fn unblock(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((name, version)): Path<(String, String)>,
+) -> ApiResult<Json<ReleaseDetail>> {
+    Ok(Json(
+        services.release_unblock(&caller, &name, &version).await?,
+    ))
+}
+
+/// Gives a release the variables that its project has now, or says what would change.
+#[utoipa::path(post, path = "/projects/{name}/releases/{version}/variables/refresh", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version")), request_body = RefreshVariables, responses((status = 200, body = VariablesChanged)))]
+pub(super) async fn refresh_variables(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((name, version)): Path<(String, String)>,
+    Json(body): Json<RefreshVariables>,
+) -> ApiResult<Json<VariablesChanged>> {
+    Ok(Json(
+        services
+            .release_refresh_variables(&caller, &name, &version, &body)
+            .await?,
+    ))
+}
+
+/// Gives a release variables back that it had, or says what would change.
+#[utoipa::path(post, path = "/projects/{name}/releases/{version}/variables/revert", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version")), request_body = RevertVariables, responses((status = 200, body = VariablesChanged)))]
+pub(super) async fn revert_variables(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((name, version)): Path<(String, String)>,
+    Json(body): Json<RevertVariables>,
+) -> ApiResult<Json<VariablesChanged>> {
+    Ok(Json(
+        services
+            .release_revert_variables(&caller, &name, &version, &body)
+            .await?,
+    ))
+}
+
+/// How another release differs from this one.
+#[utoipa::path(get, path = "/projects/{name}/releases/{version}/diff/{other}", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version"), ("other" = String, Path, description = "the other one's version")), responses((status = 200, body = ReleaseDiff)))]
+pub(super) async fn diff(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((name, version, other)): Path<(String, String, String)>,
+) -> ApiResult<Json<ReleaseDiff>> {
+    Ok(Json(
+        services
+            .release_diff(&caller, &name, &version, &other)
+            .await?,
+    ))
+}
+
+/// How the project as it is now differs from a release.
+#[utoipa::path(get, path = "/projects/{name}/releases/{version}/drift", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version")), responses((status = 200, body = ReleaseDrift)))]
+pub(super) async fn drift(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((name, version)): Path<(String, String)>,
+) -> ApiResult<Json<ReleaseDrift>> {
+    Ok(Json(
+        services.release_drift(&caller, &name, &version).await?,
+    ))
+}
+
+/// What a release brings to an environment.
+#[utoipa::path(get, path = "/projects/{name}/releases/{version}/changes", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version"), ChangesQuery), responses((status = 200, body = ReleaseChanges)))]
+pub(super) async fn changes(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((name, version)): Path<(String, String)>,
+    Query(query): Query<ChangesQuery>,
+) -> ApiResult<Json<ReleaseChanges>> {
+    let environment = &query.environment;
+    Ok(Json(
+        services
+            .release_changes(&caller, &name, &version, environment)
+            .await?,
+    ))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::machinery::Machinery;
 use crate::api::body::PackageCollect;
 use crate::api::error_chain;
-use crate::services::{COLLECT_EVERY, COLLECT_FIRST, Caller, Services, TIDY_EVERY};
+use crate::services::{COLLECT_EVERY, COLLECT_FIRST, Caller, RETAIN_EVERY, Services, TIDY_EVERY};
 use crate::supervise::{Stage, Supervisor};
 
 /// Agents come back after this long: a restart is over by then more often than not.
@@ -47,9 +47,13 @@ pub(super) fn start_janitor(services: Services, supervisor: &mut Supervisor) {
     let stop = supervisor.stop_token(Stage::Work);
     supervisor.spawn(Stage::Work, "janitor", async move {
         let mut due = tokio::time::interval(TIDY_EVERY);
+        // Not at the start: a server that is restarted again and again has better things to do.
+        let first = tokio::time::Instant::now() + RETAIN_EVERY;
+        let mut retain = tokio::time::interval_at(first, RETAIN_EVERY);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
+                _ = retain.tick() => retain_now(&services).await,
                 _ = due.tick() => match services.tidy().await {
                     Ok(0) => {}
                     Ok(uploads) => tracing::info!(uploads, "idle uploads were given up"),
@@ -61,6 +65,21 @@ pub(super) fn start_janitor(services: Services, supervisor: &mut Supervisor) {
             }
         }
     });
+}
+
+async fn retain_now(services: &Services) {
+    match services.retention_run(&Caller::server(), false).await {
+        Ok(result) => {
+            let removed = result.items.iter().filter(|item| item.goes).count();
+            if removed > 0 {
+                tracing::info!(removed, "what the rules no longer keep was removed");
+            }
+        }
+        Err(error) => {
+            let error = error_chain(&error);
+            tracing::warn!(error, "retention failed and is tried again later");
+        }
+    }
 }
 
 /// Starts what collects packages that nothing names, off every request's way. Like the janitor it

@@ -32,6 +32,10 @@ pub(super) struct DeployArgs {
     /// The environment to deploy to
     #[arg(short, long, value_name = "ENV")]
     environment: String,
+    /// The plan that it must be, as 'mantle plan' printed its id: refused if that does not hold any
+    /// more
+    #[arg(long, value_name = "ID")]
+    plan: Option<String>,
     /// Return as soon as it is queued
     #[arg(long)]
     detach: bool,
@@ -66,6 +70,7 @@ pub(super) async fn deploy(args: DeployArgs, client: &Client, out: Output) -> Cl
         version: Some(args.version),
         from: None,
         environment: args.environment,
+        plan: args.plan,
     };
     let task = client.deploy(&request).await?;
     follow(&task, args.detach, &args.wait, client, out).await
@@ -78,6 +83,7 @@ pub(super) async fn promote(args: PromoteArgs, client: &Client, out: Output) -> 
         version: args.version,
         from: Some(args.from),
         environment: args.environment,
+        plan: None,
     };
     let task = client.deploy(&request).await?;
     follow(&task, args.detach, &args.wait, client, out).await

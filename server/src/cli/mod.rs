@@ -11,6 +11,7 @@ mod apikey;
 mod apply;
 mod audit;
 mod deploy;
+mod deployment;
 mod environment;
 mod export;
 mod lifecycle;
@@ -23,6 +24,9 @@ mod package;
 mod plan;
 mod project;
 mod release;
+mod release_compare;
+mod release_variables;
+mod retention;
 mod secret;
 mod server;
 mod status;
@@ -85,7 +89,7 @@ enum Command {
     /// Show lifecycles
     #[command(subcommand)]
     Lifecycle(lifecycle::Command),
-    /// Create and show releases
+    /// Create, show, compare, block and change releases
     #[command(subcommand)]
     Release(release::Command),
     /// Deploy a release into an environment and watch it
@@ -94,6 +98,12 @@ enum Command {
     Promote(deploy::PromoteArgs),
     /// Show what a deployment would do, changing nothing
     Plan(plan::PlanArgs),
+    /// Show and compare what deployments used
+    #[command(subcommand)]
+    Deployment(deployment::Command),
+    /// Remove what the rules of lifecycles no longer keep
+    #[command(subcommand)]
+    Retention(retention::Command),
     /// Show what runs where
     Status(status::StatusArgs),
     /// Show, follow and cancel tasks
@@ -207,6 +217,8 @@ async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
         Command::Deploy(args) => deploy::deploy(args, &connect(global)?, out).await,
         Command::Promote(args) => deploy::promote(args, &connect(global)?, out).await,
         Command::Plan(args) => plan::run(args, &connect(global)?, out).await,
+        Command::Deployment(command) => deployment::run(command, &connect(global)?, out).await,
+        Command::Retention(command) => retention::run(command, &connect(global)?, out).await,
         Command::Status(args) => status::run(args, &connect(global)?, out).await,
         Command::Task(command) => task::run(command, &connect(global)?, out).await,
         Command::Package(command) => package::run(command, &connect(global)?, out).await,

@@ -26,6 +26,7 @@ pub(super) async fn run(args: PlanArgs, client: &Client, out: Output) -> CliResu
         version: Some(args.version),
         from: None,
         environment: args.environment,
+        plan: None,
     };
     let plan = client.plan(&request).await?;
     for warning in &plan.warnings {
@@ -53,6 +54,9 @@ fn lines(plan: &PlanBody) -> Vec<String> {
     }
     for step in &plan.steps {
         lines.extend(step_lines(step));
+    }
+    if !plan.id.is_empty() {
+        lines.push(format!("plan id: {}", plan.id));
     }
     lines
 }

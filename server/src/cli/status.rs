@@ -50,7 +50,10 @@ fn grid(status: &StatusBody) -> String {
 }
 
 fn text(cell: &StatusCell) -> String {
-    let running = or_dash(cell.running.clone());
+    let mut running = or_dash(cell.running.clone());
+    if let Some(reason) = &cell.blocked {
+        running = format!("{running} (blocked: {reason})");
+    }
     match cell.last_state {
         TaskState::Succeeded => running,
         state => format!(

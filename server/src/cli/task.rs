@@ -124,6 +124,13 @@ fn row(task: &Task) -> Vec<String> {
 
 fn lines(detail: &TaskDetail) -> Vec<String> {
     let mut lines = vec![summary(detail)];
+    if let Some(digest) = &detail.manifest {
+        let number = &detail.task.number;
+        lines.push(format!(
+            "manifest {}: 'mantle deployment show {number}' prints it",
+            digest.get(..12).unwrap_or(digest)
+        ));
+    }
     for step in &detail.steps {
         let why = match step.message.as_str() {
             "" => String::new(),

@@ -7,11 +7,13 @@ use super::sse::Follower;
 use super::{ANSWER, Client, ClientError};
 use crate::api::body::{
     Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, AuditEntry,
-    AuditVerified, DeploymentCreate, Environment, Export, JoinToken, JoinTokenCreate,
-    JoinTokenCreated, Lifecycle, LogLine, Package, PackageCollect, PackageCollected,
-    PackageVersion, Page, PlanBody, Project, ProjectDetail, Release, ReleaseCreate, ReleaseDetail,
-    Secret, SecretSet, ServerInfo, StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent,
-    Upload, UploadCreate,
+    AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
+    JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LogLine, Package, PackageCollect,
+    PackageCollected, PackageVersion, Page, PlanBody, Project, ProjectDetail, RefreshVariables,
+    Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff,
+    ReleaseDrift, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet, ServerInfo,
+    StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, Upload, UploadCreate,
+    VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -247,8 +249,112 @@ impl Client {
     }
 }
 
+/// What becomes of releases.
+impl Client {
+    /// Blocks a release.
+    pub async fn release_block(
+        &self,
+        project: &str,
+        version: &str,
+        body: &ReleaseBlockCreate,
+    ) -> Answer<ReleaseDetail> {
+        let path = ["projects", project, "releases", version, "block"];
+        self.send(Method::POST, &path, body).await
+    }
+
+    /// Lifts the block on a release.
+    pub async fn release_unblock(&self, project: &str, version: &str) -> Answer<ReleaseDetail> {
+        let path = ["projects", project, "releases", version, "unblock"];
+        self.act(Method::POST, &path).await
+    }
+
+    /// Gives a release the variables of its project, or says what would change.
+    pub async fn release_refresh(
+        &self,
+        project: &str,
+        version: &str,
+        body: &RefreshVariables,
+    ) -> Answer<VariablesChanged> {
+        let path = [
+            "projects",
+            project,
+            "releases",
+            version,
+            "variables",
+            "refresh",
+        ];
+        self.send(Method::POST, &path, body).await
+    }
+
+    /// Gives a release variables back that it had, or says what would change.
+    pub async fn release_revert(
+        &self,
+        project: &str,
+        version: &str,
+        body: &RevertVariables,
+    ) -> Answer<VariablesChanged> {
+        let path = [
+            "projects",
+            project,
+            "releases",
+            version,
+            "variables",
+            "revert",
+        ];
+        self.send(Method::POST, &path, body).await
+    }
+
+    /// How the second release differs from the first.
+    pub async fn release_diff(
+        &self,
+        project: &str,
+        first: &str,
+        second: &str,
+    ) -> Answer<ReleaseDiff> {
+        self.get(
+            &["projects", project, "releases", first, "diff", second],
+            &[],
+        )
+        .await
+    }
+
+    /// How the project as it is now differs from a release.
+    pub async fn release_drift(&self, project: &str, version: &str) -> Answer<ReleaseDrift> {
+        self.get(&["projects", project, "releases", version, "drift"], &[])
+            .await
+    }
+
+    /// What a release brings to an environment.
+    pub async fn release_changes(
+        &self,
+        project: &str,
+        version: &str,
+        environment: &str,
+    ) -> Answer<ReleaseChanges> {
+        let path = ["projects", project, "releases", version, "changes"];
+        self.get(&path, &[("environment", environment)]).await
+    }
+
+    /// Removes what the rules no longer keep, or says what that is.
+    pub async fn retention(&self, body: &RetentionRun) -> Answer<RetentionResult> {
+        let request = self.request(Method::POST, &["retention"], &[])?.json(body);
+        // A store of many objects takes minutes to walk.
+        self.answer(request.timeout(ANSWER * 15)).await
+    }
+}
+
 /// Deployments and tasks.
 impl Client {
+    /// What a deployment in fact used.
+    pub async fn deployment(&self, number: &str) -> Answer<DeploymentManifest> {
+        self.get(&["deployments", number], &[]).await
+    }
+
+    /// How the second deployment differed from the first.
+    pub async fn deployment_diff(&self, first: &str, second: &str) -> Answer<DeploymentDiff> {
+        self.get(&["deployments", first, "diff", second], &[]).await
+    }
+
     /// What a deployment would do.
     pub async fn plan(&self, body: &DeploymentCreate) -> Answer<PlanBody> {
         self.send(Method::POST, &["plans"], body).await

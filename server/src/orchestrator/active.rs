@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId};
+use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::state::{Effect, Event, State};
 use mantle_shared::ids::{AgentId, AttemptId, TargetId, TaskId};
 
@@ -29,8 +30,10 @@ pub(super) struct Context {
     pub(super) version: String,
     /// Its channel.
     pub(super) channel: String,
-    /// What it pins, with the variables as they were when the deployment's turn came.
+    /// What it pins, with the variables as they were when the deployment was asked for.
     pub(super) pins: Pins,
+    /// The digests of these.
+    pub(super) digests: ReleaseDigests,
 }
 
 /// A deployment that this server drives.

@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mantle_domain::explain::Refusal;
+use mantle_domain::project::ProjectDefinition;
 use mantle_domain::state::{Input, State};
 use mantle_shared::ids::TaskId;
 
 use super::active::{Context, Deployment};
 use super::commit::write_deployment;
 use super::{LEASE, MAX_RUNNING, Orchestrator};
-use crate::services::DeploymentOrder;
 use crate::services::planning::{Pins, Wanted};
+use crate::services::progress::{Course, digests_of};
+use crate::services::{DeploymentOrder, bound};
 use crate::store::{
-    StoreError, TaskKind, TaskRow, Tx, environment_fetch, epoch_current, release_fetch,
-    task_lease_take, task_list_queued, task_list_running,
+    StoreError, TaskKind, TaskRow, Tx, environment_fetch, epoch_current, project_fetch,
+    release_fetch, task_lease_take, task_list_queued, task_list_running,
 };
 
 /// How long a queued task waits for agents that are offline when its turn comes. All are, when the
@@ -169,10 +171,25 @@ impl Orchestrator {
             options: &order.options,
         };
         let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
+        let refuse = |refusal: &Refusal| {
+            Ok(Some(Input::Refuse {
+                message: refusal.message(),
+            }))
+        };
+        if let Some(refusal) = blocked(tx, row, context).await? {
+            return refuse(&refusal);
+        }
         Ok(match wanted.plan(tx, self.parts.online.as_ref()).await? {
-            Ok(plan) => Some(Input::Begin {
-                plan: Arc::new(plan),
-            }),
+            Ok(plan) => {
+                if let Some(asked) = &order.plan
+                    && let Some(refusal) = bound(tx, asked, &plan, context.digests).await?
+                {
+                    return refuse(&refusal);
+                }
+                Some(Input::Begin {
+                    plan: Arc::new(plan),
+                })
+            }
             Err(refusals) if patient && refusals.iter().all(absent) => None,
             Err(refusals) => {
                 let sentences: BTreeSet<String> = refusals.iter().map(Refusal::message).collect();
@@ -190,7 +207,10 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
     let environment_id = row.environment_id.ok_or_else(|| missing("environment"))?;
     let release = release_fetch(tx, release_id).await?;
     let environment = environment_fetch(tx, environment_id).await?;
-    let pins = Pins::read(tx, &release).await?;
+    let order: DeploymentOrder = serde_json::from_str(&row.body)
+        .map_err(|error| StoreError::corrupt(format!("what T-{} asks: {error}", row.number)))?;
+    let digests = digests_of(tx, &release, order.variables, row.created_at_us).await?;
+    let pins = Pins::read(tx, digests).await?;
     Ok(Context {
         task: row.id,
         number: format!("T-{}", row.number),
@@ -201,5 +221,25 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
         version: release.version,
         channel: release.channel,
         pins,
+        digests,
     })
+}
+
+/// Why the release may not go there although it could when it was queued: somebody blocked it.
+async fn blocked(
+    tx: &mut Tx,
+    row: &TaskRow,
+    context: &Context,
+) -> Result<Option<Refusal>, StoreError> {
+    let release = release_fetch(tx, context.release_id).await?;
+    if release.blocked.is_none() {
+        return Ok(None);
+    }
+    let project = project_fetch(tx, release.project_id).await?;
+    let definition: ProjectDefinition = serde_json::from_str(&project.body).map_err(|error| {
+        StoreError::corrupt(format!("the project of T-{}: {error}", row.number))
+    })?;
+    let course = Course::read(tx, &definition, &release).await?;
+    let checked = course.check_block(&project.slug, &release, &context.environment);
+    Ok(checked.err())
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use mantle_domain::manifest;
+use mantle_domain::order::OrderContext;
 use mantle_domain::plan::Plan;
 use mantle_domain::state::{Event, State, StepState, SubjectState, Verdict};
 use mantle_shared::fault;
@@ -12,13 +15,14 @@ use serde_json::json;
 use super::Orchestrator;
 use super::active::{Context, Decided};
 use super::run::Turn;
+use crate::services::progress::progress_after_success;
 use crate::store::{
     AgentProfile, AttemptRow, AttemptState, AuditEntry, DeploymentCurrentRow, DeploymentSucceeded,
     NewTaskEvent, StoreError, TargetCurrentRow, TargetState, TaskOutcome, TaskState, Tx,
     agent_mark_connected, agent_mark_seen, attempt_insert, attempt_mark_ended,
     attempt_mark_running, audit_append, deployment_current_list, deployment_current_show,
-    deployment_manifest_insert, target_current_show, task_event_append, task_mark_done,
-    task_mark_started, task_mark_warned,
+    deployment_manifest_insert, release_fetch, target_current_show, task_event_append,
+    task_mark_done, task_mark_started, task_mark_warned,
 };
 
 /// Between two tries to commit.
@@ -245,7 +249,7 @@ async fn write_event(
 ) -> Result<(), StoreError> {
     match event {
         Event::DeploymentBegan { plan, .. } => {
-            let manifest = manifest(context, plan);
+            let manifest = manifest(context, plan, now_us)?;
             deployment_manifest_insert(tx, context.task, manifest.as_bytes(), now_us).await?;
             if !plan.warnings.is_empty() {
                 task_mark_warned(tx, context.task).await?;
@@ -379,7 +383,19 @@ async fn finish(
         show_target(tx, context, target, state, now_us).await?;
     }
     let detail = json!({ "outcome": outcome.word(), "message": message });
-    audit(tx, context, "deployment.finish", detail, now_us).await
+    audit(tx, context, "deployment.finish", detail, now_us).await?;
+    match outcome {
+        TaskOutcome::Succeeded => {
+            // The success may have passed a phase; what enters by itself is queued with it.
+            let release = release_fetch(tx, context.release_id).await?;
+            progress_after_success(tx, &release, &context.number, moment(now_us)).await?;
+        }
+        TaskOutcome::Failed
+        | TaskOutcome::TimedOut
+        | TaskOutcome::Cancelled
+        | TaskOutcome::Unknown => {}
+    }
+    Ok(())
 }
 
 /// The targets that were touched, and whether something about them failed.
@@ -478,17 +494,25 @@ async fn audit(
 }
 
 /// What the deployment in fact used, so that two deployments can be compared.
-fn manifest(context: &Context, plan: &Plan) -> String {
-    json!({
-        "format": 1,
-        "task": context.task,
-        "project": plan.project,
-        "environment": plan.environment,
-        "release": plan.release,
-        "channel": plan.channel,
-        "targets": plan.targets,
-        "packages": context.pins.packages.packages,
-        "variables": context.pins.variables.variables,
-    })
-    .to_string()
+fn manifest(context: &Context, plan: &Plan, now_us: i64) -> Result<String, StoreError> {
+    let order = OrderContext {
+        plan,
+        process: &context.pins.process,
+        variables: &context.pins.variables,
+        task_number: &context.number,
+        outputs: &[],
+        failed: false,
+    };
+    let made = manifest::manifest(
+        &order,
+        &context.pins.packages,
+        context.digests,
+        moment(now_us),
+    );
+    serde_json::to_string(&made)
+        .map_err(|error| StoreError::corrupt(format!("a manifest to be written: {error}")))
+}
+
+fn moment(now_us: i64) -> Timestamp {
+    Timestamp::from_microsecond(now_us).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -10,16 +10,16 @@ use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
 use serde_json::json;
 
-use super::declared::{environment_order, lifecycle_definition, project_definition, read};
+use super::declared::{project_definition, read};
 use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
-use super::tasks::{number, task_shape};
-use super::{Caller, Deed, DeploymentOrder, Services, facts, mint, names};
+use super::progress::{Course, NewDeployment, Queued, queue};
+use super::tasks::task_shape;
+use super::{Caller, Deed, Services, facts, mint, names, plans};
 use crate::api::body::{DeploymentCreate, PlanBody, PlanTarget, Task};
 use crate::store::{
-    DeploymentCurrentRow, EnvironmentRow, NewTask, ProjectRow, ReleaseRow, TaskKind, TaskState, Tx,
-    deployment_current_list, deployment_current_show, lifecycle_find, release_fetch, release_list,
-    task_fetch, task_insert,
+    DeploymentCurrentRow, EnvironmentRow, ProjectRow, ReleaseRow, Tx, deployment_current_list,
+    release_fetch, release_list, task_fetch,
 };
 
 /// Use cases of deployments.
@@ -33,7 +33,7 @@ impl Services {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
         let place = place(&mut tx, request).await?;
-        let pins = Pins::read(&mut tx, &place.release).await?;
+        let pins = Pins::read(&mut tx, place.release.digests()).await?;
         let targets = facts::targets(&mut tx, &*self.presence).await?;
         drop(tx);
         let options = PlanOptions::default();
@@ -41,8 +41,10 @@ impl Services {
         let asked = wanted.request(&targets);
         let plan = mantle_domain::planner::plan(&asked)?;
         let shown = preview(&asked, &plan, self.now());
+        let id = self.plan_keep(&plan, place.release.digests()).await?;
         let warnings = unheeded(&place.environment)?.into_iter();
         Ok(PlanBody {
+            id,
             project: plan.project,
             version: plan.release,
             channel: plan.channel,
@@ -72,43 +74,31 @@ impl Services {
         let mut tx = self.store.begin().await?;
         let place = place(&mut tx, request).await?;
         let id = TaskId::from_uuid(mint());
-        let order = DeploymentOrder {
-            project: place.project.slug.clone(),
-            version: place.release.version.clone(),
-            environment: place.environment.name.clone(),
-            options: PlanOptions::default(),
+        let options = PlanOptions::default();
+        let pins = Pins::read(&mut tx, place.release.digests()).await?;
+        let wanted = place.wanted(id, &pins, &options);
+        let plan = wanted.plan(&mut tx, &*self.presence).await??;
+        if let Some(asked) = &request.plan {
+            plans::check(&mut tx, asked, &plan, place.release.digests()).await?;
+        }
+        let new = NewDeployment {
+            project: &place.project,
+            release: &place.release,
+            environment: (place.environment.id, &place.environment.name),
+            options,
+            plan: request.plan.clone(),
+            by: &caller.actor.name,
         };
-        let pins = Pins::read(&mut tx, &place.release).await?;
-        let wanted = place.wanted(id, &pins, &order.options);
-        wanted.plan(&mut tx, &*self.presence).await??;
-        let title = format!(
-            "{} {} -> {}",
-            order.project, order.version, order.environment
-        );
-        let task = NewTask {
-            id,
-            kind: TaskKind::Deployment,
-            title: title.clone(),
-            project_id: Some(place.project.id),
-            environment_id: Some(place.environment.id),
-            release_id: Some(place.release.id),
-            // Two deployments of a project into an environment would tread on each other.
-            queue_key: Some(format!(
-                "deploy/{}/{}",
-                place.project.id, place.environment.id
-            )),
-            body: serde_json::to_string(&order)
-                .map_err(|error| Error::internal("writing a task", error))?,
-            at_us: now.as_microsecond(),
-            by: caller.actor.name.clone(),
-        };
-        let shown = number(task_insert(&mut tx, &task).await?);
-        show_queued(&mut tx, &place, id, now.as_microsecond()).await?;
+        let Queued {
+            number: shown,
+            title,
+            ..
+        } = queue(&mut tx, id, new, now.as_microsecond()).await?;
         let deed = Deed {
             action: "deployment.create",
             subject: &title,
             id: Some(id.as_uuid()),
-            detail: json!({"task": shown}),
+            detail: json!({"task": shown, "plan": request.plan}),
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = task_fetch(&mut tx, id).await?;
@@ -230,32 +220,20 @@ async fn check_lifecycle(
     environment: &str,
 ) -> Result<()> {
     let definition = project_definition(project)?;
-    let channels = mantle_domain::channel::effective(&definition.channels);
-    let channel = channels
-        .iter()
-        .find(|channel| channel.name == release.channel);
-    let name = channel
-        .and_then(|channel| channel.lifecycle.clone())
-        .or(definition.lifecycle);
-    let lifecycle = match &name {
-        None => None,
-        Some(name) => lifecycle_find(tx, name).await?,
-    };
-    let lifecycle = lifecycle.as_ref().map(lifecycle_definition).transpose()?;
-    let environments = environment_order(tx).await?;
-    let succeeded = facts::succeeded(tx, project.id, release.id).await?;
+    let course = Course::read(tx, &definition, release).await?;
     let name = lifecycle::ReleaseName {
         project: &project.slug,
         version: &release.version,
     };
     let checked: std::result::Result<(), Refusal> = lifecycle::check(
         name,
-        lifecycle.as_ref(),
-        &environments,
-        &succeeded,
+        course.lifecycle.as_ref(),
+        &course.environments,
+        &course.succeeded,
         environment,
     );
-    Ok(checked?)
+    checked?;
+    Ok(course.check_block(&project.slug, release, environment)?)
 }
 
 async fn current(
@@ -267,20 +245,4 @@ async fn current(
     Ok(rows
         .into_iter()
         .find(|row| row.environment_id == environment))
-}
-
-async fn show_queued(tx: &mut Tx, place: &Place, task: TaskId, at_us: i64) -> Result<()> {
-    let row = DeploymentCurrentRow {
-        project_id: place.project.id,
-        environment_id: place.environment.id,
-        task_id: task,
-        release_id: place.release.id,
-        release_version: place.release.version.clone(),
-        state: TaskState::Queued,
-        outcome: None,
-        has_warnings: false,
-        changed_at_us: at_us,
-        succeeded: None,
-    };
-    Ok(deployment_current_show(tx, &row).await?)
 }

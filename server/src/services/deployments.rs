@@ -1,15 +1,20 @@
 //! Deployments: plan, queue, and what runs where.
 
+use mantle_domain::manifest::{self, Manifest};
 use mantle_domain::permission::Permission;
 use mantle_domain::planner::PlanOptions;
+use mantle_shared::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::error::Result;
+use super::declared::read;
+use super::error::{Error, Result};
+use super::release_compare::lines;
 use super::{Caller, LIST_MOST, Services, at, names, tasks};
-use crate::api::body::{StatusBody, StatusCell, StatusRow};
+use crate::api::body::{DeploymentDiff, DeploymentManifest, StatusBody, StatusCell, StatusRow};
 use crate::store::{
-    DeploymentCurrentRow, ProjectRow, Tx, deployment_current_list, environment_list, project_list,
-    release_list, task_fetch,
+    DeploymentCurrentRow, ProjectRow, TaskRow, Tx, deployment_current_list,
+    deployment_manifest_find, environment_list, project_list, release_fetch, release_list,
+    task_fetch,
 };
 
 /// What was asked: the body of a deployment's task. Read for as long as the task is kept, so
@@ -28,6 +33,12 @@ pub struct DeploymentOrder {
     /// What the operator chose.
     #[serde(default)]
     pub options: PlanOptions,
+    /// The digest of the release's variables when it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Digest>,
+    /// The id of the plan that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 /// Use cases of what runs where.
@@ -66,6 +77,67 @@ impl Services {
     }
 }
 
+/// Use cases of what deployments used.
+impl Services {
+    /// What a deployment in fact used.
+    pub async fn deployment_manifest(
+        &self,
+        caller: &Caller,
+        task: &str,
+    ) -> Result<DeploymentManifest> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let (row, body) = manifest_of(&mut tx, task).await?;
+        Ok(DeploymentManifest {
+            number: tasks::number(row.number),
+            digest: Digest::of(&body).to_string(),
+            manifest: read("reading a manifest", &String::from_utf8_lossy(&body))?,
+        })
+    }
+
+    /// How the second deployment differed from the first.
+    pub async fn deployment_diff(
+        &self,
+        caller: &Caller,
+        first: &str,
+        second: &str,
+    ) -> Result<DeploymentDiff> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let (first, before) = manifest_of(&mut tx, first).await?;
+        let (second, after) = manifest_of(&mut tx, second).await?;
+        drop(tx);
+        let what = "reading a manifest";
+        let before: Manifest = read(what, &String::from_utf8_lossy(&before))?;
+        let after: Manifest = read(what, &String::from_utf8_lossy(&after))?;
+        let found = manifest::compare(&before, &after);
+        Ok(DeploymentDiff {
+            from: tasks::number(first.number),
+            to: tasks::number(second.number),
+            same: found == manifest::ManifestDiff::default(),
+            what: lines(&found.what),
+            targets: lines(&found.targets),
+            values: lines(&found.values),
+            packages: self.package_diffs(found.packages).await?,
+        })
+    }
+}
+
+async fn manifest_of(tx: &mut Tx, task: &str) -> Result<(TaskRow, Vec<u8>)> {
+    let row = names::task(tx, task).await?;
+    match deployment_manifest_find(tx, row.id).await? {
+        Some(body) => Ok((row, body)),
+        None => {
+            let number = tasks::number(row.number);
+            Err(Error::refused(
+                "no-manifest",
+                format!("{number} has not begun, so that it has used nothing"),
+                format!("'mantle task show {number}' shows how it stands"),
+            ))
+        }
+    }
+}
+
 /// The version of a project's newest release.
 pub(super) async fn latest_release(tx: &mut Tx, project: &ProjectRow) -> Result<Option<String>> {
     let latest = release_list(tx, project.id, None, 1).await?;
@@ -74,7 +146,12 @@ pub(super) async fn latest_release(tx: &mut Tx, project: &ProjectRow) -> Result<
 
 async fn cell(tx: &mut Tx, environment: &str, row: &DeploymentCurrentRow) -> Result<StatusCell> {
     let task = task_fetch(tx, row.task_id).await?;
+    let blocked = match &row.succeeded {
+        None => None,
+        Some(succeeded) => release_fetch(tx, succeeded.release_id).await?.blocked,
+    };
     Ok(StatusCell {
+        blocked: blocked.map(|block| block.reason),
         environment: environment.to_owned(),
         running: row.succeeded.as_ref().map(|s| s.release_version.clone()),
         last_version: row.release_version.clone(),

@@ -4,6 +4,7 @@
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::TaskId;
 use mantle_domain::plan::Plan;
+use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::planner::{self, PlanOptions, PlanRequest};
 use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use mantle_domain::target::TargetFacts;
@@ -12,26 +13,26 @@ use serde::de::DeserializeOwned;
 
 use super::facts;
 use super::wake::Presence;
-use crate::store::{ReleaseRow, Result, StoreError, Tx, snapshot_fetch};
+use crate::store::{Result, StoreError, Tx, snapshot_fetch};
 
 /// The three snapshots of a release.
 #[derive(Debug)]
 pub struct Pins {
     /// Its process.
     pub process: ProcessSnapshot,
-    /// Its variables, as they are now.
+    /// Its variables.
     pub variables: VariableSnapshot,
     /// Its packages.
     pub packages: PackageSnapshot,
 }
 
 impl Pins {
-    /// Reads what a release pins.
-    pub async fn read(tx: &mut Tx, release: &ReleaseRow) -> Result<Self> {
+    /// Reads what a release pins, or what a deployment of it was asked for with.
+    pub async fn read(tx: &mut Tx, digests: ReleaseDigests) -> Result<Self> {
         Ok(Self {
-            process: snapshot(tx, release.process).await?,
-            variables: snapshot(tx, release.variables).await?,
-            packages: snapshot(tx, release.packages).await?,
+            process: snapshot(tx, digests.process).await?,
+            variables: snapshot(tx, digests.variables).await?,
+            packages: snapshot(tx, digests.packages).await?,
         })
     }
 }

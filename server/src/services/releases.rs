@@ -6,31 +6,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use globset::GlobBuilder;
+use jiff::Timestamp;
 use mantle_domain::ids::ReleaseId;
 use mantle_domain::ids::SecretVersionId;
 use mantle_domain::permission::Permission;
 use mantle_domain::project::ProjectDefinition;
+use mantle_domain::release::notes::{self, NotesContext, check_fields};
 use mantle_domain::release::{
     ExistingRelease, ReleaseDraft, ReleaseOptions, ScannedFiles, SecretFacts, Selection, assemble,
     scan, select,
 };
-use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, canonical};
+use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot, canonical};
 use mantle_domain::variable::VariableValue;
 use mantle_shared::manifest::EntryKind;
 use mantle_shared::order::OrderPackage;
 use serde_json::json;
 
-use super::declared::project_definition;
+use super::declared::{project_definition, read};
 use super::error::{Error, Result};
 use super::planning::snapshot;
+use super::progress::{Queued, progress};
+use super::release_compare::{Drift, drift};
 use super::{Caller, Deed, LIST_MOST, Services, at, mint, names};
 use crate::api::body::{
-    Release, ReleaseCreate, ReleaseDetail, ReleasePackage, VariableSnapshotEntry,
+    QueuedTask, Release, ReleaseBlocked, ReleaseCreate, ReleaseDetail, ReleasePackage,
+    VariableSnapshotEntry,
 };
 use crate::store::{
     PackageVersionRow, ProjectRow, ReleaseRow, SnapshotKind, Tx, deployment_current_list,
-    package_version_list, release_find, release_insert, release_list, release_variables_list,
-    secret_list, secret_version_fetch, snapshot_keep,
+    package_version_find, package_version_list, release_find, release_insert, release_list,
+    release_variables_list, secret_list, secret_version_fetch, snapshot_keep,
 };
 
 /// A file larger than this is not looked into for the names of secrets.
@@ -64,10 +69,14 @@ impl Services {
         let mut tx = self.store.read().await?;
         let project = names::project(&mut tx, project).await?;
         let row = names::release(&mut tx, &project, version).await?;
-        detail(&mut tx, &project, &row).await
+        let mut detail = detail(&mut tx, &project, &row).await?;
+        let drift = drift(&mut tx, &project, &row, self.now()).await?;
+        detail.warnings = drift_warnings(&detail, &drift);
+        Ok(detail)
     }
 
-    /// Makes a release: pins process, variables and the bytes of packages.
+    /// Makes a release: pins process, variables and the bytes of packages. A dry run does the same
+    /// work and drops it, so that it says exactly what the real one would do.
     pub async fn release_create(
         &self,
         caller: &Caller,
@@ -75,6 +84,7 @@ impl Services {
         request: &ReleaseCreate,
     ) -> Result<ReleaseDetail> {
         caller.may(Permission::ReleaseCreate)?;
+        check_fields(&request.fields)?;
         let (row, definition, selection) = self.select(project, request).await?;
         let scanned = self.scan(&definition, &selection).await?;
         let secrets = {
@@ -82,7 +92,7 @@ impl Services {
             secret_facts(&mut tx).await?
         };
         let draft = assemble(&definition, selection, &secrets, &scanned)?;
-        self.keep(caller, &row, draft, &request.notes).await
+        self.keep(caller, &row, draft, request).await
     }
 
     async fn select(
@@ -93,25 +103,14 @@ impl Services {
         let mut tx = self.store.read().await?;
         let row = names::project(&mut tx, project).await?;
         let definition = project_definition(&row)?;
-        let mut available = BTreeMap::new();
-        for reference in &definition.packages {
-            let versions = package_version_list(&mut tx, &reference.id, LIST_MOST).await?;
-            let versions = versions.into_iter().map(order_package).collect();
-            available.insert(reference.id.clone(), versions);
-        }
-        let releases = release_list(&mut tx, row.id, None, LIST_MOST).await?;
-        let existing: Vec<ExistingRelease> = releases
-            .into_iter()
-            .map(|release| ExistingRelease {
-                version: release.version,
-                channel: release.channel,
-            })
-            .collect();
+        let available = available(&mut tx, &definition).await?;
+        let existing = existing(&mut tx, &row).await?;
         let options = ReleaseOptions {
             version: request.version.clone(),
             channel: request.channel.clone(),
             packages: request.packages.clone(),
-            ..ReleaseOptions::default()
+            package_version: request.package_version.clone(),
+            ignore_channel_rules: request.ignore_channel_rules,
         };
         let selection = select(&definition, &options, &available, &existing, self.now())?;
         Ok((row, definition, selection))
@@ -191,11 +190,13 @@ impl Services {
         caller: &Caller,
         project: &ProjectRow,
         draft: ReleaseDraft,
-        notes: &str,
+        request: &ReleaseCreate,
     ) -> Result<ReleaseDetail> {
         let now = self.now();
         let at_us = now.as_microsecond();
+        let (notes, unknown) = evaluated_notes(&project.slug, &draft, request, now)?;
         let mut tx = self.store.begin().await?;
+        still_there(&mut tx, &draft.packages).await?;
         if release_find(&mut tx, project.id, &draft.version)
             .await?
             .is_some()
@@ -206,7 +207,7 @@ impl Services {
             }
             .into());
         }
-        let pinned = pinned_secrets(&draft);
+        let pinned = pinned_secrets(&draft.variables);
         let process = document(&draft.process)?;
         let packages = document(&draft.packages)?;
         let variables = document(&draft.variables)?;
@@ -220,7 +221,10 @@ impl Services {
             variables: snapshot_keep(&mut tx, SnapshotKind::Variables, &variables, &pinned, at_us)
                 .await?,
             variables_number: 1,
-            notes: notes.to_owned(),
+            notes,
+            fields: serde_json::to_string(&request.fields)
+                .map_err(|error| Error::internal("writing a release", error))?,
+            blocked: None,
             created_at_us: at_us,
             created_by: caller.actor.name.clone(),
         };
@@ -238,14 +242,112 @@ impl Services {
             }),
         };
         caller.audit(&mut tx, now, deed).await?;
+        // In the same transaction: a release that goes somewhere by itself is never made without.
+        let queued = progress(&mut tx, project, &row, "it was created", now).await?;
         let mut created = detail(&mut tx, project, &row).await?;
-        tx.commit().await?;
         created.warnings = draft.warnings;
+        created.warnings.extend(unknown);
+        created.queued = queued.iter().cloned().map(Into::into).collect();
+        if request.dry_run {
+            // Its numbers would be given to others.
+            for task in &mut created.queued {
+                task.number = String::new();
+            }
+            return Ok(created);
+        }
+        tx.commit().await?;
+        for task in queued {
+            self.wake.task_queued(task.task);
+        }
         Ok(created)
     }
 }
 
-fn document<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+/// The versions of a project's packages that the repository holds.
+pub(super) async fn available(
+    tx: &mut Tx,
+    definition: &ProjectDefinition,
+) -> Result<BTreeMap<String, Vec<OrderPackage>>> {
+    let mut available = BTreeMap::new();
+    for reference in &definition.packages {
+        let versions = package_version_list(tx, &reference.id, LIST_MOST).await?;
+        let versions = versions.into_iter().map(order_package).collect();
+        available.insert(reference.id.clone(), versions);
+    }
+    Ok(available)
+}
+
+/// A project's releases, as far as the next one's version depends on them.
+pub(super) async fn existing(tx: &mut Tx, project: &ProjectRow) -> Result<Vec<ExistingRelease>> {
+    let releases = release_list(tx, project.id, None, LIST_MOST).await?;
+    Ok(releases
+        .into_iter()
+        .map(|release| ExistingRelease {
+            version: release.version,
+            channel: release.channel,
+        })
+        .collect())
+}
+
+/// Between choosing and pinning the packages' files are looked at, which takes a while: retention
+/// may have taken one away.
+async fn still_there(tx: &mut Tx, packages: &PackageSnapshot) -> Result<()> {
+    for package in &packages.packages {
+        let found = package_version_find(tx, &package.id, &package.version).await?;
+        if found.is_none_or(|row| row.archive != package.archive) {
+            return Err(Error::refused(
+                "changed-meanwhile",
+                format!(
+                    "package '{}' {} was removed at the same moment",
+                    package.id, package.version
+                ),
+                "create the release again",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn evaluated_notes(
+    project: &str,
+    draft: &ReleaseDraft,
+    request: &ReleaseCreate,
+    now: Timestamp,
+) -> Result<(String, Vec<String>)> {
+    let context = NotesContext {
+        project,
+        version: &draft.version,
+        channel: &draft.channel,
+        variables: &draft.variables.variables,
+        packages: &draft.packages.packages,
+        fields: &request.fields,
+    };
+    Ok(notes::evaluate(&request.notes, &context, now)?)
+}
+
+/// What somebody who looks at a release should know of its project.
+fn drift_warnings(detail: &ReleaseDetail, drift: &Drift) -> Vec<String> {
+    let changed = [
+        ("process", drift.found.process.is_empty()),
+        ("variables", drift.found.variables.is_empty()),
+    ];
+    let changed: Vec<&str> = changed
+        .into_iter()
+        .filter(|(_, same)| !same)
+        .map(|(what, _)| what)
+        .collect();
+    if changed.is_empty() {
+        return Vec::new();
+    }
+    let (project, version) = (&detail.release.project, &detail.release.version);
+    vec![format!(
+        "the project's {} {} not what this release holds: 'mantle release drift {project} {version}' shows how",
+        changed.join(" and "),
+        if changed == ["process"] { "is" } else { "are" }
+    )]
+}
+
+pub(super) fn document<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
     let (bytes, _) =
         canonical(value).map_err(|error| Error::internal("writing a snapshot", error))?;
     Ok(bytes)
@@ -277,8 +379,9 @@ fn secret_variables(definition: &ProjectDefinition) -> BTreeSet<String> {
         .collect()
 }
 
-fn pinned_secrets(draft: &ReleaseDraft) -> Vec<SecretVersionId> {
-    let values = draft.variables.variables.iter().flat_map(|v| &v.values);
+/// The versions of secrets that a snapshot pins.
+pub(super) fn pinned_secrets(variables: &VariableSnapshot) -> Vec<SecretVersionId> {
+    let values = variables.variables.iter().flat_map(|v| &v.values);
     let pinned: BTreeSet<SecretVersionId> = values
         .filter_map(|scoped| match &scoped.value {
             VariableValue::PinnedSecret(secret) => Some(secret.secret_version),
@@ -288,7 +391,8 @@ fn pinned_secrets(draft: &ReleaseDraft) -> Vec<SecretVersionId> {
     pinned.into_iter().collect()
 }
 
-async fn secret_facts(tx: &mut Tx) -> Result<BTreeMap<String, SecretFacts>> {
+/// Every secret that has a value.
+pub(super) async fn secret_facts(tx: &mut Tx) -> Result<BTreeMap<String, SecretFacts>> {
     let mut facts = BTreeMap::new();
     for row in secret_list(tx, "", LIST_MOST).await? {
         if let Some(version) = row.current_version {
@@ -321,10 +425,34 @@ fn shape(project: &ProjectRow, row: &ReleaseRow, running: &[(ReleaseId, String)]
         created_at: at(row.created_at_us),
         created_by: row.created_by.clone(),
         environments: here.map(|(_, name)| name.clone()).collect(),
+        blocked: row.blocked.as_ref().map(|block| ReleaseBlocked {
+            at: at(block.at_us),
+            by: block.by.clone(),
+            reason: block.reason.clone(),
+        }),
     }
 }
 
-async fn detail(tx: &mut Tx, project: &ProjectRow, row: &ReleaseRow) -> Result<ReleaseDetail> {
+impl From<Queued> for QueuedTask {
+    fn from(queued: Queued) -> Self {
+        Self {
+            number: queued.number,
+            environment: queued.environment,
+        }
+    }
+}
+
+/// A release's own fields.
+pub(super) fn fields_of(row: &ReleaseRow) -> Result<BTreeMap<String, String>> {
+    read("reading a release's fields", &row.fields)
+}
+
+/// A release and what it pins.
+pub(super) async fn detail(
+    tx: &mut Tx,
+    project: &ProjectRow,
+    row: &ReleaseRow,
+) -> Result<ReleaseDetail> {
     let process: ProcessSnapshot = snapshot(tx, row.process).await?;
     let packages: PackageSnapshot = snapshot(tx, row.packages).await?;
     let mut history = release_variables_list(tx, row.id).await?;
@@ -340,6 +468,7 @@ async fn detail(tx: &mut Tx, project: &ProjectRow, row: &ReleaseRow) -> Result<R
         variable_history: history
             .into_iter()
             .map(|entry| VariableSnapshotEntry {
+                number: entry.number,
                 digest: entry.digest.to_string(),
                 at: at(entry.changed_at_us),
                 by: entry.changed_by,
@@ -347,7 +476,9 @@ async fn detail(tx: &mut Tx, project: &ProjectRow, row: &ReleaseRow) -> Result<R
             })
             .collect(),
         steps: process.process.steps.into_iter().map(|s| s.name).collect(),
+        fields: fields_of(row)?,
         warnings: Vec::new(),
+        queued: Vec::new(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use mantle_domain::permission::Permission;
+use mantle_shared::Digest;
 use mantle_shared::ids::{AttemptId, TaskId};
 use mantle_shared::protocol::{Level, RecordBody, Stream};
 use serde_json::json;
@@ -14,8 +15,8 @@ use super::{Caller, Deed, Services, at, names};
 use crate::api::body::{LogKind, LogLine, Page, Task, TaskDetail, TaskEvent, TaskState};
 use crate::store::{
     self, LogRecord, TaskFilter, TaskOutcome, TaskRow, Tx, attempt_list_of_task,
-    deployment_current_list, deployment_current_show, log_read, task_event_list, task_fetch,
-    task_list, task_mark_cancel_asked, task_mark_dropped,
+    deployment_current_list, deployment_current_show, deployment_manifest_find, log_read,
+    task_event_list, task_fetch, task_list, task_mark_cancel_asked, task_mark_dropped,
 };
 
 /// How many events or lines are read at once.
@@ -57,7 +58,9 @@ impl Services {
         let reader = read_events(&mut tx, row.id).await?;
         let mut task = task_shape(&row);
         task.message = reader.message();
+        let manifest = deployment_manifest_find(&mut tx, row.id).await?;
         Ok(TaskDetail {
+            manifest: manifest.map(|body| Digest::of(&body).to_string()),
             task,
             steps: reader.steps(),
             last_event: reader.last(),

@@ -16,6 +16,7 @@ fn deployment(project: &str, version: &str, environment: &str) -> DeploymentCrea
         version: Some(version.to_owned()),
         from: None,
         environment: environment.to_owned(),
+        plan: None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! of them that a release has had is kept.
 
 use mantle_domain::ids::{ProjectId, ReleaseId};
+use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_shared::Digest;
 
 use super::error::{Result, StoreError};
@@ -39,6 +40,17 @@ pub struct ReleaseRow {
     pub created_at_us: i64,
     /// Who made it.
     pub created_by: String,
+}
+
+impl ReleaseRow {
+    /// The digests of what it pins, with its variables as they are now.
+    pub fn digests(&self) -> ReleaseDigests {
+        ReleaseDigests {
+            process: self.process,
+            variables: self.variables,
+            packages: self.packages,
+        }
+    }
 }
 
 /// A block on a release.

@@ -20,6 +20,9 @@ pub struct DeploymentCreate {
     pub from: Option<String>,
     /// Where to.
     pub environment: String,
+    /// The id of the plan that it must be: it is refused if what the plan rests on has changed.
+    #[serde(default)]
+    pub plan: Option<String>,
 }
 
 /// Asks what a deployment would do.
@@ -28,6 +31,9 @@ pub type PlanRequest = DeploymentCreate;
 /// What a deployment would do, target by target.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PlanBody {
+    /// The plan's id: a deployment that names it is refused if this plan does not hold any more.
+    #[serde(default)]
+    pub id: String,
     /// The project's slug.
     pub project: String,
     /// The release's version.
@@ -139,6 +145,9 @@ pub struct StatusCell {
     /// The release that was last deployed with success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
+    /// Why that release is blocked, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
     /// The release of the last deployment.
     pub last_version: String,
     /// The last deployment's number.
@@ -147,4 +156,66 @@ pub struct StatusCell {
     pub last_state: TaskState,
     /// When it was queued, or ended.
     pub at: Timestamp,
+}
+
+/// What a deployment in fact used.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentManifest {
+    /// The deployment's number.
+    pub number: String,
+    /// The digest of the manifest.
+    pub digest: String,
+    /// The manifest: targets, packages by digest, the values that actions got. Secrets are marks.
+    #[schema(value_type = Object)]
+    pub manifest: serde_json::Value,
+}
+
+/// How two deployments differ in what they used.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DeploymentDiff {
+    /// The first deployment's number.
+    pub from: String,
+    /// The second one's.
+    pub to: String,
+    /// They used the same.
+    pub same: bool,
+    /// What was deployed where.
+    pub what: Vec<String>,
+    /// Who took part.
+    pub targets: Vec<String>,
+    /// The packages that differ.
+    pub packages: Vec<super::PackageDiff>,
+    /// The values that differ; secrets by their marks.
+    pub values: Vec<String>,
+}
+
+/// Asks for what the rules no longer keep to be removed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionRun {
+    /// Only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What retention removed, or would.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct RetentionResult {
+    /// Releases and package versions, with what becomes of each.
+    pub items: Vec<RetentionItem>,
+    /// It was done.
+    pub done: bool,
+}
+
+/// What becomes of a release or a package version, and why.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RetentionItem {
+    /// `release` or `package`.
+    pub kind: String,
+    /// Its name and version.
+    pub name: String,
+    /// It goes, or went.
+    pub goes: bool,
+    /// Why.
+    pub why: String,
 }

@@ -21,13 +21,18 @@ pub use apply::{
     Phase, Project, ProjectDetail,
 };
 pub use deployment::{
-    DeploymentCreate, PlanAction, PlanBody, PlanNode, PlanRequest, PlanStep, PlanTarget,
-    StatusBody, StatusCell, StatusRow,
+    DeploymentCreate, DeploymentDiff, DeploymentManifest, PlanAction, PlanBody, PlanNode,
+    PlanRequest, PlanStep, PlanTarget, RetentionItem, RetentionResult, RetentionRun, StatusBody,
+    StatusCell, StatusRow,
 };
 pub use package::{
     Package, PackageCollect, PackageCollected, PackageVersion, Upload, UploadCreate,
 };
-pub use release::{Release, ReleaseCreate, ReleaseDetail, ReleasePackage, VariableSnapshotEntry};
+pub use release::{
+    BroughtRelease, FileChange, PackageDiff, QueuedTask, RefreshVariables, Release,
+    ReleaseBlockCreate, ReleaseBlocked, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff,
+    ReleaseDrift, ReleasePackage, RevertVariables, VariableSnapshotEntry, VariablesChanged,
+};
 pub use server::{Page, ServerInfo};
 pub use target::{Agent, Target, TargetAgent, TargetState, TargetTags};
 pub use task::{

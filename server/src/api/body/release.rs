@@ -19,9 +19,21 @@ pub struct ReleaseCreate {
     /// Versions of packages by id; of the others the newest that the channel allows is taken.
     #[serde(default)]
     pub packages: BTreeMap<String, String>,
-    /// What is new.
+    /// The version of every package that `packages` does not name.
+    #[serde(default)]
+    pub package_version: Option<String>,
+    /// Let packages break the channel's rules.
+    #[serde(default)]
+    pub ignore_channel_rules: bool,
+    /// What is new; a template.
     #[serde(default)]
     pub notes: String,
+    /// The release's own fields, such as a ticket's number.
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
+    /// Only say what would be made.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A release in a list.
@@ -39,6 +51,29 @@ pub struct Release {
     pub created_by: String,
     /// The environments where it is what runs.
     pub environments: Vec<String>,
+    /// It is blocked: it enters no further phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<ReleaseBlocked>,
+}
+
+/// A block on a release.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseBlocked {
+    /// Since when.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A task that was queued by what was done.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct QueuedTask {
+    /// Its number; empty where nothing was really done.
+    pub number: String,
+    /// Where it deploys to.
+    pub environment: String,
 }
 
 /// A release and what it pins.
@@ -61,9 +96,15 @@ pub struct ReleaseDetail {
     pub variable_history: Vec<VariableSnapshotEntry>,
     /// The steps' names, in order.
     pub steps: Vec<String>,
-    /// What its author should know; only said when it is created.
+    /// Its own fields.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
+    /// What deserves attention: when it is created of what it holds, later of what changed since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The deployments that its lifecycle queued when it was created or unblocked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queued: Vec<QueuedTask>,
 }
 
 /// A package that a release pins.
@@ -82,6 +123,9 @@ pub struct ReleasePackage {
 /// One variable snapshot in a release's history.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct VariableSnapshotEntry {
+    /// Its number, from 1.
+    #[serde(default)]
+    pub number: u64,
     /// Its digest.
     pub digest: String,
     /// Since when.
@@ -90,4 +134,167 @@ pub struct VariableSnapshotEntry {
     pub by: String,
     /// Why.
     pub reason: String,
+}
+
+/// Says why a release is blocked.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseBlockCreate {
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Gives a release the variables of its project.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshVariables {
+    /// Only these variables; all, if none is named.
+    #[serde(default)]
+    pub only: Vec<String>,
+    /// Why; required unless this is a dry run.
+    #[serde(default)]
+    pub reason: String,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The digest that a dry run answered: refuse if it would be another one now.
+    #[serde(default)]
+    pub expect: Option<String>,
+}
+
+/// Gives a release variables back that it had.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevertVariables {
+    /// The number of the snapshot; by default the one before the current.
+    #[serde(default)]
+    pub to: Option<u64>,
+    /// Why; required unless this is a dry run.
+    #[serde(default)]
+    pub reason: String,
+    /// Only say what would change.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The digest that a dry run answered: refuse if it would be another one now.
+    #[serde(default)]
+    pub expect: Option<String>,
+}
+
+/// How a release's variables changed, or would.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct VariablesChanged {
+    /// The digest of the variables after it.
+    pub digest: String,
+    /// The number of the release's current snapshot.
+    pub number: u64,
+    /// The difference, line by line; secrets by their marks.
+    pub changes: Vec<String>,
+    /// It was done, and there was something to do.
+    pub changed: bool,
+    /// What deserves attention.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// How two releases differ.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseDiff {
+    /// The project's slug.
+    pub project: String,
+    /// The first release's version.
+    pub from: String,
+    /// The second one's.
+    pub to: String,
+    /// They do not differ.
+    pub same: bool,
+    /// How the process differs, line by line.
+    pub process: Vec<String>,
+    /// How the variables differ; secrets by their marks.
+    pub variables: Vec<String>,
+    /// The packages that differ.
+    pub packages: Vec<PackageDiff>,
+}
+
+/// How a release differs from what its project would release now.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseDrift {
+    /// The project's slug.
+    pub project: String,
+    /// The release's version.
+    pub version: String,
+    /// They differ.
+    pub drifted: bool,
+    /// How the process differs, line by line.
+    pub process: Vec<String>,
+    /// How the variables differ; secrets by their marks.
+    pub variables: Vec<String>,
+    /// The packages that differ.
+    pub packages: Vec<PackageDiff>,
+    /// Why a part could not be compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+}
+
+/// A package that is not the same in both.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PackageDiff {
+    /// Its id.
+    pub id: String,
+    /// The version in the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The version in the second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The files that differ.
+    pub files: Vec<FileChange>,
+    /// How many more there are.
+    #[serde(default)]
+    pub more_files: u64,
+}
+
+/// A file that is not the same in two packages.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FileChange {
+    /// `added`, `removed` or `changed`.
+    pub change: String,
+    /// Its path in the package.
+    pub path: String,
+}
+
+/// What a release brings to an environment.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseChanges {
+    /// The project's slug.
+    pub project: String,
+    /// The release's version.
+    pub version: String,
+    /// The environment.
+    pub environment: String,
+    /// The release of the same channel that last succeeded there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<String>,
+    /// `first`, `forward`, `same` or `back`.
+    pub direction: String,
+    /// The releases that it brings, the newest first.
+    pub releases: Vec<BroughtRelease>,
+    /// The packages that differ.
+    pub packages: Vec<PackageDiff>,
+}
+
+/// A release that another one brings.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct BroughtRelease {
+    /// Its version.
+    pub version: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// What is new.
+    pub notes: String,
+    /// Its own fields.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
 }

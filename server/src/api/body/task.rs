@@ -91,6 +91,9 @@ pub struct TaskDetail {
     pub steps: Vec<StepView>,
     /// The last event that this picture contains: follow the events after it.
     pub last_event: u64,
+    /// The digest of the manifest of what it used, once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
 }
 
 /// One step of a task.

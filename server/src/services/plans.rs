@@ -1,0 +1,74 @@
+//! Plans that bind: what each rests on is kept under its id, and a deployment that names the id is
+//! refused when that is not so any more.
+
+use mantle_domain::explain::Refusal;
+use mantle_domain::plan::Plan;
+use mantle_domain::plan::basis::{ID_PREFIX, PlanBasis, ReleaseDigests};
+
+use super::Services;
+use super::error::{Error, Result};
+use crate::store::{StoreError, Tx, plan_find, plan_keep};
+
+impl Services {
+    /// Keeps what a plan rests on; answers its id.
+    pub(super) async fn plan_keep(&self, plan: &Plan, release: ReleaseDigests) -> Result<String> {
+        let basis = PlanBasis::new(plan, release);
+        let (body, id) = basis
+            .identify()
+            .map_err(|error| Error::internal("writing a plan", error))?;
+        let at_us = self.now().as_microsecond();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        self.store
+            .write(async |tx| plan_keep(tx, &id, &body, at_us).await)
+            .await?;
+        Ok(id)
+    }
+}
+
+/// Refuses a plan that is another now, or that is unknown.
+pub(super) async fn check(
+    tx: &mut Tx,
+    asked: &str,
+    now: &Plan,
+    release: ReleaseDigests,
+) -> Result<()> {
+    if !asked.starts_with(ID_PREFIX) || plan_find(tx, asked).await?.is_none() {
+        return Err(Error::not_found(
+            "plan",
+            asked,
+            [],
+            "'mantle plan' makes one and prints its id; it is kept for 30 days",
+        ));
+    }
+    match bound(tx, asked, now, release).await? {
+        None => Ok(()),
+        Some(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Why a deployment that is bound to a plan may not begin; `None` if what the plan rests on is as
+/// it was.
+pub async fn bound(
+    tx: &mut Tx,
+    asked: &str,
+    now: &Plan,
+    release: ReleaseDigests,
+) -> std::result::Result<Option<Refusal>, StoreError> {
+    let unreadable = |error| StoreError::corrupt(format!("plan {asked}: {error}"));
+    let basis = PlanBasis::new(now, release);
+    let (_, id) = basis.identify().map_err(unreadable)?;
+    if id == asked {
+        return Ok(None);
+    }
+    let changes = match plan_find(tx, asked).await? {
+        None => vec!["what it rested on is not known any more".to_owned()],
+        Some(body) => {
+            let was: PlanBasis = serde_json::from_str(&body).map_err(unreadable)?;
+            was.changes(&basis)
+        }
+    };
+    Ok(Some(Refusal::PlanChanged {
+        plan: asked.to_owned(),
+        changes,
+    }))
+}

@@ -1,0 +1,247 @@
+//! What releases hold: other variables, comparisons, what they bring.
+
+use super::*;
+
+fn refresh(only: &[&str], reason: &str) -> RefreshVariables {
+    RefreshVariables {
+        only: only.iter().map(|name| (*name).to_owned()).collect(),
+        reason: reason.to_owned(),
+        ..RefreshVariables::default()
+    }
+}
+
+#[tokio::test]
+async fn variables_are_refreshed_on_purpose_and_given_back() {
+    // Reference section 2, update variables; section 7, number 1.
+    let house = a_shop(INFRASTRUCTURE, PROJECT).await;
+    let made = released(&house, "1.0").await;
+    let queued = deployed(&house, "1.0", "test", TaskOutcome::Failed).await;
+    let more = PROJECT.replace("Port: \"8080\"", "Port: \"9090\"\n  Name: shop");
+    house.apply(&more, false).await.unwrap();
+    let (services, admin) = (&house.services, &house.admin);
+
+    let shown = services.release_show(admin, "shop", "1.0").await.unwrap();
+    assert!(
+        shown.warnings[0].contains("variables are not what"),
+        "{:?}",
+        shown.warnings
+    );
+    let dry = RefreshVariables {
+        dry_run: true,
+        ..refresh(&["port"], "")
+    };
+    let dry = services
+        .release_refresh_variables(admin, "shop", "1.0", &dry)
+        .await
+        .unwrap();
+    assert_eq!(
+        (dry.changes.as_slice(), dry.changed),
+        (&["~ variable Port: 8080 -> 9090".to_owned()][..], false)
+    );
+    let other = RefreshVariables {
+        expect: Some(dry.digest.clone()),
+        ..refresh(&[], "all")
+    };
+    let other = services
+        .release_refresh_variables(admin, "shop", "1.0", &other)
+        .await
+        .unwrap_err();
+    assert_eq!(code(&other), "changed-meanwhile", "not what was shown");
+    let silent = services
+        .release_refresh_variables(admin, "shop", "1.0", &refresh(&[], " "))
+        .await;
+    assert_eq!(code(&silent.unwrap_err()), "bad-reason");
+    let only = RefreshVariables {
+        expect: Some(dry.digest.clone()),
+        ..refresh(&["port"], "the port moved")
+    };
+    let changed = services
+        .release_refresh_variables(admin, "shop", "1.0", &only)
+        .await
+        .unwrap();
+    assert!(changed.changed && changed.number == 2 && changed.digest == dry.digest);
+    let all = services
+        .release_refresh_variables(admin, "shop", "1.0", &refresh(&[], "the rest"))
+        .await
+        .unwrap();
+    assert_eq!(all.changes, ["+ variable Name"]);
+    let nothing = services
+        .release_refresh_variables(admin, "shop", "1.0", &refresh(&[], "again"))
+        .await
+        .unwrap();
+    assert!(!nothing.changed && nothing.number == 3);
+
+    let back = RevertVariables {
+        to: Some(1),
+        reason: "it did not help".to_owned(),
+        ..RevertVariables::default()
+    };
+    let back = services
+        .release_revert_variables(admin, "shop", "1.0", &back)
+        .await
+        .unwrap();
+    assert_eq!(back.digest, made.variables_digest);
+    let shown = services.release_show(admin, "shop", "1.0").await.unwrap();
+    let history: Vec<(u64, &str)> = shown
+        .variable_history
+        .iter()
+        .map(|entry| (entry.number, entry.reason.as_str()))
+        .collect();
+    assert_eq!(
+        history,
+        [
+            (1, "created"),
+            (2, "the port moved"),
+            (3, "the rest"),
+            (4, "back to 1: it did not help"),
+        ]
+    );
+    let nowhere = RevertVariables {
+        to: Some(9),
+        reason: "x".to_owned(),
+        ..RevertVariables::default()
+    };
+    let nowhere = services
+        .release_revert_variables(admin, "shop", "1.0", &nowhere)
+        .await;
+    assert_eq!(code(&nowhere.unwrap_err()), "missing");
+    // What was queued before keeps what it was queued with.
+    let mut tx = services.store.read().await.unwrap();
+    let body = task_fetch(&mut tx, queued.task).await.unwrap().body;
+    assert!(body.contains(&made.variables_digest), "{body}");
+    drop(tx);
+    let trail = actions(&house).await;
+    let count = |action: &str| trail.iter().filter(|(_, done, _)| done == action).count();
+    assert_eq!(count("release.refresh-variables"), 2);
+    assert_eq!(count("release.revert-variables"), 1);
+    assert!(services.audit_verify(admin).await.unwrap().intact);
+}
+
+#[tokio::test]
+async fn releases_are_compared_with_each_other_and_with_their_project() {
+    let secret = |value: &str| SecretSet {
+        value: value.to_owned(),
+    };
+    let house = a_house().await;
+    let (services, admin) = (&house.services, &house.admin);
+    house.apply(INFRASTRUCTURE, false).await.unwrap();
+    services
+        .secret_set(admin, "shop/pin", secret("one"))
+        .await
+        .unwrap();
+    let project = PROJECT.replace("Port:", "Pin: { secret: shop/pin }\n  Port:");
+    house.apply(&project, false).await.unwrap();
+    released(&house, "1.0").await;
+    let drift = services.release_drift(admin, "shop", "1.0").await.unwrap();
+    assert!(!drift.drifted && drift.unknown.is_empty(), "{drift:?}");
+    let shown = services.release_show(admin, "shop", "1.0").await.unwrap();
+    assert!(shown.warnings.is_empty());
+
+    services
+        .secret_set(admin, "shop/pin", secret("two"))
+        .await
+        .unwrap();
+    let changed = project
+        .replace("echo hello", "echo goodbye")
+        .replace("8080", "9090");
+    house.apply(&changed, false).await.unwrap();
+    let drift = services.release_drift(admin, "shop", "1.0").await.unwrap();
+    assert!(drift.drifted);
+    assert!(
+        drift
+            .process
+            .contains(&"- 'Say hello' run: echo hello".to_owned()),
+        "{drift:?}"
+    );
+    assert_eq!(drift.variables.len(), 2, "{drift:?}");
+    let text = serde_json::to_string(&drift).unwrap();
+    assert!(
+        !text.contains("\"one\"") && !text.contains("two"),
+        "no value of a secret: {text}"
+    );
+    released(&house, "1.1").await;
+    let diff = services
+        .release_diff(admin, "shop", "1.0", "1.1")
+        .await
+        .unwrap();
+    assert_eq!(
+        (diff.process, diff.variables),
+        (drift.process, drift.variables)
+    );
+    let same = services
+        .release_diff(admin, "shop", "1.1", "1.1")
+        .await
+        .unwrap();
+    assert!(same.same);
+    let shown = services.release_show(admin, "shop", "1.0").await.unwrap();
+    assert!(
+        shown.warnings[0].contains("process and variables"),
+        "{:?}",
+        shown.warnings
+    );
+    // A project that cannot be released now is compared as far as it can.
+    services.secret_delete(admin, "shop/pin").await.unwrap();
+    let drift = services.release_drift(admin, "shop", "1.0").await.unwrap();
+    assert!(
+        !drift.unknown.is_empty() && !drift.process.is_empty(),
+        "{drift:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_release_brings_is_told_by_version() {
+    // Reference section 1.3, release notes and deployment changes.
+    let house = a_shop(INFRASTRUCTURE, PROJECT).await;
+    let (services, admin) = (&house.services, &house.admin);
+    for (version, notes) in [("1.0", "first"), ("1.2", "second"), ("1.10", "third")] {
+        let request = ReleaseCreate {
+            version: Some(version.to_owned()),
+            notes: notes.to_owned(),
+            ..ReleaseCreate::default()
+        };
+        services
+            .release_create(admin, "shop", &request)
+            .await
+            .unwrap();
+    }
+    let first = services
+        .release_changes(admin, "shop", "1.2", "test")
+        .await
+        .unwrap();
+    assert_eq!(
+        (first.direction.as_str(), first.releases.len()),
+        ("first", 1)
+    );
+    deployed(&house, "1.0", "test", TaskOutcome::Succeeded).await;
+    let changes = services
+        .release_changes(admin, "shop", "1.10", "test")
+        .await
+        .unwrap();
+    let notes: Vec<&str> = changes.releases.iter().map(|r| r.notes.as_str()).collect();
+    assert_eq!(notes, ["third", "second"]);
+    assert_eq!(changes.running.as_deref(), Some("1.0"));
+    deployed(&house, "1.10", "test", TaskOutcome::Succeeded).await;
+    let back = services
+        .release_changes(admin, "shop", "1.2", "test")
+        .await
+        .unwrap();
+    assert_eq!(back.direction, "back");
+}
+
+#[tokio::test]
+async fn a_manifest_of_what_has_not_begun_and_an_unknown_plan_are_refused() {
+    let house = a_shop(&automatic(), PROJECT).await;
+    let made = released(&house, "1.0").await;
+    let (services, admin) = (&house.services, &house.admin);
+    let number = &made.queued[0].number;
+    let refused = services
+        .deployment_manifest(admin, number)
+        .await
+        .unwrap_err();
+    assert_eq!(code(&refused), "no-manifest");
+    let refused = services
+        .deployment_diff(admin, number, number)
+        .await
+        .unwrap_err();
+    assert_eq!(code(&refused), "no-manifest");
+}

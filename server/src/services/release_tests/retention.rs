@@ -1,0 +1,80 @@
+//! What goes, and what stays.
+
+use super::*;
+
+#[tokio::test]
+async fn retention_removes_what_no_rule_keeps_and_nothing_that_is_in_use() {
+    // Reference section 1.5, retention on the server.
+    let infrastructure =
+        INFRASTRUCTURE.replace("    phases:", "    retention: { releases: 1 }\n    phases:");
+    let house = a_shop(&infrastructure, PROJECT).await;
+    let (services, admin) = (&house.services, &house.admin);
+    for version in ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5"] {
+        released(&house, version).await;
+    }
+    let gone = deployed(&house, "1.0", "test", TaskOutcome::Succeeded).await;
+    let line = Record {
+        at_us: 1,
+        body: RecordBody::Line {
+            stream: Stream::Agent,
+            level: Level::Info,
+            text: "it went well".to_owned(),
+        },
+    };
+    services
+        .store
+        .write_logs(async |tx| log_append_server(tx, gone.task, std::slice::from_ref(&line)).await)
+        .await
+        .unwrap();
+    for version in ["1.1", "1.2"] {
+        deployed(&house, version, "test", TaskOutcome::Succeeded).await;
+    }
+    deployed(&house, "1.4", "test", TaskOutcome::Failed).await;
+    let dry = services.retention_run(admin, true).await.unwrap();
+    let goes = |result: &crate::api::body::RetentionResult| -> Vec<String> {
+        let going = result.items.iter().filter(|item| item.goes);
+        going.map(|item| item.name.clone()).collect()
+    };
+    // 1.2 runs, 1.1 ran before, 1.4 was tried last, 1.5 is the newest that was never anywhere.
+    assert_eq!(goes(&dry), ["shop 1.3", "shop 1.0"], "{dry:#?}");
+    assert_eq!(services.release_list(admin, "shop").await.unwrap().len(), 6);
+    let reader = a_reader();
+    assert!(services.retention_run(&reader, true).await.is_ok());
+    let refused = services.retention_run(&reader, false).await.unwrap_err();
+    assert_eq!(code(&refused), "forbidden");
+
+    let done = services.retention_run(admin, false).await.unwrap();
+    assert_eq!(goes(&done), goes(&dry));
+    let left: Vec<String> = services
+        .release_list(admin, "shop")
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|release| release.version)
+        .collect();
+    assert_eq!(left, ["1.5", "1.4", "1.2", "1.1"]);
+    let task = services.task_show(admin, &gone.number).await.unwrap_err();
+    assert_eq!(code(&task), "not-found");
+    let mut tx = services.store.read().await.unwrap();
+    assert!(retired_task_list(&mut tx, 9).await.unwrap().is_empty());
+    drop(tx);
+    let mut logs = services.store.read_logs().await.unwrap();
+    assert!(
+        log_read(&mut logs, gone.task, 0, 9)
+            .await
+            .unwrap()
+            .is_empty(),
+        "the log is gone too"
+    );
+    drop(logs);
+    // The rest still works, and a second run finds nothing.
+    services.release_show(admin, "shop", "1.1").await.unwrap();
+    assert!(goes(&services.retention_run(admin, false).await.unwrap()).is_empty());
+    let trail = actions(&house).await;
+    let count = trail
+        .iter()
+        .filter(|(_, action, _)| action == "release.delete")
+        .count();
+    assert_eq!(count, 2);
+    assert!(services.audit_verify(admin).await.unwrap().intact);
+}
