@@ -27,6 +27,7 @@ mod lost_state;
 mod offline;
 mod others;
 mod records;
+mod releases;
 mod rig;
 mod server_faults;
 mod snapshot;

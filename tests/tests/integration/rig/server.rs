@@ -1,6 +1,5 @@
 //! Everything of the server but HTTP, in this process.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -233,9 +232,7 @@ impl Server {
         self.apply(&format!("{slug}.yaml"), &text).await;
         let request = ReleaseCreate {
             version: Some("1.0.0".to_owned()),
-            channel: None,
-            packages: BTreeMap::new(),
-            notes: String::new(),
+            ..ReleaseCreate::default()
         };
         let created = self
             .services
@@ -251,6 +248,7 @@ impl Server {
             version: Some("1.0.0".to_owned()),
             from: None,
             environment: "test".to_owned(),
+            plan: None,
         };
         let task = self.services.deploy(&self.caller, &request).await;
         task.unwrap_or_else(|error| panic!("{slug}: {error:?}"))
