@@ -63,12 +63,24 @@ pub fn draft_order(context: &OrderContext<'_>, node: NodeRef) -> Result<OrderDra
         subject: subject.name.clone(),
         executor: executor.name.clone(),
         uses: planned.uses.clone(),
-        with: action.with.clone(),
+        with: inputs(plan, action),
         variables,
         packages: planned.packages.clone(),
         timeout_ms: planned.timeout_ms,
         grace_ms: planned.grace_ms,
     })
+}
+
+/// What an action takes: its own inputs, and what the lifecycle says where it does not.
+pub(crate) fn inputs(plan: &Plan, action: &Action) -> Map<String, Value> {
+    let mut with = action.with.clone();
+    if let Some(keep) = plan.keep_on_target
+        && action.uses == "package"
+        && !with.contains_key("keep")
+    {
+        with.insert("keep".to_owned(), Value::from(keep));
+    }
+    with
 }
 
 /// Whether a `run:` template holds for a step (no subject) or an action about a subject. Secrets

@@ -212,3 +212,45 @@ fn conditions_follow_the_state_of_the_deployment() {
         assert_eq!(holds(template, failed), expected, "{template} {failed}");
     }
 }
+
+#[test]
+fn a_lifecycle_says_how_many_versions_stay_where_the_action_does_not() {
+    let project = a_project(concat!(
+        "packages: [{ id: Web }]\n",
+        "process:\n",
+        "  - step: S\n",
+        "    targets: { tag: web }\n",
+        "    actions:\n",
+        "      - { action: Open, uses: package, with: { package: Web } }\n",
+        "      - { action: Own, uses: package, with: { package: Web, keep: 7 } }\n",
+        "      - { action: Other, uses: script, with: { run: x } }\n",
+    ));
+    let release = a_release(&project, &ScannedFiles::new());
+    let targets = [a_target("web01", &["web"], &["test"])];
+    let options = PlanOptions::default();
+    let mut plan = plan(&release, "test", &targets, &options).unwrap();
+    for (lifecycle, expected) in [
+        (None, [None, Some(7), None]),
+        (Some(2), [Some(2), Some(7), None]),
+    ] {
+        plan.keep_on_target = lifecycle;
+        let context = OrderContext {
+            plan: &plan,
+            process: &release.process,
+            variables: &release.variables,
+            task_number: "T-7",
+            outputs: &[],
+            failed: false,
+        };
+        let kept = [0, 1, 2].map(|action| {
+            let node = NodeRef {
+                step: 0,
+                action,
+                node: 0,
+            };
+            let draft = draft_order(&context, node).unwrap();
+            draft.with.get("keep").and_then(Value::as_u64)
+        });
+        assert_eq!(kept, expected, "{lifecycle:?}");
+    }
+}

@@ -37,6 +37,10 @@ pub struct Plan {
     pub steps: Vec<PlanStep>,
     /// What the operator should know beforehand.
     pub warnings: Vec<String>,
+    /// So many earlier versions of a package stay on a target where the action does not say: the
+    /// lifecycle's, at that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_on_target: Option<u32>,
 }
 
 /// A target that takes part.

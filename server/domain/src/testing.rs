@@ -160,5 +160,6 @@ pub(crate) fn request<'a>(
         packages: &release.packages,
         targets,
         options,
+        keep_on_target: None,
     }
 }

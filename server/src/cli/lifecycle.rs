@@ -32,7 +32,17 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             let lifecycle = client.lifecycle(&name).await?;
             out.object(&lifecycle, |item| {
                 let mut lines = vec![item.name.clone()];
-                lines.extend(phases(item).into_iter().map(|phase| format!("  {phase}")));
+                let phases = phases(item).into_iter().zip(&item.phases);
+                lines.extend(phases.map(|(text, phase)| {
+                    let how = match (phase.automatic, phase.passed_by.as_str()) {
+                        (true, gate) => format!("automatic, {}", passed(gate)),
+                        (false, gate) => passed(gate),
+                    };
+                    format!("  {text}  {how}")
+                }));
+                if !item.keeps.is_empty() {
+                    lines.push(format!("keeps {}", item.keeps));
+                }
                 lines
             })
         }
@@ -44,4 +54,12 @@ fn phases(lifecycle: &Lifecycle) -> Vec<String> {
     phases
         .map(|phase| format!("{} ({})", phase.name, phase.environments.join(", ")))
         .collect()
+}
+
+fn passed(gate: &str) -> String {
+    match gate {
+        "optional" => "optional".to_owned(),
+        "all" | "" => "passed by all".to_owned(),
+        count => format!("passed by {count}"),
+    }
 }

@@ -162,6 +162,15 @@ impl Orchestrator {
         let order: DeploymentOrder = serde_json::from_str(&row.body).map_err(|error| {
             StoreError::corrupt(format!("what {} asks: {error}", context.number))
         })?;
+        let refuse = |refusal: &Refusal| {
+            Ok(Some(Input::Refuse {
+                message: refusal.message(),
+            }))
+        };
+        let course = course(tx, row, context).await?;
+        if let Some(refusal) = &course.blocked {
+            return refuse(refusal);
+        }
         let wanted = Wanted {
             task: context.task,
             environment: &context.environment,
@@ -169,16 +178,9 @@ impl Orchestrator {
             channel: &context.channel,
             pins: &context.pins,
             options: &order.options,
+            keep_on_target: course.keep_on_target,
         };
         let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
-        let refuse = |refusal: &Refusal| {
-            Ok(Some(Input::Refuse {
-                message: refusal.message(),
-            }))
-        };
-        if let Some(refusal) = blocked(tx, row, context).await? {
-            return refuse(&refusal);
-        }
         Ok(match wanted.plan(tx, self.parts.online.as_ref()).await? {
             Ok(plan) => {
                 if let Some(asked) = &order.plan
@@ -225,21 +227,24 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
     })
 }
 
-/// Why the release may not go there although it could when it was queued: somebody blocked it.
-async fn blocked(
-    tx: &mut Tx,
-    row: &TaskRow,
-    context: &Context,
-) -> Result<Option<Refusal>, StoreError> {
+/// What the release's lifecycle says of a deployment when its turn comes.
+struct Turn {
+    /// The release may not go there, although it could when it was queued: somebody blocked it.
+    blocked: Option<Refusal>,
+    /// How many earlier versions of a package stay on a target.
+    keep_on_target: Option<u32>,
+}
+
+async fn course(tx: &mut Tx, row: &TaskRow, context: &Context) -> Result<Turn, StoreError> {
     let release = release_fetch(tx, context.release_id).await?;
-    if release.blocked.is_none() {
-        return Ok(None);
-    }
     let project = project_fetch(tx, release.project_id).await?;
     let definition: ProjectDefinition = serde_json::from_str(&project.body).map_err(|error| {
         StoreError::corrupt(format!("the project of T-{}: {error}", row.number))
     })?;
     let course = Course::read(tx, &definition, &release).await?;
     let checked = course.check_block(&project.slug, &release, &context.environment);
-    Ok(checked.err())
+    Ok(Turn {
+        blocked: checked.err(),
+        keep_on_target: course.keep_on_target(),
+    })
 }

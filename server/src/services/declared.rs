@@ -2,7 +2,7 @@
 
 use mantle_domain::channel;
 use mantle_domain::environment::EnvironmentDefinition;
-use mantle_domain::lifecycle::{LifecycleDefinition, phases};
+use mantle_domain::lifecycle::{DeployMode, Gate, LifecycleDefinition, Retention, phases};
 use mantle_domain::permission::Permission;
 use mantle_domain::project::ProjectDefinition;
 use serde::de::DeserializeOwned;
@@ -121,9 +121,31 @@ fn lifecycle_shape(row: &LifecycleRow, environments: &[String]) -> Result<Lifecy
             .map(|phase| Phase {
                 name: phase.name,
                 environments: phase.environments,
+                automatic: phase.deploy == DeployMode::Automatic,
+                passed_by: match phase.gate {
+                    Gate::All => "all".to_owned(),
+                    Gate::Minimum(count) => count.to_string(),
+                    Gate::Optional => "optional".to_owned(),
+                },
             })
             .collect(),
+        keeps: keeps(&definition.retention),
     })
+}
+
+/// What is kept, in words.
+fn keeps(rules: &Retention) -> String {
+    let rules = [
+        (rules.releases, "releases in each phase"),
+        (rules.days, "days of releases"),
+        (rules.packages, "versions of packages without a release"),
+        (rules.on_target, "earlier versions on targets"),
+    ];
+    let said: Vec<String> = rules
+        .into_iter()
+        .filter_map(|(count, what)| Some(format!("{} {what}", count?)))
+        .collect();
+    said.join(", ")
 }
 
 async fn project_shape(

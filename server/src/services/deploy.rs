@@ -125,6 +125,8 @@ struct Place {
     project: ProjectRow,
     release: ReleaseRow,
     environment: EnvironmentRow,
+    /// What the release's lifecycle says of earlier versions of packages on targets.
+    keep_on_target: Option<u32>,
 }
 
 impl Place {
@@ -136,6 +138,7 @@ impl Place {
             channel: &self.release.channel,
             pins,
             options,
+            keep_on_target: self.keep_on_target,
         }
     }
 }
@@ -160,8 +163,9 @@ async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
             ));
         }
     };
-    check_lifecycle(tx, &project, &release, &environment.name).await?;
+    let course = check_lifecycle(tx, &project, &release, &environment.name).await?;
     Ok(Place {
+        keep_on_target: course.keep_on_target(),
         project,
         release,
         environment,
@@ -218,7 +222,7 @@ async fn check_lifecycle(
     project: &ProjectRow,
     release: &ReleaseRow,
     environment: &str,
-) -> Result<()> {
+) -> Result<Course> {
     let definition = project_definition(project)?;
     let course = Course::read(tx, &definition, release).await?;
     let name = lifecycle::ReleaseName {
@@ -233,7 +237,8 @@ async fn check_lifecycle(
         environment,
     );
     checked?;
-    Ok(course.check_block(&project.slug, release, environment)?)
+    course.check_block(&project.slug, release, environment)?;
+    Ok(course)
 }
 
 async fn current(

@@ -52,6 +52,8 @@ pub struct Wanted<'a> {
     pub pins: &'a Pins,
     /// What the operator chose.
     pub options: &'a PlanOptions,
+    /// What the lifecycle says of earlier versions of packages on targets.
+    pub keep_on_target: Option<u32>,
 }
 
 impl<'a> Wanted<'a> {
@@ -64,6 +66,7 @@ impl<'a> Wanted<'a> {
             channel,
             pins,
             options,
+            keep_on_target,
         } = *self;
         PlanRequest {
             task,
@@ -75,6 +78,7 @@ impl<'a> Wanted<'a> {
             packages: &pins.packages,
             targets,
             options,
+            keep_on_target,
         }
     }
 

@@ -72,6 +72,11 @@ impl Course {
         })
     }
 
+    /// How many earlier versions of a package stay on a target, if the lifecycle says.
+    pub fn keep_on_target(&self) -> Option<u32> {
+        self.lifecycle.as_ref()?.retention.on_target
+    }
+
     /// May a release that is blocked go there? One that is not may.
     pub fn check_block(
         &self,

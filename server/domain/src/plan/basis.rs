@@ -96,6 +96,9 @@ impl PlanBasis {
             self.process != now.process || self.packages != now.packages,
             "the release was deleted and made anew".to_owned(),
         );
+        if was.keep_on_target != is.keep_on_target {
+            changes.push("its lifecycle keeps another number of versions on targets".to_owned());
+        }
         targets(was, is, &mut changes);
         steps(was, is, &mut changes);
         let gone = was.warnings.iter().filter(|w| !is.warnings.contains(w));

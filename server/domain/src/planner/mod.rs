@@ -45,6 +45,8 @@ pub struct PlanRequest<'a> {
     pub targets: &'a [TargetFacts],
     /// What the operator chose.
     pub options: &'a PlanOptions,
+    /// What the lifecycle says of earlier versions of packages on targets.
+    pub keep_on_target: Option<u32>,
 }
 
 /// What the operator chose for one deployment.
@@ -100,6 +102,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         targets,
         steps,
         warnings: Vec::new(),
+        keep_on_target: request.keep_on_target,
     };
     let (ties, warnings) = values::check(request, &plan);
     refusals.extend(ties);

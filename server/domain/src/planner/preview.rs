@@ -10,7 +10,7 @@ use super::PlanRequest;
 use super::pool::Pool;
 use super::steps::Planner;
 use crate::action;
-use crate::order::{OrderContext, effective, find_action};
+use crate::order::{OrderContext, effective, find_action, inputs};
 use crate::plan::{Plan, PlanAction, PlanStep};
 use crate::process::{Action, RunCondition};
 use crate::variable::uses::substitutes;
@@ -159,7 +159,7 @@ fn show_action(
                             set.to_template_variables(|secret| Some(format!("({})", secret.name)))
                         })
                         .unwrap_or_default();
-                    evaluated(action, &variables, now)
+                    evaluated(action, inputs(context.plan, action), &variables, now)
                 })
                 .unwrap_or_default(),
         })
@@ -182,10 +182,14 @@ fn show_action(
     }
 }
 
-fn evaluated(action: &Action, variables: &Variables, now: Timestamp) -> Map<String, Value> {
+fn evaluated(
+    action: &Action,
+    mut with: Map<String, Value>,
+    variables: &Variables,
+    now: Timestamp,
+) -> Map<String, Value> {
     let literal = action::literal_inputs(&action.uses, substitutes(&action.with));
     let options = Options::new(now);
-    let mut with = action.with.clone();
     for (key, value) in &mut with {
         if !literal.contains(&key.as_str()) {
             evaluate(value, variables, &options);

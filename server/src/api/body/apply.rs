@@ -120,6 +120,9 @@ pub struct Lifecycle {
     pub name: String,
     /// Its phases, in order.
     pub phases: Vec<Phase>,
+    /// What it keeps, in words; empty if all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub keeps: String,
 }
 
 /// One phase of a lifecycle.
@@ -127,6 +130,12 @@ pub struct Lifecycle {
 pub struct Phase {
     /// Its name.
     pub name: String,
-    /// The environments of which one must have had the release before the next phase.
+    /// Its environments.
     pub environments: Vec<String>,
+    /// A release that enters it is deployed by itself.
+    #[serde(default)]
+    pub automatic: bool,
+    /// What it takes to pass it, in words: `all`, `1`, `optional`.
+    #[serde(default)]
+    pub passed_by: String,
 }

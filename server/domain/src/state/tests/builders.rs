@@ -103,6 +103,7 @@ pub(super) fn a_plan(targets: &[u128], steps: Vec<PlanStep>) -> Plan {
             .collect(),
         steps,
         warnings: Vec::new(),
+        keep_on_target: None,
     }
 }
 
