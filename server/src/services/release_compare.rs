@@ -13,7 +13,7 @@ use mantle_shared::order::OrderPackage;
 use super::declared::project_definition;
 use super::error::{Error, Result};
 use super::planning::Pins;
-use super::releases::{available, existing, fields_of, secret_facts};
+use super::releases::{available, fields_of, secret_facts};
 use super::{Caller, LIST_MOST, Services, at, names};
 use crate::api::body::{
     BroughtRelease, FileChange, PackageDiff, ReleaseChanges, ReleaseDiff, ReleaseDrift,
@@ -195,13 +195,8 @@ pub(super) async fn drift(
         ..ReleaseOptions::default()
     };
     let held = available(tx, &definition).await?;
-    let selected = select(
-        &definition,
-        &options,
-        &held,
-        &existing(tx, project).await?,
-        now,
-    );
+    // Whichever version a new one would get: those that exist are no obstacle to comparing.
+    let selected = select(&definition, &options, &held, &[], now);
     let secrets = secret_facts(tx).await?;
     let draft: std::result::Result<ReleaseDraft, _> = selected
         .and_then(|selection| assemble(&definition, selection, &secrets, &ScannedFiles::new()));

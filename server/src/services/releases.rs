@@ -278,7 +278,7 @@ pub(super) async fn available(
 }
 
 /// A project's releases, as far as the next one's version depends on them.
-pub(super) async fn existing(tx: &mut Tx, project: &ProjectRow) -> Result<Vec<ExistingRelease>> {
+async fn existing(tx: &mut Tx, project: &ProjectRow) -> Result<Vec<ExistingRelease>> {
     let releases = release_list(tx, project.id, None, LIST_MOST).await?;
     Ok(releases
         .into_iter()

@@ -314,6 +314,8 @@ async fn releases_and_deployments_are_compared_down_to_files() {
         "ticket:OPS-12",
     ];
     fleet.server.ok(&notes).await;
+    let drift = fleet.server.ok(&["release", "drift", "shop", "1.0"]).await;
+    drift.complains(&["would hold the same"]);
     let first = number(
         &fleet
             .server
