@@ -57,6 +57,40 @@ fn samples() -> Vec<Refusal> {
             missing: vec![text("test")],
             needed: 1,
         },
+        Refusal::ReleaseBlocked {
+            project: project(),
+            version: version(),
+            environment: environment(),
+            reason: text("loses orders"),
+            by: text("ada"),
+        },
+        Refusal::NoSuchVariable {
+            project: project(),
+            variable: text("Port"),
+            suggestion: None,
+        },
+        Refusal::NoSuchSnapshot {
+            project: project(),
+            version: version(),
+            number: 9,
+            known: 2,
+        },
+        Refusal::ChannelAmbiguous {
+            project: project(),
+            channels: vec![channel(), text("hotfix")],
+        },
+        Refusal::PlanChanged {
+            plan: text("plan-4c0f2f0d9a1be07c55d1"),
+            release: Box::new(NamedRelease {
+                project: project(),
+                version: version(),
+            }),
+            environment: environment(),
+            changes: vec![text("target 'web02' takes part now")],
+        },
+        Refusal::BadField {
+            why: text("a field of a release needs a name"),
+        },
         Refusal::UnknownTag {
             place: place(),
             tag: tag(),
@@ -210,6 +244,12 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::UnknownRelease { .. } => "UnknownRelease",
         Refusal::NotInLifecycle { .. } => "NotInLifecycle",
         Refusal::PhaseNotReached { .. } => "PhaseNotReached",
+        Refusal::ReleaseBlocked { .. } => "ReleaseBlocked",
+        Refusal::NoSuchVariable { .. } => "NoSuchVariable",
+        Refusal::NoSuchSnapshot { .. } => "NoSuchSnapshot",
+        Refusal::ChannelAmbiguous { .. } => "ChannelAmbiguous",
+        Refusal::PlanChanged { .. } => "PlanChanged",
+        Refusal::BadField { .. } => "BadField",
         Refusal::NoTargetInEnvironment { .. } => "NoTargetInEnvironment",
         Refusal::NoTargetForStep { .. } => "NoTargetForStep",
         Refusal::UnknownTag { .. } => "UnknownTag",
@@ -237,7 +277,7 @@ fn name(refusal: &Refusal) -> &'static str {
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 29;
+const KINDS: usize = 35;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {

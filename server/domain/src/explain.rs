@@ -106,6 +106,10 @@ pub enum Refusal {
     PlanChanged {
         /// The plan's id.
         plan: String,
+        /// What would be deployed.
+        release: Box<NamedRelease>,
+        /// The environment.
+        environment: String,
         /// What changed since.
         changes: Vec<String>,
     },

@@ -1,7 +1,7 @@
 //! Plans that bind: what each rests on is kept under its id, and a deployment that names the id is
 //! refused when that is not so any more.
 
-use mantle_domain::explain::Refusal;
+use mantle_domain::explain::{NamedRelease, Refusal};
 use mantle_domain::plan::Plan;
 use mantle_domain::plan::basis::{ID_PREFIX, PlanBasis, ReleaseDigests};
 
@@ -69,6 +69,11 @@ pub async fn bound(
     };
     Ok(Some(Refusal::PlanChanged {
         plan: asked.to_owned(),
+        release: Box::new(NamedRelease {
+            project: now.project.clone(),
+            version: now.release.clone(),
+        }),
+        environment: now.environment.clone(),
         changes,
     }))
 }

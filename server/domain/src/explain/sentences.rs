@@ -91,7 +91,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
             "the packages satisfy the rules of several channels of project '{project}': {}",
             listed(channels)
         ),
-        Refusal::PlanChanged { plan, changes } => {
+        Refusal::PlanChanged { plan, changes, .. } => {
             format!("plan {plan} does not hold any more: {}", changes.join("; "))
         }
         Refusal::BadField { why } => why.clone(),
@@ -252,9 +252,18 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         } => Some(format!(
             "'mantle release show {project} {version}' lists them"
         )),
-        Refusal::ChannelAmbiguous { .. } => Some("name one of them with --channel".to_owned()),
-        Refusal::PlanChanged { .. } => {
-            Some("look at it again with 'mantle plan', then deploy with its new id".to_owned())
+        Refusal::ChannelAmbiguous { project, channels } => channels.first().map(|channel| {
+            format!("name one, such as: mantle release create {project} --channel {channel}")
+        }),
+        Refusal::PlanChanged {
+            release,
+            environment,
+            ..
+        } => {
+            let NamedRelease { project, version } = release.as_ref();
+            Some(format!(
+                "look at it again, then deploy with its new id: mantle plan {project} {version} -e {environment}"
+            ))
         }
         Refusal::BadField { .. } => {
             Some("give at most 10, such as --field ticket:OPS-12".to_owned())
