@@ -107,7 +107,8 @@ pub async fn release_place_list(
     release: ReleaseId,
 ) -> Result<Vec<(EnvironmentId, bool)>> {
     tx.rows(
-        "SELECT environment_id, MAX(CASE WHEN outcome = 'succeeded' THEN 1 ELSE 0 END) AS succeeded
+        "SELECT environment_id,
+             CAST(MAX(CASE WHEN outcome = 'succeeded' THEN 1 ELSE 0 END) AS BIGINT) AS succeeded
          FROM task
          WHERE release_id = $1 AND kind = 'deployment' AND environment_id IS NOT NULL
          GROUP BY environment_id ORDER BY environment_id",
