@@ -125,17 +125,15 @@ impl Services {
 
 async fn manifest_of(tx: &mut Tx, task: &str) -> Result<(TaskRow, Vec<u8>)> {
     let row = names::task(tx, task).await?;
-    match deployment_manifest_find(tx, row.id).await? {
-        Some(body) => Ok((row, body)),
-        None => {
-            let number = tasks::number(row.number);
-            Err(Error::refused(
-                "no-manifest",
-                format!("{number} has not begun, so that it has used nothing"),
-                format!("'mantle task show {number}' shows how it stands"),
-            ))
-        }
+    if let Some(body) = deployment_manifest_find(tx, row.id).await? {
+        return Ok((row, body));
     }
+    let number = tasks::number(row.number);
+    Err(Error::refused(
+        "no-manifest",
+        format!("{number} has not begun, so that it has used nothing"),
+        format!("'mantle task show {number}' shows how it stands"),
+    ))
 }
 
 /// The version of a project's newest release.

@@ -218,6 +218,38 @@ async fn a_plan_binds_until_what_it_rests_on_changes() {
 }
 
 #[tokio::test]
+async fn a_release_that_is_blocked_while_it_waits_does_not_begin() {
+    let fleet = Fleet::new(1).await;
+    let gate = fleet.world.path("gate");
+    let script = format!("while [ ! -e '{}' ]; do sleep 0.05; done", gate.display());
+    let process = format!(
+        "  - {{ step: hold, targets: {{ tag: web }}, uses: script, with: {{ run: {} }} }}\n",
+        quoted(&script)
+    );
+    fleet.release("shop", &process).await;
+    fleet.server.ok(&["release", "create", "shop", "1.1"]).await;
+    std::fs::write(&gate, "").unwrap();
+    for version in ["1.0", "1.1"] {
+        let args = ["deploy", "shop", version, "-e", "test"];
+        fleet.server.ok(&args).await;
+    }
+    std::fs::remove_file(&gate).unwrap();
+    let mut queued = Vec::new();
+    for version in ["1.0", "1.1"] {
+        let args = ["deploy", "shop", version, "-e", "production", "--detach"];
+        queued.push(number(&fleet.server.json(&args).await));
+    }
+    fleet.task_is(&queued[0], "running", SOON).await;
+    let block = ["release", "block", "shop", "1.1", "--reason", "it leaks"];
+    fleet.server.ok(&block).await;
+    std::fs::write(&gate, "").unwrap();
+    fleet.task_is(&queued[0], "succeeded", SOON).await;
+    let task = fleet.task_is(&queued[1], "failed", SOON).await;
+    let message = task["message"].as_str().unwrap_or_default();
+    assert!(message.contains("it leaks"), "{message}");
+}
+
+#[tokio::test]
 async fn a_refresh_reaches_no_deployment_that_was_asked_for_before() {
     let mut fleet = Fleet::new(1).await;
     let gate = fleet.world.path("gate");

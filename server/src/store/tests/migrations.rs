@@ -9,7 +9,7 @@ use crate::store::testing;
 use crate::store::{OpenError, STATE_FILE, Store, StoreConfig, StoreError, epoch_next};
 
 /// The first version that no released step has.
-const LATER: i64 = STATE.len() as i64 + 1;
+const LATER: i64 = STATE[STATE.len() - 1].version + 1;
 const GOOD: Migration = Migration {
     version: LATER,
     sqlite: "CREATE TABLE later (a INTEGER NOT NULL) STRICT; INSERT INTO later VALUES (1);",
