@@ -1,7 +1,7 @@
 //! A deployment that is under way: its state, what it was made of, what was sent.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId};
 use mantle_domain::plan::basis::ReleaseDigests;
@@ -34,6 +34,9 @@ pub(super) struct Context {
     pub(super) pins: Pins,
     /// The digests of these.
     pub(super) digests: ReleaseDigests,
+    /// What the deployment in fact uses, once it is planned. Made before the transaction that
+    /// writes it down: for a large fleet that takes a while, and there is one writer.
+    pub(super) manifest: OnceLock<String>,
 }
 
 /// A deployment that this server drives.

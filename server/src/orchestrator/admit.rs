@@ -1,8 +1,8 @@
 //! Starting queued deployments: in order, one at a time for each project and environment.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,7 +12,7 @@ use mantle_domain::state::{Input, State};
 use mantle_shared::ids::TaskId;
 
 use super::active::{Context, Deployment};
-use super::commit::write_deployment;
+use super::commit::{manifest, write_deployment};
 use super::{LEASE, MAX_RUNNING, Orchestrator};
 use crate::services::planning::{Pins, Wanted};
 use crate::services::progress::{Course, digests_of};
@@ -113,6 +113,13 @@ impl Orchestrator {
         let mut inputs = [(task, vec![input])].into();
         let decided = self.decide(&mut inputs, Timestamp::now());
         let now_us = super::effects::now_us();
+        let plan = decided.iter().find_map(|d| d.next.plan.as_deref());
+        if let Some(plan) = plan
+            && let Err(error) = manifest(&context, plan, now_us)
+        {
+            self.deployments.remove(&task);
+            return Err(error);
+        }
         let node = self.parts.node;
         let written = self
             .parts
@@ -224,6 +231,7 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
         channel: release.channel,
         pins,
         digests,
+        manifest: OnceLock::new(),
     })
 }
 

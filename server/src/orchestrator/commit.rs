@@ -494,7 +494,14 @@ async fn audit(
 }
 
 /// What the deployment in fact used, so that two deployments can be compared.
-fn manifest(context: &Context, plan: &Plan, now_us: i64) -> Result<String, StoreError> {
+pub(super) fn manifest<'c>(
+    context: &'c Context,
+    plan: &Plan,
+    now_us: i64,
+) -> Result<&'c str, StoreError> {
+    if let Some(made) = context.manifest.get() {
+        return Ok(made);
+    }
     let order = OrderContext {
         plan,
         process: &context.pins.process,
@@ -509,8 +516,9 @@ fn manifest(context: &Context, plan: &Plan, now_us: i64) -> Result<String, Store
         context.digests,
         moment(now_us),
     );
-    serde_json::to_string(&made)
-        .map_err(|error| StoreError::corrupt(format!("a manifest to be written: {error}")))
+    let made = serde_json::to_string(&made)
+        .map_err(|error| StoreError::corrupt(format!("a manifest to be written: {error}")))?;
+    Ok(context.manifest.get_or_init(|| made))
 }
 
 fn moment(now_us: i64) -> Timestamp {
