@@ -192,6 +192,34 @@ fn samples() -> Vec<Refusal> {
             place: text("variable 'Password'"),
             suggestion: None,
         },
+        Refusal::UnknownVariableSet {
+            project: project(),
+            set: text("mail"),
+            suggestion: None,
+        },
+        Refusal::UnknownVariable {
+            project: project(),
+            variable: text("Port"),
+            suggestion: None,
+        },
+        Refusal::PromptsUnanswered {
+            first: text("Ticket"),
+            variables: vec![text("Ticket (Change ticket)")],
+        },
+        Refusal::BadAnswer {
+            variable: text("Mode"),
+            why: text("it is none of fast, slow"),
+        },
+        Refusal::NotPrompted {
+            variable: text("Port"),
+            fixed: true,
+            suggestion: None,
+        },
+        Refusal::NotPrompted {
+            variable: text("Prot"),
+            fixed: false,
+            suggestion: None,
+        },
         Refusal::Forbidden {
             actor: text("ada"),
             what: text("deploy"),
@@ -273,11 +301,16 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::BadRule { .. } => "BadRule",
         Refusal::BadTemplate { .. } => "BadTemplate",
         Refusal::UnknownSecret { .. } => "UnknownSecret",
+        Refusal::UnknownVariableSet { .. } => "UnknownVariableSet",
+        Refusal::UnknownVariable { .. } => "UnknownVariable",
+        Refusal::PromptsUnanswered { .. } => "PromptsUnanswered",
+        Refusal::BadAnswer { .. } => "BadAnswer",
+        Refusal::NotPrompted { .. } => "NotPrompted",
         Refusal::Forbidden { .. } => "Forbidden",
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 35;
+const KINDS: usize = 40;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {

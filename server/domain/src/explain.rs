@@ -310,6 +310,47 @@ pub enum Refusal {
         /// The nearest path that exists.
         suggestion: Option<String>,
     },
+    /// A variable set that a project includes does not exist.
+    UnknownVariableSet {
+        /// The project.
+        project: String,
+        /// The set.
+        set: String,
+        /// The nearest name that exists.
+        suggestion: Option<String>,
+    },
+    /// Neither the project, nor its sets, nor the server has this variable.
+    UnknownVariable {
+        /// The project.
+        project: String,
+        /// What was asked for.
+        variable: String,
+        /// The nearest name that exists.
+        suggestion: Option<String>,
+    },
+    /// A deployment asks for values that were not given.
+    PromptsUnanswered {
+        /// The first variable's name, for what to type.
+        first: String,
+        /// The variables, with their labels.
+        variables: Vec<String>,
+    },
+    /// A value was given that the prompt does not take.
+    BadAnswer {
+        /// The variable, with its label.
+        variable: String,
+        /// What is wrong; never the value.
+        why: String,
+    },
+    /// A value was given for what the deployment does not ask.
+    NotPrompted {
+        /// What was given.
+        variable: String,
+        /// There is such a variable, whose value the release holds.
+        fixed: bool,
+        /// The nearest that is asked for.
+        suggestion: Option<String>,
+    },
     /// The actor may not do this.
     Forbidden {
         /// Who.

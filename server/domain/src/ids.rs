@@ -16,6 +16,10 @@ typed_id!(
     LifecycleId
 );
 typed_id!(
+    /// A variable set.
+    VariableSetId
+);
+typed_id!(
     /// A release of a project.
     ReleaseId
 );

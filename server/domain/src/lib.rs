@@ -26,4 +26,5 @@ pub mod target;
 #[cfg(test)]
 mod testing;
 pub mod variable;
+pub mod variable_set;
 pub mod version;

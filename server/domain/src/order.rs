@@ -15,8 +15,8 @@ use crate::snapshot::{ProcessSnapshot, VariableSnapshot};
 use crate::state::OutputVariable;
 use crate::variable::uses::variables_for;
 use crate::variable::{
-    Effective, EffectiveSet, EffectiveValue, PinnedSecret, Situation, SituationTarget,
-    Surroundings, Tie,
+    DEPLOYMENT_PROCESS, Effective, EffectiveSet, EffectiveValue, PinnedSecret, Situation,
+    SituationTarget, Surroundings, Tie,
 };
 
 /// What orders and conditions of one deployment are made of: all of it is fixed, or recorded by
@@ -126,6 +126,8 @@ pub(crate) fn effective(
         step: Some(&step.name),
         step_tag: tag,
         action: action.map(|action| action.name.as_str()),
+        tenant_tags: &[],
+        process: Some(DEPLOYMENT_PROCESS),
     };
     let around = Surroundings {
         plan: context.plan,
@@ -133,6 +135,7 @@ pub(crate) fn effective(
         step: Some(step),
         action,
         subject,
+        step_tag: tag,
         failed: context.failed,
     };
     EffectiveSet::new(

@@ -41,6 +41,56 @@ pub struct Plan {
     /// lifecycle's, at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_on_target: Option<u32>,
+    /// What is known beside it, for the variables that the server defines.
+    #[serde(default, skip_serializing_if = "PlanFacts::is_unknown")]
+    pub facts: PlanFacts,
+}
+
+/// What is known of a deployment when it is planned: who asked for it, what it replaces. It is kept
+/// with the plan, so that an order that is made again is made of the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PlanFacts {
+    /// The project's id.
+    pub project: String,
+    /// The environment's id.
+    pub environment: String,
+    /// The environment's place in lists, from 1.
+    pub environment_order: u32,
+    /// The release's id.
+    pub release: String,
+    /// What was said to be new in it.
+    pub release_notes: String,
+    /// When it was created.
+    pub release_created: String,
+    /// When the deployment was asked for.
+    pub created: String,
+    /// By whom.
+    pub created_by: String,
+    /// The release that runs in the environment: the last that was deployed there with success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<PastRelease>,
+    /// The last other release that was deployed there with success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PastRelease>,
+    /// The deployment that brought the one that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub succeeded: Option<String>,
+}
+
+/// A release that was deployed before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRelease {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+}
+
+impl PlanFacts {
+    /// Nothing is known: the plan is from before there were facts.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A target that takes part.
@@ -59,6 +109,9 @@ pub struct PlanTarget {
     /// The version of its agent.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub agent_version: String,
+    /// What its machine calls itself; empty in a plan from before this was kept.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host_name: String,
 }
 
 /// One step of a plan.

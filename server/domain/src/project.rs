@@ -3,6 +3,8 @@
 //! This is the normal form that the server stores as canonical JSON. Like the process, it only
 //! ever gains fields, with a default that means what their absence meant.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::channel::ChannelDefinition;
@@ -31,10 +33,30 @@ pub struct ProjectDefinition {
     pub packages: Vec<PackageReference>,
     /// Its channels, in the author's order; empty means the one of [`crate::channel::implicit`].
     pub channels: Vec<ChannelDefinition>,
+    /// The variable sets that it includes, in the author's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
     /// Its variables, sorted by name.
     pub variables: Vec<Variable>,
     /// Its steps.
     pub process: Process,
+}
+
+impl ProjectDefinition {
+    /// The environments that its variables and conditions name.
+    pub fn environments(&self) -> BTreeSet<&str> {
+        let steps = &self.process.steps;
+        let actions = steps.iter().flat_map(|step| &step.actions);
+        let whens = steps
+            .iter()
+            .map(|step| &step.when)
+            .chain(actions.map(|action| &action.when));
+        let conditions =
+            whens.flat_map(|when| when.environments.iter().chain(&when.not_environments));
+        let values = self.variables.iter().flat_map(|variable| &variable.values);
+        let scopes = values.flat_map(|value| &value.scope.environments);
+        conditions.chain(scopes).map(String::as_str).collect()
+    }
 }
 
 /// A package that the project uses.

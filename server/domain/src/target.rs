@@ -33,6 +33,9 @@ pub struct AgentFacts {
     pub platform: Platform,
     /// `x86_64`, `aarch64`, ...
     pub arch: String,
+    /// What its machine calls itself.
+    #[serde(default)]
+    pub host_name: String,
     /// What it announced, such as `action:script`.
     pub features: Vec<String>,
 }

@@ -11,7 +11,7 @@ use mantle_shared::uuid::Uuid;
 use crate::explain::Refusal;
 use crate::file::{self, Definitions, Known, Source};
 use crate::ids::SecretVersionId;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanFacts};
 use crate::planner::{self, PlanOptions, PlanRequest};
 use crate::project::ProjectDefinition;
 use crate::release::{ReleaseDraft, ReleaseOptions, ScannedFiles, SecretFacts, assemble, select};
@@ -124,6 +124,7 @@ pub(crate) fn a_target(name: &str, tags: &[&str], environments: &[&str]) -> Targ
             version: "0.1.0".to_owned(),
             platform: Platform::Linux,
             arch: "x86_64".to_owned(),
+            host_name: format!("{name}.example"),
             features: crate::action::TYPES
                 .iter()
                 .filter(|known| !known.on_server)
@@ -143,6 +144,10 @@ pub(crate) fn plan(
     planner::plan(&request(release, environment, targets, options))
 }
 
+/// No facts.
+pub(crate) static NOTHING_KNOWN: std::sync::LazyLock<PlanFacts> =
+    std::sync::LazyLock::new(PlanFacts::default);
+
 /// What is asked of the planner.
 pub(crate) fn request<'a>(
     release: &'a ReleaseDraft,
@@ -161,5 +166,6 @@ pub(crate) fn request<'a>(
         targets,
         options,
         keep_on_target: None,
+        facts: &NOTHING_KNOWN,
     }
 }

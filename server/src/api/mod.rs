@@ -25,6 +25,7 @@ mod targets;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -61,6 +62,7 @@ pub fn router(services: Services) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .route("/schema/v1/project.json", get(schema))
         .with_state(services)
         .fallback_service(v1)
         .layer(from_fn(layers::deadline))
@@ -92,6 +94,14 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(declared::lifecycle))
         .routes(routes!(declared::projects))
         .routes(routes!(declared::project))
+        .routes(routes!(variables::list))
+        .routes(routes!(
+            variables::explain,
+            variables::put,
+            variables::remove
+        ))
+        .routes(routes!(variables::sets))
+        .routes(routes!(variables::set))
         .routes(routes!(targets::list))
         .routes(routes!(targets::show, targets::remove))
         .routes(routes!(targets::tag))
@@ -159,6 +169,11 @@ fn describe(mut document: OpenApi) -> OpenApi {
 /// The process lives.
 async fn healthz() -> &'static str {
     "ok\n"
+}
+
+/// The JSON schema of project files. Open: an editor has no key, and it says nothing of this server.
+async fn schema() -> axum::Json<serde_json::Value> {
+    axum::Json(mantle_domain::file::schema())
 }
 
 /// The process can work: its database answers.

@@ -117,6 +117,20 @@ async fn health_is_open_and_every_answer_carries_its_headers() {
 }
 
 #[tokio::test]
+async fn the_schema_of_files_is_open_for_editors() {
+    let (_house, router, _) = opened().await;
+    let path = "/schema/v1/project.json";
+    let (status, body, _) = send(&router, Method::GET, path, None, "").await;
+    assert_eq!(status, StatusCode::OK);
+    let schema: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(schema, mantle_domain::file::schema());
+    assert_eq!(
+        schema.get("$schema").and_then(|value| value.as_str()),
+        Some("http://json-schema.org/draft-07/schema#")
+    );
+}
+
+#[tokio::test]
 async fn an_unknown_field_is_refused_by_name() {
     let (_house, router, key) = opened().await;
     let body = r#"{"name": "ci", "taem": "x"}"#;

@@ -23,6 +23,10 @@ pub(super) struct ApplyArgs {
     /// Only show the difference
     #[arg(long)]
     dry_run: bool,
+    /// Remove projects, variable sets, targets, lifecycles and environments that no file names and
+    /// nothing uses; always asks first, so a program must say --yes
+    #[arg(long)]
+    prune: bool,
     /// Do not ask before applying
     #[arg(short, long)]
     yes: bool,
@@ -34,12 +38,25 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
     let mut request = ApplyRequest {
         files,
         dry_run: true,
+        prune: args.prune,
+        expect: None,
     };
     let preview = client.apply(&request).await?;
     // On a terminal the difference is shown before anything happens; a program gets one answer.
     let asks = !args.yes && std::io::stdin().is_terminal() && out.live;
     if args.dry_run || preview.changes.is_empty() {
         return finish(&preview, out);
+    }
+    let removes = preview
+        .changes
+        .iter()
+        .any(|one| one.change == ChangeKind::Remove);
+    if removes && !args.yes && !asks {
+        return Err(Failure::new(
+            Exit::Usage,
+            "nobody can be asked whether that is to be removed",
+        )
+        .with_help("look at it with --prune --dry-run, then add --yes"));
     }
     if asks {
         warn(&preview, out);
@@ -52,6 +69,8 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
         }
     }
     request.dry_run = false;
+    // What was shown, or else nothing.
+    request.expect = Some(preview.digest.clone());
     let mut applied = client.apply(&request).await?;
     if asks {
         // They were read before the answer was given.
@@ -62,7 +81,8 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
     finish(&applied, out)
 }
 
-fn finish(result: &ApplyResult, out: Output) -> CliResult {
+/// Prints what was changed, or would be.
+pub(super) fn finish(result: &ApplyResult, out: Output) -> CliResult {
     warn(result, out);
     if out.is_json() {
         return out.object(result, |_| Vec::new());
@@ -105,6 +125,7 @@ fn headline(change: &Change) -> String {
     match change.change {
         ChangeKind::Create => format!("{GOOD}+{GOOD:#} {} {}", change.kind, change.name),
         ChangeKind::Update => format!("{WARN}~{WARN:#} {} {}", change.kind, change.name),
+        ChangeKind::Remove => format!("{BAD}-{BAD:#} {} {}", change.kind, change.name),
     }
 }
 
@@ -116,7 +137,8 @@ fn count(changes: usize) -> String {
     }
 }
 
-fn read_all(paths: &[PathBuf]) -> Result<Vec<ApplyFile>, Failure> {
+/// The files, and those in the folders.
+pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<ApplyFile>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {

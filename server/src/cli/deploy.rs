@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::answers::AnswerArgs;
 use super::args::duration;
 use super::exit::{CliResult, Exit};
 use super::live::{Show, watch};
@@ -40,6 +41,8 @@ pub(super) struct DeployArgs {
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
+    answers: AnswerArgs,
+    #[command(flatten)]
     wait: WaitArgs,
 }
 
@@ -60,6 +63,8 @@ pub(super) struct PromoteArgs {
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
+    answers: AnswerArgs,
+    #[command(flatten)]
     wait: WaitArgs,
 }
 
@@ -71,6 +76,7 @@ pub(super) async fn deploy(args: DeployArgs, client: &Client, out: Output) -> Cl
         from: None,
         environment: args.environment,
         plan: args.plan,
+        variables: args.answers.read()?,
     };
     let task = client.deploy(&request).await?;
     follow(&task, args.detach, &args.wait, client, out).await
@@ -84,6 +90,7 @@ pub(super) async fn promote(args: PromoteArgs, client: &Client, out: Output) -> 
         from: Some(args.from),
         environment: args.environment,
         plan: None,
+        variables: args.answers.read()?,
     };
     let task = client.deploy(&request).await?;
     follow(&task, args.detach, &args.wait, client, out).await

@@ -7,6 +7,7 @@ pub mod exit;
 pub mod output;
 
 mod agent;
+mod answers;
 mod apikey;
 mod apply;
 mod audit;
@@ -14,6 +15,7 @@ mod deploy;
 mod deployment;
 mod environment;
 mod export;
+mod init;
 mod lifecycle;
 mod live;
 mod login;
@@ -35,6 +37,9 @@ mod task;
 mod template;
 #[cfg(test)]
 mod tests;
+mod validate;
+mod variable;
+mod variable_set;
 mod version;
 
 use std::process::ExitCode;
@@ -78,11 +83,21 @@ enum Command {
     Logout,
     /// Apply project and infrastructure files, showing the difference first
     Apply(apply::ApplyArgs),
+    /// Check project and infrastructure files without a server
+    Validate(validate::ValidateArgs),
+    /// Write a commented project file to start from
+    Init(init::InitArgs),
     /// Write what is applied as files that 'apply' reads
     Export(export::ExportArgs),
     /// Show projects
     #[command(subcommand)]
     Project(project::Command),
+    /// List, explain, compare and change a project's variables
+    #[command(subcommand)]
+    Variable(variable::Command),
+    /// Show variable sets, which projects include
+    #[command(subcommand)]
+    VariableSet(variable_set::Command),
     /// Show environments
     #[command(subcommand)]
     Environment(environment::Command),
@@ -208,9 +223,13 @@ async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
             command: Some(command),
         }) => version::run(command, out),
         Command::Version(VersionArgs { command: None }) => misc::version(global, out).await,
+        Command::Validate(args) => validate::run(&args, out),
+        Command::Init(args) => init::run(&args, out),
         Command::Apply(args) => apply::run(args, &connect(global)?, out).await,
         Command::Export(args) => export::run(args, &connect(global)?, out).await,
         Command::Project(command) => project::run(command, &connect(global)?, out).await,
+        Command::Variable(command) => variable::run(command, &connect(global)?, out).await,
+        Command::VariableSet(command) => variable_set::run(command, &connect(global)?, out).await,
         Command::Environment(command) => environment::run(command, &connect(global)?, out).await,
         Command::Lifecycle(command) => lifecycle::run(command, &connect(global)?, out).await,
         Command::Release(command) => release::run(command, &connect(global)?, out).await,

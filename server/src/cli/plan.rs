@@ -2,9 +2,10 @@
 
 use clap::Args;
 
+use super::answers::AnswerArgs;
 use super::exit::CliResult;
 use super::output::{DIM, Output, names};
-use crate::api::body::{DeploymentCreate, PlanBody, PlanNode, PlanStep};
+use crate::api::body::{DeploymentCreate, PlanBody, PlanNode, PlanPrompt, PlanStep};
 use crate::client::Client;
 
 /// What to plan.
@@ -17,6 +18,8 @@ pub(super) struct PlanArgs {
     /// The environment that it would be deployed to
     #[arg(short, long, value_name = "ENV")]
     environment: String,
+    #[command(flatten)]
+    answers: AnswerArgs,
 }
 
 /// Does it.
@@ -27,6 +30,7 @@ pub(super) async fn run(args: PlanArgs, client: &Client, out: Output) -> CliResu
         from: None,
         environment: args.environment,
         plan: None,
+        variables: args.answers.read()?,
     };
     let plan = client.plan(&request).await?;
     for warning in &plan.warnings {
@@ -52,6 +56,7 @@ fn lines(plan: &PlanBody) -> Vec<String> {
             names(&target.tags)
         ));
     }
+    lines.extend(plan.prompts.iter().map(prompt));
     for step in &plan.steps {
         lines.extend(step_lines(step));
     }
@@ -59,6 +64,25 @@ fn lines(plan: &PlanBody) -> Vec<String> {
         lines.push(format!("plan id: {}", plan.id));
     }
     lines
+}
+
+fn prompt(prompt: &PlanPrompt) -> String {
+    let label = prompt.label.as_ref().map(|label| format!(" ({label})"));
+    let options = match prompt.options.as_slice() {
+        [] => String::new(),
+        options => format!(": {}", names(options)),
+    };
+    let answer = match (&prompt.default, prompt.answered) {
+        (_, true) => "answered".to_owned(),
+        (Some(default), false) => format!("not answered, so '{default}'"),
+        (None, false) => "not answered".to_owned(),
+    };
+    format!(
+        "  asks for {}{}, {}{options}  {DIM}{answer}{DIM:#}",
+        prompt.variable,
+        label.unwrap_or_default(),
+        prompt.control,
+    )
 }
 
 fn node(node: &PlanNode) -> String {

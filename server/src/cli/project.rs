@@ -51,6 +51,7 @@ fn lines(detail: &ProjectDetail) -> Vec<String> {
         format!("packages   {}", names(&detail.packages)),
         format!("channels   {}", names(&detail.channels)),
         format!("variables  {}", names(&detail.variables)),
+        format!("includes   {}", names(&detail.include)),
         "steps".to_owned(),
     ];
     let steps = detail.steps.iter().enumerate();

@@ -13,7 +13,8 @@ use crate::api::body::{
     Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff,
     ReleaseDrift, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet, ServerInfo,
     StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, Upload, UploadCreate,
-    VariablesChanged,
+    VariableExplanation, VariablePlace, VariablePut, VariableRemove, VariableSet,
+    VariableSetDetail, VariableView, VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -105,6 +106,62 @@ impl Client {
     /// One lifecycle.
     pub async fn lifecycle(&self, name: &str) -> Answer<Lifecycle> {
         self.get(&["lifecycles", name], &[]).await
+    }
+}
+
+/// Variables and variable sets.
+impl Client {
+    /// The variables of a project in a place, or every value of all of them.
+    pub async fn variables(
+        &self,
+        project: &str,
+        place: &VariablePlace,
+    ) -> Answer<Page<VariableView>> {
+        self.get(&["projects", project, "variables"], &place_query(place))
+            .await
+    }
+
+    /// Why a variable has its value.
+    pub async fn variable_explain(
+        &self,
+        project: &str,
+        name: &str,
+        place: &VariablePlace,
+    ) -> Answer<VariableExplanation> {
+        let path = ["projects", project, "variables", name];
+        self.get(&path, &place_query(place)).await
+    }
+
+    /// Gives a project's variable a value.
+    pub async fn variable_put(
+        &self,
+        project: &str,
+        name: &str,
+        body: &VariablePut,
+    ) -> Answer<ApplyResult> {
+        let path = ["projects", project, "variables", name];
+        self.send(Method::PUT, &path, body).await
+    }
+
+    /// Takes a value of a project's variable away.
+    pub async fn variable_remove(
+        &self,
+        project: &str,
+        name: &str,
+        body: &VariableRemove,
+    ) -> Answer<ApplyResult> {
+        let path = ["projects", project, "variables", name];
+        self.send(Method::DELETE, &path, body).await
+    }
+
+    /// All variable sets.
+    pub async fn variable_sets(&self) -> Answer<Page<VariableSet>> {
+        self.get(&["variable-sets"], &[]).await
+    }
+
+    /// One variable set and its variables.
+    pub async fn variable_set(&self, name: &str) -> Answer<VariableSetDetail> {
+        self.get(&["variable-sets", name], &[]).await
     }
 }
 
@@ -421,6 +478,19 @@ impl Client {
         let path = ["tasks", number, "log", "stream"];
         Follower::new(self.clone(), &path, Some(after))
     }
+}
+
+fn place_query(place: &VariablePlace) -> Vec<(&str, &str)> {
+    let all = [
+        ("environment", &place.environment),
+        ("target", &place.target),
+        ("step", &place.step),
+        ("channel", &place.channel),
+        ("release", &place.release),
+    ];
+    all.into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+        .collect()
 }
 
 fn secret_path(path: &str) -> Vec<&str> {

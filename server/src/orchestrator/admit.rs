@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use mantle_domain::explain::Refusal;
+use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::state::{Input, State};
 use mantle_shared::ids::TaskId;
@@ -16,7 +17,7 @@ use super::commit::{manifest, write_deployment};
 use super::{LEASE, MAX_RUNNING, Orchestrator};
 use crate::services::planning::{Pins, Wanted};
 use crate::services::progress::{Course, digests_of};
-use crate::services::{DeploymentOrder, bound};
+use crate::services::{DeploymentOrder, bound, facts};
 use crate::store::{
     StoreError, TaskKind, TaskRow, Tx, environment_fetch, epoch_current, project_fetch,
     release_fetch, task_lease_take, task_list_queued, task_list_running,
@@ -166,9 +167,7 @@ impl Orchestrator {
         context: &Context,
         patient: bool,
     ) -> Result<Option<Input>, StoreError> {
-        let order: DeploymentOrder = serde_json::from_str(&row.body).map_err(|error| {
-            StoreError::corrupt(format!("what {} asks: {error}", context.number))
-        })?;
+        let order = order(row)?;
         let refuse = |refusal: &Refusal| {
             Ok(Some(Input::Refuse {
                 message: refusal.message(),
@@ -178,6 +177,10 @@ impl Orchestrator {
         if let Some(refusal) = &course.blocked {
             return refuse(refusal);
         }
+        let release = release_fetch(tx, context.release_id).await?;
+        let environment = environment_fetch(tx, context.environment_id).await?;
+        let created = Timestamp::from_microsecond(row.created_at_us).unwrap_or_default();
+        let facts = facts::of_plan(tx, &release, &environment, created, &row.created_by).await?;
         let wanted = Wanted {
             task: context.task,
             environment: &context.environment,
@@ -186,12 +189,18 @@ impl Orchestrator {
             pins: &context.pins,
             options: &order.options,
             keep_on_target: course.keep_on_target,
+            facts: &facts,
+        };
+        let own = order.release_variables.unwrap_or(context.digests.variables);
+        let digests = ReleaseDigests {
+            variables: own,
+            ..context.digests
         };
         let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
         Ok(match wanted.plan(tx, self.parts.online.as_ref()).await? {
             Ok(plan) => {
                 if let Some(asked) = &order.plan
-                    && let Some(refusal) = bound(tx, asked, &plan, context.digests).await?
+                    && let Some(refusal) = bound(tx, asked, &plan, digests).await?
                 {
                     return refuse(&refusal);
                 }
@@ -216,9 +225,7 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
     let environment_id = row.environment_id.ok_or_else(|| missing("environment"))?;
     let release = release_fetch(tx, release_id).await?;
     let environment = environment_fetch(tx, environment_id).await?;
-    let order: DeploymentOrder = serde_json::from_str(&row.body)
-        .map_err(|error| StoreError::corrupt(format!("what T-{} asks: {error}", row.number)))?;
-    let digests = digests_of(tx, &release, order.variables, row.created_at_us).await?;
+    let digests = digests_of(tx, &release, order(row)?.variables, row.created_at_us).await?;
     let pins = Pins::read(tx, digests).await?;
     Ok(Context {
         task: row.id,
@@ -255,4 +262,9 @@ async fn course(tx: &mut Tx, row: &TaskRow, context: &Context) -> Result<Turn, S
         blocked: checked.err(),
         keep_on_target: course.keep_on_target(),
     })
+}
+
+fn order(row: &TaskRow) -> Result<DeploymentOrder, StoreError> {
+    serde_json::from_str(&row.body)
+        .map_err(|error| StoreError::corrupt(format!("what T-{} asks: {error}", row.number)))
 }

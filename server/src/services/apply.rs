@@ -1,30 +1,37 @@
 //! Applying files: all of them or nothing, in one transaction, with the difference as the answer.
 //!
-//! Applying creates and updates; what files no longer mention stays. A dry run does the same work
-//! and drops the transaction, so that it says exactly what the real one would do.
+//! Applying creates and updates; what files no longer mention stays, unless it is asked to prune. A
+//! dry run does the same work and drops the transaction, so that it says exactly what the real one
+//! would do; the real one is refused if it would do something else than was agreed to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::file::{self, Definitions, FileError, Known, Source, diff, export};
-use mantle_domain::ids::{EnvironmentId, LifecycleId, ProjectId, TargetId};
+use mantle_domain::ids::{EnvironmentId, LifecycleId, ProjectId, TargetId, VariableSetId};
 use mantle_domain::lifecycle::LifecycleDefinition;
 use mantle_domain::permission::Permission;
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::target::TargetDefinition;
+use mantle_domain::variable_set::VariableSetDefinition;
+use mantle_shared::Digest;
 use serde::Serialize;
 use serde_json::json;
 
-use super::declared::{environment_order, lifecycle_definition, project_definition, read};
+use super::declared::{
+    environment_order, lifecycle_definition, project_definition, read, set_definition,
+    variable_sets,
+};
 use super::error::{Error, Result};
-use super::{Caller, Deed, LIST_MOST, Services, facts, mint, names};
+use super::{Caller, Deed, LIST_MOST, Services, facts, mint, names, prune};
 use crate::api::body::{ApplyFile, ApplyRequest, ApplyResult, Change, ChangeKind, Export};
 use crate::store::{
-    EnvironmentRow, LifecycleRow, ProjectRow, TargetRow, Tx, environment_find, environment_insert,
-    environment_list, environment_update, lifecycle_find, lifecycle_insert, lifecycle_list,
-    lifecycle_update, project_find, project_insert, project_list, project_update, secret_list,
-    target_find, target_insert, target_list, target_replace_environments, target_replace_tags,
+    EnvironmentRow, LifecycleRow, ProjectRow, TargetRow, Tx, VariableSetRow, environment_find,
+    environment_insert, environment_list, environment_update, lifecycle_find, lifecycle_insert,
+    lifecycle_list, lifecycle_update, project_find, project_insert, project_list, project_update,
+    secret_list, target_find, target_insert, target_list, target_replace_environments,
+    target_replace_tags, variable_set_find, variable_set_insert, variable_set_update,
 };
 
 const MOST_FILES: usize = 1000;
@@ -41,17 +48,51 @@ impl Services {
                 format!("give 1 to {MOST_FILES} files"),
             ));
         }
-        let mut tx = self.store.begin().await?;
-        let known = known(&mut tx).await?;
+        let tx = self.store.begin().await?;
+        self.apply_in(tx, caller, request).await
+    }
+
+    /// Applies files in a transaction that may have looked at something before.
+    pub(super) async fn apply_in(
+        &self,
+        mut tx: Tx,
+        caller: &Caller,
+        request: &ApplyRequest,
+    ) -> Result<ApplyResult> {
+        let known = known(&mut tx, &request.files).await?;
         let definitions = parse(&request.files, &known)?;
         let mut applier = Applier {
             tx: &mut tx,
             caller,
             now: self.now(),
             changes: Vec::new(),
+            warnings: definitions
+                .warnings
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         };
         applier.all(&definitions).await?;
-        let changes = applier.changes;
+        if request.prune {
+            let kept = prune::unnamed(&mut applier, &definitions).await?;
+            applier.warnings.extend(kept);
+        }
+        let Applier {
+            changes, warnings, ..
+        } = applier;
+        let digest = digest(&changes)?;
+        if request
+            .expect
+            .as_ref()
+            .is_some_and(|expected| *expected != digest)
+        {
+            return Err(Error::refused(
+                "changed-meanwhile",
+                "somebody else has changed something since the difference was shown: applying would \
+                 do something else now",
+                "run 'mantle apply' again to see the difference as it is now",
+            ));
+        }
         let applied = !request.dry_run && !changes.is_empty();
         if applied {
             tx.commit().await?;
@@ -59,12 +100,9 @@ impl Services {
         }
         Ok(ApplyResult {
             changes,
+            digest,
             applied,
-            warnings: definitions
-                .warnings
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            warnings,
         })
     }
 
@@ -85,6 +123,14 @@ impl Services {
                     text,
                 }),
             );
+        }
+        if project.is_none() {
+            let sets = variable_sets(&mut tx).await?;
+            let sets: Vec<VariableSetDefinition> = sets.into_values().collect();
+            files.extend(export::variable_sets(&sets).map(|text| ApplyFile {
+                name: "variable-sets.yaml".to_owned(),
+                text,
+            }));
         }
         for row in projects {
             files.push(ApplyFile {
@@ -127,7 +173,24 @@ fn invalid(errors: &[FileError]) -> Error {
     }
 }
 
-async fn known(tx: &mut Tx) -> Result<Known> {
+fn digest(changes: &[Change]) -> Result<String> {
+    let text = serde_json::to_vec(changes)
+        .map_err(|error| Error::internal("writing down the changes", error))?;
+    Ok(Digest::of(&text).to_string())
+}
+
+async fn known(tx: &mut Tx, files: &[ApplyFile]) -> Result<Known> {
+    // Only a set that changes can put other projects in the wrong; to read them all takes a while.
+    let sets = files.iter().any(|file| file.text.contains("variable_set"));
+    let mut projects = Vec::new();
+    if sets {
+        for row in project_list(tx, "", LIST_MOST).await? {
+            let definition = project_definition(&row)?;
+            if !definition.include.is_empty() {
+                projects.push(definition);
+            }
+        }
+    }
     let targets = target_list(tx, None).await?;
     let secrets = secret_list(tx, "", LIST_MOST).await?;
     let lifecycles = lifecycle_list(tx).await?;
@@ -140,6 +203,8 @@ async fn known(tx: &mut Tx) -> Result<Known> {
             .map(|row| (row.name, row.tags))
             .collect(),
         secrets: secrets.into_iter().map(|row| row.path).collect(),
+        variable_sets: variable_sets(tx).await?,
+        projects,
     })
 }
 
@@ -171,11 +236,12 @@ fn target_definition(row: &TargetRow, environments: Vec<String>) -> TargetDefini
     }
 }
 
-struct Applier<'a> {
-    tx: &'a mut Tx,
+pub(super) struct Applier<'a> {
+    pub(super) tx: &'a mut Tx,
     caller: &'a Caller,
     now: Timestamp,
     changes: Vec<Change>,
+    warnings: Vec<String>,
 }
 
 impl Applier<'_> {
@@ -189,10 +255,47 @@ impl Applier<'_> {
         for definition in &definitions.targets {
             self.target(definition).await?;
         }
+        for definition in &definitions.variable_sets {
+            self.variable_set(definition).await?;
+        }
         for definition in &definitions.projects {
             self.project(definition).await?;
         }
         Ok(())
+    }
+
+    async fn variable_set(&mut self, new: &VariableSetDefinition) -> Result<()> {
+        let body = document(new)?;
+        let changed_at_us = self.now.as_microsecond();
+        match variable_set_find(self.tx, &new.name).await? {
+            Some(row) if row.body == body => Ok(()),
+            Some(row) => {
+                let old = set_definition(&row)?;
+                let row = VariableSetRow {
+                    body,
+                    revision: row.revision + 1,
+                    changed_at_us,
+                    ..row
+                };
+                variable_set_update(self.tx, &row).await?;
+                let lines = diff::variable_set(Some(&old), new);
+                self.note(ChangeKind::Update, "variable set", &new.name, &lines)
+                    .await
+            }
+            None => {
+                let row = VariableSetRow {
+                    id: VariableSetId::from_uuid(mint()),
+                    name: new.name.clone(),
+                    body,
+                    revision: 1,
+                    changed_at_us,
+                };
+                variable_set_insert(self.tx, &row).await?;
+                let lines = diff::variable_set(None, new);
+                self.note(ChangeKind::Create, "variable set", &new.name, &lines)
+                    .await
+            }
+        }
     }
 
     async fn environment(&mut self, new: &EnvironmentDefinition) -> Result<()> {
@@ -313,6 +416,7 @@ impl Applier<'_> {
             Some(row) if row.body == body => Ok(()),
             Some(row) => {
                 let old = project_definition(&row)?;
+                self.warn_of_old_names(&old, new, &body);
                 let row = ProjectRow {
                     body,
                     lifecycle_id,
@@ -344,7 +448,21 @@ impl Applier<'_> {
         }
     }
 
-    async fn note(
+    /// Output variables go by their step's name: what still asks for the old one finds nothing.
+    fn warn_of_old_names(&mut self, old: &ProjectDefinition, new: &ProjectDefinition, body: &str) {
+        let body = body.to_lowercase();
+        for (before, after) in diff::renames(&old.process.steps, &new.process.steps) {
+            let token = format!("Octopus.Action[{before}]");
+            if body.contains(&token.to_lowercase()) {
+                self.warnings.push(format!(
+                    "project '{}' still uses '{token}', and that step is '{after}' now",
+                    new.slug
+                ));
+            }
+        }
+    }
+
+    pub(super) async fn note(
         &mut self,
         change: ChangeKind,
         kind: &'static str,
@@ -355,6 +473,7 @@ impl Applier<'_> {
         let action = match change {
             ChangeKind::Create => "apply.create",
             ChangeKind::Update => "apply.update",
+            ChangeKind::Remove => "apply.remove",
         };
         let subject = format!("{kind} {name}");
         let deed = Deed {

@@ -1,18 +1,24 @@
-//! What files declare, as it stands: environments, lifecycles, projects.
+//! What files declare, as it stands: environments, lifecycles, variable sets, projects.
+
+use std::collections::BTreeMap;
 
 use mantle_domain::channel;
 use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::lifecycle::{DeployMode, Gate, LifecycleDefinition, Retention, phases};
 use mantle_domain::permission::Permission;
 use mantle_domain::project::ProjectDefinition;
+use mantle_domain::variable_set::{VariableSetDefinition, VariableSets, complete};
 use serde::de::DeserializeOwned;
 
 use super::deployments::latest_release;
 use super::error::{Error, Result};
 use super::{Caller, LIST_MOST, Services, at, names};
-use crate::api::body::{Environment, Lifecycle, Phase, Project, ProjectDetail};
+use crate::api::body::{
+    Environment, Lifecycle, Phase, Project, ProjectDetail, VariableSet, VariableSetDetail,
+};
 use crate::store::{
-    LifecycleRow, ProjectRow, Tx, environment_list, lifecycle_list, project_list, target_list,
+    LifecycleRow, ProjectRow, Tx, VariableSetRow, environment_list, lifecycle_list, project_list,
+    target_list, variable_set_list,
 };
 
 /// Use cases of those who look.
@@ -86,8 +92,92 @@ impl Services {
                 .collect(),
             packages: definition.packages.into_iter().map(|p| p.id).collect(),
             variables: definition.variables.into_iter().map(|v| v.name).collect(),
+            include: definition.include,
         })
     }
+}
+
+impl Services {
+    /// All variable sets.
+    pub async fn variable_set_list(&self, caller: &Caller) -> Result<Vec<VariableSet>> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let used = set_users(&mut tx).await?;
+        let rows = variable_set_list(&mut tx).await?;
+        rows.iter()
+            .map(|row| {
+                let definition = set_definition(row)?;
+                Ok(set_shape(row, &definition, &used))
+            })
+            .collect()
+    }
+
+    /// One variable set with its variables.
+    pub async fn variable_set_show(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<VariableSetDetail> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let row = names::variable_set(&mut tx, name).await?;
+        let definition = set_definition(&row)?;
+        let used = set_users(&mut tx).await?;
+        let marks = super::variables::marks(&mut tx).await?;
+        Ok(VariableSetDetail {
+            set: set_shape(&row, &definition, &used),
+            values: super::variables::all_values(&definition.variables, &marks),
+        })
+    }
+}
+
+/// By variable set: the projects that include it themselves, in order.
+async fn set_users(tx: &mut Tx) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut used: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in project_list(tx, "", LIST_MOST).await? {
+        for set in project_definition(&row)?.include {
+            used.entry(set).or_default().push(row.slug.clone());
+        }
+    }
+    Ok(used)
+}
+
+fn set_shape(
+    row: &VariableSetRow,
+    definition: &VariableSetDefinition,
+    used: &BTreeMap<String, Vec<String>>,
+) -> VariableSet {
+    VariableSet {
+        name: row.name.clone(),
+        description: definition.description.clone().unwrap_or_default(),
+        include: definition.include.clone(),
+        variables: u32::try_from(definition.variables.len()).unwrap_or(u32::MAX),
+        projects: used.get(&row.name).cloned().unwrap_or_default(),
+        updated_at: at(row.changed_at_us),
+    }
+}
+
+/// A variable set's stored definition.
+pub(super) fn set_definition(row: &VariableSetRow) -> Result<VariableSetDefinition> {
+    read("reading a variable set's definition", &row.body)
+}
+
+/// All variable sets by name.
+pub(super) async fn variable_sets(tx: &mut Tx) -> Result<VariableSets> {
+    let rows = variable_set_list(tx).await?;
+    rows.iter()
+        .map(|row| Ok((row.name.clone(), set_definition(row)?)))
+        .collect()
+}
+
+/// A project's stored definition, with the variables of the sets that it includes.
+pub(super) async fn whole_project(tx: &mut Tx, row: &ProjectRow) -> Result<ProjectDefinition> {
+    let definition = project_definition(row)?;
+    if definition.include.is_empty() {
+        return Ok(definition);
+    }
+    let sets = variable_sets(tx).await?;
+    Ok(complete(definition, &sets)?)
 }
 
 /// The names of all environments, in order.

@@ -1,11 +1,14 @@
 //! Deploying: check, plan, queue. Who plans here promises nothing: the orchestrator plans again
 //! when the task's turn comes, from the same release and the targets of that moment.
 
+use std::collections::BTreeMap;
+
 use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::{EnvironmentId, TaskId};
 use mantle_domain::lifecycle;
 use mantle_domain::permission::Permission;
+use mantle_domain::plan::PlanFacts;
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
 use serde_json::json;
@@ -15,7 +18,7 @@ use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
 use super::progress::{Course, NewDeployment, Queued, queue};
 use super::tasks::task_shape;
-use super::{Caller, Deed, Services, facts, mint, names, plans};
+use super::{Caller, Deed, Services, facts, mint, names, plans, prompts};
 use crate::api::body::{DeploymentCreate, PlanBody, PlanTarget, Task};
 use crate::store::{
     DeploymentCurrentRow, EnvironmentRow, ProjectRow, ReleaseRow, Tx, deployment_current_list,
@@ -33,14 +36,18 @@ impl Services {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
         let place = place(&mut tx, request).await?;
-        let pins = Pins::read(&mut tx, place.release.digests()).await?;
+        let mut pins = Pins::read(&mut tx, place.release.digests()).await?;
+        let prompts = prompts::asked(&place, &pins.variables, &request.variables)?;
+        pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
         let targets = facts::targets(&mut tx, &*self.presence).await?;
+        let (now, by) = (self.now(), caller.actor.name.as_str());
+        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, now, by).await?;
         drop(tx);
         let options = PlanOptions::default();
-        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &options);
-        let asked = wanted.request(&targets);
-        let plan = mantle_domain::planner::plan(&asked)?;
-        let shown = preview(&asked, &plan, self.now());
+        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &options, &facts);
+        let request = wanted.request(&targets);
+        let plan = mantle_domain::planner::plan(&request)?;
+        let shown = preview(&request, &plan, now);
         let id = self.plan_keep(&plan, place.release.digests()).await?;
         let warnings = unheeded(&place.environment)?.into_iter();
         Ok(PlanBody {
@@ -64,6 +71,7 @@ impl Services {
                 .map(super::plan_shape::step)
                 .collect(),
             warnings: warnings.chain(shown.warnings).collect(),
+            prompts,
         })
     }
 
@@ -75,19 +83,27 @@ impl Services {
         let place = place(&mut tx, request).await?;
         let id = TaskId::from_uuid(mint());
         let options = PlanOptions::default();
-        let pins = Pins::read(&mut tx, place.release.digests()).await?;
-        let wanted = place.wanted(id, &pins, &options);
+        let mut pins = Pins::read(&mut tx, place.release.digests()).await?;
+        let given = &request.variables;
+        let answered = prompts::keep(self, &mut tx, caller, id, &place, &pins, given).await?;
+        pins.variables = answered.variables;
+        let by = caller.actor.name.as_str();
+        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, now, by).await?;
+        let wanted = place.wanted(id, &pins, &options, &facts);
         let plan = wanted.plan(&mut tx, &*self.presence).await??;
         if let Some(asked) = &request.plan {
             plans::check(&mut tx, asked, &plan, place.release.digests()).await?;
         }
+        let given = answers(&answered.shown);
         let new = NewDeployment {
             project: &place.project,
             release: &place.release,
             environment: (place.environment.id, &place.environment.name),
             options,
+            variables: answered.digest,
+            answers: answered.shown,
             plan: request.plan.clone(),
-            by: &caller.actor.name,
+            by,
         };
         let Queued {
             number: shown,
@@ -98,7 +114,7 @@ impl Services {
             action: "deployment.create",
             subject: &title,
             id: Some(id.as_uuid()),
-            detail: json!({"task": shown, "plan": request.plan}),
+            detail: json!({"task": shown, "plan": request.plan, "variables": given}),
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = task_fetch(&mut tx, id).await?;
@@ -121,16 +137,22 @@ fn unheeded(environment: &EnvironmentRow) -> Result<Option<String>> {
 }
 
 /// What a deployment is about.
-struct Place {
+pub(super) struct Place {
     project: ProjectRow,
-    release: ReleaseRow,
-    environment: EnvironmentRow,
+    pub(super) release: ReleaseRow,
+    pub(super) environment: EnvironmentRow,
     /// What the release's lifecycle says of earlier versions of packages on targets.
     keep_on_target: Option<u32>,
 }
 
 impl Place {
-    fn wanted<'a>(&'a self, task: TaskId, pins: &'a Pins, options: &'a PlanOptions) -> Wanted<'a> {
+    fn wanted<'a>(
+        &'a self,
+        task: TaskId,
+        pins: &'a Pins,
+        options: &'a PlanOptions,
+        facts: &'a PlanFacts,
+    ) -> Wanted<'a> {
         Wanted {
             task,
             environment: &self.environment.name,
@@ -139,6 +161,7 @@ impl Place {
             pins,
             options,
             keep_on_target: self.keep_on_target,
+            facts,
         }
     }
 }
@@ -239,6 +262,17 @@ async fn check_lifecycle(
     checked?;
     course.check_block(&project.slug, release, environment)?;
     Ok(course)
+}
+
+/// What was answered, for the audit trail: secrets by name only.
+fn answers(shown: &BTreeMap<String, Option<String>>) -> BTreeMap<String, String> {
+    let shown = shown.iter();
+    shown
+        .map(|(name, value)| {
+            let value = value.as_deref().unwrap_or("(secret)");
+            (name.clone(), value.to_owned())
+        })
+        .collect()
 }
 
 async fn current(

@@ -1,5 +1,7 @@
 //! Deployments: plan, queue, and what runs where.
 
+use std::collections::BTreeMap;
+
 use mantle_domain::manifest::{self, Manifest};
 use mantle_domain::permission::Permission;
 use mantle_domain::planner::PlanOptions;
@@ -33,9 +35,16 @@ pub struct DeploymentOrder {
     /// What the operator chose.
     #[serde(default)]
     pub options: PlanOptions,
-    /// The digest of the release's variables when it was asked for.
+    /// The variables that it uses, whatever becomes of the release's: with the answers in place of
+    /// the prompts. `None` in a task from before that was noted: those that the release had then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Digest>,
+    /// The release's own, if answers made others of them: a plan rests on these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_variables: Option<Digest>,
+    /// What was answered, by variable; `None` for a secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, Option<String>>,
     /// The id of the plan that it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,

@@ -270,6 +270,8 @@ fn kind(refusal: &Refusal) -> Kind {
         | Refusal::PackageMissing { .. }
         | Refusal::PackageVersionMissing { .. }
         | Refusal::UnknownSecret { .. }
+        | Refusal::UnknownVariableSet { .. }
+        | Refusal::UnknownVariable { .. }
         | Refusal::NoSuchVariable { .. }
         | Refusal::NoSuchSnapshot { .. } => Kind::Missing,
         Refusal::VersionExists { .. } => Kind::Exists("release-exists"),
@@ -281,6 +283,9 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::ReleaseBlocked { .. } => Kind::Refused("release-blocked"),
         Refusal::ChannelAmbiguous { .. } => Kind::Refused("channel-ambiguous"),
         Refusal::PlanChanged { .. } => Kind::Refused("plan-changed"),
+        Refusal::BadAnswer { .. } => Kind::Invalid("bad-answer"),
+        Refusal::NotPrompted { .. } => Kind::Invalid("not-prompted"),
+        Refusal::PromptsUnanswered { .. } => Kind::Refused("prompts-unanswered"),
         Refusal::NotInLifecycle { .. } => Kind::Refused("not-in-lifecycle"),
         Refusal::PhaseNotReached { .. } => Kind::Refused("phase-not-reached"),
         Refusal::NoTargetInEnvironment { .. } | Refusal::NoTargetForStep { .. } => {

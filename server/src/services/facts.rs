@@ -3,16 +3,21 @@
 use std::collections::{BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
+use jiff::Timestamp;
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TargetId};
+use mantle_domain::plan::{PastRelease, PlanFacts};
 use mantle_domain::target::{AgentFacts, Platform, TargetFacts};
 
-use super::LIST_MOST;
 use super::names::environment_names;
 use super::wake::Presence;
+use super::{LIST_MOST, at};
 use crate::store::{
-    AgentRow, AgentStatus, Result, TaskFilter, TaskKind, TaskOutcome, Tx, agent_list, target_list,
-    task_list,
+    AgentRow, AgentStatus, EnvironmentRow, ReleaseRow, Result, TaskFilter, TaskKind, TaskOutcome,
+    Tx, agent_list, environment_list, release_fetch, target_list, task_list, task_list_succeeded,
 };
+
+/// How many deployments are looked through for the last other release.
+const LOOK_BACK: u32 = 50;
 
 /// All targets, as the planner sees them.
 pub async fn targets(tx: &mut Tx, presence: &dyn Presence) -> Result<Vec<TargetFacts>> {
@@ -76,6 +81,51 @@ pub async fn succeeded(
     Ok(ids.filter_map(|id| names.get(&id).cloned()).collect())
 }
 
+/// What is known of a deployment beside its plan. `created` is when it was asked for.
+pub async fn of_plan(
+    tx: &mut Tx,
+    release: &ReleaseRow,
+    environment: &EnvironmentRow,
+    created: Timestamp,
+    created_by: &str,
+) -> Result<PlanFacts> {
+    let order = environment_list(tx).await?;
+    let place = order.iter().position(|row| row.id == environment.id);
+    let mut facts = PlanFacts {
+        project: release.project_id.to_string(),
+        environment: environment.id.to_string(),
+        environment_order: place
+            .and_then(|place| u32::try_from(place + 1).ok())
+            .unwrap_or_default(),
+        release: release.id.to_string(),
+        release_notes: release.notes.clone(),
+        release_created: at(release.created_at_us).to_string(),
+        created: created.to_string(),
+        created_by: created_by.to_owned(),
+        ..PlanFacts::default()
+    };
+    let past = task_list_succeeded(tx, release.project_id, environment.id, LOOK_BACK).await?;
+    for task in past {
+        let Some(id) = task.release_id else { continue };
+        if facts.current.is_some() && (facts.previous.is_some() || id == release.id) {
+            continue;
+        }
+        let version = release_fetch(tx, id).await?.version;
+        let found = PastRelease {
+            id: id.to_string(),
+            version,
+        };
+        if id != release.id && facts.previous.is_none() {
+            facts.previous = Some(found.clone());
+        }
+        if facts.current.is_none() {
+            facts.current = Some(found);
+            facts.succeeded = Some(task.id.to_string());
+        }
+    }
+    Ok(facts)
+}
+
 /// A platform in a word.
 pub fn platform_word(platform: Platform) -> &'static str {
     match platform {
@@ -95,6 +145,7 @@ fn agent_facts(agent: &AgentRow, presence: &dyn Presence) -> AgentFacts {
             Platform::Linux
         },
         arch: agent.profile.arch.clone(),
+        host_name: agent.profile.host_name.clone(),
         features: agent.profile.features.clone(),
     }
 }

@@ -25,6 +25,8 @@ mod plan_shape;
 pub mod planning;
 mod plans;
 pub mod progress;
+mod prompts;
+mod prune;
 mod release_block;
 mod release_compare;
 #[cfg(test)]
@@ -40,6 +42,9 @@ mod tasks;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod variable_tests;
+mod variables;
 pub mod wake;
 
 use std::ops::Deref;

@@ -8,9 +8,10 @@ use mantle_domain::ids::EnvironmentId;
 use super::LIST_MOST;
 use super::error::{Error, Result, nearest};
 use crate::store::{
-    EnvironmentRow, LifecycleRow, ProjectRow, ReleaseRow, TargetRow, TaskRow, Tx, environment_find,
-    environment_list, lifecycle_find, lifecycle_list, project_find, project_list, release_find,
-    release_list, target_find, target_list, task_find,
+    EnvironmentRow, LifecycleRow, ProjectRow, ReleaseRow, TargetRow, TaskRow, Tx, VariableSetRow,
+    environment_find, environment_list, lifecycle_find, lifecycle_list, project_find, project_list,
+    release_find, release_list, target_find, target_list, task_find, variable_set_find,
+    variable_set_list,
 };
 
 /// The project of this slug.
@@ -59,6 +60,21 @@ pub async fn lifecycle(tx: &mut Tx, name: &str) -> Result<LifecycleRow> {
         name,
         known,
         "'mantle lifecycle list' shows all",
+    ))
+}
+
+/// The variable set of this name.
+pub async fn variable_set(tx: &mut Tx, name: &str) -> Result<VariableSetRow> {
+    if let Some(row) = variable_set_find(tx, name).await? {
+        return Ok(row);
+    }
+    let all = variable_set_list(tx).await?;
+    let known = all.iter().map(|row| row.name.as_str());
+    Err(Error::not_found(
+        "variable set",
+        name,
+        known,
+        "'mantle variable-set list' shows all",
     ))
 }
 

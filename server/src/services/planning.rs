@@ -3,8 +3,8 @@
 
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::TaskId;
-use mantle_domain::plan::Plan;
 use mantle_domain::plan::basis::ReleaseDigests;
+use mantle_domain::plan::{Plan, PlanFacts};
 use mantle_domain::planner::{self, PlanOptions, PlanRequest};
 use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use mantle_domain::target::TargetFacts;
@@ -54,6 +54,8 @@ pub struct Wanted<'a> {
     pub options: &'a PlanOptions,
     /// What the lifecycle says of earlier versions of packages on targets.
     pub keep_on_target: Option<u32>,
+    /// What is known beside it.
+    pub facts: &'a PlanFacts,
 }
 
 impl<'a> Wanted<'a> {
@@ -67,6 +69,7 @@ impl<'a> Wanted<'a> {
             pins,
             options,
             keep_on_target,
+            facts,
         } = *self;
         PlanRequest {
             task,
@@ -79,6 +82,7 @@ impl<'a> Wanted<'a> {
             targets,
             options,
             keep_on_target,
+            facts,
         }
     }
 

@@ -5,7 +5,7 @@
 //! So a server that is killed has written both or neither, and a row a release and environment sees
 //! to it that it happens once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use mantle_domain::explain::Refusal;
@@ -136,6 +136,10 @@ pub struct NewDeployment<'a> {
     pub environment: (EnvironmentId, &'a str),
     /// What the operator chose.
     pub options: PlanOptions,
+    /// The variables that it uses: the release's, with the answers in place of the prompts.
+    pub variables: Digest,
+    /// What was answered, by variable; `None` for a secret.
+    pub answers: BTreeMap<String, Option<String>>,
     /// The plan that it is bound to.
     pub plan: Option<String>,
     /// Who queues it.
@@ -168,7 +172,10 @@ pub async fn queue(
         version: new.release.version.clone(),
         environment: environment.to_owned(),
         options: new.options,
-        variables: Some(new.release.variables),
+        variables: Some(new.variables),
+        release_variables: (new.variables != new.release.variables)
+            .then_some(new.release.variables),
+        answers: new.answers,
         plan: new.plan,
     };
     let title = format!("{} {} -> {environment}", order.project, order.version);
@@ -247,6 +254,9 @@ pub async fn progress(
             release,
             environment: (environment, &name),
             options: PlanOptions::default(),
+            // Nobody is asked: defaults hold, and what has none refuses the plan.
+            variables: release.variables,
+            answers: BTreeMap::new(),
             plan: None,
             by: LIFECYCLE,
         };

@@ -10,7 +10,7 @@ use mantle_domain::release::compare::{self, Contents, PackageChange};
 use mantle_domain::release::{ReleaseDraft, ReleaseOptions, ScannedFiles, assemble, select};
 use mantle_shared::order::OrderPackage;
 
-use super::declared::project_definition;
+use super::declared::whole_project;
 use super::error::{Error, Result};
 use super::planning::Pins;
 use super::releases::{available, fields_of, secret_facts};
@@ -188,7 +188,7 @@ pub(super) async fn drift(
     row: &ReleaseRow,
     now: jiff::Timestamp,
 ) -> Result<Drift> {
-    let definition = project_definition(project)?;
+    let definition = whole_project(tx, project).await?;
     let pins = Pins::read(tx, row.digests()).await?;
     let options = ReleaseOptions {
         channel: Some(row.channel.clone()),

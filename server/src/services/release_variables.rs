@@ -11,7 +11,7 @@ use mantle_domain::release::refresh::{Which, refresh};
 use mantle_domain::snapshot::VariableSnapshot;
 use serde_json::json;
 
-use super::declared::project_definition;
+use super::declared::whole_project;
 use super::error::{Error, Result};
 use super::planning::snapshot;
 use super::release_block::checked_reason;
@@ -49,7 +49,7 @@ impl Services {
         let row = names::release(&mut tx, &project, version).await?;
         let reason = reason(&request.reason, request.dry_run)?;
         let current: VariableSnapshot = snapshot(&mut tx, row.variables).await?;
-        let definition = project_definition(&project)?;
+        let definition = whole_project(&mut tx, &project).await?;
         let secrets = secret_facts(&mut tx).await?;
         let which = if request.only.is_empty() {
             Which::All

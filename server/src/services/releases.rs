@@ -22,7 +22,7 @@ use mantle_shared::manifest::EntryKind;
 use mantle_shared::order::OrderPackage;
 use serde_json::json;
 
-use super::declared::{project_definition, read};
+use super::declared::{read, whole_project};
 use super::error::{Error, Result};
 use super::planning::snapshot;
 use super::progress::{Queued, progress};
@@ -102,7 +102,7 @@ impl Services {
     ) -> Result<(ProjectRow, ProjectDefinition, Selection)> {
         let mut tx = self.store.read().await?;
         let row = names::project(&mut tx, project).await?;
-        let definition = project_definition(&row)?;
+        let definition = whole_project(&mut tx, &row).await?;
         let available = available(&mut tx, &definition).await?;
         let existing = existing(&mut tx, &row).await?;
         let options = ReleaseOptions {
@@ -368,13 +368,7 @@ fn order_package(row: PackageVersionRow) -> OrderPackage {
 fn secret_variables(definition: &ProjectDefinition) -> BTreeSet<String> {
     let variables = definition.variables.iter();
     variables
-        .filter(|variable| {
-            let mut values = variable.values.iter();
-            values.any(|scoped| match &scoped.value {
-                VariableValue::Secret(_) | VariableValue::PinnedSecret(_) => true,
-                VariableValue::Text(_) => false,
-            })
-        })
+        .filter(|variable| variable.values.iter().any(|value| value.value.is_secret()))
         .map(|variable| variable.name.clone())
         .collect()
 }
@@ -385,7 +379,7 @@ pub(super) fn pinned_secrets(variables: &VariableSnapshot) -> Vec<SecretVersionI
     let pinned: BTreeSet<SecretVersionId> = values
         .filter_map(|scoped| match &scoped.value {
             VariableValue::PinnedSecret(secret) => Some(secret.secret_version),
-            VariableValue::Secret(_) | VariableValue::Text(_) => None,
+            VariableValue::Secret(_) | VariableValue::Text(_) | VariableValue::Prompt(_) => None,
         })
         .collect();
     pinned.into_iter().collect()

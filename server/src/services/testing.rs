@@ -110,6 +110,7 @@ impl House {
                 text: text.to_owned(),
             }],
             dry_run,
+            ..ApplyRequest::default()
         };
         self.services.apply(&self.admin, &request).await
     }

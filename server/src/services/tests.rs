@@ -6,7 +6,7 @@
 use super::testing::{INFRASTRUCTURE, PROJECT, a_house, a_reader};
 use super::{Error, TargetSwitch};
 use crate::api::body::{
-    ApiKeyCreate, ChangeKind, DeploymentCreate, JoinTokenCreate, ReleaseCreate, SecretSet,
+    Answers, ApiKeyCreate, ChangeKind, DeploymentCreate, JoinTokenCreate, ReleaseCreate, SecretSet,
     TargetTags,
 };
 
@@ -17,6 +17,7 @@ fn deployment(project: &str, version: &str, environment: &str) -> DeploymentCrea
         from: None,
         environment: environment.to_owned(),
         plan: None,
+        variables: Answers::default(),
     }
 }
 

@@ -93,6 +93,16 @@ pub async fn environment_list(tx: &mut Tx) -> Result<Vec<EnvironmentRow>> {
     .collect()
 }
 
+/// Removes an environment that is at this revision and that nothing refers to.
+pub async fn environment_delete(tx: &mut Tx, environment: &EnvironmentRow) -> Result<()> {
+    tx.exec_one(
+        "DELETE FROM environment WHERE id = $1 AND revision = $2",
+        params![environment.id, environment.revision],
+        StoreError::conflict("environment"),
+    )
+    .await
+}
+
 fn read(row: &Row) -> Result<EnvironmentRow> {
     Ok(EnvironmentRow {
         id: row.get("id")?,

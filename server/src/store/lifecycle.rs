@@ -88,6 +88,16 @@ pub async fn lifecycle_list(tx: &mut Tx) -> Result<Vec<LifecycleRow>> {
     .collect()
 }
 
+/// Removes a lifecycle that is at this revision and that nothing refers to.
+pub async fn lifecycle_delete(tx: &mut Tx, lifecycle: &LifecycleRow) -> Result<()> {
+    tx.exec_one(
+        "DELETE FROM lifecycle WHERE id = $1 AND revision = $2",
+        params![lifecycle.id, lifecycle.revision],
+        StoreError::conflict("lifecycle"),
+    )
+    .await
+}
+
 fn read(row: &Row) -> Result<LifecycleRow> {
     Ok(LifecycleRow {
         id: row.get("id")?,

@@ -39,6 +39,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0002_releases.sql"),
         postgres: include_str!("migrations/postgres/state/0002_releases.sql"),
     },
+    Migration {
+        version: 3,
+        sqlite: include_str!("migrations/sqlite/state/0003_variable_sets.sql"),
+        postgres: include_str!("migrations/postgres/state/0003_variable_sets.sql"),
+    },
 ];
 
 /// The logs' schema.

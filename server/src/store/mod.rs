@@ -37,6 +37,7 @@ mod task_lease;
 mod tx;
 mod upload;
 mod value;
+mod variable_set;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -67,8 +68,8 @@ pub use deployment::{
     target_current_show,
 };
 pub use environment::{
-    EnvironmentRow, environment_fetch, environment_find, environment_insert, environment_list,
-    environment_update,
+    EnvironmentRow, environment_delete, environment_fetch, environment_find, environment_insert,
+    environment_list, environment_update,
 };
 pub use error::{Result, StoreError};
 pub use ids::{NodeId, UploadId};
@@ -77,8 +78,8 @@ pub use join_token::{
     join_token_use,
 };
 pub use lifecycle::{
-    LifecycleRow, lifecycle_fetch, lifecycle_find, lifecycle_insert, lifecycle_list,
-    lifecycle_update,
+    LifecycleRow, lifecycle_delete, lifecycle_fetch, lifecycle_find, lifecycle_insert,
+    lifecycle_list, lifecycle_update,
 };
 pub use lock::LockError;
 pub use log::{
@@ -94,7 +95,8 @@ pub use package::{
 };
 pub use plan::{plan_find, plan_keep, plan_prune};
 pub use project::{
-    ProjectRow, project_fetch, project_find, project_insert, project_list, project_update,
+    ProjectRow, project_delete, project_fetch, project_find, project_insert, project_list,
+    project_update,
 };
 pub use release::{
     ReleaseBlock, ReleaseRow, ReleaseVariablesRow, release_fetch, release_find, release_insert,
@@ -106,9 +108,9 @@ pub use retention::{
     secret_version_prune_all, task_open_list,
 };
 pub use secret::{
-    NewSecretVersion, SecretRow, SecretVersionRow, secret_delete, secret_find, secret_list,
-    secret_set, secret_version_fetch, secret_version_list_other_key, secret_version_prune,
-    secret_version_reseal,
+    NewSecretVersion, SecretRow, SecretVersionRow, secret_delete, secret_find, secret_keep,
+    secret_list, secret_set, secret_version_fetch, secret_version_list_other_key,
+    secret_version_prune, secret_version_reseal,
 };
 pub use server_meta::{
     META_AUTHORITY, META_CONNECTION_ID_KEY, META_INSTANCE_ID, META_MASTER_KEY_CHECK,
@@ -133,4 +135,8 @@ pub use tx::{LogTx, Tx};
 pub use upload::{
     UploadRow, upload_advance, upload_delete, upload_find, upload_find_same, upload_insert,
     upload_list_idle,
+};
+pub use variable_set::{
+    VariableSetRow, variable_set_delete, variable_set_find, variable_set_insert, variable_set_list,
+    variable_set_update,
 };

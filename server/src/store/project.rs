@@ -101,6 +101,16 @@ pub async fn project_list(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<Pr
     .collect()
 }
 
+/// Removes a project that is at this revision and that nothing refers to.
+pub async fn project_delete(tx: &mut Tx, project: &ProjectRow) -> Result<()> {
+    tx.exec_one(
+        "DELETE FROM project WHERE id = $1 AND revision = $2",
+        params![project.id, project.revision],
+        StoreError::conflict("project"),
+    )
+    .await
+}
+
 fn read(row: &Row) -> Result<ProjectRow> {
     Ok(ProjectRow {
         id: row.get("id")?,

@@ -80,6 +80,25 @@ pub async fn secret_set(tx: &mut Tx, new: &NewSecretVersion) -> Result<u64> {
         .await?
         .ok_or(StoreError::conflict("secret"))?
         .get("number")?;
+    insert_version(tx, new, number).await?;
+    Ok(number)
+}
+
+/// Keeps a value that belongs to one task: a secret that has no current value, so that it is in no
+/// list and nobody can name it. Once; a conflict if the path is taken.
+pub async fn secret_keep(tx: &mut Tx, new: &NewSecretVersion) -> Result<()> {
+    tx.exec(
+        "INSERT INTO secret (path, number, current_version, created_at_us, changed_at_us,
+             changed_by)
+         VALUES ($1, 1, NULL, $2, $2, $3)",
+        params![new.path, new.at_us, new.by],
+    )
+    .await
+    .map_err(|error| error.naming("secret"))?;
+    insert_version(tx, new, 1).await
+}
+
+async fn insert_version(tx: &mut Tx, new: &NewSecretVersion, number: u64) -> Result<()> {
     tx.exec(
         "INSERT INTO secret_version (id, path, number, key_id, ciphertext, mark, created_at_us,
              created_by)
@@ -97,7 +116,7 @@ pub async fn secret_set(tx: &mut Tx, new: &NewSecretVersion) -> Result<u64> {
     )
     .await
     .map_err(|error| error.naming("secret version"))?;
-    Ok(number)
+    Ok(())
 }
 
 /// The secret at this path, deleted or not.

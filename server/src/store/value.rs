@@ -263,6 +263,7 @@ bytes_column!(
     mantle_domain::ids::EnvironmentId,
     mantle_domain::ids::JoinTokenId,
     mantle_domain::ids::LifecycleId,
+    mantle_domain::ids::VariableSetId,
     mantle_domain::ids::PackageVersionId,
     mantle_domain::ids::ProjectId,
     mantle_domain::ids::ReleaseId,

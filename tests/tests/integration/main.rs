@@ -33,4 +33,5 @@ mod server_faults;
 mod snapshot;
 mod transfers;
 mod trust;
+mod variables;
 mod windows;

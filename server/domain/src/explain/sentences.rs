@@ -201,6 +201,35 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::UnknownSecret { path, place, .. } => {
             format!("{place} names the secret '{path}', which does not exist")
         }
+        Refusal::UnknownVariableSet { project, set, .. } => {
+            format!("project '{project}' includes the variable set '{set}', which does not exist")
+        }
+        Refusal::UnknownVariable {
+            project, variable, ..
+        } => {
+            format!("project '{project}' has no variable '{variable}'")
+        }
+        Refusal::PromptsUnanswered { variables, .. } => {
+            format!(
+                "this deployment asks for {}, which no value was given for",
+                listed(variables)
+            )
+        }
+        Refusal::BadAnswer { variable, why } => {
+            format!("the value given for variable '{variable}' cannot be taken: {why}")
+        }
+        Refusal::NotPrompted {
+            variable,
+            fixed: true,
+            ..
+        } => {
+            format!(
+                "this deployment does not ask for variable '{variable}': its value is the release's"
+            )
+        }
+        Refusal::NotPrompted { variable, .. } => {
+            format!("this deployment does not ask for a variable '{variable}'")
+        }
         Refusal::Forbidden { actor, what } => format!("'{actor}' may not {what}"),
     }
 }
@@ -388,6 +417,33 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         } => Some(meant(
             suggestion.as_ref(),
             &format!("set it: mantle secret set {path}"),
+        )),
+        Refusal::UnknownVariableSet { suggestion, .. } => Some(meant(
+            suggestion.as_ref(),
+            "declare it with 'variable_set:' in a file and run 'mantle apply'",
+        )),
+        Refusal::UnknownVariable {
+            project,
+            suggestion,
+            ..
+        } => Some(meant(
+            suggestion.as_ref(),
+            &format!("'mantle variable list -p {project}' shows those that exist"),
+        )),
+        Refusal::PromptsUnanswered { first, .. } => {
+            Some(format!("give it: --variable '{first}=VALUE'"))
+        }
+        Refusal::BadAnswer { .. } => Some("give another: --variable NAME=VALUE".to_owned()),
+        Refusal::NotPrompted {
+            fixed: true,
+            suggestion: None,
+            ..
+        } => {
+            Some("change it in the project, run 'mantle apply' and create a new release".to_owned())
+        }
+        Refusal::NotPrompted { suggestion, .. } => Some(meant(
+            suggestion.as_ref(),
+            "leave it out; a plan lists what is asked for",
         )),
         Refusal::Forbidden { .. } => Some("ask an administrator for a key that may".to_owned()),
     }

@@ -8,7 +8,8 @@ use crate::lifecycle::LifecycleDefinition;
 use crate::process::{Action, Step};
 use crate::project::ProjectDefinition;
 use crate::target::TargetDefinition;
-use crate::variable::{ScopedValue, Variable, VariableValue, describe_scope, find};
+use crate::variable::{ScopedValue, Variable, VariableValue, describe_value, find};
+use crate::variable_set::VariableSetDefinition;
 
 /// Longer values are cut.
 const SHOWN: usize = 60;
@@ -65,6 +66,7 @@ pub fn project(old: Option<&ProjectDefinition>, new: &ProjectDefinition) -> Vec<
                 .iter()
                 .map(|channel| added(format!("channel '{}'", channel.name))),
         );
+        include(&mut changes, &[], &new.include);
         changes.extend(
             new.variables
                 .iter()
@@ -110,9 +112,36 @@ pub fn project(old: Option<&ProjectDefinition>, new: &ProjectDefinition) -> Vec<
         |channel| &channel.name,
         whole("channel"),
     );
+    include(&mut changes, &old.include, &new.include);
     variables(&mut changes, &old.variables, &new.variables);
     steps(&mut changes, &old.process.steps, &new.process.steps);
     changes
+}
+
+/// What changes in a variable set; everything, if it is new.
+pub fn variable_set(
+    old: Option<&VariableSetDefinition>,
+    new: &VariableSetDefinition,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let empty = VariableSetDefinition::default();
+    if old.is_none() {
+        changes.push(added(format!("variable set '{}'", new.name)));
+    }
+    let old = old.unwrap_or(&empty);
+    text(
+        &mut changes,
+        "description",
+        old.description.as_ref(),
+        new.description.as_ref(),
+    );
+    include(&mut changes, &old.include, &new.include);
+    variables(&mut changes, &old.variables, &new.variables);
+    changes
+}
+
+fn include(changes: &mut Vec<Change>, old: &[String], new: &[String]) {
+    named(changes, "include", old, new, |name| name, |_, _, _| {});
 }
 
 /// What changes in an environment.
@@ -283,14 +312,14 @@ pub(crate) fn variables(changes: &mut Vec<Change>, old: &[Variable], new: &[Vari
 
 fn values(changes: &mut Vec<Change>, name: &str, old: &[ScopedValue], new: &[ScopedValue]) {
     let subject = |value: &ScopedValue| {
-        if value.scope.is_everywhere() {
+        if value.scope.is_everywhere() && value.from.is_none() {
             format!("variable {name}")
         } else {
-            format!("variable {name} ({})", describe_scope(&value.scope))
+            format!("variable {name} ({})", describe_value(value))
         }
     };
     for value in new {
-        match old.iter().find(|other| other.scope == value.scope) {
+        match old.iter().find(|other| same_place(other, value)) {
             None => changes.push(Change {
                 detail: Some(shown(&value.value)),
                 ..added(subject(value))
@@ -307,10 +336,15 @@ fn values(changes: &mut Vec<Change>, name: &str, old: &[ScopedValue], new: &[Sco
         }
     }
     for value in old {
-        if !new.iter().any(|other| other.scope == value.scope) {
+        if !new.iter().any(|other| same_place(other, value)) {
             changes.push(removed(subject(value)));
         }
     }
+}
+
+/// Of the project or of the same variable set, for the same scope.
+fn same_place(one: &ScopedValue, other: &ScopedValue) -> bool {
+    one.scope == other.scope && one.from == other.from
 }
 
 fn shown(value: &VariableValue) -> String {
@@ -318,43 +352,120 @@ fn shown(value: &VariableValue) -> String {
         VariableValue::Text(text) => short(text),
         VariableValue::Secret(path) => format!("secret {path}"),
         VariableValue::PinnedSecret(secret) => format!("secret {}", secret.path),
+        VariableValue::Prompt(prompt) => match &prompt.label {
+            Some(label) => format!("asks '{}'", short(label)),
+            None => "asks at deployment".to_owned(),
+        },
     }
 }
 
-/// What changes in a list of steps.
+/// What changes in a list of steps. One that goes and one that comes with the same actions are one
+/// step under another name.
 pub(crate) fn steps(changes: &mut Vec<Change>, old: &[Step], new: &[Step]) {
+    let renamed = renames(old, new);
+    for (before, after) in &renamed {
+        changes.push(changed(
+            format!("step '{before}'"),
+            Some(format!("renamed to '{after}'")),
+        ));
+    }
+    let old: Vec<Step> = old
+        .iter()
+        .map(
+            |step| match renamed.iter().find(|(before, _)| *before == step.name) {
+                Some((_, after)) => under_name(step, after),
+                None => step.clone(),
+            },
+        )
+        .collect();
+    named(changes, "step", &old, new, |step| &step.name, step);
+}
+
+/// The old and the new name of each step that was renamed.
+///
+/// Of those whose names are gone or new, one is the other renamed if what it does is the same; the
+/// order of steps decides among equals. Then the rest by place: the same number among its
+/// neighbours that kept their names, if they are of the same types.
+pub fn renames(old: &[Step], new: &[Step]) -> Vec<(String, String)> {
+    let has = |steps: &[Step], name: &str| steps.iter().any(|step| step.name == name);
+    let mut gone: Vec<(usize, &Step)> = old
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| !has(new, &step.name))
+        .collect();
+    let mut come: Vec<(usize, &Step)> = new
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| !has(old, &step.name))
+        .collect();
+    let mut renamed = Vec::new();
+    let same = |(_, before): &(usize, &Step), (_, after): &(usize, &Step)| {
+        under_name(before, &after.name) == **after
+    };
+    let place = |(at, before): &(usize, &Step), (to, after): &(usize, &Step)| {
+        let types = |step: &Step| -> Vec<String> {
+            step.actions
+                .iter()
+                .map(|action| action.uses.clone())
+                .collect()
+        };
+        let neighbour = |steps: &[Step], at: usize| {
+            let before = at.checked_sub(1).and_then(|at| steps.get(at));
+            before.map(|step| step.name.clone())
+        };
+        types(before) == types(after)
+            && before.targets == after.targets
+            && neighbour(old, *at) == neighbour(new, *to)
+    };
+    for matches in [&same as &dyn Fn(&_, &_) -> bool, &place] {
+        gone.retain(|before| {
+            let Some(at) = come.iter().position(|after| matches(before, after)) else {
+                return true;
+            };
+            let (_, after) = come.remove(at);
+            renamed.push((before.1.name.clone(), after.name.clone()));
+            false
+        });
+    }
+    renamed
+}
+
+/// A step as it would be under another name; the single action of one in short form goes with it.
+fn under_name(step: &Step, name: &str) -> Step {
+    let mut other = step.clone();
+    for action in &mut other.actions {
+        if action.name == step.name {
+            name.clone_into(&mut action.name);
+        }
+    }
+    name.clone_into(&mut other.name);
+    other
+}
+
+fn step(changes: &mut Vec<Change>, before: &Step, step: &Step) {
+    let bare = |step: &Step| Step {
+        actions: Vec::new(),
+        ..step.clone()
+    };
+    if bare(before) != bare(step) {
+        changes.push(changed(
+            format!("step '{}'", step.name),
+            differing_keys(&bare(before), &bare(step)),
+        ));
+    }
+    let own = |action: &Action| action.name == step.name;
     named(
         changes,
-        "step",
-        old,
-        new,
-        |step| &step.name,
-        |changes, before, step| {
-            let bare = |step: &Step| Step {
-                actions: Vec::new(),
-                ..step.clone()
-            };
-            if bare(before) != bare(step) {
-                changes.push(changed(
-                    format!("step '{}'", step.name),
-                    differing_keys(&bare(before), &bare(step)),
-                ));
-            }
-            let own = |action: &Action| action.name == step.name;
-            named(
-                changes,
-                "action",
-                &before.actions,
-                &step.actions,
-                |action| &action.name,
-                |changes, before, action| {
-                    let kind = if own(action) { "step" } else { "action" };
-                    changes.push(changed(
-                        format!("{kind} '{}'", action.name),
-                        differing_keys(before, action),
-                    ));
-                },
-            );
+        "action",
+        &before.actions,
+        &step.actions,
+        |action| &action.name,
+        |changes, before, action| {
+            let kind = if own(action) { "step" } else { "action" };
+            changes.push(changed(
+                format!("{kind} '{}'", action.name),
+                differing_keys(before, action),
+            ));
         },
     );
 }
@@ -381,6 +492,40 @@ mod tests {
     );
 
     #[test]
+    fn a_renamed_step_is_no_other_step() {
+        let old = concat!(
+            "process:\n",
+            "  - { step: A, targets: { tag: web }, uses: script, with: { run: x } }\n",
+            "  - { step: B, targets: { tag: web }, uses: script, with: { run: y } }\n",
+            "  - step: C\n",
+            "    targets: { tag: web }\n",
+            "    actions:\n",
+            "      - { action: C1, uses: script, with: { run: z } }\n",
+        );
+        for (wrong, right, expected) in [
+            ("step: A", "step: A2", vec!["~ step 'A': renamed to 'A2'"]),
+            ("step: C", "step: C2", vec!["~ step 'C': renamed to 'C2'"]),
+            (
+                "step: B, targets: { tag: web }, uses: script, with: { run: y }",
+                "step: B2, targets: { tag: web }, uses: script, with: { run: y2 }",
+                vec!["~ step 'B': renamed to 'B2'", "~ step 'B2': with"],
+            ),
+            (
+                "step: B, targets: { tag: web }",
+                "step: Other, targets: { tag: db }",
+                vec!["+ step 'Other'", "- step 'B'"],
+            ),
+        ] {
+            let new = old.replace(wrong, right);
+            let said: Vec<String> = project(Some(&a_project(old)), &a_project(&new))
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(said, expected);
+        }
+    }
+
+    #[test]
     fn changes_are_said_in_lines() {
         let changes: Vec<String> = project(Some(&a_project(OLD)), &a_project(NEW))
             .iter()
@@ -396,11 +541,10 @@ mod tests {
                 "~ variable P: secret a/b -> secret a/c",
                 "~ variable SitePort: 8080 -> 9090",
                 "- variable Gone",
+                "~ step 'B': renamed to 'X'",
                 "~ step 'A': targets",
                 "~ step 'A': with, timeout_ms",
-                "+ step 'X'",
-                "- step 'B'",
-                "~ order of steps: C, A",
+                "~ order of steps: C, A, X",
             ]
         );
         let same = a_project(OLD);

@@ -14,7 +14,9 @@ use crate::process::{
 };
 use crate::project::{ProjectDefinition, VersionSource};
 use crate::target::{Platform, TargetDefinition};
+use crate::variable::prompt::{Control, Prompt};
 use crate::variable::{ScopedValue, Variable, VariableValue};
+use crate::variable_set::VariableSetDefinition;
 
 type Object = Map<String, Value>;
 
@@ -23,6 +25,7 @@ pub fn project(project: &ProjectDefinition) -> String {
     let mut file = head();
     put(&mut file, "project", json!(project.slug));
     option(&mut file, "description", project.description.as_ref());
+    names(&mut file, "include", &project.include);
     option(&mut file, "lifecycle", project.lifecycle.as_ref());
     if project.version != VersionSource::default() {
         let version = match &project.version {
@@ -41,20 +44,37 @@ pub fn project(project: &ProjectDefinition) -> String {
         "channels",
         project.channels.iter().map(channel).collect(),
     );
-    let variables: Object = project
-        .variables
-        .iter()
-        .map(|variable| (variable.name.clone(), values(variable)))
-        .collect();
-    if !variables.is_empty() {
-        put(&mut file, "variables", Value::Object(variables));
-    }
+    variables(&mut file, &project.variables);
     list(
         &mut file,
         "process",
         project.process.steps.iter().map(step).collect(),
     );
     emit::document(&file)
+}
+
+/// The file of variable sets, a document each; `None` if there are none.
+pub fn variable_sets(sets: &[VariableSetDefinition]) -> Option<String> {
+    let documents = sets.iter().map(|set| {
+        let mut file = head();
+        put(&mut file, "variable_set", json!(set.name));
+        option(&mut file, "description", set.description.as_ref());
+        names(&mut file, "include", &set.include);
+        variables(&mut file, &set.variables);
+        emit::document(&file)
+    });
+    let documents: Vec<String> = documents.collect();
+    (!documents.is_empty()).then(|| documents.join("---\n"))
+}
+
+fn variables(file: &mut Object, variables: &[Variable]) {
+    let variables: Object = variables
+        .iter()
+        .map(|variable| (variable.name.clone(), values(variable)))
+        .collect();
+    if !variables.is_empty() {
+        put(file, "variables", Value::Object(variables));
+    }
 }
 
 /// The file of environments, lifecycles and targets; `None` if there are none.
@@ -139,6 +159,7 @@ fn values(variable: &Variable) -> Value {
             VariableValue::Text(text) => json!(text),
             VariableValue::Secret(path) => json!({ "secret": path }),
             VariableValue::PinnedSecret(secret) => json!({ "secret": secret.path }),
+            VariableValue::Prompt(asked) => json!({ "prompt": prompt(asked) }),
         },
         values => Value::Array(values.iter().map(value).collect()),
     }
@@ -150,6 +171,7 @@ fn value(value: &ScopedValue) -> Value {
         VariableValue::Text(text) => put(&mut item, "value", json!(text)),
         VariableValue::Secret(path) => put(&mut item, "secret", json!(path)),
         VariableValue::PinnedSecret(secret) => put(&mut item, "secret", json!(secret.path)),
+        VariableValue::Prompt(asked) => put(&mut item, "prompt", prompt(asked)),
     }
     let scope = &value.scope;
     names(&mut item, "environment", &scope.environments);
@@ -157,6 +179,33 @@ fn value(value: &ScopedValue) -> Value {
     names(&mut item, "tag", &scope.tags);
     names(&mut item, "step", &scope.steps);
     names(&mut item, "channel", &scope.channels);
+    names(&mut item, "tenant_tag", &scope.tenant_tags);
+    names(&mut item, "process", &scope.processes);
+    Value::Object(item)
+}
+
+fn prompt(prompt: &Prompt) -> Value {
+    let mut item = Object::new();
+    option(&mut item, "label", prompt.label.as_ref());
+    option(&mut item, "description", prompt.description.as_ref());
+    flag(&mut item, "required", prompt.required);
+    option(&mut item, "default", prompt.default.as_ref());
+    let control = match &prompt.control {
+        // Something must stand there even if all of it is the default.
+        Control::Text => "text",
+        Control::MultiLine => "multi-line",
+        Control::Checkbox => "checkbox",
+        Control::Select(_) => "select",
+        Control::Sensitive => "sensitive",
+    };
+    put(&mut item, "control", json!(control));
+    if let Control::Select(options) = &prompt.control {
+        list(
+            &mut item,
+            "options",
+            options.iter().map(|option| json!(option)).collect(),
+        );
+    }
     Value::Object(item)
 }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::file::{Known, Source, parse};
+use crate::lifecycle::{Phase, Retention};
 use crate::process::{Process, Retries, Rolling};
 use crate::testing::octofx;
 use crate::variable::Scope;
@@ -78,30 +79,79 @@ fn some_of(all: &'static [&'static str]) -> impl Strategy<Value = BTreeSet<Strin
 }
 
 fn scopes() -> impl Strategy<Value = Scope> {
+    let rare = (
+        some_of(&["Ring/Early", "Ring/Late one"]),
+        some_of(&["deployment"]),
+    );
     (
         some_of(&["test", "live"]),
         some_of(&["web01"]),
         some_of(&["web", "db"]),
         some_of(&["default"]),
+        rare,
     )
-        .prop_map(|(environments, targets, tags, channels)| Scope {
-            environments,
-            targets,
-            tags,
-            steps: BTreeSet::new(),
-            channels,
+        .prop_map(
+            |(environments, targets, tags, channels, (tenant_tags, processes))| Scope {
+                environments,
+                targets,
+                tags,
+                steps: BTreeSet::new(),
+                channels,
+                tenant_tags,
+                processes,
+            },
+        )
+}
+
+fn controls() -> impl Strategy<Value = Control> {
+    prop_oneof![
+        Just(Control::Text),
+        Just(Control::MultiLine),
+        Just(Control::Checkbox),
+        proptest::collection::vec("[a-z: ]{1,9}", 1..4).prop_map(Control::Select),
+        Just(Control::Sensitive),
+    ]
+}
+
+fn prompts() -> impl Strategy<Value = Prompt> {
+    (
+        proptest::option::of("[A-Za-z][ -<>-~]{0,12}"),
+        proptest::option::of(text()),
+        proptest::bool::ANY,
+        proptest::bool::ANY,
+        controls(),
+    )
+        .prop_map(|(label, description, required, with_default, control)| {
+            let default = match &control {
+                Control::Text | Control::MultiLine => Some("a: #{Template}".to_owned()),
+                Control::Checkbox => Some("True".to_owned()),
+                Control::Select(options) => options.first().cloned(),
+                Control::Sensitive => None,
+            };
+            Prompt {
+                label,
+                description,
+                required,
+                default: default.filter(|_| with_default),
+                control,
+            }
         })
 }
 
 fn variables() -> impl Strategy<Value = Vec<Variable>> {
     let value = prop_oneof![
-        text().prop_map(VariableValue::Text),
-        Just(VariableValue::Secret("shop/password".to_owned())),
+        3 => text().prop_map(VariableValue::Text),
+        1 => Just(VariableValue::Secret("shop/password".to_owned())),
+        1 => prompts().prop_map(VariableValue::Prompt),
     ];
     let values = proptest::collection::vec((value, scopes()), 1..4).prop_map(|values| {
         let mut kept: Vec<ScopedValue> = Vec::new();
-        for (value, scope) in values {
-            kept.push(ScopedValue { value, scope });
+        for (value, mut scope) in values {
+            if matches!(value, VariableValue::Prompt(_)) {
+                scope.targets.clear();
+                scope.tags.clear();
+            }
+            kept.push(ScopedValue::own(value, scope));
             if crate::variable::possible_tie(&kept, &Process::default(), &[]).is_some() {
                 kept.pop();
             }
@@ -244,13 +294,106 @@ fn projects() -> impl Strategy<Value = ProjectDefinition> {
             version: VersionSource::default(),
             packages: Vec::new(),
             channels: Vec::new(),
+            include: Vec::new(),
             variables,
             process,
         },
     )
 }
 
+fn sets() -> impl Strategy<Value = Vec<VariableSetDefinition>> {
+    let set = (proptest::option::of(text()), variables());
+    proptest::collection::vec(set, 1..4).prop_map(|sets| {
+        (0..)
+            .zip(sets)
+            .map(|(number, (description, variables))| VariableSetDefinition {
+                name: format!("set {number}"),
+                description,
+                include: (0..number).map(|before| format!("set {before}")).collect(),
+                variables,
+            })
+            .collect()
+    })
+}
+
+fn environments() -> impl Strategy<Value = Vec<EnvironmentDefinition>> {
+    let names = proptest::collection::btree_set("[a-z]([a-z0-9 _.-]{0,8}[a-z0-9])?", 0..4);
+    (names, proptest::option::of(text()), proptest::bool::ANY).prop_map(
+        |(names, description, guided_failure)| {
+            names
+                .into_iter()
+                .map(|name| EnvironmentDefinition {
+                    name,
+                    description: description.clone(),
+                    guided_failure,
+                })
+                .collect()
+        },
+    )
+}
+
+/// Environments, a lifecycle over them, and a target in all of them.
+fn infrastructures() -> impl Strategy<Value = Definitions> {
+    (
+        environments(),
+        proptest::bool::ANY,
+        proptest::bool::ANY,
+        proptest::option::of(1_u32..50),
+        some_of(&["web", "load-balancer", "role/db"]),
+    )
+        .prop_map(|(environments, automatic, optional, kept, tags)| {
+            let names = environments.iter().map(|one| one.name.clone());
+            let phase = |name: String| Phase {
+                name: format!("Phase {name}"),
+                environments: vec![name],
+                deploy: if automatic {
+                    DeployMode::Automatic
+                } else {
+                    DeployMode::Manual
+                },
+                gate: if optional { Gate::Optional } else { Gate::All },
+            };
+            let lifecycle = LifecycleDefinition {
+                name: "standard".to_owned(),
+                description: None,
+                phases: names.clone().map(phase).collect(),
+                retention: Retention {
+                    releases: kept,
+                    ..Retention::default()
+                },
+            };
+            let target = TargetDefinition {
+                name: "web01".to_owned(),
+                tags: tags.into_iter().collect(),
+                environments: names.collect(),
+            };
+            Definitions {
+                environments,
+                lifecycles: vec![lifecycle],
+                targets: vec![target],
+                ..Definitions::default()
+            }
+        })
+}
+
 proptest! {
+    #[test]
+    fn any_infrastructure_comes_back_the_same(definitions in infrastructures()) {
+        let text = infrastructure(&definitions).unwrap();
+        let back = Definitions {
+            // What a file asks for in vain is told when it is read.
+            warnings: Vec::new(),
+            ..reread(&text)
+        };
+        prop_assert_eq!(back, definitions, "{}", text);
+    }
+
+    #[test]
+    fn any_variable_sets_come_back_the_same(sets in sets()) {
+        let text = variable_sets(&sets).unwrap();
+        prop_assert_eq!(reread(&text).variable_sets, sets, "{}", text);
+    }
+
     #[test]
     fn any_project_comes_back_the_same(definition in projects()) {
         let text = project(&definition);

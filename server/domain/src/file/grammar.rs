@@ -9,7 +9,7 @@ use crate::lifecycle::DeployMode;
 use crate::process::Pick;
 use crate::target::Platform;
 
-/// One document of a file: a project, or what projects are deployed to, or both.
+/// One document of a file: a project, a variable set, or what projects are deployed to.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a map that begins with 'mantle: v1'")]
 pub(super) struct Document {
@@ -18,8 +18,13 @@ pub(super) struct Document {
     pub(super) mantle: At<String>,
     /// The project's slug.
     pub(super) project: Option<At<String>>,
-    /// What the project is, in a sentence.
+    /// The name of a variable set, whose variables projects include.
+    pub(super) variable_set: Option<At<String>>,
+    /// What the project or variable set is, in a sentence.
     pub(super) description: Option<At<String>>,
+    /// Variable sets whose variables belong to the project, or to this set, too.
+    #[serde(default)]
+    pub(super) include: Many<At<String>>,
     /// The lifecycle that its releases follow.
     pub(super) lifecycle: Option<At<String>>,
     /// Where the next release's version comes from: a template over `Octopus.Version.*`, or a
@@ -111,6 +116,8 @@ pub(super) enum VariableSchema {
     Text(Raw),
     /// A secret.
     Secret(SecretItem),
+    /// A value that is asked for when a deployment is created.
+    Prompt(PromptedItem),
     /// Values with scopes, of which the most specific holds.
     Values(Vec<ValueItem>),
 }
@@ -123,17 +130,68 @@ pub(super) struct SecretItem {
     pub(super) secret: At<String>,
 }
 
+/// A value that is asked for when a deployment is created.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a map with 'prompt'")]
+pub(super) struct PromptedItem {
+    /// What is asked.
+    pub(super) prompt: At<PromptItem>,
+}
+
+/// What is asked when a deployment is created.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map with 'label', 'control' and the like"
+)]
+pub(super) struct PromptItem {
+    /// What people see in place of the variable's name.
+    pub(super) label: Option<At<String>>,
+    /// What the answer is for.
+    pub(super) description: Option<String>,
+    /// There is no deployment without an answer or a default.
+    #[serde(default)]
+    pub(super) required: bool,
+    /// What holds without an answer; may be a template.
+    pub(super) default: Option<At<Raw>>,
+    /// What may be answered.
+    #[serde(default)]
+    pub(super) control: ControlWord,
+    /// The answers of a 'select'.
+    #[serde(default)]
+    pub(super) options: Many<At<Raw>>,
+}
+
+/// What may be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ControlWord {
+    /// One line.
+    #[default]
+    Text,
+    /// Lines.
+    MultiLine,
+    /// Yes or no.
+    Checkbox,
+    /// One of the options.
+    Select,
+    /// A text that is kept as a secret.
+    Sensitive,
+}
+
 /// One value of a variable, and where it holds.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a value: a map with 'value' or 'secret' and where it holds"
+    expecting = "a value: a map with 'value', 'secret' or 'prompt', and where it holds"
 )]
 pub(super) struct ValueItem {
     /// The text, which may be a template.
     pub(super) value: Option<At<Raw>>,
     /// A secret's path.
     pub(super) secret: Option<At<String>>,
+    /// What is asked when a deployment is created.
+    pub(super) prompt: Option<At<PromptItem>>,
     /// Only in this environment.
     #[serde(default)]
     pub(super) environment: Many<At<String>>,
@@ -164,6 +222,15 @@ pub(super) struct ValueItem {
     /// Only for releases of these channels.
     #[serde(default)]
     pub(super) channels: Many<At<String>>,
+    /// Only for tenants with this tag. Nothing is deployed for a tenant yet.
+    #[serde(default)]
+    pub(super) tenant_tag: Many<At<String>>,
+    /// Only for tenants with one of these tags. Nothing is deployed for a tenant yet.
+    #[serde(default)]
+    pub(super) tenant_tags: Many<At<String>>,
+    /// Only in this process: deployment.
+    #[serde(default)]
+    pub(super) process: Many<At<String>>,
 }
 
 /// A step: where, and either its actions or, in short, the one that it is.

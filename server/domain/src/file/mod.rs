@@ -13,6 +13,7 @@ use crate::environment::EnvironmentDefinition;
 use crate::lifecycle::LifecycleDefinition;
 use crate::project::ProjectDefinition;
 use crate::target::TargetDefinition;
+use crate::variable_set::{VariableSetDefinition, VariableSets};
 
 mod convert;
 mod de;
@@ -81,6 +82,9 @@ pub fn parse(sources: &[Source<'_>], known: &Known) -> Result<Definitions, Vec<F
         definitions.warnings.append(&mut report.warnings);
     }
     if errors.is_empty() {
+        errors = convert::library(&definitions, known, &world, &declared);
+    }
+    if errors.is_empty() {
         definitions.warnings.sort();
         Ok(definitions)
     } else {
@@ -101,7 +105,7 @@ pub struct Source<'a> {
 
 /// What the server has already, for references out of the files. Empty sets where files are read
 /// without a server, with `complete` false.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Known {
     /// The sets below are what there is; otherwise a name that is not in them is not an error.
     pub complete: bool,
@@ -113,6 +117,10 @@ pub struct Known {
     pub targets: BTreeMap<String, Vec<String>>,
     /// Secrets by path.
     pub secrets: BTreeSet<String>,
+    /// Variable sets by name.
+    pub variable_sets: VariableSets,
+    /// The projects that include variable sets: a set that changes must still fit them.
+    pub projects: Vec<ProjectDefinition>,
 }
 
 /// What a set of files defines.
@@ -124,6 +132,9 @@ pub struct Definitions {
     pub lifecycles: Vec<LifecycleDefinition>,
     /// Targets.
     pub targets: Vec<TargetDefinition>,
+    /// Variable sets.
+    #[serde(default)]
+    pub variable_sets: Vec<VariableSetDefinition>,
     /// Projects.
     pub projects: Vec<ProjectDefinition>,
     /// What is not wrong but should be known, such as a secret that is not set yet.
@@ -162,5 +173,9 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
+#[cfg(test)]
+mod library_tests;
+#[cfg(test)]
+mod manual_tests;
 #[cfg(test)]
 mod tests;

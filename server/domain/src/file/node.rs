@@ -109,6 +109,14 @@ impl Node {
         }
     }
 
+    /// Whether this is exactly that text.
+    pub(super) fn is(&self, word: &str) -> bool {
+        match &self.kind {
+            Kind::Plain(text) | Kind::Text(text) => text == word,
+            Kind::List(_) | Kind::Map(_) => false,
+        }
+    }
+
     /// The value under a key, if this is a map that has it.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         match &self.kind {

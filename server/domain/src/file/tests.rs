@@ -48,6 +48,7 @@ fn refusal(text: &str) -> String {
         )]
         .into(),
         secrets: ["shop/password".to_owned()].into(),
+        ..Known::default()
     };
     match parse(
         &[Source {

@@ -10,7 +10,7 @@ use mantle_shared::ids::{TargetId, TaskId};
 use mantle_shared::uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, PlanAction, PlanStep, PlanTarget};
+use super::{Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
 use crate::explain::listed;
 
 /// The format of a basis.
@@ -53,7 +53,10 @@ impl PlanBasis {
         plan.task = TaskId::from_uuid(Uuid::nil());
         for target in &mut plan.targets {
             target.agent_version.clear();
+            target.host_name.clear();
         }
+        // Who asks and when, and what runs there by then, changes nothing of what is done.
+        plan.facts = PlanFacts::default();
         Self {
             format: BASIS_FORMAT,
             process: release.process,

@@ -140,6 +140,7 @@ proptest! {
                     environments: ["lab".to_owned()].into(),
                     ..crate::variable::Scope::default()
                 },
+                from: None,
             });
         }
         prop_assert_eq!(&first, &planned(&other));

@@ -2,19 +2,21 @@
 //!
 //! Deterministic: the same request gives the same plan, whatever the order of the targets in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::ids::TaskId;
 
 use crate::explain::{Refusal, nearest};
-use crate::plan::{PLAN_FORMAT, Plan, PlanTarget};
+use crate::plan::{PLAN_FORMAT, Plan, PlanFacts, PlanTarget};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use crate::target::TargetFacts;
+use crate::variable::prompt::answer;
+use crate::variable::{DEPLOYMENT_PROCESS, Situation};
 
 mod pool;
 pub mod preview;
 mod steps;
-mod values;
+pub(crate) mod values;
 
 use pool::Pool;
 use steps::Planner;
@@ -47,6 +49,8 @@ pub struct PlanRequest<'a> {
     pub options: &'a PlanOptions,
     /// What the lifecycle says of earlier versions of packages on targets.
     pub keep_on_target: Option<u32>,
+    /// What is known beside it.
+    pub facts: &'a PlanFacts,
 }
 
 /// What the operator chose for one deployment.
@@ -69,6 +73,7 @@ pub struct PlanOptions {
 /// Plans, or says every reason why not.
 pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
     let mut refusals = unknown_names(request);
+    refusals.extend(unanswered(request));
     let pool = Pool::new(request);
     if pool.is_empty() && process_needs_targets(request) {
         refusals.push(Refusal::NoTargetInEnvironment {
@@ -103,6 +108,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         steps,
         warnings: Vec::new(),
         keep_on_target: request.keep_on_target,
+        facts: request.facts.clone(),
     };
     let (ties, warnings) = values::check(request, &plan);
     refusals.extend(ties);
@@ -112,6 +118,21 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
     plan.warnings = pool.warnings(&plan);
     plan.warnings.extend(warnings);
     Ok(plan)
+}
+
+/// What the deployment asks for and nobody answered. Who creates one answers before; a lifecycle
+/// that deploys by itself does not.
+fn unanswered(request: &PlanRequest<'_>) -> Vec<Refusal> {
+    let situation = Situation {
+        environment: Some(request.environment),
+        channel: Some(request.channel),
+        process: Some(DEPLOYMENT_PROCESS),
+        ..Situation::default()
+    };
+    let variables = &request.variables.variables;
+    answer(variables, &situation, &BTreeMap::new())
+        .err()
+        .unwrap_or_default()
 }
 
 fn process_needs_targets(request: &PlanRequest<'_>) -> bool {

@@ -50,6 +50,7 @@ impl<'a> Pool<'a> {
                         tags: target.tags.clone(),
                         platform: agent.platform,
                         agent_version: agent.version.clone(),
+                        host_name: agent.host_name.clone(),
                     },
                     online: agent.online,
                     features: agent.features.clone(),

@@ -361,3 +361,17 @@ fn the_reference_example_plans_as_far_as_this_version_goes() {
             .ends_with("octofx --port 8080")
     );
 }
+
+#[test]
+fn what_nobody_answered_is_refused_if_it_is_required_and_has_a_default_otherwise() {
+    let rest = "variables:\n  A: { prompt: { default: x } }\n  B: { prompt: { control: sensitive } }\n  C: { prompt: { required: true } }\n";
+    let release = a_release(&a_project(rest), &ScannedFiles::new());
+    let refused = plan(&release, "test", &[], &PlanOptions::default()).unwrap_err();
+    assert_eq!(
+        refused[0].to_string(),
+        "this deployment asks for C, which no value was given for; give it: --variable 'C=VALUE'"
+    );
+    let settled = a_project(&rest.replace("required: true", "required: false"));
+    let release = a_release(&settled, &ScannedFiles::new());
+    assert!(plan(&release, "test", &[], &PlanOptions::default()).is_ok());
+}

@@ -95,7 +95,7 @@ fn check_action(
 }
 
 /// Outputs, installed packages and the like are only known when earlier actions have run.
-fn is_known_later(token: &str) -> bool {
+pub(crate) fn is_known_later(token: &str) -> bool {
     let token = token.to_lowercase();
     token.contains("octopus.action")
         || token.contains("octopus.tentacle")

@@ -9,7 +9,8 @@ use crate::project::ProjectDefinition;
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, SNAPSHOT_FORMAT, VariableSnapshot};
 use crate::variable::{PinnedSecret, Scope, ScopedValue, Variable, VariableValue};
 
-/// Makes a release of what was selected.
+/// Makes a release of what was selected. The project comes with the variables of its sets: see
+/// [`crate::variable_set::complete`].
 ///
 /// `secrets` are the current versions of the project's secrets by path; `scanned` is what
 /// [`scan::names_in_text`] and [`scan::names_in_structure`] found in the files of packages.
@@ -28,10 +29,7 @@ pub fn assemble(
         if let Some(secret) = pin(&path, &place, secrets, &mut refusals) {
             variables.push(Variable {
                 name: inline_secret::variable(&path),
-                values: vec![ScopedValue {
-                    value: secret,
-                    scope: Scope::default(),
-                }],
+                values: vec![ScopedValue::own(secret, Scope::default())],
             });
         }
     }
@@ -77,7 +75,7 @@ pub fn assemble(
 
 /// The variables that hold a secret anywhere, or whose values reach one: the names to look for.
 pub fn sensitive_variables(project: &ProjectDefinition) -> BTreeSet<String> {
-    let secret = |value: &ScopedValue| !matches!(value.value, VariableValue::Text(_));
+    let secret = |value: &ScopedValue| value.value.is_secret();
     let mut sensitive: BTreeSet<String> = project
         .variables
         .iter()

@@ -116,11 +116,11 @@ fn renew_inline(
         let value = match &scoped.value {
             VariableValue::PinnedSecret(secret) => pin(&secret.path, &place, secrets, refusals),
             VariableValue::Secret(path) => pin(path, &place, secrets, refusals),
-            VariableValue::Text(_) => None,
+            VariableValue::Text(_) | VariableValue::Prompt(_) => None,
         };
         ScopedValue {
             value: value.unwrap_or_else(|| scoped.value.clone()),
-            scope: scoped.scope.clone(),
+            ..scoped.clone()
         }
     });
     Variable {
@@ -133,7 +133,7 @@ fn renew_inline(
 fn new_secrets(current: &VariableSnapshot, now: &[Variable]) -> Vec<String> {
     let secret = |variable: &&Variable| {
         let mut values = variable.values.iter();
-        values.any(|scoped| !matches!(scoped.value, VariableValue::Text(_)))
+        values.any(|scoped| scoped.value.is_secret())
     };
     now.iter()
         .filter(secret)

@@ -69,6 +69,9 @@ impl EffectiveSet {
                     VariableValue::Text(text) => EffectiveValue::Text(text.clone()),
                     VariableValue::PinnedSecret(secret) => EffectiveValue::Secret(secret.clone()),
                     VariableValue::Secret(path) => EffectiveValue::Unpinned(path.clone()),
+                    // A deployment has answers in the place of prompts; where nobody was asked, as
+                    // when a lifecycle deploys by itself, what holds without an answer.
+                    VariableValue::Prompt(prompt) => EffectiveValue::Text(prompt.unanswered()),
                 };
                 set.put(variable.name.clone(), value);
             }
@@ -82,7 +85,7 @@ impl EffectiveSet {
         Ok(set)
     }
 
-    fn put(&mut self, name: String, value: EffectiveValue) {
+    pub(super) fn put(&mut self, name: String, value: EffectiveValue) {
         let key = name.to_lowercase();
         if let Some(slot) = self
             .index

@@ -7,16 +7,21 @@ use serde::{Deserialize, Serialize};
 use crate::ids::SecretVersionId;
 
 mod effective;
+pub mod explanation;
+pub mod prompt;
 mod resolve;
 mod system;
+mod tie;
 pub mod uses;
 
 pub use effective::{Effective, EffectiveSet, EffectiveValue};
+pub(crate) use resolve::describe_value;
 pub use resolve::{
-    Candidate, PossibleTie, Rank, Situation, SituationTarget, Tie, candidates, describe_scope,
-    find, possible_tie, resolve,
+    Candidate, DEPLOYMENT_PROCESS, Rank, Situation, SituationTarget, Tie, candidates,
+    describe_scope, find, resolve,
 };
 pub use system::{Surroundings, system_variables};
+pub use tie::{PossibleTie, possible_tie};
 
 /// A variable and all its values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +40,20 @@ pub struct ScopedValue {
     /// Where it holds.
     #[serde(default, skip_serializing_if = "Scope::is_everywhere")]
     pub scope: Scope,
+    /// The variable set that it comes from; `None` for a value of the project itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+impl ScopedValue {
+    /// A value of the project, or set, that says it.
+    pub fn own(value: VariableValue, scope: Scope) -> Self {
+        Self {
+            value,
+            scope,
+            from: None,
+        }
+    }
 }
 
 /// A value, or where to find it.
@@ -47,6 +66,19 @@ pub enum VariableValue {
     Secret(String),
     /// A secret pinned to one version: what a release holds.
     PinnedSecret(PinnedSecret),
+    /// What a deployment asks for; see [`prompt`].
+    Prompt(prompt::Prompt),
+}
+
+impl VariableValue {
+    /// It may not be shown, and only who uses it may have it.
+    pub fn is_secret(&self) -> bool {
+        match self {
+            Self::Text(_) => false,
+            Self::Secret(_) | Self::PinnedSecret(_) => true,
+            Self::Prompt(prompt) => prompt.control == prompt::Control::Sensitive,
+        }
+    }
 }
 
 /// A secret in a snapshot: never its value, never its ciphertext.
@@ -78,6 +110,12 @@ pub struct Scope {
     /// For releases of these channels.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub channels: BTreeSet<String>,
+    /// For tenants with one of these tags. Nothing is deployed for a tenant yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tenant_tags: BTreeSet<String>,
+    /// In these processes; the only one so far is [`DEPLOYMENT_PROCESS`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub processes: BTreeSet<String>,
 }
 
 impl Scope {

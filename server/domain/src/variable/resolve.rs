@@ -4,7 +4,8 @@
 //! order of specificity, most specific first:
 //!
 //! 1. action, 2. step, 3. target, 4. a tag of the target by which the step chose it, 5. another
-//!    tag of the target, 6. environment, 7. channel, 8. no scope.
+//!    tag of the target, 6. tag of a tenant, 7. environment, 8. channel, 9. process, 10. a value of
+//!    the project itself rather than of a variable set that it includes, 11. no scope.
 //!
 //! Values are compared by their most specific kind first, then the next, so a combined scope
 //! outranks each of its parts (environment + tag over tag), and one specific kind outranks any
@@ -17,7 +18,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Scope, ScopedValue, Variable};
-use crate::process::Process;
+
+/// The process that deployments run, as values may be scoped to it.
+pub const DEPLOYMENT_PROCESS: &str = "deployment";
 
 /// Where and for what a variable is looked up. What is `None` matches no scope of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +37,10 @@ pub struct Situation<'a> {
     pub step_tag: Option<&'a str>,
     /// The action's name.
     pub action: Option<&'a str>,
+    /// The tags of the tenant that is deployed for; nothing is, yet.
+    pub tenant_tags: &'a [String],
+    /// The process at work, such as [`DEPLOYMENT_PROCESS`].
+    pub process: Option<&'a str>,
 }
 
 /// The target of a situation.
@@ -55,9 +62,12 @@ impl Rank {
     const TARGET: u16 = 1 << 8;
     const CHOSEN_TAG: u16 = 1 << 7;
     const TAG: u16 = 1 << 6;
-    // Bits 5 and 4 are kept for tenant and tenant tag, which stand between tag and environment.
+    // Bit 5 is kept for the tenant, which stands between tag and tenant tag.
+    const TENANT_TAG: u16 = 1 << 4;
     const ENVIRONMENT: u16 = 1 << 3;
     const CHANNEL: u16 = 1 << 2;
+    const PROCESS: u16 = 1 << 1;
+    const PROJECT: u16 = 1;
 
     /// The kinds that make it up, most specific first, such as `target + environment`.
     pub fn describe(self) -> String {
@@ -67,8 +77,10 @@ impl Rank {
             (Self::TARGET, "target"),
             (Self::CHOSEN_TAG, "tag chosen by the step"),
             (Self::TAG, "tag"),
+            (Self::TENANT_TAG, "tenant tag"),
             (Self::ENVIRONMENT, "environment"),
             (Self::CHANNEL, "channel"),
+            (Self::PROCESS, "process"),
         ]
         .into_iter()
         .filter(|(bit, _)| self.0 & bit != 0)
@@ -98,7 +110,7 @@ pub struct Candidate<'a> {
 pub struct Tie {
     /// The variable.
     pub variable: String,
-    /// Where the one value holds.
+    /// Where the one value holds, and in which variable set it stands.
     pub first: String,
     /// Where the other holds.
     pub second: String,
@@ -124,7 +136,7 @@ pub fn resolve<'a>(
     let mut best: Option<(Rank, &ScopedValue)> = None;
     let mut rival: Option<&ScopedValue> = None;
     for value in &variable.values {
-        let Ok(rank) = rank(&value.scope, situation) else {
+        let Ok(rank) = rank_of(value, situation) else {
             continue;
         };
         match best {
@@ -138,7 +150,7 @@ pub fn resolve<'a>(
     }
     match (best, rival) {
         (Some((_, first)), Some(second)) => {
-            let mut places = [describe_scope(&first.scope), describe_scope(&second.scope)];
+            let mut places = [describe_value(first), describe_value(second)];
             places.sort();
             let [first, second] = places;
             Err(Tie {
@@ -154,6 +166,9 @@ pub fn resolve<'a>(
 
 /// Every value of a variable and how it fares, best first.
 pub fn candidates<'a>(variable: &'a Variable, situation: &Situation<'_>) -> Vec<Candidate<'a>> {
+    fn place<'v>(candidate: &Candidate<'v>) -> (&'v Scope, &'v Option<String>) {
+        (&candidate.value.scope, &candidate.value.from)
+    }
     let mut all: Vec<Candidate<'a>> = variable
         .values
         .iter()
@@ -161,14 +176,14 @@ pub fn candidates<'a>(variable: &'a Variable, situation: &Situation<'_>) -> Vec<
         .map(|(index, value)| Candidate {
             index,
             value,
-            rank: rank(&value.scope, situation),
+            rank: rank_of(value, situation),
         })
         .collect();
     all.sort_by(|a, b| match (a.rank, b.rank) {
-        (Ok(x), Ok(y)) => y.cmp(&x).then_with(|| a.value.scope.cmp(&b.value.scope)),
+        (Ok(x), Ok(y)) => y.cmp(&x).then_with(|| place(a).cmp(&place(b))),
         (Ok(_), Err(_)) => std::cmp::Ordering::Less,
         (Err(_), Ok(_)) => std::cmp::Ordering::Greater,
-        (Err(_), Err(_)) => a.value.scope.cmp(&b.value.scope),
+        (Err(_), Err(_)) => place(a).cmp(&place(b)),
     });
     all
 }
@@ -180,7 +195,17 @@ pub fn find<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Variable> {
         .find(|variable| variable.name.eq_ignore_ascii_case(name))
 }
 
-fn rank(scope: &Scope, situation: &Situation<'_>) -> Result<Rank, &'static str> {
+/// How specific a value is here, or which kind of its scope does not match.
+fn rank_of(value: &ScopedValue, situation: &Situation<'_>) -> Result<Rank, &'static str> {
+    let Rank(bits) = rank(&value.scope, situation)?;
+    Ok(Rank(match value.from {
+        None => bits | Rank::PROJECT,
+        Some(_) => bits,
+    }))
+}
+
+/// The rank of a scope alone, whoever says it.
+pub(super) fn rank(scope: &Scope, situation: &Situation<'_>) -> Result<Rank, &'static str> {
     let mut bits = 0;
     let holds = |names: &BTreeSet<String>, name: Option<&str>| {
         name.is_some_and(|name| names.contains(name))
@@ -217,6 +242,13 @@ fn rank(scope: &Scope, situation: &Situation<'_>) -> Result<Rank, &'static str> 
             return Err("no such tag on the target");
         };
     }
+    if !scope.tenant_tags.is_empty() {
+        let mut own = situation.tenant_tags.iter();
+        if !own.any(|tag| scope.tenant_tags.contains(tag)) {
+            return Err("no tenant with such a tag");
+        }
+        bits |= Rank::TENANT_TAG;
+    }
     if !scope.environments.is_empty() {
         if !holds(&scope.environments, situation.environment) {
             return Err("another environment");
@@ -229,6 +261,12 @@ fn rank(scope: &Scope, situation: &Situation<'_>) -> Result<Rank, &'static str> 
         }
         bits |= Rank::CHANNEL;
     }
+    if !scope.processes.is_empty() {
+        if !holds(&scope.processes, situation.process) {
+            return Err("another process");
+        }
+        bits |= Rank::PROCESS;
+    }
     Ok(Rank(bits))
 }
 
@@ -239,8 +277,10 @@ pub fn describe_scope(scope: &Scope) -> String {
         ("step", &scope.steps),
         ("target", &scope.targets),
         ("tag", &scope.tags),
+        ("tenant tag", &scope.tenant_tags),
         ("environment", &scope.environments),
         ("channel", &scope.channels),
+        ("process", &scope.processes),
     ] {
         if !names.is_empty() {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -254,12 +294,25 @@ pub fn describe_scope(scope: &Scope) -> String {
     }
 }
 
-fn describe_situation(situation: &Situation<'_>) -> String {
+/// A value's place for people: its scope, and the variable set that it stands in.
+pub(crate) fn describe_value(value: &ScopedValue) -> String {
+    let scope = describe_scope(&value.scope);
+    match &value.from {
+        None => scope,
+        Some(set) => format!("{scope} in variable set '{set}'"),
+    }
+}
+
+pub(super) fn describe_situation(situation: &Situation<'_>) -> String {
     let mut parts = Vec::new();
     for (kind, name) in [
         ("action", situation.action),
         ("step", situation.step),
         ("target", situation.target.map(|target| target.name)),
+        (
+            "tenant tag",
+            situation.tenant_tags.first().map(String::as_str),
+        ),
         ("environment", situation.environment),
         ("channel", situation.channel),
     ] {
@@ -272,143 +325,6 @@ fn describe_situation(situation: &Situation<'_>) -> String {
     } else {
         parts.join(" in ")
     }
-}
-
-/// Two values of one variable, by index, that tie in a situation that can come up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PossibleTie {
-    /// The earlier value's index.
-    pub first: usize,
-    /// The later value's index.
-    pub second: usize,
-    /// The situation, for people.
-    pub situation: String,
-}
-
-/// The first pair of values that tie in a situation that can come up.
-///
-/// `targets` are the names and tags of the targets known so far: two values for different tags tie
-/// only if some target has both. A target that comes later is judged at plan.
-pub fn possible_tie(
-    values: &[ScopedValue],
-    process: &Process,
-    targets: &[(String, Vec<String>)],
-) -> Option<PossibleTie> {
-    for (second, b) in values.iter().enumerate() {
-        for (first, a) in values.iter().enumerate().take(second) {
-            if let Some(situation) = tie_between(&a.scope, &b.scope, process, targets) {
-                return Some(PossibleTie {
-                    first,
-                    second,
-                    situation,
-                });
-            }
-        }
-    }
-    None
-}
-
-/// A situation in which both scopes match with the same rank.
-fn tie_between(
-    a: &Scope,
-    b: &Scope,
-    process: &Process,
-    targets: &[(String, Vec<String>)],
-) -> Option<String> {
-    // Scopes of different kinds never have the same rank.
-    let kinds = |scope: &Scope| {
-        [
-            &scope.steps,
-            &scope.targets,
-            &scope.tags,
-            &scope.environments,
-            &scope.channels,
-        ]
-        .map(BTreeSet::is_empty)
-    };
-    if kinds(a) != kinds(b) {
-        return None;
-    }
-    let environment = common(&a.environments, &b.environments)?;
-    let channel = common(&a.channels, &b.channels)?;
-    let named = common(&a.targets, &b.targets)?;
-    // Every tag set that a target is known to have, and the tags that both name.
-    let shared: Vec<String> = a.tags.intersection(&b.tags).cloned().collect();
-    let mut candidates: Vec<(Option<&str>, Vec<String>)> = Vec::new();
-    if a.tags.is_empty() {
-        candidates.push((named, Vec::new()));
-    } else {
-        if !shared.is_empty() {
-            candidates.push((named, shared));
-        }
-        candidates.extend(
-            targets
-                .iter()
-                .filter(|(name, _)| named.is_none_or(|wanted| wanted == name))
-                // Only a target with a tag of each can be matched by both.
-                .filter(|(_, tags)| {
-                    let has = |scope: &Scope| tags.iter().any(|tag| scope.tags.contains(tag));
-                    has(a) && has(b)
-                })
-                .map(|(name, tags)| (Some(name.as_str()), tags.clone())),
-        );
-    }
-    for (name, tags) in &candidates {
-        for (step, action, tag) in places(process, !a.steps.is_empty()) {
-            let situation = Situation {
-                environment,
-                channel,
-                target: (name.is_some() || !tags.is_empty()).then(|| SituationTarget {
-                    name: name.unwrap_or("any"),
-                    tags,
-                }),
-                step,
-                step_tag: tag,
-                action,
-            };
-            if let (Ok(x), Ok(y)) = (rank(a, &situation), rank(b, &situation))
-                && x == y
-            {
-                return Some(describe_situation(&situation));
-            }
-        }
-    }
-    None
-}
-
-/// The name that both sets hold; `Some(None)` if neither names any, `None` if they are disjoint.
-#[expect(
-    clippy::option_option,
-    reason = "the outer one is for the question mark of the caller"
-)]
-fn common<'a>(a: &'a BTreeSet<String>, b: &'a BTreeSet<String>) -> Option<Option<&'a str>> {
-    if a.is_empty() {
-        return Some(None);
-    }
-    a.intersection(b).next().map(|name| Some(name.as_str()))
-}
-
-type Place<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
-
-/// Every step and action with the step's tag; without scopes on steps, one place for each tag.
-fn places(process: &Process, by_step: bool) -> Vec<Place<'_>> {
-    let mut places: Vec<Place<'_>> = Vec::new();
-    let mut tags: BTreeSet<&str> = BTreeSet::new();
-    for step in &process.steps {
-        let tag = step.targets.as_ref().map(|selector| selector.tag.as_str());
-        tags.extend(tag);
-        if by_step {
-            let actions = step.actions.iter();
-            places.extend(
-                actions.map(|action| (Some(step.name.as_str()), Some(action.name.as_str()), tag)),
-            );
-        }
-    }
-    if !by_step {
-        places.push((None, None, None));
-        places.extend(tags.into_iter().map(|tag| (None, None, Some(tag))));
-    }
-    places
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::variable::VariableValue;
+use crate::process::Process;
+use crate::variable::{VariableValue, possible_tie};
 
 fn set(text: &str) -> BTreeSet<String> {
     text.split('|')
@@ -13,7 +14,8 @@ fn set(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// `e=test t=web01 g=web s=Install c=stable` as a scope.
+/// `e=test t=web01 g=web s=Install c=stable n=Ring/Early p=deployment` as a scope; `lib=mail` says
+/// which variable set the value is from.
 fn scope(text: &str) -> Scope {
     let mut scope = Scope::default();
     for part in text.split_whitespace() {
@@ -24,6 +26,9 @@ fn scope(text: &str) -> Scope {
             "g" => &mut scope.tags,
             "s" => &mut scope.steps,
             "c" => &mut scope.channels,
+            "n" => &mut scope.tenant_tags,
+            "p" => &mut scope.processes,
+            "lib" => continue,
             other => unreachable!("{other}"),
         } = set(names);
     }
@@ -36,8 +41,11 @@ fn variable(scopes: &[&str]) -> Variable {
         values: scopes
             .iter()
             .map(|text| ScopedValue {
-                value: VariableValue::Text((*text).to_owned()),
-                scope: scope(text),
+                from: text
+                    .split_whitespace()
+                    .find_map(|part| part.strip_prefix("lib="))
+                    .map(str::to_owned),
+                ..ScopedValue::own(VariableValue::Text((*text).to_owned()), scope(text))
             })
             .collect(),
     }
@@ -58,6 +66,8 @@ fn situation(tags: &[String]) -> Situation<'_> {
         step: Some("Farm"),
         step_tag: Some("web"),
         action: Some("Install"),
+        tenant_tags: &[],
+        process: Some(DEPLOYMENT_PROCESS),
     }
 }
 
@@ -77,7 +87,10 @@ const LADDER: &[&str] = &[
     "g=linux",
     "e=test c=stable",
     "e=test",
+    "lib=mail e=test",
+    "c=stable p=deployment",
     "c=stable",
+    "p=deployment",
     "",
 ];
 
@@ -109,6 +122,8 @@ fn a_scope_that_does_not_match_is_out() {
         "s=Other",
         "c=hotfix",
         "t=web01 e=live",
+        "n=Ring/Early",
+        "p=other",
     ] {
         let variable = variable(&[other]);
         assert_eq!(resolve(&variable, &situation(&tags)), Ok(None), "{other}");
@@ -134,10 +149,10 @@ fn an_equal_rank_is_a_tie_that_names_both() {
     let settled = Variable {
         values: [
             variable.values.clone(),
-            vec![ScopedValue {
-                value: VariableValue::Text("best".to_owned()),
-                scope: scope("t=web01"),
-            }],
+            vec![ScopedValue::own(
+                VariableValue::Text("best".to_owned()),
+                scope("t=web01"),
+            )],
         ]
         .concat(),
         ..variable
@@ -160,9 +175,40 @@ fn possible_ties_are_found_before_they_happen() {
         ("g=web|db", "g=db", &[], true),
         ("t=web01 e=test", "t=web01 e=live", &[], false),
         ("t=web01 e=test", "t=web01|web02 e=test", &[], true),
+        ("n=Ring/Early", "n=Ring/Early|Ring/Late", &[], true),
+        ("n=Ring/Early", "n=Ring/Late", &[], false),
+        ("p=deployment", "p=deployment", &[], true),
+        ("s=Anywhere", "s=Anywhere", &[], true),
+        ("s=Anywhere", "s=Elsewhere", &[], false),
+        ("lib=a e=test", "lib=b e=test", &[], true),
+        ("lib=a e=test", "e=test", &[], false),
+        ("lib=a e=test", "lib=b e=live", &[], false),
     ] {
         let found = possible_tie(&variable(&[a, b]).values, &process, known);
         assert_eq!(found.is_some(), tie, "{a} / {b}: {found:?}");
+    }
+}
+
+#[test]
+fn a_value_of_the_project_settles_what_two_sets_disagree_about() {
+    let process = Process::default();
+    let known = [("web01".to_owned(), tags())];
+    for (own, a, b, tie) in [
+        ("e=test", "lib=a e=test", "lib=b e=test", false),
+        (
+            "e=test|live",
+            "lib=a e=test|live",
+            "lib=b e=test|live",
+            false,
+        ),
+        ("e=test", "lib=a e=test|live", "lib=b e=test|live", true),
+        ("", "lib=a e=test", "lib=b e=test", true),
+        ("e=test t=web01", "lib=a e=test", "lib=b e=test", true),
+        ("g=web", "lib=a g=web", "lib=b g=linux", false),
+        ("g=db", "lib=a g=web", "lib=b g=linux", true),
+    ] {
+        let found = possible_tie(&variable(&[own, a, b]).values, &process, &known);
+        assert_eq!(found.is_some(), tie, "{own} / {a} / {b}: {found:?}");
     }
 }
 
@@ -175,6 +221,16 @@ fn every_candidate_is_shown_best_first() {
         .map(|c| c.index)
         .collect();
     assert_eq!(shown, [2, 0, 1]);
+}
+
+/// Values of the project and of two sets.
+fn any_values(most: usize) -> impl Strategy<Value = Vec<ScopedValue>> {
+    let from = proptest::sample::select(&[None, None, Some("mail"), Some("base")][..]);
+    let value = (any_scope(), from).prop_map(|(scope, from)| ScopedValue {
+        from: from.map(str::to_owned),
+        ..ScopedValue::own(VariableValue::Text(describe_scope(&scope)), scope)
+    });
+    proptest::collection::vec(value, 0..most)
 }
 
 fn any_scope() -> impl Strategy<Value = Scope> {
@@ -192,27 +248,29 @@ fn any_scope() -> impl Strategy<Value = Scope> {
         names(&["web", "linux", "db"]),
         names(&["Farm", "Install"]),
         names(&["stable", "hotfix"]),
+        names(&["Ring/Early"]),
+        names(&[DEPLOYMENT_PROCESS]),
     )
-        .prop_map(|(environments, targets, tags, steps, channels)| Scope {
-            environments,
-            targets,
-            tags,
-            steps,
-            channels,
-        })
+        .prop_map(
+            |(environments, targets, tags, steps, channels, tenant_tags, processes)| Scope {
+                environments,
+                targets,
+                tags,
+                steps,
+                channels,
+                tenant_tags,
+                processes,
+            },
+        )
 }
 
 proptest! {
     #[test]
-    fn the_outcome_does_not_depend_on_the_order_of_the_values(
-        scopes in proptest::collection::vec(any_scope(), 0..6),
+    fn resolution_is_total_and_independent_of_the_order_of_the_values(
+        values in any_values(7),
         rotation in 0_usize..6,
     ) {
         let tags = tags();
-        let values: Vec<ScopedValue> = scopes
-            .into_iter()
-            .map(|scope| ScopedValue { value: VariableValue::Text(describe_scope(&scope)), scope })
-            .collect();
         let mut turned = values.clone();
         if !turned.is_empty() {
             let by = rotation % turned.len();
@@ -223,26 +281,45 @@ proptest! {
         let b = Variable { name: "X".to_owned(), values: turned };
         let here = situation(&tags);
         match (resolve(&a, &here), resolve(&b, &here)) {
-            (Ok(x), Ok(y)) => prop_assert_eq!(x.map(|v| &v.scope), y.map(|v| &v.scope)),
-            (Err(_), Err(_)) => {}
+            (Ok(x), Ok(y)) => prop_assert_eq!(x, y),
+            (Err(x), Err(y)) => prop_assert_eq!(x.situation, y.situation),
             (x, y) => prop_assert!(false, "{:?} {:?}", x, y),
+        }
+        prop_assert_eq!(resolve(&a, &here), resolve(&a, &here));
+        // The first candidate is the winner, and there is none if nothing matches.
+        let shown = candidates(&a, &here);
+        prop_assert_eq!(shown.len(), a.values.len());
+        if let Ok(winner) = resolve(&a, &here) {
+            let first = shown.first().filter(|first| first.rank.is_ok());
+            prop_assert_eq!(winner, first.map(|first| first.value));
         }
     }
 
     #[test]
-    fn what_is_free_of_possible_ties_never_ties(
-        scopes in proptest::collection::vec(any_scope(), 0..5),
-    ) {
+    fn what_is_free_of_possible_ties_never_ties(values in any_values(6)) {
         let tags = tags();
-        let values: Vec<ScopedValue> = scopes
-            .into_iter()
-            .map(|scope| ScopedValue { value: VariableValue::Text(String::new()), scope })
-            .collect();
         let known = vec![("web01".to_owned(), tags.clone())];
         let process = farm();
         if possible_tie(&values, &process, &known).is_none() {
             let variable = Variable { name: "X".to_owned(), values };
-            prop_assert!(resolve(&variable, &situation(&tags)).is_ok());
+            for (step, action, environment, target) in [
+                (Some("Farm"), Some("Install"), Some("test"), true),
+                (Some("Farm"), None, Some("test"), true),
+                (Some("Farm"), None, Some("live"), false),
+                (None, None, Some("test"), false),
+                (None, None, None, false),
+            ] {
+                let whole = situation(&tags);
+                let here = Situation {
+                    step,
+                    action,
+                    environment,
+                    target: whole.target.filter(|_| target),
+                    step_tag: whole.step_tag.filter(|_| step.is_some()),
+                    ..whole
+                };
+                prop_assert!(resolve(&variable, &here).is_ok(), "{:?}", here);
+            }
         }
     }
 }

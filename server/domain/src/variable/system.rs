@@ -1,6 +1,6 @@
 //! The variables that the server itself defines, under Octopus's names (reference section 1.4).
 
-use crate::plan::{Plan, PlanAction, PlanStep, PlanTarget};
+use crate::plan::{PastRelease, Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
 
 /// What system variables are made of.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,8 @@ pub struct Surroundings<'a> {
     pub action: Option<&'a PlanAction>,
     /// The target that the work is about.
     pub subject: Option<&'a PlanTarget>,
+    /// The tag by which the step chose its targets.
+    pub step_tag: Option<&'a str>,
     /// Something of the deployment has failed.
     pub failed: bool,
 }
@@ -61,6 +63,7 @@ pub fn system_variables(around: &Surroundings<'_>) -> Vec<(String, String)> {
             "a step has failed".to_owned(),
         ));
     }
+    facts(&plan.facts, &mut all);
     environment(plan, &mut all);
     for step in &plan.steps {
         for action in &step.actions {
@@ -86,14 +89,76 @@ pub fn system_variables(around: &Surroundings<'_>) -> Vec<(String, String)> {
             "Octopus.Action.Number".to_owned(),
             format!("{}.{number}", step.number),
         ));
+        if let Some(tag) = around.step_tag {
+            all.push(("Octopus.Action.TargetRoles".to_owned(), tag.to_owned()));
+        }
         packages("Octopus.Action", action, &mut all);
     }
     if let Some(target) = around.subject {
         all.push(("Octopus.Machine.Id".to_owned(), target.id.to_string()));
         all.push(("Octopus.Machine.Name".to_owned(), target.name.clone()));
         all.push(("Octopus.Machine.Roles".to_owned(), target.tags.join(",")));
+        if !target.host_name.is_empty() {
+            let name = "Octopus.Machine.Hostname".to_owned();
+            all.push((name, target.host_name.clone()));
+        }
     }
     all
+}
+
+/// What is known beside the plan. What there is not (no release runs in the environment yet) has no
+/// variable, so that a template can ask for it.
+fn facts(facts: &PlanFacts, all: &mut Vec<(String, String)>) {
+    if facts.is_unknown() {
+        return;
+    }
+    let of = |past: &Option<PastRelease>, field: fn(&PastRelease) -> &String| {
+        past.as_ref().map(|past| field(past).clone())
+    };
+    let own = |text: &String| Some(text.clone());
+    let known = [
+        ("Octopus.Project.Id", own(&facts.project)),
+        ("Octopus.Environment.Id", own(&facts.environment)),
+        (
+            "Octopus.Environment.SortOrder",
+            Some(facts.environment_order.to_string()),
+        ),
+        ("Octopus.Release.Id", own(&facts.release)),
+        ("Octopus.Release.Notes", own(&facts.release_notes)),
+        ("Octopus.Release.Created", own(&facts.release_created)),
+        ("Octopus.Deployment.Created", own(&facts.created)),
+        (
+            "Octopus.Deployment.CreatedBy.Username",
+            own(&facts.created_by),
+        ),
+        (
+            "Octopus.Deployment.CreatedBy.DisplayName",
+            own(&facts.created_by),
+        ),
+        ("Octopus.Task.QueueTime", own(&facts.created)),
+        (
+            "Octopus.Release.CurrentForEnvironment.Id",
+            of(&facts.current, |past| &past.id),
+        ),
+        (
+            "Octopus.Release.CurrentForEnvironment.Number",
+            of(&facts.current, |past| &past.version),
+        ),
+        (
+            "Octopus.Release.PreviousForEnvironment.Id",
+            of(&facts.previous, |past| &past.id),
+        ),
+        (
+            "Octopus.Release.PreviousForEnvironment.Number",
+            of(&facts.previous, |past| &past.version),
+        ),
+        (
+            "Octopus.Deployment.PreviousSuccessful.Id",
+            facts.succeeded.clone(),
+        ),
+    ];
+    let known = known.into_iter();
+    all.extend(known.filter_map(|(name, value)| Some((name.to_owned(), value?))));
 }
 
 fn status(failed: bool) -> &'static str {
@@ -138,3 +203,7 @@ fn packages(prefix: &str, action: &PlanAction, all: &mut Vec<(String, String)>) 
 fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(",")
 }
+
+#[cfg(test)]
+#[path = "system_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// Files to apply, all or none.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
     /// The files.
@@ -13,6 +13,12 @@ pub struct ApplyRequest {
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// Remove what the files do not name and nothing uses.
+    #[serde(default)]
+    pub prune: bool,
+    /// The digest of the changes that were agreed to: others are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<String>,
 }
 
 /// One file.
@@ -30,6 +36,9 @@ pub struct ApplyFile {
 pub struct ApplyResult {
     /// The differences; empty when the files say what is already so.
     pub changes: Vec<Change>,
+    /// Names these changes, for `expect`.
+    #[serde(default)]
+    pub digest: String,
     /// The changes were made.
     pub applied: bool,
     /// What deserves attention though it is no error.
@@ -42,7 +51,7 @@ pub struct ApplyResult {
 pub struct Change {
     /// How.
     pub change: ChangeKind,
-    /// `project`, `environment`, `lifecycle` or `target`.
+    /// `project`, `variable set`, `environment`, `lifecycle` or `target`.
     pub kind: String,
     /// Its name.
     pub name: String,
@@ -59,6 +68,8 @@ pub enum ChangeKind {
     Create,
     /// It is there and differs.
     Update,
+    /// No file names it and nothing uses it.
+    Remove,
 }
 
 /// Files that `apply` reads.
@@ -95,8 +106,11 @@ pub struct ProjectDetail {
     pub steps: Vec<String>,
     /// The packages that it uses.
     pub packages: Vec<String>,
-    /// The names of its variables.
+    /// The names of its own variables.
     pub variables: Vec<String>,
+    /// The variable sets that it includes.
+    #[serde(default)]
+    pub include: Vec<String>,
     /// Its channels.
     pub channels: Vec<String>,
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::task::TaskState;
+use super::variable::Answers;
 
 /// Asks for a deployment.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -23,6 +24,9 @@ pub struct DeploymentCreate {
     /// The id of the plan that it must be: it is refused if what the plan rests on has changed.
     #[serde(default)]
     pub plan: Option<String>,
+    /// Answers to what the deployment asks, by variable or label.
+    #[serde(default, skip_serializing_if = "Answers::is_empty")]
+    pub variables: Answers,
 }
 
 /// Asks what a deployment would do.
@@ -48,6 +52,34 @@ pub struct PlanBody {
     pub steps: Vec<PlanStep>,
     /// What deserves attention beforehand.
     pub warnings: Vec<String>,
+    /// What the deployment asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<PlanPrompt>,
+}
+
+/// A variable that is asked for when the deployment is created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlanPrompt {
+    /// The variable.
+    pub variable: String,
+    /// What people see in place of the name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What the answer is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// `text`, `multi-line`, `checkbox`, `select` or `sensitive`.
+    pub control: String,
+    /// The answers of a `select`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+    /// There is no deployment without an answer or a default.
+    pub required: bool,
+    /// What holds without an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// It was answered.
+    pub answered: bool,
 }
 
 /// A target that takes part.

@@ -11,6 +11,7 @@ mod release;
 mod server;
 mod target;
 mod task;
+mod variable;
 
 pub use access::{
     ApiKey, ApiKeyCreate, ApiKeyCreated, AuditEntry, AuditVerified, JoinToken, JoinTokenCreate,
@@ -22,8 +23,8 @@ pub use apply::{
 };
 pub use deployment::{
     DeploymentCreate, DeploymentDiff, DeploymentManifest, PlanAction, PlanBody, PlanNode,
-    PlanRequest, PlanStep, PlanTarget, RetentionItem, RetentionResult, RetentionRun, StatusBody,
-    StatusCell, StatusRow,
+    PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionItem, RetentionResult, RetentionRun,
+    StatusBody, StatusCell, StatusRow,
 };
 pub use package::{
     Package, PackageCollect, PackageCollected, PackageVersion, Upload, UploadCreate,
@@ -38,4 +39,9 @@ pub use target::{Agent, Target, TargetAgent, TargetState, TargetTags};
 pub use task::{
     ActionView, LogKind, LogLine, StepView, SubjectView, Task, TaskDetail, TaskEvent,
     TaskEventKind, TaskState, WorkState,
+};
+pub use variable::{
+    Answers, OriginSource, ValueView, VariableCandidate, VariableExplanation, VariableOrigin,
+    VariablePlace, VariablePut, VariableRemove, VariableScope, VariableSet, VariableSetDetail,
+    VariableView,
 };

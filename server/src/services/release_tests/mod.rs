@@ -11,7 +11,8 @@ use super::progress::{NewDeployment, Queued, progress_after_success, queue};
 use super::testing::{House, INFRASTRUCTURE, PROJECT, a_house, a_reader};
 use super::{Error, mint, names};
 use crate::api::body::{
-    DeploymentCreate, RefreshVariables, ReleaseCreate, ReleaseDetail, RevertVariables, SecretSet,
+    Answers, DeploymentCreate, RefreshVariables, ReleaseCreate, ReleaseDetail, RevertVariables,
+    SecretSet,
 };
 use crate::store::{
     NodeId, TaskFilter, TaskOutcome, TaskState, log_append_server, log_read, retired_task_list,
@@ -63,6 +64,8 @@ async fn deployed(house: &House, version: &str, environment: &str, outcome: Task
         project: &project,
         release: &release,
         environment: (place.id, &place.name),
+        variables: release.variables,
+        answers: std::collections::BTreeMap::new(),
         options: mantle_domain::planner::PlanOptions::default(),
         plan: None,
         by: "ada",
@@ -140,6 +143,7 @@ fn to(version: &str, environment: &str) -> DeploymentCreate {
         from: None,
         environment: environment.to_owned(),
         plan: None,
+        variables: Answers::default(),
     }
 }
 

@@ -1,27 +1,32 @@
 //! Environments, lifecycles, projects, targets, secrets, packages, snapshots, releases.
 
-use mantle_domain::ids::{PackageVersionId, SecretVersionId};
+use mantle_domain::ids::{PackageVersionId, SecretVersionId, VariableSetId};
 use mantle_shared::Digest;
 
 use super::fixtures::{a_lifecycle, a_project, a_release, a_target, a_world, an_environment, uuid};
 use crate::store::testing::{self, on_both};
 use crate::store::{
     NewSecretVersion, PackageVersionRow, ReleaseVariablesRow, SnapshotKind, Store, StoreError,
-    UploadId, UploadRow, environment_fetch, environment_find, environment_insert, environment_list,
-    environment_update, lifecycle_fetch, lifecycle_find, lifecycle_insert, lifecycle_list,
-    lifecycle_update, package_list, package_version_delete, package_version_find,
-    package_version_insert, package_version_list, package_version_list_digests, project_fetch,
-    project_find, project_insert, project_list, project_update, release_fetch, release_find,
-    release_insert, release_list, release_replace_variables, release_variables_list, secret_delete,
-    secret_find, secret_list, secret_set, secret_version_fetch, secret_version_list_other_key,
-    secret_version_reseal, snapshot_fetch, snapshot_keep, target_fetch, target_find, target_insert,
-    target_list, target_mark_disabled, target_replace_environments, target_replace_tags,
-    upload_advance, upload_delete, upload_find, upload_find_same, upload_insert, upload_list_idle,
+    UploadId, UploadRow, VariableSetRow, environment_delete, environment_fetch, environment_find,
+    environment_insert, environment_list, environment_update, lifecycle_delete, lifecycle_fetch,
+    lifecycle_find, lifecycle_insert, lifecycle_list, lifecycle_update, package_list,
+    package_version_delete, package_version_find, package_version_insert, package_version_list,
+    package_version_list_digests, project_delete, project_fetch, project_find, project_insert,
+    project_list, project_update, release_fetch, release_find, release_insert, release_list,
+    release_replace_variables, release_variables_list, secret_delete, secret_find, secret_list,
+    secret_set, secret_version_fetch, secret_version_list_other_key, secret_version_reseal,
+    snapshot_fetch, snapshot_keep, target_fetch, target_find, target_insert, target_list,
+    target_mark_disabled, target_replace_environments, target_replace_tags, upload_advance,
+    upload_delete, upload_find, upload_find_same, upload_insert, upload_list_idle,
+    variable_set_delete, variable_set_find, variable_set_insert, variable_set_list,
+    variable_set_update,
 };
 
 on_both!(
     who_changes_an_old_revision_is_told,
     a_project_needs_its_lifecycle,
+    variable_sets_are_kept_by_name_and_revision,
+    what_is_referred_to_is_not_deleted,
     names_sort_by_bytes,
     targets_keep_their_tags_and_environments,
     a_snapshot_comes_back_byte_for_byte,
@@ -78,6 +83,53 @@ async fn who_changes_an_old_revision_is_told(store: &Store) {
         project_find(&mut tx, "octofx").await.unwrap(),
         Some(project)
     );
+}
+
+async fn variable_sets_are_kept_by_name_and_revision(store: &Store) {
+    let mut tx = store.begin().await.unwrap();
+    let mut set = VariableSetRow {
+        id: VariableSetId::from_uuid(uuid()),
+        name: "mail".to_owned(),
+        body: "{}".to_owned(),
+        revision: 1,
+        changed_at_us: 5,
+    };
+    variable_set_insert(&mut tx, &set).await.unwrap();
+    set.revision = 2;
+    set.body = "{\"variables\":[]}".to_owned();
+    variable_set_update(&mut tx, &set).await.unwrap();
+    assert!(variable_set_update(&mut tx, &set).await.is_err());
+    let found = variable_set_find(&mut tx, "mail").await.unwrap();
+    assert_eq!(found.as_ref(), Some(&set));
+    assert_eq!(variable_set_list(&mut tx).await.unwrap(), [set.clone()]);
+    let stale = VariableSetRow {
+        revision: 1,
+        ..set.clone()
+    };
+    assert!(variable_set_delete(&mut tx, &stale).await.is_err());
+    variable_set_delete(&mut tx, &set).await.unwrap();
+    assert_eq!(variable_set_find(&mut tx, "mail").await.unwrap(), None);
+}
+
+async fn what_is_referred_to_is_not_deleted(store: &Store) {
+    let lifecycle = a_lifecycle("default");
+    let project = a_project("octofx", lifecycle.id);
+    let environment = an_environment("test");
+    let mut tx = store.begin().await.unwrap();
+    lifecycle_insert(&mut tx, &lifecycle).await.unwrap();
+    project_insert(&mut tx, &project).await.unwrap();
+    environment_insert(&mut tx, &environment).await.unwrap();
+    tx.commit().await.unwrap();
+    let used = store
+        .write(async |tx| lifecycle_delete(tx, &lifecycle).await)
+        .await;
+    assert!(used.is_err(), "a project follows it");
+    let mut tx = store.begin().await.unwrap();
+    environment_delete(&mut tx, &environment).await.unwrap();
+    project_delete(&mut tx, &project).await.unwrap();
+    lifecycle_delete(&mut tx, &lifecycle).await.unwrap();
+    assert!(project_delete(&mut tx, &project).await.is_err());
+    tx.commit().await.unwrap();
 }
 
 async fn a_project_needs_its_lifecycle(store: &Store) {

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use mantle::api::body::{
-    ApplyFile, ApplyRequest, AuditEntry, DeploymentCreate, JoinTokenCreate, PackageVersion,
-    ReleaseCreate, TaskDetail, TaskState, UploadCreate,
+    Answers, ApplyFile, ApplyRequest, AuditEntry, DeploymentCreate, JoinTokenCreate,
+    PackageVersion, ReleaseCreate, TaskDetail, TaskState, UploadCreate,
 };
 use mantle::app::machinery::{Machinery, MachineryConfig};
 use mantle::gateway::{Counters, Gateway, Sessions, Timing};
@@ -173,7 +173,7 @@ impl Server {
         };
         let request = ApplyRequest {
             files: vec![file],
-            dry_run: false,
+            ..ApplyRequest::default()
         };
         let applied = self.services.apply(&self.caller, &request).await;
         applied.unwrap_or_else(|error| panic!("{name}: {error:?}"));
@@ -249,6 +249,7 @@ impl Server {
             from: None,
             environment: "test".to_owned(),
             plan: None,
+            variables: Answers::default(),
         };
         let task = self.services.deploy(&self.caller, &request).await;
         task.unwrap_or_else(|error| panic!("{slug}: {error:?}"))

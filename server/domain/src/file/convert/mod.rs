@@ -8,9 +8,14 @@ use super::report::Report;
 use super::{Definitions, Known};
 
 mod infrastructure;
+mod library;
 mod process;
 mod project;
+mod prompt;
+mod variable_set;
 mod variables;
+
+pub(super) use library::library;
 
 /// The only version of the file format.
 const FORMAT: &str = "v1";
@@ -24,6 +29,17 @@ pub(super) struct World {
     pub(super) secrets: BTreeSet<String>,
     /// Targets with their tags.
     pub(super) targets: Vec<(String, Vec<String>)>,
+    /// Variable sets, those of the files in place of the server's.
+    pub(super) variable_sets: BTreeMap<String, SetOutline>,
+}
+
+/// What others refer to of a variable set.
+#[derive(Debug, Default)]
+pub(super) struct SetOutline {
+    pub(super) include: Vec<String>,
+    pub(super) variables: BTreeSet<String>,
+    /// Variables with at least one secret value.
+    pub(super) secret_variables: BTreeSet<String>,
 }
 
 impl World {
@@ -36,6 +52,7 @@ impl World {
             lifecycles: known.lifecycles.clone(),
             secrets: known.secrets.clone(),
             targets: Vec::new(),
+            variable_sets: library::outlines(known),
         };
         for (_, document) in documents {
             let environments = document
@@ -60,16 +77,39 @@ impl World {
                 let tags = targets.entry(target.name.value.clone()).or_default();
                 tags.extend(target.tags.0.iter().map(|tag| tag.value.clone()));
             }
+            if let Some(name) = &document.variable_set {
+                let outline = library::outline(document);
+                world.variable_sets.insert(name.value.clone(), outline);
+            }
         }
         world.targets = targets.into_iter().collect();
         world
     }
 }
 
-/// Where each name of a kind was first declared, over all files.
+/// Where each name of a kind was first declared, over all files, and where the values of variables
+/// and the includes stand.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
     places: BTreeMap<(&'static str, String), String>,
+    /// By owner and variable in lower case: the place of each value, in order.
+    values: BTreeMap<(Owner, String), Vec<Place>>,
+    /// By owner: what it includes and where that stands.
+    includes: BTreeMap<Owner, Vec<(String, Place)>>,
+}
+
+/// Whose variables.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    Project(String),
+    Set(String),
+}
+
+/// A place in a file.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    file: String,
+    at: Position,
 }
 
 impl Declared {
@@ -108,11 +148,15 @@ pub(super) fn document(
         return;
     }
     let infrastructure = infrastructure::convert(&document, world, declared, definitions, report);
+    if document.variable_set.is_some() {
+        variable_set::convert(document, world, declared, definitions, report);
+        return;
+    }
     if document.project.is_some() {
         project::convert(document, world, declared, definitions, report);
         return;
     }
-    let stray: [(&str, Option<Position>); 4] = [
+    let stray: [(&str, Option<Position>); 5] = [
         (
             "description",
             document.description.as_ref().map(|value| value.at),
@@ -126,6 +170,7 @@ pub(super) fn document(
             "variables",
             document.variables.as_ref().map(|value| value.at),
         ),
+        ("include", document.include.0.first().map(|name| name.at)),
     ];
     let lists =
         document.process.is_some() || document.packages.is_some() || document.channels.is_some();

@@ -341,7 +341,7 @@ fn secrets_of(node: Option<&Node>, inside: &Inside, report: &mut Report) -> Secr
                 )
                 .next("remove it: every action sees what is no secret"),
             );
-        } else {
+        } else if !inside.open {
             let known = inside.secret_variables.iter().map(String::as_str);
             report.reference(
                 "secret variable",

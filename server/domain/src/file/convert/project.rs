@@ -7,7 +7,7 @@ use super::super::grammar::{ChannelItem, Document, VersionPackage};
 use super::super::node::{Kind, Node, Position, Problem};
 use super::super::report::Report;
 use super::super::typed::At;
-use super::{Declared, World, process, variables};
+use super::{Declared, Owner, World, library, process, variables};
 use crate::channel::{ChannelDefinition, ChannelRule};
 use crate::project::{PackageReference, ProjectDefinition, VersionSource};
 use crate::version::{PrereleasePattern, Range};
@@ -23,6 +23,10 @@ pub(super) struct Inside {
     pub(super) secret_variables: BTreeSet<String>,
     /// All variables.
     pub(super) variables: BTreeSet<String>,
+    /// It is a variable set: steps and channels are those of projects that are not known here.
+    pub(super) library: bool,
+    /// It includes a set that is not known here, whose variables may be any.
+    pub(super) open: bool,
 }
 
 pub(super) fn convert(
@@ -60,9 +64,13 @@ pub(super) fn convert(
         });
     let steps = report.each(document.process);
     process::collect_names(&steps, &mut inside, report);
+    let owner = Owner::Project(slug.value.clone());
+    let include = library::include(document.include, &owner, world, declared, report);
+    library::see(&include, world, &mut inside);
     let variable_nodes = variables::entries(document.variables, &mut inside, report);
     let process = process::convert(steps, world, &inside, report);
-    let variables = variables::convert(&variable_nodes, &process, world, &inside, report);
+    let (variables, places) = variables::convert(&variable_nodes, &process, world, &inside, report);
+    declared.put(&owner, places, report);
     definitions.projects.push(ProjectDefinition {
         slug: slug.value,
         description: document.description.map(|text| text.value),
@@ -70,6 +78,7 @@ pub(super) fn convert(
         version,
         packages,
         channels,
+        include,
         variables,
         process,
     });

@@ -2,17 +2,35 @@
 
 use std::collections::BTreeSet;
 
-use super::super::grammar::{SecretItem, ValueItem};
+use super::super::grammar::{PromptItem, PromptedItem, SecretItem, ValueItem};
 use super::super::node::{Key, Kind, Node, Position, Problem};
 use super::super::report::Report;
 use super::super::scalar::{Scalar, resolve};
-use super::super::typed::At;
-use super::World;
+use super::super::typed::{At, Raw};
 use super::infrastructure::known_environment;
 use super::project::Inside;
+use super::{World, prompt};
 use crate::explain::nearest;
 use crate::process::Process;
-use crate::variable::{Scope, ScopedValue, Variable, VariableValue, describe_scope, possible_tie};
+use crate::variable::{
+    DEPLOYMENT_PROCESS, Scope, ScopedValue, Variable, VariableValue, describe_scope, possible_tie,
+};
+
+/// By variable in lower case: where each of its values stands.
+pub(super) type Places = Vec<(String, Vec<Position>)>;
+
+/// The names of a document's variables, and of those that hold a secret.
+pub(super) fn outline(node: &Node) -> (BTreeSet<String>, BTreeSet<String>) {
+    let Kind::Map(entries) = &node.kind else {
+        return (BTreeSet::new(), BTreeSet::new());
+    };
+    let names = entries.iter().map(|(key, _)| key.text.clone());
+    let secret = entries.iter().filter(|(_, value)| holds_secret(value));
+    (
+        names.collect(),
+        secret.map(|(key, _)| key.text.clone()).collect(),
+    )
+}
 
 /// The names of the variables, checked; the nodes for later, when the process is known.
 pub(super) fn entries(
@@ -68,21 +86,26 @@ pub(super) fn entries(
 
 fn holds_secret(node: &Node) -> bool {
     match &node.kind {
-        Kind::Map(_) => node.get("secret").is_some(),
+        Kind::Map(_) => {
+            let prompt = node.get("prompt");
+            let control = prompt.and_then(|prompt| prompt.get("control"));
+            node.get("secret").is_some() || control.is_some_and(|word| word.is("sensitive"))
+        }
         Kind::List(items) => items.iter().any(holds_secret),
         Kind::Plain(_) | Kind::Text(_) => false,
     }
 }
 
-/// Converts them, sorted by name, and looks for ties.
+/// Converts them, sorted by name, and looks for ties; says where each value stands.
 pub(super) fn convert(
     entries: &[(Key, Node)],
     process: &Process,
     world: &World,
     inside: &Inside,
     report: &mut Report,
-) -> Vec<Variable> {
+) -> (Vec<Variable>, Places) {
     let mut variables = Vec::with_capacity(entries.len());
+    let mut all_places = Vec::with_capacity(entries.len());
     for (key, node) in entries {
         let Some(values) = values(node, world, inside, report) else {
             continue;
@@ -111,6 +134,7 @@ pub(super) fn convert(
                 .next("give one of them a further scope, or remove it"),
             );
         }
+        all_places.push((key.text.to_lowercase(), places));
         variables.push(Variable {
             name: key.text.clone(),
             values,
@@ -118,7 +142,7 @@ pub(super) fn convert(
     }
     variables
         .sort_by(|a, b| (a.name.to_lowercase(), &a.name).cmp(&(b.name.to_lowercase(), &b.name)));
-    variables
+    (variables, all_places)
 }
 
 fn values(
@@ -130,10 +154,7 @@ fn values(
     let single = |value| {
         Some(vec![At {
             at: node.at,
-            value: ScopedValue {
-                value,
-                scope: Scope::default(),
-            },
+            value: ScopedValue::own(value, Scope::default()),
         }])
     };
     match &node.kind {
@@ -145,13 +166,22 @@ fn values(
             None
         }
         Kind::Plain(text) | Kind::Text(text) => single(VariableValue::Text(text.clone())),
+        Kind::Map(_) if node.get("prompt").is_some() => match node.read::<PromptedItem>() {
+            Ok(item) => single(VariableValue::Prompt(prompt::convert(item.prompt, report))),
+            Err(problem) => {
+                report.error(problem);
+                None
+            }
+        },
         Kind::Map(_) => match node.read::<SecretItem>() {
             Ok(item) => {
                 known_secret(&item.secret, world, report);
                 single(VariableValue::Secret(item.secret.value))
             }
             Err(problem) => {
-                report.error(problem.next("write a text, '{ secret: PATH }' or a list of values"));
+                report.error(problem.next(
+                    "write a text, '{ secret: PATH }', '{ prompt: ... }' or a list of values",
+                ));
                 None
             }
         },
@@ -181,27 +211,7 @@ fn scoped(
     inside: &Inside,
     report: &mut Report,
 ) -> Option<At<ScopedValue>> {
-    let value = match (item.value, item.secret) {
-        (Some(text), None) => VariableValue::Text(text.value.0),
-        (None, Some(path)) => {
-            known_secret(&path, world, report);
-            VariableValue::Secret(path.value)
-        }
-        (Some(_), Some(_)) => {
-            report.error(
-                Problem::new(at, "a value is either 'value' or 'secret', not both")
-                    .next("remove one"),
-            );
-            return None;
-        }
-        (None, None) => {
-            report.error(
-                Problem::new(at, "a value needs 'value' or 'secret'")
-                    .next("write \"\" for an empty one"),
-            );
-            return None;
-        }
-    };
+    let value = value_of(at, item.value, item.secret, item.prompt, world, report)?;
     let environments = joined([item.environment.0, item.environments.0]);
     for name in &environments {
         known_environment(name, world, report);
@@ -216,26 +226,96 @@ fn scoped(
     }
     let steps = joined([item.step.0, item.steps.0]);
     for name in &steps {
-        let names = inside.places.iter().map(String::as_str);
-        report.reference("step or action", name, names, "name one of the process");
+        if inside.library {
+            report.title("step or action", name);
+        } else {
+            let names = inside.places.iter().map(String::as_str);
+            report.reference("step or action", name, names, "name one of the process");
+        }
     }
     let channels = joined([item.channel.0, item.channels.0]);
     for name in &channels {
-        known_channel(name, inside, report);
+        if inside.library {
+            report.title("channel", name);
+        } else {
+            known_channel(name, inside, report);
+        }
+    }
+    let tenant_tags = joined([item.tenant_tag.0, item.tenant_tags.0]);
+    for tag in &tenant_tags {
+        report.word("tenant tag", tag, &['/', ' ']);
+    }
+    if let Some(first) = tenant_tags.first() {
+        report.unheeded(
+            first.at,
+            &format!("a value is scoped to tenant tag '{}'", first.value),
+            "it is kept and holds nowhere: nothing is deployed for a tenant yet",
+        );
+    }
+    let processes = item.process.0;
+    for name in &processes {
+        let hint = "write process: deployment";
+        report.reference("process", name, [DEPLOYMENT_PROCESS], hint);
+    }
+    if matches!(value, VariableValue::Prompt(_))
+        && let Some(name) = targets.first().or(tags.first()).or(steps.first())
+    {
+        report.error(
+            Problem::new(
+                name.at,
+                "a prompt is asked once for a deployment, so it has no target, tag or step",
+            )
+            .next("scope it to environments or channels"),
+        );
     }
     Some(At {
         at,
-        value: ScopedValue {
+        value: ScopedValue::own(
             value,
-            scope: Scope {
+            Scope {
                 environments: set(environments),
                 targets: set(targets),
                 tags: set(tags),
                 steps: set(steps),
                 channels: set(channels),
+                tenant_tags: set(tenant_tags),
+                processes: set(processes),
             },
-        },
+        ),
     })
+}
+
+/// The one of the three that is given.
+fn value_of(
+    at: Position,
+    text: Option<At<Raw>>,
+    secret: Option<At<String>>,
+    prompt: Option<At<PromptItem>>,
+    world: &World,
+    report: &mut Report,
+) -> Option<VariableValue> {
+    match (text, secret, prompt) {
+        (Some(text), None, None) => Some(VariableValue::Text(text.value.0)),
+        (None, Some(path), None) => {
+            known_secret(&path, world, report);
+            Some(VariableValue::Secret(path.value))
+        }
+        (None, None, Some(item)) => Some(VariableValue::Prompt(prompt::convert(item, report))),
+        (None, None, None) => {
+            report.error(
+                Problem::new(at, "a value needs 'value', 'secret' or 'prompt'")
+                    .next("write \"\" for an empty one"),
+            );
+            None
+        }
+        (Some(_), Some(_), _) | (Some(_), None, Some(_)) | (None, Some(_), Some(_)) => {
+            report.error(
+                Problem::new(at, "a value is one of 'value', 'secret' and 'prompt'")
+                    .next("keep one; the default of a prompt stands in it"),
+            );
+            None
+        }
+    }
 }
 
 /// A reference to one of the project's channels.

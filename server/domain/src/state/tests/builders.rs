@@ -99,11 +99,13 @@ pub(super) fn a_plan(targets: &[u128], steps: Vec<PlanStep>) -> Plan {
                 tags: vec!["web".to_owned()],
                 platform: Platform::Linux,
                 agent_version: String::new(),
+                host_name: String::new(),
             })
             .collect(),
         steps,
         warnings: Vec::new(),
         keep_on_target: None,
+        facts: crate::plan::PlanFacts::default(),
     }
 }
 

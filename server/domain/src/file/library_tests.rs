@@ -1,0 +1,221 @@
+//! Variable sets, prompts and the rarer scopes in files: what is accepted and what is refused, with
+//! both places.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::testing::a_project;
+use crate::variable::find;
+
+fn known() -> Known {
+    Known {
+        complete: true,
+        environments: ["test".to_owned(), "live".to_owned()].into(),
+        secrets: ["mail/password".to_owned()].into(),
+        ..Known::default()
+    }
+}
+
+fn read(files: &[(&str, &str)], known: &Known) -> Result<Definitions, String> {
+    let sources: Vec<Source<'_>> = files
+        .iter()
+        .map(|(name, text)| Source { name, text })
+        .collect();
+    parse(&sources, known).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })
+}
+
+const MAIL: &str = "\
+mantle: v1
+variable_set: mail
+description: How to send mail
+include: [base]
+variables:
+  Smtp.Host:
+    - { value: mail-test, environment: test }
+    - { value: mail-live, environment: live }
+  Smtp.Password: { secret: mail/password }
+---
+mantle: v1
+variable_set: base
+variables:
+  Company: Octo
+";
+const SHOP: &str = "\
+mantle: v1
+project: shop
+include: mail
+process:
+  - step: Go
+    targets: { tag: web }
+    uses: script
+    with: { run: send }
+    secrets: [Smtp.Password]
+";
+
+#[test]
+fn a_project_sees_the_variables_of_its_sets() {
+    let definitions = read(&[("mail.yaml", MAIL), ("shop.yaml", SHOP)], &known()).unwrap();
+    assert_eq!(definitions.variable_sets.len(), 2);
+    let sets = definitions
+        .variable_sets
+        .iter()
+        .map(|set| (set.name.clone(), set.clone()))
+        .collect();
+    let project = definitions.projects[0].clone();
+    let whole = crate::variable_set::complete(project, &sets).unwrap();
+    let host = find(&whole.variables, "smtp.host").unwrap();
+    assert_eq!(host.values[1].from.as_deref(), Some("mail"));
+    assert!(find(&whole.variables, "Company").is_some());
+}
+
+#[test]
+fn equal_ranks_across_files_name_both_places() {
+    let other = "\
+mantle: v1
+variable_set: other
+variables:
+  Company: Pus
+";
+    let shop = SHOP.replace("include: mail", "include: [mail, other]");
+    let files = [
+        ("mail.yaml", MAIL),
+        ("shop.yaml", &shop),
+        ("other.yaml", other),
+    ];
+    assert_eq!(
+        read(&files, &known()).unwrap_err(),
+        "other.yaml:4:12: variable 'Company' of project 'shop' has two equally specific values for any situation: this one (every situation) and the one at mail.yaml:14:12 (every situation); give one of them a further scope, or the project a value of its own for every situation"
+    );
+    // The project's own value settles it.
+    let settled = format!("{shop}variables: {{ Company: Shop }}\n");
+    let files = [
+        ("mail.yaml", MAIL),
+        ("shop.yaml", settled.as_str()),
+        ("other.yaml", other),
+    ];
+    read(&files, &known()).unwrap();
+}
+
+#[test]
+fn a_set_that_changes_must_fit_the_projects_that_the_server_has() {
+    let first = read(&[("mail.yaml", MAIL)], &known()).unwrap();
+    let mut shop = a_project("");
+    shop.include = vec!["mail".to_owned(), "other".to_owned()];
+    let known = Known {
+        variable_sets: first
+            .variable_sets
+            .into_iter()
+            .map(|set| (set.name.clone(), set))
+            .collect(),
+        projects: vec![shop],
+        ..known()
+    };
+    let other = "mantle: v1\nvariable_set: other\nvariables: { company: Pus }\n";
+    assert_eq!(
+        read(&[("other.yaml", other)], &known).unwrap_err(),
+        "other.yaml:3:23: variable 'Company' of project 'shop' has two equally specific values for any situation: this one (every situation) and the one of variable set 'base' (every situation); give one of them a further scope, or the project a value of its own for every situation"
+    );
+}
+
+#[test]
+fn wrong_sets_and_prompts_are_refused_with_place_and_remedy() {
+    let set = |rest: &str| format!("mantle: v1\nvariable_set: mail\n{rest}");
+    let variable = |rest: &str| format!("mantle: v1\nproject: shop\nvariables:\n  A: {rest}\n");
+    let mut wrong = String::new();
+    for (text, expected) in [
+        (
+            SHOP.replace("include: mail", "include: mial") + "---\n" + MAIL,
+            "f.yaml:3:10: there is no variable set 'mial'; did you mean 'mail'?",
+        ),
+        (
+            set("include: [mail]\n"),
+            "f.yaml:3:11: variable set 'mail' includes itself: mail -> mail; remove one of these includes",
+        ),
+        (
+            set("include: b\n---\nmantle: v1\nvariable_set: b\ninclude: mail\n"),
+            "f.yaml:3:10: variable set 'mail' includes itself: mail -> b -> mail; remove one of these includes\nf.yaml:7:10: variable set 'b' includes itself: b -> mail -> b; remove one of these includes",
+        ),
+        (
+            set("include: [b, b]\n---\nmantle: v1\nvariable_set: b\n"),
+            "f.yaml:3:14: variable set 'b' stands at line 3 already; give one of them another name",
+        ),
+        (
+            set("lifecycle: x\n"),
+            "f.yaml:3:12: 'lifecycle' belongs to a project, and this document is the variable set 'mail'; put the two into documents of their own, with '---' between",
+        ),
+        (
+            set("variables:\n  A:\n    - { value: 1, environment: tset }\n"),
+            "f.yaml:5:32: there is no environment 'tset'; did you mean 'test'?",
+        ),
+        (
+            set(
+                "variables:\n  A:\n    - { value: 1, step: X }\n    - { value: 2, steps: [X, Y] }\n",
+            ),
+            "f.yaml:6:7: variable 'A' has two equally specific values for action 'X': this one (step X or Y) and the one at line 5 (step X); give one of them a further scope, or remove it",
+        ),
+        (
+            variable("{ prompt: { control: selct } }"),
+            "f.yaml:4:27: 'selct' is none of text, multi-line, checkbox, select, sensitive; did you mean 'select'?",
+        ),
+        (
+            variable("{ prompt: { control: select } }"),
+            "f.yaml:4:16: a prompt with 'control: select' needs 'options'; add options: [one, two]",
+        ),
+        (
+            variable("{ prompt: { options: [a] } }"),
+            "f.yaml:4:28: 'options' belong to a prompt with 'control: select'; add 'control: select' or remove them",
+        ),
+        (
+            variable("{ prompt: { control: sensitive, default: x } }"),
+            "f.yaml:4:47: a sensitive prompt has no default: it would stand here in clear; remove it, or use a secret: '{ secret: PATH }'",
+        ),
+        (
+            variable("{ prompt: { control: select, options: [a, b], default: c } }"),
+            "f.yaml:4:61: the default 'c' is no answer: it is none of a, b",
+        ),
+        (
+            variable("[{ prompt: {}, target: web01 }]"),
+            "f.yaml:4:29: a prompt is asked once for a deployment, so it has no target, tag or step; scope it to environments or channels",
+        ),
+        (
+            variable("[{ prompt: {}, value: x }]"),
+            "f.yaml:4:7: a value is one of 'value', 'secret' and 'prompt'; keep one; the default of a prompt stands in it",
+        ),
+        (
+            variable("[{ value: 1, process: deploymnet }]"),
+            "f.yaml:4:28: there is no process 'deploymnet'; did you mean 'deployment'?",
+        ),
+        (
+            variable("[{ value: 1, tenant_tag: \"a[b]\" }]"),
+            "f.yaml:4:31: 'a[b]' cannot be the name of a tenant tag; use spaces, '/', letters, digits, '.', '_' and '-', beginning and ending with a letter or digit",
+        ),
+    ] {
+        let shown = read(&[("f.yaml", &text)], &known());
+        let shown = shown.map_or_else(|shown| shown, |found| format!("accepted {found:?}"));
+        if shown != expected {
+            wrong = format!("{wrong}{text}\nexpected: {expected}\n     got: {shown}\n\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_scope_that_nothing_matches_yet_is_kept_with_a_warning() {
+    let text =
+        "mantle: v1\nproject: shop\nvariables: { A: [{ value: 1, tenant_tag: Ring/Early }] }\n";
+    let definitions = read(&[("f.yaml", text)], &known()).unwrap();
+    let value = &definitions.projects[0].variables[0].values[0];
+    assert!(value.scope.tenant_tags.contains("Ring/Early"));
+    assert_eq!(
+        definitions.warnings[0].to_string(),
+        "f.yaml:3:42: a value is scoped to tenant tag 'Ring/Early', which this version does not act on; it is kept and holds nowhere: nothing is deployed for a tenant yet"
+    );
+}
+
+#[test]
+fn without_a_server_a_set_may_be_one_that_only_the_server_has() {
+    let definitions = read(&[("shop.yaml", SHOP)], &Known::default()).unwrap();
+    assert_eq!(definitions.projects[0].include, ["mail"]);
+}

@@ -1,0 +1,283 @@
+//! Prompted variables: values that are asked for when a deployment is created.
+//!
+//! A prompt is a value without text. The answers are put in its place in a copy of the release's
+//! variables, which the deployment then uses: the release itself never changes, and an order that
+//! is made again finds the same values. What people answer is data: a `#{` in it is no template.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::resolve::{Situation, find, resolve};
+use super::{Variable, VariableValue};
+use crate::explain::{Refusal, nearest};
+
+/// The longest answer: certificates with their chains fit.
+const MOST_BYTES: usize = 64 * 1024;
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Prompt {
+    /// What people see in place of the variable's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// What the answer is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// There is no deployment without an answer or a default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// What holds without an answer; may be a template, for the project's author wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
+    /// What may be answered.
+    #[serde(default)]
+    pub control: Control,
+}
+
+/// What may be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Control {
+    /// One line.
+    #[default]
+    Text,
+    /// Lines.
+    MultiLine,
+    /// Yes or no: `True` or `False`.
+    Checkbox,
+    /// One of these.
+    Select(Vec<String>),
+    /// A text that is kept as a secret.
+    Sensitive,
+}
+
+impl Prompt {
+    /// What holds where nobody was asked.
+    pub fn unanswered(&self) -> String {
+        match (&self.default, &self.control) {
+            (Some(default), _) => default.clone(),
+            (None, Control::Checkbox) => "False".to_owned(),
+            (
+                None,
+                Control::Text | Control::MultiLine | Control::Select(_) | Control::Sensitive,
+            ) => String::new(),
+        }
+    }
+
+    /// An answer as it is kept, or what is wrong with it.
+    pub fn accept(&self, answer: &str) -> Result<String, String> {
+        if answer.len() > MOST_BYTES {
+            return Err("it is longer than 64 KiB".to_owned());
+        }
+        match &self.control {
+            Control::Text if answer.chars().any(char::is_control) => {
+                Err("it has more than one line".to_owned())
+            }
+            Control::Text | Control::MultiLine | Control::Sensitive => {
+                if self.required && answer.trim().is_empty() {
+                    return Err("it is empty".to_owned());
+                }
+                Ok(answer.to_owned())
+            }
+            Control::Checkbox => match answer.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "1" => Ok("True".to_owned()),
+                "false" | "no" | "0" => Ok("False".to_owned()),
+                _ => Err("write true or false".to_owned()),
+            },
+            Control::Select(options) if options.iter().any(|option| option == answer) => {
+                Ok(answer.to_owned())
+            }
+            Control::Select(options) => {
+                let known = options.join(", ");
+                match nearest(answer, options.iter().map(String::as_str)) {
+                    Some(meant) => Err(format!("it is none of {known}; did you mean '{meant}'?")),
+                    None => Err(format!("it is none of {known}")),
+                }
+            }
+        }
+    }
+}
+
+/// A prompt that a deployment asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The variable.
+    pub variable: &'a str,
+    /// What is asked.
+    pub prompt: &'a Prompt,
+    /// The index of the variable.
+    at: usize,
+    /// The index of the value that the answer replaces.
+    value: usize,
+}
+
+impl Asked<'_> {
+    /// The variable as people know it: `Ticket`, or `Ticket (Change ticket)`.
+    pub fn name(&self) -> String {
+        match &self.prompt.label {
+            Some(label) => format!("{} ({label})", self.variable),
+            None => self.variable.to_owned(),
+        }
+    }
+}
+
+/// What a deployment asks, by label; `situation` has no target and no step.
+///
+/// A prompt is only scoped to what is known for the whole deployment, so one that is outranked here
+/// is outranked everywhere.
+pub fn asked<'a>(
+    variables: &'a [Variable],
+    situation: &Situation<'_>,
+) -> Result<Vec<Asked<'a>>, Vec<Refusal>> {
+    let mut all = Vec::new();
+    let mut refusals = Vec::new();
+    for (at, variable) in variables.iter().enumerate() {
+        let prompts = |value: &super::ScopedValue| matches!(value.value, VariableValue::Prompt(_));
+        if !variable.values.iter().any(prompts) {
+            continue;
+        }
+        match resolve(variable, situation) {
+            Ok(Some(winner)) => {
+                let index = variable
+                    .values
+                    .iter()
+                    .position(|value| std::ptr::eq(value, winner));
+                if let (VariableValue::Prompt(prompt), Some(value)) = (&winner.value, index) {
+                    all.push(Asked {
+                        variable: &variable.name,
+                        prompt,
+                        at,
+                        value,
+                    });
+                }
+            }
+            Ok(None) => {}
+            Err(tie) => refusals.push(Refusal::Tie(tie)),
+        }
+    }
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    all.sort_by_key(|asked| asked.prompt.label.as_deref().unwrap_or(asked.variable));
+    Ok(all)
+}
+
+/// An answer, checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// What it answers.
+    pub asked: Asked<'a>,
+    /// The text, as a template that means itself.
+    pub text: String,
+    /// Nobody gave it: it is the prompt's default, or nothing.
+    pub by_default: bool,
+}
+
+impl Answer<'_> {
+    /// It is kept as a secret. A secret that nobody gave is none.
+    pub fn is_secret(&self) -> bool {
+        self.asked.prompt.control == Control::Sensitive && !self.text.is_empty()
+    }
+}
+
+/// An answer may be a secret, so none is shown.
+impl fmt::Debug for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("asked", &self.asked)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Checks what was given, by variable or label, against what is asked; says all that is missing and
+/// all that was not asked for.
+pub fn answer<'a>(
+    variables: &'a [Variable],
+    situation: &Situation<'_>,
+    given: &BTreeMap<String, String>,
+) -> Result<Vec<Answer<'a>>, Vec<Refusal>> {
+    let asked = asked(variables, situation)?;
+    let mut refusals = Vec::new();
+    let mut taken: BTreeMap<usize, &String> = BTreeMap::new();
+    for (name, value) in given {
+        match asked.iter().position(|one| is_named(one, name)) {
+            Some(index) if taken.contains_key(&index) => refusals.push(Refusal::BadAnswer {
+                variable: name.clone(),
+                why: "it is given twice".to_owned(),
+            }),
+            Some(index) => {
+                taken.insert(index, value);
+            }
+            None => refusals.push(Refusal::NotPrompted {
+                variable: name.clone(),
+                fixed: find(variables, name).is_some(),
+                suggestion: nearest(name, asked.iter().map(|one| one.variable)),
+            }),
+        }
+    }
+    let mut answers = Vec::new();
+    let mut missing = Vec::new();
+    for (index, one) in asked.into_iter().enumerate() {
+        match taken.get(&index) {
+            Some(value) => match one.prompt.accept(value) {
+                Ok(text) => answers.push(Answer {
+                    text: literal(&text),
+                    asked: one,
+                    by_default: false,
+                }),
+                Err(why) => refusals.push(Refusal::BadAnswer {
+                    variable: one.name(),
+                    why,
+                }),
+            },
+            None if one.prompt.required && one.prompt.default.is_none() => missing.push(one),
+            None => answers.push(Answer {
+                text: one.prompt.unanswered(),
+                asked: one,
+                by_default: true,
+            }),
+        }
+    }
+    if let Some(first) = missing.first() {
+        refusals.push(Refusal::PromptsUnanswered {
+            first: first.variable.to_owned(),
+            variables: missing.iter().map(Asked::name).collect(),
+        });
+    }
+    if refusals.is_empty() {
+        Ok(answers)
+    } else {
+        Err(refusals)
+    }
+}
+
+fn is_named(asked: &Asked<'_>, name: &str) -> bool {
+    let label = asked.prompt.label.as_deref();
+    asked.variable.eq_ignore_ascii_case(name)
+        || label.is_some_and(|label| label.eq_ignore_ascii_case(name))
+}
+
+/// Agents evaluate every value, secrets as well: a `#{` that was answered means itself.
+fn literal(text: &str) -> String {
+    text.replace("#{", "##{")
+}
+
+/// The variables with the answers in place of the prompts.
+pub fn fill(variables: &[Variable], answers: Vec<(Asked<'_>, VariableValue)>) -> Vec<Variable> {
+    let mut filled = variables.to_vec();
+    for (asked, value) in answers {
+        let slot = filled
+            .get_mut(asked.at)
+            .and_then(|variable| variable.values.get_mut(asked.value));
+        if let Some(slot) = slot {
+            slot.value = value;
+        }
+    }
+    filled
+}
+
+#[cfg(test)]
+#[path = "prompt_tests.rs"]
+mod tests;
