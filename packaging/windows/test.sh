@@ -19,6 +19,13 @@ if [ ! -f "$WINEPREFIX/ready" ]; then
   # The files of the registry are written when Wine's server ends.
   wineserver --kill=15 || true
   wineserver --wait
+  # Its services outlive it, each waiting on a pipe that the others hold: whatever still has this
+  # prefix was started above.
+  for process in /proc/[0-9]*; do
+    if grep -qzxF "WINEPREFIX=$WINEPREFIX" "$process/environ" 2>/dev/null && [ "${process#/proc/}" != $$ ]; then
+      kill -KILL "${process#/proc/}" 2>/dev/null || true
+    fi
+  done
   rm -rf "$TMPDIR" "$WINEPREFIX/wineserver"
   unset TMPDIR
   touch "$WINEPREFIX/ready"

@@ -60,13 +60,16 @@ struct World {
 
 impl World {
     fn new(plan: Plan) -> Self {
-        let agents = plan
+        let agents: BTreeMap<AgentId, Agent> = plan
             .targets
             .iter()
             .map(|t| (t.agent, Agent::default()))
             .collect();
+        let mut run = Run::of(plan);
+        // Who is connected has said by which journal it goes, also before the first order.
+        run.journals = agents.keys().map(|id| (*id, journal_id(0))).collect();
         Self {
-            run: Run::of(plan),
+            run,
             agents,
             flying: Vec::new(),
         }
