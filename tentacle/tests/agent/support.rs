@@ -51,6 +51,7 @@ pub(crate) fn script(number: u128, run: &str) -> Order {
         uses: "script".to_owned(),
         with: serde_json::json!({"run": run}).as_object().unwrap().clone(),
         variables: Vec::new(),
+        withheld: Vec::new(),
         packages: Vec::new(),
         timeout_ms: 120_000,
         grace_ms: 500,
