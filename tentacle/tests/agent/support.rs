@@ -389,6 +389,20 @@ impl World {
         self.event(LinkEvent::Received(message.into())).await;
     }
 
+    /// The server's answer to a portion of records: what it lacks begins here.
+    pub(crate) async fn stored(&self, attempt: AttemptId, next_seq: u64) {
+        let position = AttemptPosition {
+            attempt,
+            known: true,
+            next_seq,
+            end_stored: false,
+        };
+        let message = Ack {
+            positions: vec![position],
+        };
+        self.event(LinkEvent::Received(message.into())).await;
+    }
+
     pub(crate) async fn acknowledge(&self, attempt: AttemptId, next_seq: u64) {
         let position = AttemptPosition {
             attempt,
