@@ -80,10 +80,10 @@ impl Storage for FakeDisk {
         }
     }
     fn settle(&mut self) -> io::Result<()> {
-        match self.0.lock().unwrap().fail_settle {
-            true => Err(io::Error::other("broken")),
-            false => Ok(()),
+        if self.0.lock().unwrap().fail_settle {
+            return Err(io::Error::other("broken"));
         }
+        Ok(())
     }
     fn reserve(&mut self) -> io::Result<()> {
         let mut fake = self.0.lock().unwrap();
