@@ -44,6 +44,10 @@ pub struct Order {
     pub with: Map<String, Value>,
     /// The variables that this action can reach, one winner a name, in order.
     pub variables: Vec<OrderVariable>,
+    /// The names of variables that are secrets, or reach one, and that the action may not use: a
+    /// look-up of one fails rather than giving nothing. Orders of earlier releases have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<String>,
     /// The packages that it uses, acquired beforehand.
     pub packages: Vec<OrderPackage>,
     /// The attempt is stopped after this long.
@@ -126,5 +130,37 @@ impl Default for OutputLimits {
             stall_ms: 10 * 60 * 1000,
             cap_bytes: 4 * 1024 * 1024 * 1024,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// As the release before wrote it; what it had nothing to say about must not appear either.
+    const EARLIER: &str = concat!(
+        r#"{"format":1,"attempt":"00000000-0000-0000-0000-000000000001","#,
+        r#""task":"00000000-0000-0000-0000-000000000002","task_number":"T-7","project":"shop","#,
+        r#""environment":"test","release":"1.0.0","step":"S","action":"A","subject":"web01","#,
+        r#""executor":"web01","uses":"script","with":{"run":"true"},"#,
+        r#""variables":[{"name":"Port","value":"80","sensitive":false,"exported":true}],"#,
+        r#""packages":[],"timeout_ms":1000,"grace_ms":500,"seal_key":"AA==","#,
+        r#""output":{"stall_ms":1,"cap_bytes":2}}"#,
+    );
+
+    #[test]
+    fn an_order_of_an_earlier_release_is_read_and_one_without_withheld_names_is_the_same_bytes() {
+        let order: Order = serde_json::from_str(EARLIER).unwrap();
+        assert!(order.withheld.is_empty());
+        assert_eq!(serde_json::to_string(&order).unwrap(), EARLIER);
+        let withholding = Order {
+            withheld: vec!["Password".to_owned()],
+            ..order
+        };
+        let text = serde_json::to_string(&withholding).unwrap();
+        assert!(text.contains(r#""withheld":["Password"]"#), "{text}");
+        assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), withholding);
     }
 }

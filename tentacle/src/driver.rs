@@ -21,6 +21,8 @@ use mantle_shared::AttemptId;
 use mantle_shared::protocol::{AttemptEnd, Message};
 use mantle_shared::tls::Fingerprint;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::actions;
 use crate::brain::{Brain, BrainConfig, Cancel, Decision, Input, JournalFailure, Start};
@@ -39,6 +41,8 @@ pub use status::{Connection, Status};
 const LOOK: Duration = Duration::from_millis(50);
 /// How often what failed is tried again, and the status written.
 const TICK: Duration = Duration::from_secs(1);
+/// How often old tombstones are looked for.
+const PRUNE: Duration = Duration::from_hours(1);
 /// How long the connection may take to say good-bye.
 const LEAVE: Duration = Duration::from_secs(2);
 /// Reports of supervisors that wait for the loop.
@@ -99,6 +103,9 @@ pub struct Driver {
     ledger_changed: bool,
     status: Status,
     written: Option<Status>,
+    writing: Option<JoinHandle<()>>,
+    /// When tombstones were last looked through.
+    pruned: Instant,
 }
 
 impl std::fmt::Debug for Driver {
@@ -129,6 +136,8 @@ impl Driver {
             ledger_changed: false,
             status: Status::new(),
             written: None,
+            writing: None,
+            pruned: Instant::now(),
             config,
         };
         driver.status.journal_lost_at_us = driver
@@ -186,7 +195,7 @@ impl Driver {
         self.handle(Input::Drain);
         self.attempts.stop_shipping();
         self.status.connection = Connection::Stopped;
-        self.write_status();
+        self.write_last_status().await;
         let close = async {
             for command in self.commands.drain(..) {
                 if link.commands.send(command).await.is_err() {
@@ -327,18 +336,62 @@ impl Driver {
         for attempt in self.attempts.take_later() {
             self.look_into(attempt);
         }
+        self.ship_stuck();
+        self.prune_if_due();
         let ledger = self.brain.ledger();
         self.status.running = ledger.open().count();
         self.status.unacknowledged = ledger.unacknowledged().count();
         self.write_status();
     }
 
-    fn write_status(&mut self) {
-        if self.written.as_ref() != Some(&self.status) {
-            // Only for people; the next change is another try.
-            let _ = self.status.write(&self.config.state_dir.status_file());
-            self.written = Some(self.status.clone());
+    /// Forgets tombstones that are old or too many, now and then.
+    fn prune_if_due(&mut self) {
+        if self.pruned.elapsed() >= PRUNE {
+            self.pruned = Instant::now();
+            self.prune(now_us());
         }
+    }
+
+    fn prune(&mut self, now_us: i64) {
+        if let Some(ledger) = self.journal.pruned(self.brain.ledger(), now_us) {
+            self.brain.remember(ledger);
+        }
+    }
+
+    /// Writes the status if it is news, on another thread: on Windows whoever reads the file can hold
+    /// up its replacement for long, and this thread serves the connection as well. One at a time, so
+    /// that the last one stays; what comes meanwhile is written at the next tick.
+    fn write_status(&mut self) {
+        let busy = self
+            .writing
+            .as_ref()
+            .is_some_and(|task| !task.is_finished());
+        if busy || self.written.as_ref() == Some(&self.status) {
+            return;
+        }
+        let (status, path) = (self.status.clone(), self.config.state_dir.status_file());
+        self.written = Some(self.status.clone());
+        // Only for people; the next change is another try.
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let _ = status.write(&path);
+        }));
+    }
+
+    /// Waits until the status is written, if that does not take long.
+    async fn write_last_status(&mut self) {
+        let write = async {
+            for _ in 0..2 {
+                if let Some(writing) = self.writing.take() {
+                    // It panics never, and is told to nobody if it does.
+                    let _ = writing.await;
+                }
+                self.write_status();
+            }
+            if let Some(writing) = self.writing.take() {
+                let _ = writing.await;
+            }
+        };
+        let _ = tokio::time::timeout(LEAVE, write).await;
     }
 }
 

@@ -177,6 +177,7 @@ fn values(
     let all = set.to_template_variables(|secret| Some(marked(secret)));
     let scanned = context.process.scanned_secrets.get(&action.name);
     variables_for(action, &set, scanned)
+        .given
         .into_iter()
         .filter(|variable| !variable.name.to_lowercase().starts_with(SYSTEM))
         .map(|variable| (variable.name.clone(), resolved(variable, &all, now)))

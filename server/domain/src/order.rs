@@ -50,10 +50,19 @@ pub fn draft_order(context: &OrderContext<'_>, node: NodeRef) -> Result<OrderDra
         find_action(&context.process.process, &step.name, &planned.name).ok_or_else(unknown)?;
     let set = effective(context, step, Some(planned), Some(subject))?;
     let scanned = context.process.scanned_secrets.get(&action.name);
-    let variables = variables_for(action, &set, scanned)
+    let shares = variables_for(action, &set, scanned);
+    let variables = shares
+        .given
         .into_iter()
         .map(|variable| draft_variable(variable, &action.name))
         .collect::<Result<_, _>>()?;
+    // What stands for a secret in some action's inputs has no name that a person would look up.
+    let withheld = shares
+        .withheld
+        .into_iter()
+        .filter(|variable| !crate::release::inline_secret::is_one(&variable.name))
+        .map(|variable| variable.name.clone())
+        .collect();
     Ok(OrderDraft {
         project: plan.project.clone(),
         environment: plan.environment.clone(),
@@ -65,6 +74,7 @@ pub fn draft_order(context: &OrderContext<'_>, node: NodeRef) -> Result<OrderDra
         uses: planned.uses.clone(),
         with: inputs(plan, action),
         variables,
+        withheld,
         packages: planned.packages.clone(),
         timeout_ms: planned.timeout_ms,
         grace_ms: planned.grace_ms,
@@ -236,6 +246,8 @@ pub struct OrderDraft {
     pub with: Map<String, Value>,
     /// The variables that the action can reach, one winner a name, in order.
     pub variables: Vec<DraftVariable>,
+    /// The names that it must not look up: secrets that it does not use, and what reaches one.
+    pub withheld: Vec<String>,
     /// The packages that it uses.
     pub packages: Vec<OrderPackage>,
     /// The attempt is stopped after this long.

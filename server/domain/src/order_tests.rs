@@ -90,6 +90,24 @@ fn an_action_gets_what_it_uses_and_no_other_secret() {
 }
 
 #[test]
+fn an_order_names_the_secrets_that_its_script_must_not_look_up() {
+    for (action, expected) in [
+        (0, &["Connection", "Password", "Port"][..]),
+        (1, &["Port"]),
+        (2, &["Port"]),
+        (3, &[]),
+        // No script: it looks nothing up.
+        (4, &[]),
+    ] {
+        assert_eq!(
+            draft(action, &[], false).withheld,
+            expected,
+            "action {action}"
+        );
+    }
+}
+
+#[test]
 fn an_order_says_who_where_and_what() {
     let draft = draft(0, &[], false);
     assert_eq!(

@@ -173,6 +173,7 @@ fn complete(
         uses: draft.uses,
         with: draft.with,
         variables,
+        withheld: draft.withheld,
         packages: draft.packages,
         timeout_ms: draft.timeout_ms,
         grace_ms: draft.grace_ms,

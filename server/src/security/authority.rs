@@ -34,7 +34,7 @@ const AUTHORITY_LASTS: Duration = DAY.saturating_mul(3650);
 /// A server certificate is made anew at a start when less than a third of its life is left.
 const SERVER_LASTS: Duration = DAY.saturating_mul(90);
 const SERVER_RENEWS: Duration = DAY.saturating_mul(30);
-/// Agents renew at half of this.
+/// Nothing renews these yet: an agent joins anew before the end, and `tentacle doctor` tells when that is.
 const AGENT_LASTS: Duration = DAY.saturating_mul(30);
 const BACKDATE: Duration = Duration::from_hours(1);
 /// A signing request for an elliptic-curve key has some 300 bytes.

@@ -173,12 +173,30 @@ impl std::fmt::Debug for Variable {
 #[derive(Debug, Clone, Default)]
 pub struct Variables {
     entries: Vec<Variable>,
+    withheld: Vec<String>,
 }
 
 impl Variables {
     /// Takes the variables as they are.
     pub fn new(entries: Vec<Variable>) -> Self {
-        Self { entries }
+        Self {
+            entries,
+            withheld: Vec::new(),
+        }
+    }
+
+    /// The same, with the names that a script must not look up.
+    #[must_use]
+    pub fn withholding(self, names: Vec<String>) -> Self {
+        Self {
+            withheld: names,
+            ..self
+        }
+    }
+
+    /// The names of the secrets that the action was not given, and of what reaches one.
+    pub fn withheld(&self) -> impl Iterator<Item = &str> {
+        self.withheld.iter().map(String::as_str)
     }
 
     /// The value of this name; case does not matter.

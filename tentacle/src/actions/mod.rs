@@ -24,6 +24,15 @@ pub use context::{
     Variables,
 };
 
+/// Completes what a kill of the machine cut short in the installed versions. To be called when the
+/// agent starts, before it does anything else. On Unix a switch is one rename, so nothing is.
+pub fn complete_switches(apps: &std::path::Path) {
+    #[cfg(not(unix))]
+    package::complete_all(apps);
+    #[cfg(unix)]
+    let _ = apps;
+}
+
 /// An action type.
 pub trait Action: Sync {
     /// Its name in `uses:`, such as `haproxy.drain`.

@@ -4,7 +4,7 @@
 //! in the same process, so that exit codes and arguments are the script's own. It is written into the
 //! private folder.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -222,6 +222,13 @@ fn posix(variables: &Variables, script: &Path) -> String {
             folded.push_str(&posix_case(&lower, &value));
         }
     }
+    for name in variables.withheld() {
+        let lower = name.to_ascii_lowercase();
+        if seen.insert(lower.clone()) {
+            let (pattern, name) = (posix_quote(&lower), posix_quote(name));
+            let _ = writeln!(folded, "{pattern}) __mantle_withheld {name};;");
+        }
+    }
     // Values stand between fixed pieces and are never searched for places to fill in.
     [
         POSIX_HELPERS,
@@ -250,20 +257,31 @@ fn pairs(variables: &Variables) -> String {
     text
 }
 
+/// The names that must not be looked up, as [`pairs`] writes names.
+fn withheld(variables: &Variables) -> String {
+    let names: Vec<_> = variables
+        .withheld()
+        .map(|name| STANDARD.encode(name))
+        .collect();
+    names.join("\n")
+}
+
+/// A bootstrap with its places filled in. Base64 has no `@`, so that nothing is filled in twice.
+fn filled_in(text: &str, variables: &Variables, script: &Path) -> String {
+    let script = STANDARD.encode(script.to_string_lossy().as_bytes());
+    text.replace("@PAIRS@", &pairs(variables))
+        .replace("@WITHHELD@", &withheld(variables))
+        .replace("@SCRIPT@", &script)
+}
+
 fn python(variables: &Variables, script: &Path) -> String {
-    PYTHON.replace("@PAIRS@", &pairs(variables)).replace(
-        "@SCRIPT@",
-        &STANDARD.encode(script.to_string_lossy().as_bytes()),
-    )
+    filled_in(PYTHON, variables, script)
 }
 
 const PYTHON: &str = include_str!("helpers/helpers.py");
 
 fn powershell(variables: &Variables, script: &Path) -> String {
-    POWERSHELL.replace("@PAIRS@", &pairs(variables)).replace(
-        "@SCRIPT@",
-        &STANDARD.encode(script.to_string_lossy().as_bytes()),
-    )
+    filled_in(POWERSHELL, variables, script)
 }
 
 const POWERSHELL: &str = include_str!("helpers/helpers.ps1");

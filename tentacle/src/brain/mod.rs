@@ -12,7 +12,8 @@
 //! - a start is "ensure started": the same id twice is one spawn and equal answers;
 //! - an order of an older epoch of its task is refused; a server whose counter is below what was seen
 //!   is a restored backup and is obeyed in nothing;
-//! - an attempt is forgotten only when the server says that its end is stored;
+//! - an attempt is forgotten only when the server says that its end is stored, or, thirty days after
+//!   its end, that it does not know it;
 //! - a cancel of what was never seen makes sure that it never starts.
 
 mod types;
@@ -24,7 +25,7 @@ use mantle_shared::protocol::{
 };
 use mantle_shared::{AttemptId, TaskId};
 
-use crate::journal::{Ledger, Phase, Record, Weight};
+use crate::journal::{Ledger, Phase, REMEMBER_US, Record, Weight};
 pub use types::{BrainConfig, Cancel, Decision, Effect, Input, JournalFailure, Otherwise, Start};
 
 /// The agent's mind.
@@ -63,6 +64,11 @@ impl Brain {
         &self.ledger
     }
 
+    /// Goes on with this ledger: the same without what need not be remembered any more.
+    pub fn remember(&mut self, ledger: Ledger) {
+        self.ledger = ledger;
+    }
+
     /// Whether the server is a restored backup.
     pub fn is_stale(&self) -> bool {
         self.server == Server::Stale
@@ -76,8 +82,8 @@ impl Brain {
                 self.server = Server::Away;
                 Decision::just(vec![Effect::StopShipping])
             }
-            Input::Resynced(positions) => self.positions(&positions, true),
-            Input::Acknowledged(positions) => self.positions(&positions, false),
+            Input::Resynced(positions) => self.positions(now_us, &positions, true),
+            Input::Acknowledged(positions) => self.positions(now_us, &positions, false),
             Input::Start(start) => self.start(now_us, start),
             Input::Cancel(cancel) => self.cancel(now_us, cancel),
             Input::Acquire(acquire) => self.acquire(now_us, acquire),
@@ -122,10 +128,8 @@ impl Brain {
                     JournalFailure::NoSpace => "the agent's disk is full; free some room there",
                     JournalFailure::Other => "the agent's journal could not be written",
                 };
-                vec![
-                    Effect::Discard { attempt },
-                    refuse(request, attempt, reason, message),
-                ]
+                let refusal = refuse(request, attempt, reason, message);
+                self.with_discard(attempt, refusal)
             }
             Otherwise::FailCancel { request, attempt } => {
                 vec![answer_cancel(request, attempt, CancelResult::Failed)]
@@ -198,7 +202,7 @@ impl Brain {
         }
     }
 
-    fn positions(&mut self, positions: &[AttemptPosition], resync: bool) -> Decision {
+    fn positions(&mut self, now_us: i64, positions: &[AttemptPosition], resync: bool) -> Decision {
         match self.server {
             Server::Trusted => {}
             // A backup may have stored less than it once said; what it says is no leave to forget.
@@ -208,8 +212,19 @@ impl Brain {
             weight: Weight::Settles,
             ..Decision::default()
         };
-        for position in positions.iter().filter(|position| position.known) {
+        for position in positions {
             let attempt = position.attempt;
+            if !position.known {
+                // Another server's, or one that this server's backup knows nothing of. It may yet be
+                // that server's again, but not for ever.
+                if let Some(Phase::Ended(_, end)) = self.phase(attempt)
+                    && end.ended_at_us < now_us.saturating_sub(REMEMBER_US)
+                {
+                    decision.records.push(Record::Acknowledged { attempt });
+                    decision.then.push(Effect::Forget { attempt });
+                }
+                continue;
+            }
             match self.phase(attempt) {
                 Some(Phase::Ended(..)) if position.end_stored => {
                     decision.records.push(Record::Acknowledged { attempt });
@@ -249,7 +264,8 @@ impl Brain {
                 ),
                 Distrust::Fenced => (StartRefusal::Fenced, "a newer holder of this task was seen"),
             };
-            return Decision::just(vec![refuse(request, attempt, reason, message)]);
+            let refusal = refuse(request, attempt, reason, message);
+            return Decision::just(self.with_discard(attempt, refusal));
         }
         let known = match self.phase(attempt) {
             None => None,
@@ -318,10 +334,8 @@ impl Brain {
             workspace,
         } = start;
         let refusal = |reason, message: &str| {
-            Decision::just(vec![
-                Effect::Discard { attempt },
-                refuse(request, attempt, reason, message),
-            ])
+            let refusal = refuse(request, attempt, reason, message);
+            Decision::just(self.with_discard(attempt, refusal))
         };
         if self.draining {
             return refusal(StartRefusal::Draining, "the agent is going down");
@@ -503,6 +517,15 @@ impl Brain {
             weight: Weight::Settles,
             then,
             otherwise,
+        }
+    }
+
+    /// A refusal of a start, and the removal of the folder that was prepared for it. The folder of an
+    /// attempt that is known is its own: it may be running in it.
+    fn with_discard(&self, attempt: AttemptId, refusal: Effect) -> Vec<Effect> {
+        match self.phase(attempt) {
+            None => vec![Effect::Discard { attempt }, refusal],
+            Some(_) => vec![refusal],
         }
     }
 

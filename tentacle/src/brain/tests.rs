@@ -322,6 +322,88 @@ fn refusals_that_leave_no_trace() {
     );
 }
 
+fn discards(effects: &[Effect]) -> bool {
+    effects.contains(&Effect::Discard {
+        attempt: attempt(1),
+    })
+}
+
+#[test]
+fn a_refused_start_leaves_no_folder_and_a_known_attempt_keeps_its_own() {
+    // Fenced, stale: never seen, so the folder was made for nothing.
+    let mut brain = brain();
+    run(&mut brain, Input::Start(start(2, 9)));
+    let effects = run(&mut brain, Input::Start(start(1, 4)));
+    assert_eq!(refusal(&effects), StartRefusal::Fenced);
+    assert!(discards(&effects));
+    run(&mut brain, Input::Connected(welcome(8)));
+    let effects = run(&mut brain, Input::Start(start(1, 99)));
+    assert_eq!(refusal(&effects), StartRefusal::StaleServer);
+    assert!(discards(&effects));
+
+    // It runs in its folder: whatever is refused, the folder stays.
+    run(&mut brain, Input::Connected(welcome(9)));
+    run(&mut brain, Input::Start(start(1, 9)));
+    let effects = run(&mut brain, Input::Start(start(1, 4)));
+    assert_eq!(refusal(&effects), StartRefusal::Fenced);
+    assert!(!discards(&effects));
+    let decision = brain.decide(7, Input::Start(start(1, 10)));
+    assert!(!decision.records.is_empty(), "the epoch is news");
+    let effects = brain.failed(decision.otherwise, JournalFailure::NoSpace);
+    assert_eq!(refusal(&effects), StartRefusal::NoSpace);
+    assert!(!discards(&effects));
+    run(&mut brain, Input::Connected(welcome(8)));
+    let effects = run(&mut brain, Input::Start(start(1, 99)));
+    assert_eq!(refusal(&effects), StartRefusal::StaleServer);
+    assert!(!discards(&effects));
+}
+
+#[test]
+fn what_the_server_does_not_know_is_forgotten_thirty_days_after_its_end() {
+    let unknown = || {
+        Input::Resynced(vec![AttemptPosition {
+            attempt: attempt(1),
+            known: false,
+            next_seq: 0,
+            end_stored: false,
+        }])
+    };
+    let late = 31 * 24 * 3600 * 1_000_000;
+    let mut brain = brain();
+    run(&mut brain, Input::Start(start(1, 4)));
+    let decision = brain.decide(late, unknown());
+    assert!(
+        decision.then.is_empty() && decision.records.is_empty(),
+        "it runs, however long"
+    );
+    let over = Input::Ended {
+        attempt: attempt(1),
+        end: end(Outcome::Failed),
+    };
+    run(&mut brain, over);
+    assert!(run(&mut brain, unknown()).is_empty(), "just over");
+    assert_eq!(brain.reports().len(), 1);
+    // A restored backup may know less than the server did, and gives no leave to forget.
+    run(&mut brain, Input::Connected(welcome(3)));
+    assert!(brain.decide(late, unknown()).then.is_empty());
+    run(&mut brain, Input::Connected(welcome(4)));
+    let decision = brain.decide(late, unknown());
+    brain.commit(&decision.records).unwrap();
+    assert_eq!(
+        decision.then,
+        [Effect::Forget {
+            attempt: attempt(1)
+        }]
+    );
+    assert!(brain.reports().is_empty());
+    // It does not start a second time for all that.
+    let effects = run(&mut brain, Input::Start(start(1, 4)));
+    assert_eq!(
+        start_result(&effects),
+        StartResult::Ended(end(Outcome::Failed))
+    );
+}
+
 #[test]
 fn after_a_resync_known_attempts_are_shipped_from_where_the_server_is() {
     let mut brain = brain();

@@ -27,7 +27,7 @@ const EARLIEST_UNIX_SECONDS: u64 = 1_704_067_200;
 
 /// One day.
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
-/// A certificate of thirty days should have been renewed long before.
+/// With fewer days left it is time to join again: nothing renews a certificate yet.
 const LITTLE_TIME_DAYS: i64 = 5;
 
 /// How to print.

@@ -9,6 +9,7 @@ use mantle_shared::tls::Fingerprint;
 use tracing_subscriber::EnvFilter;
 
 use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
+use crate::actions;
 use crate::cache::{Acquirer, Cache};
 use crate::connection::{self, Settings, Timing};
 use crate::driver::{Driver, DriverConfig, OpenDriverError};
@@ -50,6 +51,7 @@ pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
     let state_dir = &settled(args, state_dir)?;
     let cache = Cache::at(state_dir.cache());
     cache.prepare().map_err(|error| fail(&error))?;
+    actions::complete_switches(&state_dir.apps());
     let settings = Settings {
         identity,
         timing: Timing::from_environment(),

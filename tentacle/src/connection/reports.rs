@@ -6,13 +6,16 @@
 //! attempt's channel fills, and the driver leaves the records on disk. That wait has no deadline of
 //! its own: a server whose log store is full may take hours, and the connection's idle timeout ends
 //! it if the server is gone.
+//!
+//! A stream that breaks ends the connection, be it an attempt's own or the shared one: what was on its
+//! way is on disk, but only the resync of a new connection finds out from where on the server lacks it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mantle_shared::AttemptId;
 use mantle_shared::protocol::Message;
-use quinn::{Connection, SendStream};
+use quinn::{Connection, SendStream, StoppedError, VarInt, WriteError};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::framed::{self, StreamError};
@@ -55,9 +58,7 @@ impl Reports {
                 tokio::time::timeout(OPEN_TIMEOUT, self.connection.open_uni()).await
         {
             if let Err(error) = write_own(stream, &mut messages).await {
-                // The server reset this stream alone, or the connection is going; either way the
-                // records are on disk and the channel's end tells the driver.
-                tracing::debug!(attempt.id = %attempt, %error, "a report stream ended early");
+                broke(&self.connection, &format!("attempt {attempt}"), &error);
             }
             return;
         }
@@ -76,14 +77,46 @@ async fn write_own(
 ) -> Result<(), StreamError> {
     // Fails only on a stream that is over, which the write then reports.
     let _ = stream.set_priority(priority::REPORTS);
-    while let Some(message) = messages.recv().await {
-        framed::write(&mut stream, &message).await?;
+    // Ends with a code if the server wants no more, which an idle script's stream must notice too,
+    // and without one once the server has all of a finished stream.
+    let stopped = stream.stopped();
+    tokio::pin!(stopped);
+    loop {
+        tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => framed::write(&mut stream, &message).await?,
+                None => break,
+            },
+            end = &mut stopped => return ended(end),
+        }
     }
     let _ = stream.finish();
-    Ok(())
+    ended(stopped.await)
 }
 
-/// Writes the shared stream; opened when first needed, and again if the server resets it.
+/// What the end of a stream that the server read, or did not, means.
+fn ended(end: Result<Option<VarInt>, StoppedError>) -> Result<(), StreamError> {
+    match end {
+        Ok(None) => Ok(()),
+        Ok(Some(code)) => Err(WriteError::Stopped(code).into()),
+        Err(StoppedError::ConnectionLost(error)) => Err(WriteError::ConnectionLost(error).into()),
+        Err(StoppedError::ZeroRttRejected) => Err(WriteError::ZeroRttRejected.into()),
+    }
+}
+
+/// Closes the connection over a broken report stream, unless it is over already.
+fn broke(connection: &Connection, whose: &str, error: &StreamError) {
+    if connection.close_reason().is_some() {
+        return;
+    }
+    tracing::warn!(whose, %error, "a report stream broke; reconnecting");
+    connection.close(
+        mantle_shared::protocol::close::GOING_AWAY.into(),
+        b"report stream broke",
+    );
+}
+
+/// Writes the shared stream; opened when first needed.
 async fn write_shared(connection: Connection, mut messages: mpsc::Receiver<Message>) {
     let mut stream: Option<SendStream> = None;
     while let Some(message) = messages.recv().await {
@@ -99,19 +132,7 @@ async fn write_shared(connection: Connection, mut messages: mpsc::Receiver<Messa
         };
         match framed::write(&mut open, &message).await {
             Ok(()) => stream = Some(open),
-            Err(error) => {
-                if connection.close_reason().is_some() {
-                    return;
-                }
-                // What was lost with the stream is on disk, but only a resync finds out where the
-                // server stands: a new connection is the way there.
-                tracing::warn!(%error, "the shared report stream broke; reconnecting");
-                connection.close(
-                    mantle_shared::protocol::close::GOING_AWAY.into(),
-                    b"report stream broke",
-                );
-                return;
-            }
+            Err(error) => return broke(&connection, "several attempts", &error),
         }
     }
 }

@@ -29,9 +29,20 @@ pub(super) struct Live {
     /// How many records the shipper has seen.
     pub seen: Arc<AtomicU64>,
     shipper: Option<AbortHandle>,
+    /// From where on the server lacks records, as it said last.
+    stored: u64,
+    /// It said so again, though something was sent meanwhile.
+    stuck: bool,
     /// A supervisor that was started by an agent before this one: it is looked at now and then.
     found_again: Option<ProcessIdentity>,
     size_bytes: u64,
+}
+
+#[cfg(test)]
+impl Live {
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck
+    }
 }
 
 /// All of them.
@@ -48,6 +59,8 @@ impl Attempts {
             progress: watch::channel(Progress::default()).0,
             seen: Arc::default(),
             shipper: None,
+            stored: 0,
+            stuck: false,
             found_again: None,
             size_bytes: 0,
         });
@@ -88,15 +101,43 @@ impl Attempts {
         shipper.is_some_and(|shipper| !shipper.is_finished())
     }
 
-    pub(super) fn set_shipper(&mut self, attempt: AttemptId, shipper: AbortHandle) {
-        let live = self.live.get_mut(&attempt);
-        if let Some(old) = live.and_then(|live| live.shipper.replace(shipper)) {
+    /// This one sends the attempt's records from here on.
+    pub(super) fn set_shipper(&mut self, attempt: AttemptId, from_seq: u64, shipper: AbortHandle) {
+        let Some(live) = self.live.get_mut(&attempt) else {
+            return shipper.abort();
+        };
+        live.stored = from_seq;
+        live.stuck = false;
+        if let Some(old) = live.shipper.replace(shipper) {
             old.abort();
         }
     }
 
+    /// The server answers each portion of records with what it has stored. If that does not grow, the
+    /// portion did not follow what is stored, and none after it will.
+    pub(super) fn stored(&mut self, attempt: AttemptId, next_seq: u64) {
+        if let Some(live) = self.live.get_mut(&attempt) {
+            live.stuck = next_seq <= live.stored;
+            live.stored = live.stored.max(next_seq);
+        }
+    }
+
+    /// The attempts whose records must be sent again, and from where on. To be asked now and then: an
+    /// answer to what was sent before the last change of shippers looks the same, and the next clears
+    /// it.
+    pub(super) fn take_stuck(&mut self) -> Vec<(AttemptId, u64)> {
+        let stuck = self.live.iter_mut().filter(|(_, live)| live.stuck);
+        stuck
+            .map(|(attempt, live)| {
+                live.stuck = false;
+                (*attempt, live.stored)
+            })
+            .collect()
+    }
+
     pub(super) fn stop_shipping(&mut self) {
         for live in self.live.values_mut() {
+            live.stuck = false;
             if let Some(shipper) = live.shipper.take() {
                 shipper.abort();
             }

@@ -95,7 +95,7 @@ impl Driver {
                     self.commands.clear();
                 }
                 Effect::Stored { attempt, next_seq } => {
-                    tracing::trace!(attempt.id = %attempt, next_seq, "stored");
+                    self.attempts.stored(attempt, next_seq);
                 }
                 Effect::Complete { attempt, end } => self.attempts.complete(attempt, end),
                 Effect::EndLater { attempt, end } => self.late.push((attempt, end)),
@@ -244,7 +244,16 @@ impl Driver {
         self.commands
             .push_back(LinkCommand::Reports { attempt, messages });
         let task = tokio::spawn(ship(shipment));
-        self.attempts.set_shipper(attempt, task.abort_handle());
+        self.attempts
+            .set_shipper(attempt, from_seq, task.abort_handle());
+    }
+
+    /// Sends again what the server turns out to lack, such as a portion that it had to drop.
+    pub(super) fn ship_stuck(&mut self) {
+        for (attempt, from_seq) in self.attempts.take_stuck() {
+            tracing::warn!(attempt.id = %attempt, from_seq, "the server lacks records; sending them again");
+            self.ship(attempt, from_seq);
+        }
     }
 
     fn spawn(&mut self, attempt: AttemptId) {

@@ -169,6 +169,91 @@ fn s56_a_pid_that_belongs_to_another_program_now_is_not_taken_for_the_supervisor
     assert!(message.contains("cannot be known"), "{message}");
 }
 
+/// A driver in a folder of its own; nothing is started.
+fn driver(parent: &Path) -> Driver {
+    let state = StateDir::at(parent.join("state"));
+    state.create().unwrap();
+    Driver::open(DriverConfig::new(state)).unwrap()
+}
+
+#[tokio::test]
+async fn tombstones_are_forgotten_while_the_agent_runs() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut driver = driver(parent.path());
+    driver.handle(Input::Cancel(Cancel {
+        request: 1,
+        epoch: 1,
+        task: TaskId::from_uuid(Uuid::from_u128(2)),
+        attempt: attempt(),
+        grace_ms: 1,
+    }));
+    driver.prune(now_us());
+    assert!(driver.brain.ledger().get(attempt()).is_some());
+    driver.prune(now_us() + 31 * 24 * 3600 * 1_000_000);
+    assert!(driver.brain.ledger().get(attempt()).is_none());
+    assert_eq!(
+        driver
+            .brain
+            .ledger()
+            .task_epoch(TaskId::from_uuid(Uuid::from_u128(2))),
+        0
+    );
+}
+
+#[test]
+fn a_status_that_cannot_be_written_now_holds_up_nothing_and_the_last_one_stays() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let parent = tempfile::tempdir().unwrap();
+        let mut driver = driver(parent.path());
+        let path = driver.config.state_dir.status_file();
+        // As a scanner that holds the file would: the one thread that may wait is kept.
+        let (free, kept) = std::sync::mpsc::channel::<()>();
+        let keeper = tokio::task::spawn_blocking(move || kept.recv());
+        driver.write_status();
+        driver.status.running = 1;
+        driver.write_status();
+        assert_eq!(Status::read(&path).unwrap(), None);
+        driver.status.connection = Connection::Stopped;
+        free.send(()).unwrap();
+        keeper.await.unwrap().unwrap();
+        driver.write_last_status().await;
+        let written = Status::read(&path).unwrap().unwrap();
+        assert_eq!(written, driver.status);
+    });
+}
+
+#[tokio::test]
+async fn records_are_sent_again_only_if_the_server_stays_where_it_was() {
+    let mut attempts = Attempts::default();
+    attempts.insert(attempt(), PathBuf::new());
+    let task = tokio::spawn(std::future::pending::<()>());
+    attempts.set_shipper(attempt(), 10, task.abort_handle());
+    // Forward, also when it came late; then twice the same.
+    for (says, stuck) in [
+        (15, false),
+        (20, false),
+        (20, true),
+        (25, false),
+        (25, true),
+        (20, true),
+    ] {
+        attempts.stored(attempt(), says);
+        let live = attempts.get(attempt()).unwrap();
+        assert_eq!(live.is_stuck(), stuck, "{says}");
+    }
+    assert_eq!(attempts.take_stuck(), [(attempt(), 25)]);
+    assert_eq!(attempts.take_stuck(), []);
+    // A connection that is gone: the resync says from where on.
+    attempts.stored(attempt(), 25);
+    attempts.stop_shipping();
+    assert_eq!(attempts.take_stuck(), []);
+}
+
 #[test]
 fn a_living_supervisor_is_found_again() {
     let (_parent, dir) = prepared();

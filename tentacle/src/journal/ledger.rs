@@ -10,7 +10,7 @@ use super::record::Record;
 use crate::process::ProcessIdentity;
 
 /// Ended attempts are remembered at least this long, so that a repeated id gets its outcome.
-const REMEMBER_US: i64 = 30 * 24 * 3600 * 1_000_000;
+pub const REMEMBER_US: i64 = 30 * 24 * 3600 * 1_000_000;
 /// More tombstones than this are not kept, whatever their age: they live in memory.
 const MOST_TOMBSTONES: usize = 20_000;
 
@@ -217,8 +217,16 @@ impl Ledger {
         Digest::of(text.as_bytes())
     }
 
-    /// Forgets tombstones that are old or too many, and the epochs of tasks long gone.
-    pub fn prune(&mut self, now_us: i64) {
+    /// The ledger without tombstones that are old or too many, and without the epochs of tasks long
+    /// gone; `None` if there are none. What is forgotten must be gone from the journal first.
+    pub fn pruned(&self, now_us: i64) -> Option<Self> {
+        let mut pruned = self.clone();
+        pruned.prune(now_us);
+        let counts = |ledger: &Self| (ledger.attempts.len(), ledger.epochs.len());
+        (counts(&pruned) != counts(self)).then_some(pruned)
+    }
+
+    fn prune(&mut self, now_us: i64) {
         let horizon = now_us.saturating_sub(REMEMBER_US);
         let mut tombstones: Vec<(i64, AttemptId)> = self
             .attempts()

@@ -11,7 +11,7 @@ mod storage;
 
 use std::io;
 
-pub use ledger::{Began, Entry, Illegal, Ledger, Phase};
+pub use ledger::{Began, Entry, Illegal, Ledger, Phase, REMEMBER_US};
 pub use record::Record;
 pub use storage::{Disk, Storage};
 
@@ -28,6 +28,8 @@ pub struct Journal {
     compacted: u64,
     /// A write failed: what follows `good` is unknown, and must be cut off before the next one.
     dirty: bool,
+    /// A replacement failed half-way: what would be in place if it did not.
+    doubt: Option<Vec<u8>>,
     reserved: bool,
 }
 
@@ -108,6 +110,7 @@ impl Journal {
             good: 0,
             compacted: 0,
             dirty: false,
+            doubt: None,
             reserved: false,
         };
         // A header that is not whole was never followed by a record.
@@ -139,8 +142,10 @@ impl Journal {
                 .truncate(journal.good)
                 .map_err(OpenError::Io)?;
         }
-        ledger.prune(now_us);
         journal.try_reserve();
+        if let Some(pruned) = journal.pruned(&ledger, now_us) {
+            ledger = pruned;
+        }
         journal.compact_if_due(&ledger);
         Ok(Opened {
             journal,
@@ -189,16 +194,62 @@ impl Journal {
         let _ = self.rewrite(ledger);
     }
 
+    /// The ledger without what need not be remembered, once the journal says the same; `None` if
+    /// nothing is to be forgotten, or the journal cannot be written now. What only memory had
+    /// forgotten would come back with the next start, and contradict an attempt that was accepted
+    /// under the same id meanwhile.
+    pub fn pruned(&mut self, ledger: &Ledger, now_us: i64) -> Option<Ledger> {
+        let pruned = ledger.pruned(now_us)?;
+        match self.rewrite(&pruned) {
+            Ok(()) => Some(pruned),
+            Err(error) => {
+                tracing::warn!(%error, "the journal could not be written anew; what is old stays for now");
+                None
+            }
+        }
+    }
+
     /// Puts a journal that adds up to this ledger in the old one's place, whole or not at all.
     pub fn rewrite(&mut self, ledger: &Ledger) -> io::Result<()> {
         let mut bytes = HEADER.to_vec();
         for record in ledger.records() {
             record::encode(&record, &mut bytes).map_err(io::Error::other)?;
         }
-        self.storage.replace(&bytes)?;
-        self.good = bytes.len() as u64;
+        match self.storage.replace(&bytes) {
+            Ok(()) => {
+                self.put_in_place(bytes.len());
+                Ok(())
+            }
+            Err(error) => {
+                // The new one may be in place and only its name not on the disk yet.
+                self.doubt = Some(bytes);
+                Err(error)
+            }
+        }
+    }
+
+    fn put_in_place(&mut self, bytes: usize) {
+        self.good = bytes as u64;
         self.compacted = self.good;
         self.dirty = false;
+        self.doubt = None;
+    }
+
+    /// After a replacement that failed: which of the two journals is in place, the old or the new one?
+    /// Both add up to the same; but nothing may be appended to the one by the other's length, nor to
+    /// one that a power cut could exchange for the other.
+    fn settle(&mut self) -> io::Result<()> {
+        let Some(new) = &self.doubt else {
+            return Ok(());
+        };
+        self.storage.settle()?;
+        let held = self.storage.load()?.unwrap_or_default();
+        if held == *new {
+            let bytes = held.len();
+            self.put_in_place(bytes);
+        } else {
+            self.doubt = None;
+        }
         Ok(())
     }
 
@@ -208,6 +259,7 @@ impl Journal {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.settle()?;
         if self.dirty {
             self.storage.truncate(self.good)?;
             self.dirty = false;

@@ -16,6 +16,8 @@ pub trait Storage: Send {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Puts a new journal in place of the old one, whole or not at all.
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Brings to the disk which journal is in place, after a replacement that failed.
+    fn settle(&mut self) -> io::Result<()>;
     /// Sets room aside for what must be written when the disk is full.
     fn reserve(&mut self) -> io::Result<()>;
     /// Gives the room free.
@@ -81,6 +83,11 @@ impl Storage for Disk {
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file = None;
         durable::write(&self.path(), bytes, Privacy::Owner)
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        self.file = None;
+        durable::sync_folder(&self.dir)
     }
 
     fn reserve(&mut self) -> io::Result<()> {

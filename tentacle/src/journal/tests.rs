@@ -21,6 +21,9 @@ struct Fake {
     room: Option<usize>,
     reserve: usize,
     fail_truncate: bool,
+    /// A replacement fails; with `true` after the new journal is in place.
+    fail_replace: Option<bool>,
+    fail_settle: bool,
 }
 
 impl FakeDisk {
@@ -67,7 +70,19 @@ impl Storage for FakeDisk {
         }
     }
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.lock().unwrap().bytes = Some(bytes.to_vec());
+        let mut fake = self.0.lock().unwrap();
+        if fake.fail_replace != Some(false) {
+            fake.bytes = Some(bytes.to_vec());
+        }
+        match fake.fail_replace {
+            Some(_) => Err(io::Error::other("broken")),
+            None => Ok(()),
+        }
+    }
+    fn settle(&mut self) -> io::Result<()> {
+        if self.0.lock().unwrap().fail_settle {
+            return Err(io::Error::other("broken"));
+        }
         Ok(())
     }
     fn reserve(&mut self) -> io::Result<()> {
@@ -275,13 +290,98 @@ fn s30_tombstones_are_kept_thirty_days_and_compaction_keeps_the_meaning() {
         again.apply(&record).unwrap();
     }
     assert_eq!(again, ledger);
-    ledger.prune(29 * day);
-    assert_eq!(again, ledger);
-    ledger.prune(31 * day);
+    assert_eq!(ledger.pruned(29 * day), None);
+    let ledger = ledger.pruned(31 * day).unwrap();
     assert!(ledger.get(attempt(1)).is_none());
     assert!(ledger.get(attempt(2)).is_some(), "not over, however old");
     assert!(ledger.get(attempt(3)).is_some());
     assert_eq!(ledger.highest_epoch(), 4);
+}
+
+/// With a ledger that forgot by itself this journal could not be opened any more.
+#[test]
+fn what_is_forgotten_is_gone_from_the_journal_so_that_its_id_may_come_again() {
+    let late = 31 * 24 * 3600 * 1_000_000;
+    for at_open in [false, true] {
+        let disk = FakeDisk::default();
+        let Opened {
+            mut journal,
+            mut ledger,
+            ..
+        } = disk.open().unwrap();
+        let over = [
+            accepted(1),
+            finished(1),
+            Record::Acknowledged {
+                attempt: attempt(1),
+            },
+        ];
+        journal.append(&over, Weight::Settles).unwrap();
+        for record in &over {
+            ledger.apply(record).unwrap();
+        }
+        assert_eq!(journal.pruned(&ledger, 7), None);
+        disk.0.lock().unwrap().fail_replace = Some(false);
+        assert_eq!(journal.pruned(&ledger, late), None, "not written, so kept");
+        disk.0.lock().unwrap().fail_replace = None;
+        if at_open {
+            let opened = Journal::open(Box::new(disk.clone()), late).unwrap();
+            (journal, ledger) = (opened.journal, opened.ledger);
+        } else {
+            ledger = journal.pruned(&ledger, late).unwrap();
+        }
+        assert_eq!(ledger.get(attempt(1)), None);
+        journal.append(&[accepted(1)], Weight::Begins).unwrap();
+        let again = disk.open().unwrap().ledger;
+        assert_eq!(
+            again.get(attempt(1)).unwrap().phase,
+            Phase::Accepted(Digest::of(b"order"))
+        );
+    }
+}
+
+#[test]
+fn a_replacement_that_fails_half_way_leaves_no_doubt_where_the_next_record_goes() {
+    for new_in_place in [false, true] {
+        let disk = FakeDisk::default();
+        let Opened {
+            mut journal,
+            mut ledger,
+            ..
+        } = disk.open().unwrap();
+        // Longer than what it adds up to.
+        let records: Vec<Record> = (0..50)
+            .map(|epoch| Record::EpochSeen {
+                task: None,
+                epoch,
+                at_us: 0,
+            })
+            .chain([accepted(1)])
+            .collect();
+        journal.append(&records, Weight::Settles).unwrap();
+        for record in &records {
+            ledger.apply(record).unwrap();
+        }
+        disk.0.lock().unwrap().fail_replace = Some(new_in_place);
+        assert!(journal.rewrite(&ledger).is_err());
+        disk.0.lock().unwrap().fail_settle = true;
+        let refused = journal.append(&[accepted(2)], Weight::Settles);
+        assert!(refused.is_err(), "which one the disk has is not known");
+        disk.0.lock().unwrap().fail_settle = false;
+        // A write that fails is cut off again, at the length of the one that is in place.
+        disk.set_room(Some(20));
+        let many: Vec<Record> = (10..30).map(accepted).collect();
+        assert!(journal.append(&many, Weight::Settles).is_err());
+        disk.set_room(None);
+        journal.append(&[accepted(2)], Weight::Settles).unwrap();
+        ledger.apply(&accepted(2)).unwrap();
+        let opened = disk.open().unwrap();
+        assert_eq!(
+            (opened.ledger, opened.cut_bytes),
+            (ledger, 0),
+            "new in place: {new_in_place}"
+        );
+    }
 }
 
 #[test]

@@ -248,7 +248,9 @@ fn act(
         ))
     })?;
     let with = evaluator.inputs(&order.with, action.verbatim())?;
-    let variables = evaluator.variables(&order.variables);
+    let variables = evaluator
+        .variables(&order.variables)
+        .withholding(order.withheld.clone());
     let names = Names {
         attempt: order.attempt,
         task: order.task,

@@ -70,6 +70,45 @@ fn variables_arrive_in_the_environment_and_by_function_without_loss() {
 }
 
 #[test]
+fn a_look_up_of_a_withheld_secret_fails_the_step_in_every_shell() {
+    // As scripts are written: the substitution's own exit status is dropped.
+    let sh = "name=pass; name=${name}WORD; echo before\necho \"got=$(mantle_get \"$name\")\"\necho after\nexit 0\n";
+    let direct = "mantle_get Pass\"WORD\"; echo after; exit 0";
+    let python = "print('before')\nprint('got=' + mantle_get('pass' + 'WORD'))\nprint('after')";
+    let index = "octopusvariables['Pass' + 'word']; print('after')";
+    let cases = [
+        ("sh", sh),
+        ("sh", direct),
+        ("bash", sh),
+        ("bash", direct),
+        ("python", python),
+        ("python", index),
+    ];
+    for (shell, text) in cases {
+        let mut order = script(1, text);
+        order.with.insert("shell".to_owned(), shell.into());
+        order.variables = vec![variable("Plain", "x", false)];
+        order.withheld = vec!["Password".to_owned()];
+        let (end, records) = run(&order);
+        let shown = format!("{shell} {text}: {end:?} {records:?}");
+        assert_eq!(end.outcome, Outcome::Failed, "{shown}");
+        let said = texts(&records).join("\n");
+        assert!(said.contains("name it under secrets:"), "{shown}");
+        assert!(said.to_lowercase().contains("'password'"), "{shown}");
+        let went_on = |(stream, _, line): &(Stream, Level, &str)| {
+            *stream == Stream::Stdout && (line.contains("after") || line.contains("got="))
+        };
+        assert!(!lines(&records).iter().any(went_on), "{shown}");
+    }
+    // What nobody withholds is nothing, as ever.
+    let mut order = script(2, "echo \"got=$(mantle_get Nothing)\"");
+    order.withheld = vec!["Password".to_owned()];
+    let (end, records) = run(&order);
+    assert_eq!(end.outcome, Outcome::Succeeded, "{end:?}");
+    assert_eq!(texts(&records), ["got="]);
+}
+
+#[test]
 fn helpers_speak_to_the_server_in_every_shell() {
     let sh = r#"
 set_octopusvariable Plain "a

@@ -51,6 +51,7 @@ pub(crate) fn script(number: u128, run: &str) -> Order {
         uses: "script".to_owned(),
         with: serde_json::json!({"run": run}).as_object().unwrap().clone(),
         variables: Vec::new(),
+        withheld: Vec::new(),
         packages: Vec::new(),
         timeout_ms: 120_000,
         grace_ms: 500,
@@ -384,6 +385,20 @@ impl World {
         let message = Resynced {
             positions: vec![position],
             last: true,
+        };
+        self.event(LinkEvent::Received(message.into())).await;
+    }
+
+    /// The server's answer to a portion of records: what it lacks begins here.
+    pub(crate) async fn stored(&self, attempt: AttemptId, next_seq: u64) {
+        let position = AttemptPosition {
+            attempt,
+            known: true,
+            next_seq,
+            end_stored: false,
+        };
+        let message = Ack {
+            positions: vec![position],
         };
         self.event(LinkEvent::Received(message.into())).await;
     }

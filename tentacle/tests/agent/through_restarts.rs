@@ -226,6 +226,35 @@ async fn s36_a_killed_supervisor_is_unknown_and_its_lines_arrive_up_to_the_damag
 }
 
 #[tokio::test]
+async fn a_portion_that_the_server_dropped_is_sent_again_while_the_step_runs() {
+    let (_dir, state) = state();
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let go = state.root().join("go");
+    let run = format!(
+        "echo one; echo two; while [ ! -e '{}' ]; do sleep 0.05; done; echo three",
+        go.display()
+    );
+    let order = script(1, &run);
+    world.start_attempt(1, &order).await;
+    world.collect_until("two").await;
+    // The server stored the first line and dropped the second; whatever followed it is no use.
+    world.stored(order.attempt, 1).await;
+    world.stored(order.attempt, 1).await;
+    let again = world.report().await;
+    let mantle_shared::protocol::Message::Records(again) = again else {
+        panic!("{}", again.name());
+    };
+    assert_eq!(again.first_seq, 1);
+    assert_eq!(texts(&again.records), ["two"]);
+    world.stored(order.attempt, 2).await;
+    std::fs::write(go, b"").unwrap();
+    let (rest, _) = world.collect(order.attempt, 2).await;
+    assert_eq!(texts(&rest), ["three"]);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn s34_records_go_on_from_where_the_server_is_after_lost_connections() {
     let (_dir, state) = state();
     let mut world = World::start(&state);

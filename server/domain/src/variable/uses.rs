@@ -41,16 +41,26 @@ fn collect<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
     }
 }
 
-/// The variables for an action, in the set's order.
+/// What an action gets, and what it must not look up; each in the set's order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shares<'a> {
+    /// The variables that it gets.
+    pub given: Vec<&'a Effective>,
+    /// The secrets that it does not use, and the variables that reach one of them. Empty for an
+    /// action that looks nothing up by name.
+    pub withheld: Vec<&'a Effective>,
+}
+
+/// Shares out the variables of a set to an action.
 ///
 /// `scanned` are the names found in its scripts and files when the release was created. A variable
 /// that is no secret but reaches one that the action does not use is left out: it could not be
-/// evaluated, and its absence says so where it is looked up.
+/// evaluated, and a look-up of it fails like that of the secret.
 pub fn variables_for<'a>(
     action: &Action,
     set: &'a EffectiveSet,
     scanned: Option<&BTreeSet<String>>,
-) -> Vec<&'a Effective> {
+) -> Shares<'a> {
     let mut reached = set.closure(input_texts(action));
     let mut named: BTreeSet<&str> = scanned.into_iter().flatten().map(String::as_str).collect();
     let mut every_secret = false;
@@ -72,15 +82,21 @@ pub fn variables_for<'a>(
     } else {
         BTreeSet::new()
     };
-    set.iter()
-        .filter(|variable| {
-            let seen = match &variable.value {
-                EffectiveValue::Text(_) => all && !blocked.contains(variable.name.as_str()),
-                _ => every_secret,
-            };
-            seen || reached.contains(&variable.name)
-        })
-        .collect()
+    let mut shares = Shares::default();
+    for variable in set.iter() {
+        let seen = match &variable.value {
+            EffectiveValue::Text(_) => all && !blocked.contains(variable.name.as_str()),
+            EffectiveValue::Secret(_)
+            | EffectiveValue::Sealed { .. }
+            | EffectiveValue::Unpinned(_) => every_secret,
+        };
+        if seen || reached.contains(&variable.name) {
+            shares.given.push(variable);
+        } else if all {
+            shares.withheld.push(variable);
+        }
+    }
+    shares
 }
 
 /// The secrets that are not granted, and the variables that reach one of them through any number

@@ -14,7 +14,18 @@ foreach ($line in @'
     } elseif ($pair[0]) { $OctopusParameters[(__Mantle-Text $pair[0])] = '' }
 }
 $MantleVariables = $OctopusParameters
-function Get-OctopusVariable([string]$Name) { if ($OctopusParameters.ContainsKey($Name)) { $OctopusParameters[$Name] } else { '' } }
+$__mantle_withheld = New-Object 'System.Collections.Generic.HashSet[String]' ([StringComparer]::OrdinalIgnoreCase)
+foreach ($line in @'
+@WITHHELD@
+'@ -split "`n") { if ($line.Trim()) { [void]$__mantle_withheld.Add((__Mantle-Text $line.Trim())) } }
+function Get-OctopusVariable([string]$Name) {
+    if ($__mantle_withheld.Contains($Name)) {
+        $why = "'$Name' is a secret, or reaches one, that this action was not given; name it under secrets: of the action"
+        __Mantle-Say "##octopus[resultMessage message='$(__Mantle-Data $why)']"
+        throw $why
+    }
+    if ($OctopusParameters.ContainsKey($Name)) { $OctopusParameters[$Name] } else { '' }
+}
 function Set-OctopusVariable([string]$Name, [string]$Value, [switch]$Sensitive) {
     $tail = if ($Sensitive) { " sensitive='$(__Mantle-Data 'True')'" } else { '' }
     __Mantle-Say "##octopus[setVariable name='$(__Mantle-Data $Name)' value='$(__Mantle-Data $Value)'$tail]"

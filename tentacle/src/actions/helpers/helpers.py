@@ -3,13 +3,19 @@ def _text(data):
     return _b64.b64decode(data).decode("utf-8", "replace")
 def _data(text):
     return _b64.b64encode(str(text).encode("utf-8", "surrogateescape")).decode("ascii")
+_withheld = {_text(_line).lower() for _line in """@WITHHELD@""".split("\n") if _line}
+def _key(name):
+    name = name.lower()
+    if name in _withheld:
+        raise RuntimeError("'%s' is a secret, or reaches one, that this action was not given; name it under secrets: of the action" % name)
+    return name
 class _Variables(dict):
     def __getitem__(self, name):
-        return dict.__getitem__(self, name.lower())
+        return dict.__getitem__(self, _key(name))
     def __contains__(self, name):
-        return dict.__contains__(self, name.lower())
+        return dict.__contains__(self, _key(name))
     def get(self, name, default=None):
-        return dict.get(self, name.lower(), default)
+        return dict.get(self, _key(name), default)
 octopusvariables = _Variables()
 for _line in """@PAIRS@""".split("\n"):
     if _line:

@@ -1,3 +1,12 @@
+# A look-up mostly stands in a substitution, whose exit status the script drops, and then it would go on with an empty
+# secret. So the script's own process is ended.
+__mantle_withheld() {
+__mantle_why="'$1' is a secret, or reaches one, that this action was not given; name it under secrets: of the action"
+printf '%s\n' "$__mantle_why" >&2
+printf "##octopus[resultMessage message='%s']\n" "$(__mantle_64 "$__mantle_why")" >&2
+kill -TERM $$
+exit 1
+}
 __mantle_64() { printf '%s' "$1" | base64 | tr -d '\r\n'; }
 set_octopusvariable() {
 case "$3" in

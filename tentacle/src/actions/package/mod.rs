@@ -6,6 +6,8 @@
 //! already, only the switch is made, which is what makes going back instant. A kill at any instant
 //! leaves either the old version current or the new one.
 
+#[cfg(any(not(unix), test))]
+mod junction;
 mod place;
 mod structured;
 mod switch;
@@ -29,6 +31,9 @@ use super::{Action, ActionContext, ActionError, ActionReport};
 use crate::cache::{Cache, InstallRecord, WalkError};
 use crate::durable;
 use place::Place;
+
+#[cfg(not(unix))]
+pub(super) use switch::complete_all;
 
 /// Earlier versions that stay unless `keep` says otherwise.
 const KEEP: u32 = 3;
@@ -209,8 +214,32 @@ fn flush(folder: &Path) -> std::io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::fs::syncfs(fs::File::open(folder)?)?;
     #[cfg(not(target_os = "linux"))]
-    let _ = folder;
+    flush_files(folder)?;
     Ok(())
+}
+
+/// Where a file system cannot be flushed as a whole: file by file; gives how many. A link has nothing
+/// of its own to flush.
+#[cfg(any(not(target_os = "linux"), test))]
+fn flush_files(folder: &Path) -> std::io::Result<usize> {
+    let mut files = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                // Windows flushes what may be written alone.
+                let file = fs::File::options().append(true).open(entry.path())?;
+                file.sync_all()?;
+                files += 1;
+            }
+        }
+        durable::sync_folder(&folder)?;
+    }
+    Ok(files)
 }
 
 fn walk_failed(package: &OrderPackage, error: &WalkError) -> ActionError {

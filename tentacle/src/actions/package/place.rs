@@ -25,7 +25,7 @@ use crate::durable::{self, Privacy};
 /// How often a lock that another step holds is tried again.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// The lock's file.
-const LOCK_FILE: &str = ".mantle-lock";
+pub(super) const LOCK_FILE: &str = ".mantle-lock";
 const STAGING: &str = ".staging-";
 const REMOVING: &str = ".removing-";
 

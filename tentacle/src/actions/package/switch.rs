@@ -1,13 +1,15 @@
 //! Making a version the current one.
 //!
 //! On Linux `current` is a symbolic link that is replaced by one rename. Windows has no such
-//! rename for junctions, so there `current.json` is the truth, and the junction follows it: it is
-//! made anew by every installation, so one that a kill left behind is put right by the next.
+//! rename for junctions, so there `current.json` is the truth, and the junction follows it: see
+//! `junction`.
 
 use std::fs;
 use std::io;
 
 use super::super::{ActionContext, ActionError};
+#[cfg(not(unix))]
+use super::junction;
 use super::place::{Place, failed};
 use crate::cache::InstallRecord;
 
@@ -24,10 +26,11 @@ pub(super) fn to(
     if let Some(before) = before.as_deref().filter(|before| *before != record.folder) {
         note_previous(place, before).map_err(failed(place.root()))?;
     }
-    if before.as_deref() == Some(record.folder.as_str()) {
+    let already = before.as_deref() == Some(record.folder.as_str());
+    switch(context, place, record, already)?;
+    if already {
         context.info(format!("{} is current already", record.folder));
     } else {
-        switch(context, place, record)?;
         context.info(format!(
             "current is now {}{}",
             record.folder,
@@ -68,8 +71,12 @@ fn switch(
     context: &ActionContext<'_>,
     place: &Place,
     record: &InstallRecord,
+    already: bool,
 ) -> Result<(), ActionError> {
     let _ = context;
+    if already {
+        return Ok(());
+    }
     let current = place.current();
     if fs::symlink_metadata(&current).is_ok_and(|meta| !meta.is_symlink()) {
         return Err(ActionError::failed(format!(
@@ -89,19 +96,8 @@ fn switch(
 }
 
 #[cfg(not(unix))]
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Current {
-    format: u32,
-    folder: String,
-    version: String,
-    path: String,
-}
-
-#[cfg(not(unix))]
 pub(super) fn current_folder(place: &Place) -> Option<String> {
-    let bytes = fs::read(place.root().join("current.json")).ok()?;
-    let current: Current = serde_json::from_slice(&bytes).ok()?;
-    Some(current.folder)
+    junction::Current::read(place.root()).map(|current| current.folder)
 }
 
 #[cfg(not(unix))]
@@ -109,39 +105,55 @@ fn switch(
     context: &ActionContext<'_>,
     place: &Place,
     record: &InstallRecord,
+    already: bool,
 ) -> Result<(), ActionError> {
-    use crate::durable::{self, Privacy};
-    let current = Current {
-        format: 1,
-        folder: record.folder.clone(),
-        version: record.version.clone(),
-        path: place.folder(record).display().to_string(),
-    };
-    let path = place.root().join("current.json");
-    serde_json::to_vec_pretty(&current)
-        .map_err(io::Error::from)
-        .and_then(|bytes| durable::write(&path, &bytes, Privacy::Folder))
-        .map_err(failed(&path))?;
-    if let Err(error) = point_junction(place, record) {
-        context.warning(format!(
-            "the junction {} could not be made ({error}); current.json names the version, the junction follows at the next installation",
-            place.current().display()
-        ));
+    if !already {
+        let current = junction::Current {
+            format: 1,
+            folder: record.folder.clone(),
+            version: record.version.clone(),
+            path: place.folder(record).display().to_string(),
+        };
+        current
+            .write(place.root())
+            .map_err(failed(&place.root().join(junction::FILE)))?;
+        mantle_shared::fault::point("package.switched");
     }
-    Ok(())
+    let link = place.current();
+    match junction::follow(place.root(), &record.folder, JUNCTIONS) {
+        Ok(_) => Ok(()),
+        Err(error) if without_junctions() => {
+            context.warning(format!("{}: {error}", link.display()));
+            Ok(())
+        }
+        Err(error) => Err(ActionError::failed(format!(
+            "{} names {}, but the junction {} does not follow: {error}; whatever uses the junction has another version",
+            junction::FILE,
+            record.folder,
+            link.display()
+        ))),
+    }
+}
+
+/// For the tests under Wine, which has no junctions. Nothing excuses what is shipped.
+#[cfg(not(unix))]
+fn without_junctions() -> bool {
+    cfg!(feature = "faults") && std::env::var_os("MANTLE_WITHOUT_JUNCTIONS").is_some()
 }
 
 #[cfg(not(unix))]
-fn point_junction(place: &Place, record: &InstallRecord) -> io::Result<()> {
-    let junction = place.current();
-    if fs::symlink_metadata(&junction).is_ok() {
-        // Removes the junction, never what it points at; a folder with files in it is refused.
-        fs::remove_dir(&junction)?;
-    }
+const JUNCTIONS: junction::Links = junction::Links {
+    make: make_junction,
+    // Removes the junction, never what it points at; a folder with files in it is refused.
+    remove: |link| fs::remove_dir(link),
+};
+
+#[cfg(not(unix))]
+fn make_junction(link: &std::path::Path, target: &std::path::Path) -> io::Result<()> {
     let output = std::process::Command::new("cmd")
         .args(["/D", "/C", "mklink", "/J"])
-        .arg(&junction)
-        .arg(place.folder(record))
+        .arg(link)
+        .arg(target)
         .output()?;
     if output.status.success() {
         return Ok(());
@@ -149,4 +161,10 @@ fn point_junction(place: &Place, record: &InstallRecord) -> io::Result<()> {
     Err(io::Error::other(
         String::from_utf8_lossy(&output.stderr).trim().to_owned(),
     ))
+}
+
+/// Completes the switches that a kill cut short, when the agent starts.
+#[cfg(not(unix))]
+pub(in crate::actions) fn complete_all(apps: &std::path::Path) {
+    junction::complete_all(apps, JUNCTIONS);
 }

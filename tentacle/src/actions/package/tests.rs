@@ -55,6 +55,23 @@ fn current(bench: &Bench) -> String {
     .unwrap()
 }
 
+#[cfg(unix)]
+#[test]
+fn every_file_of_a_version_is_brought_to_the_disk() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("a/b/c")).unwrap();
+    for file in ["1", "a/2", "a/b/3", "a/b/c/4"] {
+        fs::write(dir.path().join(file), b"x").unwrap();
+    }
+    // A link is not followed: what it leads to is flushed in its own place, once.
+    symlink("1", dir.path().join("link")).unwrap();
+    symlink("a", dir.path().join("folder")).unwrap();
+    assert_eq!(flush_files(dir.path()).unwrap(), 4);
+    // What cannot be flushed is no success.
+    assert!(flush_files(&dir.path().join("gone")).is_err());
+}
+
 fn install(bench: &Bench, with: Value) {
     run(bench, with).unwrap();
 }

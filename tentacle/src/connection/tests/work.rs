@@ -270,6 +270,36 @@ async fn each_attempt_has_a_stream_while_permits_last_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn a_report_stream_that_the_server_breaks_is_resumed_by_a_new_connection() {
+    // Broken while more comes, and while the script is silent.
+    for more in [true, false] {
+        let server = TestServer::start(Arc::new(Authority::new()));
+        let mut agent = Agent::start(&server);
+        let session = both(&server, &mut agent).await;
+        let (sender, messages) = mpsc::channel(2);
+        let command = LinkCommand::Reports {
+            attempt: attempt(1),
+            messages,
+        };
+        soon(agent.link.commands.send(command)).await.unwrap();
+        soon(sender.send(records(1, 0).into())).await.unwrap();
+        let mut recv = soon(session.connection.accept_uni()).await.unwrap();
+        recv.stop(close::PROTOCOL.into()).unwrap();
+        if more {
+            // It ends when the agent has noticed.
+            while soon(sender.send(records(1, 1).into())).await.is_ok() {}
+        }
+        assert!(
+            matches!(agent.event().await, LinkEvent::Disconnected { .. }),
+            "more {more}"
+        );
+        // The driver hears of it, and says anew what it has.
+        both(&server, &mut agent).await;
+        drop(sender);
+    }
+}
+
+#[tokio::test]
 async fn what_an_earlier_session_left_is_dropped_before_the_resync() {
     let server = TestServer::start(Arc::new(Authority::new()));
     let mut agent = Agent::start(&server);

@@ -198,6 +198,7 @@ fn order(script: &str) -> Order {
             .unwrap()
             .clone(),
         variables: Vec::new(),
+        withheld: Vec::new(),
         packages: Vec::new(),
         timeout_ms: 120_000,
         grace_ms: 500,
