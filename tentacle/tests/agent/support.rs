@@ -244,6 +244,7 @@ pub(crate) struct World {
     driver: tokio::task::JoinHandle<()>,
     stop: Option<oneshot::Sender<()>>,
     request: u64,
+    sessions: u64,
 }
 
 impl World {
@@ -266,6 +267,7 @@ impl World {
             driver,
             stop: Some(stop),
             request: 0,
+            sessions: 0,
         }
     }
 
@@ -302,7 +304,9 @@ impl World {
             now_us: 0,
             epoch,
         };
-        self.event(LinkEvent::Connected(welcome)).await;
+        self.sessions += 1;
+        let session = self.sessions;
+        self.event(LinkEvent::Connected { session, welcome }).await;
         let mut reports = Vec::new();
         loop {
             if let Message::Resync(resync) = self.control().await {
@@ -321,6 +325,7 @@ impl World {
                 .await
                 .expect("a command")
             {
+                LinkCommand::Begin { session } => assert_eq!(session, self.sessions),
                 LinkCommand::Control(message) => return message,
                 LinkCommand::Reports { mut messages, .. } => {
                     let reports = self.reports.clone();
@@ -428,7 +433,7 @@ impl World {
                         }
                     });
                 }
-                LinkCommand::Control(_) => {}
+                LinkCommand::Begin { .. } | LinkCommand::Control(_) => {}
                 other => panic!("{other:?}"),
             }
         }
