@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::OrchestratorParts;
 use super::fact::{Fact, NamedOutput, Reported};
-use crate::gateway::Arrival;
+use crate::gateway::{Arrival, ArrivalQueue};
 use crate::store::{
     AttemptState, LogVariables, StoreError, attempt_find, log_append, log_append_server,
     log_position, log_read_attempt, log_variables, task_mark_warned,
@@ -35,7 +35,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// See the module's documentation.
 pub struct Ingest {
     parts: OrchestratorParts,
-    arrivals: mpsc::Receiver<Arrival>,
+    arrivals: ArrivalQueue,
     facts: mpsc::Sender<Fact>,
     owners: HashMap<AttemptId, (TaskId, AgentId)>,
     /// Ends that came before all of their records, and how many were there: their agents were asked
@@ -46,7 +46,7 @@ pub struct Ingest {
 impl Ingest {
     pub(super) fn new(
         parts: OrchestratorParts,
-        arrivals: mpsc::Receiver<Arrival>,
+        arrivals: ArrivalQueue,
         facts: mpsc::Sender<Fact>,
     ) -> Self {
         Self {
