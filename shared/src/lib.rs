@@ -10,6 +10,7 @@ pub mod ids;
 pub mod inputs;
 pub mod manifest;
 pub mod order;
+pub mod outputs;
 pub mod protocol;
 pub mod tls;
 pub mod token;

@@ -112,6 +112,9 @@ pub struct OrderPackage {
     pub archive: Digest,
     /// The digest of its manifest's root.
     pub root: Digest,
+    /// It was pushed for Linux only: it may hold names that Windows refuses or mixes up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub linux_only: bool,
 }
 
 /// How much output an attempt may keep on the agent.

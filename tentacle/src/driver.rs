@@ -95,6 +95,8 @@ pub struct Driver {
     local_events: mpsc::Receiver<Local>,
     /// What the connection is to be told; the loop never waits for it.
     commands: VecDeque<LinkCommand>,
+    /// The session that is connected, or was last.
+    session: u64,
     /// The order of the start that is being decided. Nowhere else does the agent keep one.
     order: Option<(AttemptId, Vec<u8>)>,
     /// Ends that could not be journalled.
@@ -131,6 +133,7 @@ impl Driver {
             local,
             local_events,
             commands: VecDeque::new(),
+            session: 0,
             order: None,
             late: Vec::new(),
             ledger_changed: false,
@@ -213,7 +216,8 @@ impl Driver {
 
     fn link_event(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Connected(welcome) => {
+            LinkEvent::Connected { session, welcome } => {
+                self.session = session;
                 let skew_us = now_us().saturating_sub(welcome.now_us);
                 self.handle(Input::Connected(welcome));
                 self.status.connected(skew_us, self.brain.is_stale());

@@ -4,7 +4,7 @@
 //! The driver owns the journal and decides. Between them are channels alone, each bounded, so that
 //! either can be tested without the other.
 //!
-//! After every [`LinkEvent::Connected`] the driver sends which
+//! After every [`LinkEvent::Connected`] the driver says [`LinkCommand::Begin`], then which
 //! [`Journal`](mantle_shared::protocol::Journal) it goes by and its
 //! [`Resync`](mantle_shared::protocol::Resync) portions by [`LinkCommand::Control`]; whatever the server then says on the control stream comes as
 //! [`LinkEvent::Received`], in order. The connection answers `Echo` and `Unsupported` by itself.
@@ -24,7 +24,12 @@ pub const REPORTS_QUEUE: usize = 2;
 #[derive(Debug)]
 pub enum LinkEvent {
     /// The server took the agent in. Nothing was sent on the control stream since `Hello`.
-    Connected(Welcome),
+    Connected {
+        /// Which session this is, counted from 1 since the agent's start.
+        session: u64,
+        /// What the server said.
+        welcome: Welcome,
+    },
     /// A message of the server on the control stream.
     Received(Message),
     /// The connection is gone; the connection task is dialling again. Receivers of
@@ -38,6 +43,12 @@ pub enum LinkEvent {
 /// What the driver tells the connection.
 #[derive(Debug)]
 pub enum LinkCommand {
+    /// The resync of this session begins: what comes before it was meant for an earlier one, and is
+    /// dropped. Without the number a last portion that is left over would pass for a whole resync.
+    Begin {
+        /// The number that came with [`LinkEvent::Connected`].
+        session: u64,
+    },
     /// Send this on the control stream. Dropped if there is no connection: every answer can be
     /// asked for again, and a resync says the rest.
     Control(Message),

@@ -262,6 +262,12 @@ fn samples() -> Vec<Refusal> {
             agent_version: text("0.1.0"),
         });
     }
+    all.push(Refusal::PackageForLinux {
+        action: action(),
+        package: text("Shop.Web"),
+        version: text("1.0.0"),
+        targets: vec![target()],
+    });
     all
 }
 
@@ -285,6 +291,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::NotJoined { .. } => "NotJoined",
         Refusal::AgentOffline { .. } => "AgentOffline",
         Refusal::ActionUnsupported { .. } => "ActionUnsupported",
+        Refusal::PackageForLinux { .. } => "PackageForLinux",
         Refusal::NeedsServerWorker { .. } => "NeedsServerWorker",
         Refusal::Tie(_) => "Tie",
         Refusal::UnknownTarget { .. } => "UnknownTarget",

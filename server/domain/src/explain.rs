@@ -181,6 +181,17 @@ pub enum Refusal {
         /// The version of the first one's agent.
         agent_version: String,
     },
+    /// A package that was pushed for Linux would be unpacked on Windows.
+    PackageForLinux {
+        /// The action.
+        action: String,
+        /// The package.
+        package: String,
+        /// Its version.
+        version: String,
+        /// The Windows targets.
+        targets: Vec<String>,
+    },
     /// A step without targets, which this version's server cannot run.
     NeedsServerWorker {
         /// The step.

@@ -58,6 +58,7 @@ pub(crate) fn a_package(id: &str, version: &str) -> OrderPackage {
         size_bytes: 1000,
         archive: Digest::of(format!("archive {id} {version}").as_bytes()),
         root: Digest::of(format!("root {id} {version}").as_bytes()),
+        linux_only: false,
     }
 }
 

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::body::{
-    Package, PackageCollect, PackageCollected, PackageVersion, Page, Upload, UploadCreate,
+    Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Page, Upload,
+    UploadCreate,
 };
 use super::error::{ApiError, ApiResult};
 use super::extract::{Json, Path, Query};
@@ -23,6 +24,15 @@ use crate::services::{Caller, Error, Services};
 pub(super) struct PieceQuery {
     /// The offset, which must be where the upload stands.
     offset: u64,
+}
+
+/// How a package is to be taken in.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FinishQuery {
+    /// The only platform that it is for; none if it may go anywhere.
+    platform: Option<PackagePlatform>,
 }
 
 /// All packages.
@@ -91,16 +101,17 @@ pub(super) async fn upload_show(
 }
 
 /// Takes a complete upload apart and makes it a version of its package.
-#[utoipa::path(post, path = "/uploads/{upload}/finish", tag = "packages", params(("upload" = String, Path, description = "its id")), responses((status = 201, body = PackageVersion)))]
+#[utoipa::path(post, path = "/uploads/{upload}/finish", tag = "packages", params(("upload" = String, Path, description = "its id"), FinishQuery), responses((status = 201, body = PackageVersion)))]
 pub(super) async fn upload_finish(
     State(services): State<Services>,
     caller: Caller,
     Path(upload): Path<String>,
+    Query(query): Query<FinishQuery>,
 ) -> ApiResult<(StatusCode, Json<PackageVersion>)> {
-    Ok((
-        StatusCode::CREATED,
-        Json(services.upload_finish(&caller, &upload).await?),
-    ))
+    let version = services
+        .upload_finish(&caller, &upload, query.platform)
+        .await?;
+    Ok((StatusCode::CREATED, Json(version)))
 }
 
 /// Appends bytes. What the answer says is on disk; what was sent of a piece that broke off is not

@@ -9,12 +9,11 @@ use mantle_domain::state::Policy;
 use mantle_shared::ids::{AgentId, TaskId};
 use mantle_shared::protocol::close;
 use rand::RngCore as _;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::gateway::{
-    ARRIVALS_QUEUE, Counters, Gateway, GatewayConfig, GatewayError, GatewayKeys, GatewayParts,
-    Sessions, Timing, Trust, TrustedAgent,
+    Counters, Gateway, GatewayConfig, GatewayError, GatewayKeys, GatewayParts, Sessions, Timing,
+    Trust, TrustedAgent, arrivals,
 };
 use crate::orchestrator::{
     GrantedObjects, Grants, Hints, Ingest, Online, Orchestrator, OrchestratorParts,
@@ -87,7 +86,7 @@ impl Machinery {
             let mut tx = config.store.read().await?;
             Arc::new(AtomicU64::new(epoch_current(&mut tx).await?))
         };
-        let (arrival_sender, arrivals) = mpsc::channel(ARRIVALS_QUEUE);
+        let (arrival_sender, arrivals) = arrivals();
         let sessions = Sessions::new();
         let online = Arc::new(Online::new());
         let grants = Arc::new(Grants::new());

@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, ago, line_out, size};
-use crate::api::body::{PackageCollect, PackageCollected, PackageVersion, Upload, UploadCreate};
+use crate::api::body::{
+    PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Upload, UploadCreate,
+};
 use crate::client::{Client, ClientError};
 
 /// What is sent at once: small enough to resume without much loss, large enough to be fast.
@@ -54,6 +56,10 @@ pub(super) struct PushArgs {
     /// The version, instead of the one in the name
     #[arg(long)]
     version: Option<String>,
+    /// The only platform that the packages are for: names that Windows refuses or mixes up are then
+    /// taken, and no Windows target gets them
+    #[arg(long)]
+    platform: Option<PackagePlatform>,
 }
 
 /// Does it.
@@ -126,7 +132,7 @@ fn collected(done: &PackageCollected, out: Output) -> CliResult {
 }
 
 fn lines(version: &PackageVersion) -> Vec<String> {
-    vec![
+    [
         format!("{} {}", version.id, version.version),
         format!(
             "archive  {}, {}, blake3 {}",
@@ -143,6 +149,13 @@ fn lines(version: &PackageVersion) -> Vec<String> {
         ),
         format!("pushed   {}", version.pushed_at),
     ]
+    .into_iter()
+    .chain(
+        version
+            .platform
+            .map(|PackagePlatform::Linux| "platform linux only".to_owned()),
+    )
+    .collect()
 }
 
 async fn push_all(args: PushArgs, client: &Client, out: Output) -> CliResult {
@@ -194,7 +207,7 @@ async fn push(
     let sent = send(path, &upload, client, &mut bar).await;
     bar.clear();
     sent?;
-    finish(&upload, client).await
+    finish(&upload, args.platform, client).await
 }
 
 async fn send(path: &Path, upload: &Upload, client: &Client, bar: &mut Bar) -> Result<(), Failure> {
@@ -222,13 +235,17 @@ async fn send(path: &Path, upload: &Upload, client: &Client, bar: &mut Bar) -> R
 }
 
 /// The server took over the work once the finish was asked for; asking again gives the same.
-async fn finish(upload: &Upload, client: &Client) -> Result<PackageVersion, Failure> {
-    match client.upload_finish(&upload.upload).await {
+async fn finish(
+    upload: &Upload,
+    platform: Option<PackagePlatform>,
+    client: &Client,
+) -> Result<PackageVersion, Failure> {
+    match client.upload_finish(&upload.upload, platform).await {
         Err(error) if error.is_passing() => {
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             match client.package_version(&upload.id, &upload.version).await {
                 Ok(version) => Ok(version),
-                Err(_) => Ok(client.upload_finish(&upload.upload).await?),
+                Err(_) => Ok(client.upload_finish(&upload.upload, platform).await?),
             }
         }
         other => Ok(other?),

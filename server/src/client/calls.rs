@@ -9,10 +9,10 @@ use crate::api::body::{
     Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, AuditEntry,
     AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
     JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LogLine, Package, PackageCollect,
-    PackageCollected, PackageVersion, Page, PlanBody, Project, ProjectDetail, RefreshVariables,
-    Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff,
-    ReleaseDrift, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet, ServerInfo,
-    StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, Upload, UploadCreate,
+    PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, Project, ProjectDetail,
+    RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail,
+    ReleaseDiff, ReleaseDrift, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet,
+    ServerInfo, StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, Upload, UploadCreate,
     VariableExplanation, VariablePlace, VariablePut, VariableRemove, VariableSet,
     VariableSetDetail, VariableView, VariablesChanged,
 };
@@ -278,8 +278,16 @@ impl Client {
     }
 
     /// Takes the archive apart and makes it a version of its package.
-    pub async fn upload_finish(&self, id: &str) -> Answer<PackageVersion> {
-        let request = self.request(Method::POST, &["uploads", id, "finish"], &[])?;
+    pub async fn upload_finish(
+        &self,
+        id: &str,
+        platform: Option<PackagePlatform>,
+    ) -> Answer<PackageVersion> {
+        let query: &[(&str, &str)] = match platform {
+            Some(PackagePlatform::Linux) => &[("platform", "linux")],
+            None => &[],
+        };
+        let request = self.request(Method::POST, &["uploads", id, "finish"], query)?;
         // A large archive takes minutes to take apart.
         self.answer(request.timeout(ANSWER * 15)).await
     }

@@ -1,7 +1,6 @@
-//! Accepting connections: the handshake budget, and the judgement by protocol and certificate.
+//! Accepting connections, as the door allows, and the judgement by protocol and certificate.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,57 +13,58 @@ use rustls::pki_types::CertificateDer;
 
 use super::arrival::{Arrival, Refusal};
 use super::counters::{Counters, Sampler};
+use super::door::{Admission, Door, Entrance};
 use super::identity::agent_of;
+use super::limits::REFUSALS_A_MINUTE;
 use super::{Shared, enrol, session};
 
-/// From this many open handshakes on, a peer must prove its address first.
-const RETRY_FROM: usize = 256;
-/// From this many on, a peer is not answered at all.
-const IGNORE_FROM: usize = 1024;
-/// Refused connections that are told a minute; the rest are counted.
-const REFUSALS_A_MINUTE: u32 = 10;
-
 /// What the accept loop keeps count of.
-struct Door {
-    opening: AtomicUsize,
+struct Accept {
+    door: Door,
     refusals: Mutex<Sampler>,
 }
 
 pub(super) async fn accept_loop(endpoint: &Endpoint, shared: &Arc<Shared>) {
-    let door = Arc::new(Door {
-        opening: AtomicUsize::new(0),
+    let accept = Arc::new(Accept {
+        door: Door::default(),
         refusals: Mutex::new(Sampler::new(REFUSALS_A_MINUTE, Duration::from_mins(1))),
     });
     while let Some(incoming) = endpoint.accept().await {
-        let opening = door.opening.load(Ordering::Relaxed);
         let counters = &shared.parts.counters;
-        if opening >= IGNORE_FROM {
-            Counters::count(&counters.ignored);
-            incoming.ignore();
-            continue;
+        let is_proven = incoming.remote_address_validated() || !incoming.may_retry();
+        let from = incoming.remote_address().ip();
+        match accept.door.knock(from, is_proven, Instant::now()) {
+            Entrance::Open(admission) => {
+                let (shared, accept) = (Arc::clone(shared), Arc::clone(&accept));
+                tokio::spawn(open(incoming, admission, shared, accept));
+            }
+            Entrance::Prove => {
+                Counters::count(&counters.retries);
+                let _ = incoming.retry();
+            }
+            Entrance::Ignore => {
+                Counters::count(&counters.ignored);
+                incoming.ignore();
+            }
         }
-        if opening >= RETRY_FROM && !incoming.remote_address_validated() && incoming.may_retry() {
-            Counters::count(&counters.retries);
-            let _ = incoming.retry();
-            continue;
-        }
-        door.opening.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(open(incoming, Arc::clone(shared), Arc::clone(&door)));
     }
 }
 
-/// A connection from its first packet to its end.
-async fn open(incoming: Incoming, shared: Arc<Shared>, door: Arc<Door>) {
+/// A connection from its first packet to its end. It is counted for as long as it lives.
+async fn open(
+    incoming: Incoming,
+    mut admission: Admission,
+    shared: Arc<Shared>,
+    accept: Arc<Accept>,
+) {
     let remote = incoming.remote_address();
     let handshake = async { incoming.accept()?.await };
-    let outcome = tokio::time::timeout(shared.timing.handshake, handshake).await;
-    door.opening.fetch_sub(1, Ordering::Relaxed);
-    let connection = match outcome {
+    let connection = match tokio::time::timeout(shared.timing.handshake, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
             // The TLS alert says no more than that the certificate was refused; so do we.
             let reason = format!("the handshake failed: {error}");
-            door.refuse(&shared, remote, None, reason);
+            accept.refuse(&shared, remote, None, reason);
             return;
         }
         Err(_) => {
@@ -73,19 +73,28 @@ async fn open(incoming: Incoming, shared: Arc<Shared>, door: Arc<Door>) {
         }
     };
     match judge(&connection) {
-        Peer::Stranger => enrol::serve(connection, &shared).await,
+        Peer::Stranger => {
+            if admission.is_stranger() {
+                enrol::serve(connection, &shared).await;
+            } else {
+                connection.close(VarInt::from_u32(close::GOING_AWAY), b"");
+                let reason = "too many agents are enrolling at once".to_owned();
+                accept.refuse(&shared, remote, None, reason);
+            }
+        }
         Peer::Agent(agent, key) => {
             if shared.parts.trust.find(agent, key).is_some() {
+                admission.is_agent();
                 session::serve(connection, agent, &shared).await;
             } else {
                 connection.close(VarInt::from_u32(close::NOT_AUTHORISED), b"");
                 let reason = "the agent is not in the allow-list".to_owned();
-                door.refuse(&shared, remote, Some(agent), reason);
+                accept.refuse(&shared, remote, Some(agent), reason);
             }
         }
         Peer::Nobody(reason) => {
             connection.close(VarInt::from_u32(close::NOT_AUTHORISED), b"");
-            door.refuse(&shared, remote, None, reason.to_owned());
+            accept.refuse(&shared, remote, None, reason.to_owned());
         }
     }
 }
@@ -118,7 +127,7 @@ fn judge(connection: &Connection) -> Peer {
     }
 }
 
-impl Door {
+impl Accept {
     /// Counts a refused connection and tells a few of them.
     fn refuse(&self, shared: &Shared, remote: SocketAddr, agent: Option<AgentId>, reason: String) {
         Counters::count(&shared.parts.counters.refused);

@@ -10,9 +10,12 @@
 
 mod accept;
 mod arrival;
+mod arrivals;
 mod counters;
+mod door;
 mod enrol;
 mod identity;
+mod limits;
 mod outbox;
 mod reader;
 mod session;
@@ -27,18 +30,15 @@ use std::sync::Arc;
 
 use quinn::Endpoint;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::sync::mpsc;
 
 pub use arrival::{Arrival, Refusal};
+pub use arrivals::{ArrivalQueue, Arrivals, arrivals};
 pub use counters::Counters;
 pub use enrol::{EnrolDecision, Enroller};
 pub use sessions::{SessionId, Sessions};
 pub use transfer::{ObjectSource, WireObject};
 pub use transport::{GatewayError, GatewayKeys, Timing};
 pub use trust::{Trust, TrustedAgent};
-
-/// How many arrivals wait to be taken in. A full queue holds the agents' streams back.
-pub const ARRIVALS_QUEUE: usize = 1024;
 
 /// What the gateway is made of.
 pub struct GatewayConfig {
@@ -70,7 +70,7 @@ pub struct GatewayParts {
     /// Gives package objects out.
     pub objects: Arc<dyn ObjectSource>,
     /// Takes in what agents say.
-    pub arrivals: mpsc::Sender<Arrival>,
+    pub arrivals: Arrivals,
     /// What happened so far, in numbers.
     pub counters: Arc<Counters>,
     /// The server's epoch counter, for `Welcome`.
@@ -89,6 +89,7 @@ pub(crate) struct Shared {
     parts: GatewayParts,
     timing: Timing,
     version: String,
+    greetings: session::Greetings,
 }
 
 impl Gateway {
@@ -107,6 +108,7 @@ impl Gateway {
             parts,
             timing: config.timing,
             version: config.version,
+            greetings: session::Greetings::default(),
         });
         Ok(Self {
             endpoint,

@@ -47,16 +47,18 @@ pub(super) enum Refused {
     Full,
     /// Nobody writes any more.
     Closed,
+    /// It cannot be written as a message, most likely because it is too large. It never will be.
+    Unfit,
 }
 
 impl Outbox {
-    /// Puts a message behind the others. One that cannot be encoded is dropped and logged.
+    /// Puts a message behind the others.
     pub(super) fn push(&self, message: &Message) -> Result<(), Refused> {
         let frame = match message.to_frame() {
             Ok(frame) => frame,
             Err(error) => {
                 tracing::error!(message = message.name(), %error, "a message could not be encoded");
-                return Ok(());
+                return Err(Refused::Unfit);
             }
         };
         let length = frame.len();
@@ -131,6 +133,13 @@ mod tests {
         };
         queue.written(frame.len());
         assert_eq!(outbox.push(&message), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_no_message_can_hold_is_refused_and_not_taken_for_sent() {
+        let (outbox, _queue) = outbox();
+        assert_eq!(outbox.push(&echo(4 * 1024 * 1024 + 1)), Err(Refused::Unfit));
+        assert_eq!(outbox.push(&echo(1)), Ok(()));
     }
 
     #[tokio::test]

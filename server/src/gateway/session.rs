@@ -1,7 +1,8 @@
 //! A work connection: who is who, the resync, then messages both ways until it ends.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mantle_shared::ids::AgentId;
@@ -12,21 +13,72 @@ use mantle_shared::protocol::{
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use super::arrival::Arrival;
+use super::arrivals::report_size;
 use super::counters::Counters;
+use super::limits::{REPORTS, REPORTS_BYTES};
 use super::outbox::{Outbox, Outgoing, Queue, outbox};
 use super::reader::{Next, ReadError, Reader};
 use super::{Shared, transfer};
 
-/// Attempts that one agent may report. Beyond it something is wrong with its journal.
-const MAX_REPORTS: usize = 100_000;
 /// Control goes before logs, logs before bulk.
 const CONTROL_PRIORITY: i32 = 10;
 
 /// Serves an agent whose certificate was judged, until its connection ends.
 pub(super) async fn serve(connection: Connection, agent: AgentId, shared: &Arc<Shared>) {
-    match greet(&connection, agent, shared).await {
+    let greeted = {
+        let _newest = shared.greetings.begin(agent, &connection);
+        greet(&connection, agent, shared).await
+    };
+    match greeted {
         Ok(greeted) => work(connection, agent, greeted, shared).await,
         Err(code) => connection.close(VarInt::from_u32(code), b""),
+    }
+}
+
+/// Who is in the middle of its report: each agent once at most, so that one agent's reports take the
+/// memory of one.
+#[derive(Default)]
+pub(super) struct Greetings {
+    under_way: Mutex<HashMap<AgentId, Connection>>,
+}
+
+impl Greetings {
+    /// The newest wins, as of sessions.
+    fn begin(&self, agent: AgentId, connection: &Connection) -> Greeting<'_> {
+        let older = self.lock().insert(agent, connection.clone());
+        if let Some(older) = older {
+            older.close(VarInt::from_u32(close::SUPERSEDED), b"");
+        }
+        Greeting {
+            all: self,
+            agent,
+            connection: connection.stable_id(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AgentId, Connection>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that is under way.
+struct Greeting<'a> {
+    all: &'a Greetings,
+    agent: AgentId,
+    connection: usize,
+}
+
+impl Drop for Greeting<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.all.lock();
+        if under_way
+            .get(&self.agent)
+            .is_some_and(|known| known.stable_id() == self.connection)
+        {
+            under_way.remove(&self.agent);
+        }
     }
 }
 
@@ -105,6 +157,7 @@ async fn report(
 ) -> Result<(Option<Journal>, Vec<AttemptReport>), u32> {
     let mut journal = None;
     let mut reports = Vec::new();
+    let mut bytes = 0;
     loop {
         let answer = match reader.next().await {
             Ok(Next::Message(Message::Journal(said))) => {
@@ -112,8 +165,14 @@ async fn report(
                 continue;
             }
             Ok(Next::Message(Message::Resync(portion))) => {
+                bytes += portion.reports.iter().map(report_size).sum::<usize>();
                 reports.extend(portion.reports);
-                if reports.len() > MAX_REPORTS {
+                if reports.len() > REPORTS || bytes > REPORTS_BYTES {
+                    tracing::warn!(
+                        reports = reports.len(),
+                        bytes,
+                        "an agent reports more than any journal holds; disconnected"
+                    );
                     return Err(close::PROTOCOL);
                 }
                 if portion.last {

@@ -78,7 +78,8 @@ impl Sessions {
         }
     }
 
-    /// Says something to an agent on this connection and no other; `false` if it is gone.
+    /// Says something to an agent on this connection and no other; `false` if it was not
+    /// taken: the connection is gone, or no message can hold it.
     pub fn send(&self, agent: AgentId, session: SessionId, message: Message) -> bool {
         // Encoding a large order takes a while: nobody else waits for it.
         let control = match self.lock().get(&agent) {
@@ -87,7 +88,7 @@ impl Sessions {
         };
         match control.push(&message) {
             Ok(()) => true,
-            Err(Refused::Closed) => false,
+            Err(Refused::Closed | Refused::Unfit) => false,
             Err(Refused::Full) => {
                 self.give_up(agent, session);
                 false

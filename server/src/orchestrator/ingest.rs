@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
+use mantle_shared::outputs::OUTPUTS_TOLD;
 use mantle_shared::protocol::{
-    Ack, AttemptEnded, AttemptPosition, AttemptReport, Record, RecordBody, Records, close,
+    Ack, AttemptEnded, AttemptPosition, AttemptReport, Level, Record, RecordBody, Records, Stream,
+    close,
 };
 use tokio::sync::mpsc;
 
 use super::OrchestratorParts;
 use super::fact::{Fact, NamedOutput, Reported};
-use crate::gateway::Arrival;
+use crate::gateway::{Arrival, ArrivalQueue};
 use crate::store::{
-    AttemptState, StoreError, attempt_find, log_append, log_position, log_read_attempt,
-    log_variables, task_mark_warned,
+    AttemptState, LogVariables, StoreError, attempt_find, log_append, log_append_server,
+    log_position, log_read_attempt, log_variables, task_mark_warned,
 };
 
 /// How much is committed together.
@@ -33,7 +35,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// See the module's documentation.
 pub struct Ingest {
     parts: OrchestratorParts,
-    arrivals: mpsc::Receiver<Arrival>,
+    arrivals: ArrivalQueue,
     facts: mpsc::Sender<Fact>,
     owners: HashMap<AttemptId, (TaskId, AgentId)>,
     /// Ends that came before all of their records, and how many were there: their agents were asked
@@ -44,7 +46,7 @@ pub struct Ingest {
 impl Ingest {
     pub(super) fn new(
         parts: OrchestratorParts,
-        arrivals: mpsc::Receiver<Arrival>,
+        arrivals: ArrivalQueue,
         facts: mpsc::Sender<Fact>,
     ) -> Self {
         Self {
@@ -305,7 +307,7 @@ impl Ingest {
             }
         }
         self.short.remove(&attempt);
-        let outputs = match self.outputs(attempt).await {
+        let outputs = match self.outputs(task, attempt).await {
             Ok(outputs) => outputs,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, attempt.id = %attempt, "output variables cannot be read");
@@ -365,10 +367,20 @@ impl Ingest {
         }
     }
 
-    async fn outputs(&self, attempt: AttemptId) -> Result<Vec<NamedOutput>, StoreError> {
-        let mut tx = self.parts.store.read_logs().await?;
-        let variables = log_variables(&mut tx, attempt).await?;
-        Ok(variables
+    async fn outputs(
+        &self,
+        task: TaskId,
+        attempt: AttemptId,
+    ) -> Result<Vec<NamedOutput>, StoreError> {
+        let found = {
+            let mut tx = self.parts.store.read_logs().await?;
+            log_variables(&mut tx, attempt).await?
+        };
+        if found.left_out_count > 0 {
+            self.tell_left_out(task, attempt, &found).await?;
+        }
+        Ok(found
+            .kept
             .into_iter()
             .map(|v| NamedOutput {
                 name: v.name,
@@ -376,6 +388,50 @@ impl Ingest {
                 sensitive: v.sensitive,
             })
             .collect())
+    }
+
+    /// Says in the task's log what was left out of its output variables, and that it ends with a
+    /// warning. Said again when the end comes again: better twice than not.
+    async fn tell_left_out(
+        &self,
+        task: TaskId,
+        attempt: AttemptId,
+        found: &LogVariables,
+    ) -> Result<(), StoreError> {
+        let names: Vec<String> = found
+            .left_out
+            .iter()
+            .map(|name| format!("'{}'", name.chars().take(80).collect::<String>()))
+            .collect();
+        let count = found.left_out_count;
+        tracing::warn!(
+            task.id = %task, attempt.id = %attempt, count,
+            "output variables beyond the limits were left out"
+        );
+        let record = Record {
+            at_us: super::effects::now_us(),
+            body: RecordBody::Line {
+                stream: Stream::Agent,
+                level: Level::Warning,
+                text: format!(
+                    "{count} output variables are beyond what a step may set and were left out: {}{}; \
+                     upgrade the agent, which keeps to the limits itself",
+                    names.join(", "),
+                    if count > OUTPUTS_TOLD {
+                        " and more"
+                    } else {
+                        ""
+                    },
+                ),
+            },
+        };
+        self.warn(task).await;
+        self.parts
+            .store
+            .write_logs(async |tx| log_append_server(tx, task, std::slice::from_ref(&record)).await)
+            .await?;
+        self.parts.feed.task_changed(task);
+        Ok(())
     }
 }
 

@@ -9,11 +9,17 @@ use mantle_domain::plan::NodeRef;
 use mantle_domain::state::OutputVariable;
 use mantle_shared::ids::{AttemptId, TaskId};
 use mantle_shared::order::{ORDER_FORMAT, Order, OrderVariable, OutputLimits};
+use mantle_shared::protocol::CONTROL_LIMIT_BYTES;
 
 use super::Orchestrator;
 use super::active::Context;
 use crate::security::{MasterKey, SECRET_VERSION_TABLE};
 use crate::store::{SecretVersionRow, secret_version_fetch};
+
+/// The largest order: a message of the control stream less the ids around it.
+const ORDER_BYTES: usize = CONTROL_LIMIT_BYTES - 1024;
+/// How many of an order's values are named when it is too large.
+const LARGEST_TOLD: usize = 5;
 
 /// Opens what orders need. The master key stays behind it.
 pub trait OrderSecrets: Send + Sync {
@@ -101,7 +107,7 @@ impl Orchestrator {
             variables,
             self.parts.secrets.seal_key(attempt),
         );
-        serde_json::to_vec(&order).map_err(|error| format!("the order cannot be written: {error}"))
+        written(&order)
     }
 
     async fn fill_in(
@@ -151,6 +157,44 @@ impl Orchestrator {
     }
 }
 
+/// The order as JSON, if a message can hold it. An attempt whose order is too large ends before it
+/// begins, and says which values make it so.
+fn written(order: &Order) -> Result<Vec<u8>, String> {
+    let bytes = serde_json::to_vec(order)
+        .map_err(|error| format!("the order cannot be written: {error}"))?;
+    if bytes.len() <= ORDER_BYTES {
+        return Ok(bytes);
+    }
+    let mut parts: Vec<(usize, String)> = order
+        .variables
+        .iter()
+        .map(|variable| {
+            (
+                variable.value.len(),
+                format!("variable '{}'", variable.name),
+            )
+        })
+        .chain(order.with.iter().map(|(name, value)| {
+            let bytes = value
+                .as_str()
+                .map_or_else(|| value.to_string().len(), str::len);
+            (bytes, format!("input '{name}'"))
+        }))
+        .collect();
+    parts.sort_by(|a, b| b.cmp(a));
+    let largest: Vec<String> = parts
+        .iter()
+        .take(LARGEST_TOLD)
+        .map(|(bytes, what)| format!("{what} ({bytes} bytes)"))
+        .collect();
+    Err(format!(
+        "the order has {} bytes, and an agent takes {ORDER_BYTES} at most; the largest values are: {}; \
+         put large values into a file of a package, then deploy again",
+        bytes.len(),
+        largest.join(", ")
+    ))
+}
+
 fn complete(
     context: &Context,
     attempt: AttemptId,
@@ -179,5 +223,68 @@ fn complete(
         grace_ms: draft.grace_ms,
         seal_key,
         output: OutputLimits::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use mantle_shared::protocol::{Message, StartAttempt};
+    use mantle_shared::uuid::Uuid;
+    use serde_json::json;
+
+    use super::*;
+
+    fn an_order(value_bytes: usize) -> Order {
+        let id = Uuid::from_u128(1);
+        let variable = |name: &str, bytes| json!({"name": name, "value": "x".repeat(bytes), "sensitive": name == "Key"});
+        serde_json::from_value(json!({
+            "format": ORDER_FORMAT,
+            "attempt": id,
+            "task": id,
+            "task_number": "T-1",
+            "project": "shop",
+            "environment": "prod",
+            "release": "1.0.0",
+            "step": "s",
+            "action": "a",
+            "subject": "web-1",
+            "executor": "web-1",
+            "uses": "script",
+            "with": {"run": "y".repeat(2000)},
+            "variables": [variable("Small", 10), variable("Key", 1000), variable("Big", value_bytes)],
+            "packages": [],
+            "timeout_ms": 1000,
+            "grace_ms": 1000,
+            "seal_key": "k",
+            "output": OutputLimits::default(),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_order_that_no_message_can_hold_names_its_largest_values() {
+        let message = written(&an_order(5_000_000)).unwrap_err();
+        let expected =
+            "variable 'Big' (5000000 bytes), input 'run' (2000 bytes), variable 'Key' (1000 bytes)";
+        assert!(message.contains(expected), "{message}");
+    }
+
+    #[test]
+    fn every_order_that_is_taken_fits_into_a_message() {
+        let overhead = written(&an_order(0)).unwrap().len();
+        let order = written(&an_order(ORDER_BYTES - overhead)).unwrap();
+        assert_eq!(order.len(), ORDER_BYTES);
+        let id = Uuid::max();
+        let start = StartAttempt {
+            request: u64::MAX,
+            deadline_ms: u32::MAX,
+            epoch: u64::MAX,
+            task: TaskId::from_uuid(id),
+            attempt: AttemptId::from_uuid(id),
+            order,
+        };
+        assert!(Message::from(start).to_frame().is_ok());
+        assert!(written(&an_order(ORDER_BYTES - overhead + 1)).is_err());
     }
 }

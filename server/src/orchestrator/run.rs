@@ -21,7 +21,7 @@ use super::ingest::Ingest;
 use super::{
     COMMANDS_QUEUE, Command, FACTS_QUEUE, Hints, OrchestratorParts, RENEW, SWEEP, conditions,
 };
-use crate::gateway::{Arrival, Counters, Refusal, SessionId};
+use crate::gateway::{ArrivalQueue, Counters, Refusal, SessionId};
 
 /// How many facts are judged in one turn.
 const TURN: usize = 512;
@@ -83,10 +83,7 @@ impl Turn {
 
 impl Orchestrator {
     /// An orchestrator with its ingest, and a handle to give it hints. Both must be run.
-    pub fn new(
-        parts: OrchestratorParts,
-        arrivals: mpsc::Receiver<Arrival>,
-    ) -> (Self, Ingest, Hints) {
+    pub fn new(parts: OrchestratorParts, arrivals: ArrivalQueue) -> (Self, Ingest, Hints) {
         let (command_sender, commands) = mpsc::channel(COMMANDS_QUEUE);
         let (fact_sender, facts) = mpsc::channel(FACTS_QUEUE);
         let ingest = Ingest::new(parts.clone(), arrivals, fact_sender);

@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,7 +74,8 @@ pub struct UploadLimits {
     pub file_bytes: u64,
     /// How many uploads may be open at once.
     pub open: usize,
-    /// What must stay free on the disk, so that the server's own database can go on.
+    /// What must stay free on the disk, so that the server's own database can go on. Looked at when an
+    /// upload begins, over what all open ones still expect, and again as its bytes come.
     pub reserve_bytes: u64,
 }
 
@@ -194,6 +196,8 @@ pub struct Uploads {
 struct Shared {
     dir: PathBuf,
     limits: UploadLimits,
+    /// How much all of them together still have to receive: room on the disk that is spoken for.
+    awaited: Arc<AtomicU64>,
     /// One writer at a time: whoever appends last has the slot's generation.
     slots: Mutex<HashMap<UploadId, Arc<Mutex<Slot>>>>,
 }
@@ -209,11 +213,13 @@ pub struct Append {
 impl Uploads {
     /// The uploads in this folder, which is made when it is not there. Blocks.
     pub fn open(dir: &Path, limits: UploadLimits) -> Result<Self, UploadError> {
-        let slots = files::open_dir(dir)?;
+        let awaited = Arc::new(AtomicU64::new(0));
+        let slots = files::open_dir(dir, &awaited, limits.reserve_bytes)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 dir: dir.to_owned(),
                 limits,
+                awaited,
                 slots: Mutex::new(slots),
             }),
         })

@@ -23,13 +23,14 @@ use crate::store::{
     target_replace_environments, target_replace_tags,
 };
 
-/// Judges enrolments.
+/// Judges enrolments. Cloning gives another handle to the same.
+#[derive(Clone)]
 pub struct Enrolment {
     /// The database.
     pub store: Store,
     /// Signs agents.
     pub authority: Arc<Authority>,
-    /// Who may work from the moment that the enrolment is committed.
+    /// Who may work, from just before the enrolment is committed.
     pub trust: Arc<Trust>,
 }
 
@@ -58,45 +59,54 @@ impl Enroller for Enrolment {
         request: EnrolRequest,
         remote: SocketAddr,
     ) -> Pin<Box<dyn Future<Output = EnrolDecision> + Send + '_>> {
-        Box::pin(async move {
-            let name = request.name.clone();
-            match self.decide(request, remote).await {
-                Ok(accepted) => {
-                    tracing::info!(target.name = name, remote = %remote, "an agent was enrolled");
-                    Ok(accepted)
-                }
-                Err(Stop::Refused(refused)) => {
-                    tracing::warn!(
-                        target.name = name,
-                        remote = %remote,
-                        reason = ?refused.reason,
-                        "an enrolment was refused"
-                    );
-                    Err(refused)
-                }
-                Err(Stop::Store(error)) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "an enrolment could not be written down"
-                    );
-                    Err(EnrolRefused {
-                        reason: EnrolRefusal::Busy,
-                        message: "the server cannot enrol just now; try again".to_owned(),
-                    })
-                }
-            }
-        })
+        let this = self.clone();
+        // A task of its own: a peer that goes, or waits no longer, must not leave an enrolment behind
+        // of which the database knows and memory does not.
+        let decided = tokio::spawn(async move { this.judge(request, remote).await });
+        Box::pin(async move { decided.await.unwrap_or_else(|_| Err(busy())) })
     }
 }
 
 impl Enrolment {
+    async fn judge(&self, request: EnrolRequest, remote: SocketAddr) -> EnrolDecision {
+        let name = request.name.clone();
+        let agent = AgentId::from_uuid(uuid::Uuid::now_v7());
+        let decided = self.decide(agent, request, remote).await;
+        if decided.is_err() {
+            // Nothing of it was written down, and nobody has its certificate.
+            self.trust.withdraw(agent);
+        }
+        match decided {
+            Ok(accepted) => {
+                tracing::info!(target.name = name, remote = %remote, "an agent was enrolled");
+                Ok(accepted)
+            }
+            Err(Stop::Refused(refused)) => {
+                tracing::warn!(
+                    target.name = name,
+                    remote = %remote,
+                    reason = ?refused.reason,
+                    "an enrolment was refused"
+                );
+                Err(refused)
+            }
+            Err(Stop::Store(error)) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an enrolment could not be written down"
+                );
+                Err(busy())
+            }
+        }
+    }
+
     async fn decide(
         &self,
+        agent: AgentId,
         request: EnrolRequest,
         remote: SocketAddr,
     ) -> Result<EnrolAccepted, Stop> {
         let now = Timestamp::now();
-        let agent = AgentId::from_uuid(uuid::Uuid::now_v7());
         let (certificate, target) = self
             .store
             .write(async |tx| {
@@ -129,15 +139,17 @@ impl Enrolment {
                     detail: detail.to_string(),
                 };
                 audit_append(tx, &entry).await?;
+                // Before the commit: whoever sees the agent and revokes it finds it in the list. Nobody
+                // has its certificate yet.
+                let entry = TrustedAgent {
+                    key: certificate.spki,
+                    target: target.id,
+                    name: target.name.clone(),
+                };
+                self.trust.allow(agent, entry);
                 Ok::<_, Stop>((certificate, target))
             })
             .await?;
-        let entry = TrustedAgent {
-            key: certificate.spki,
-            target: target.id,
-            name: target.name.clone(),
-        };
-        self.trust.allow(agent, entry);
         Ok(EnrolAccepted {
             agent,
             name: target.name,
@@ -194,6 +206,13 @@ impl Enrolment {
                 }
                 CsrError::Make(_) => refuse(EnrolRefusal::Busy, error.to_string()),
             })
+    }
+}
+
+fn busy() -> EnrolRefused {
+    EnrolRefused {
+        reason: EnrolRefusal::Busy,
+        message: "the server cannot enrol just now; try again".to_owned(),
     }
 }
 
@@ -347,5 +366,92 @@ async fn write_agent(
             "this key was enrolled before; every agent makes its own",
         )),
         other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::time::{Duration, Instant};
+
+    use mantle_shared::token::JoinToken;
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::api::body::JoinTokenCreate;
+    use crate::services::testing::{House, a_house};
+    use crate::store::{AgentStatus, agent_list};
+
+    async fn a_request(house: &House, name: &str) -> EnrolRequest {
+        let create = JoinTokenCreate {
+            uses: None,
+            ttl_s: None,
+            tags: Vec::new(),
+            environments: Vec::new(),
+            name: None,
+        };
+        let created = house.services.join_token_create(&house.admin, &create);
+        let token: JoinToken = created.await.unwrap().token.parse().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let signing = CertificateParams::default()
+            .serialize_request(&key)
+            .unwrap();
+        EnrolRequest {
+            token_id: *token.id.as_bytes(),
+            token_secret: token.secret,
+            signing_request: signing.der().to_vec(),
+            name: name.to_owned(),
+            tags: Vec::new(),
+            environments: Vec::new(),
+            os: "linux".to_owned(),
+            arch: "x86_64".to_owned(),
+            version: "0.0.0".to_owned(),
+        }
+    }
+
+    fn enrolment(house: &House, folder: &std::path::Path) -> Enrolment {
+        Enrolment {
+            store: house.services.store.clone(),
+            authority: Arc::new(Authority::open(folder, SystemTime::now()).unwrap()),
+            trust: Arc::new(Trust::new()),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_enrolment_that_nobody_waits_for_is_whole_from_the_moment_it_can_be_seen() {
+        let (house, folder) = (a_house().await, tempfile::tempdir().unwrap());
+        let enrolment = enrolment(&house, folder.path());
+        let request = a_request(&house, "web01").await;
+        drop(enrolment.enrol(request, "192.0.2.1:1".parse().unwrap()));
+        let begun = Instant::now();
+        let row = loop {
+            let mut tx = house.services.store.read().await.unwrap();
+            let all = agent_list(&mut tx, Some(AgentStatus::Active))
+                .await
+                .unwrap();
+            if let Some(row) = all.into_iter().next() {
+                break row;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30));
+            tokio::task::yield_now().await;
+        };
+        // Who sees it may revoke it at once, and then it must be out.
+        assert!(enrolment.trust.holds(row.id));
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_trusted_no_more_than_before() {
+        let (house, folder) = (a_house().await, tempfile::tempdir().unwrap());
+        let enrolment = enrolment(&house, folder.path());
+        let request = a_request(&house, "web01").await;
+        let remote = "192.0.2.1:1".parse().unwrap();
+        let again = EnrolRequest {
+            name: "web02".to_owned(),
+            ..request.clone()
+        };
+        let accepted = enrolment.enrol(request, remote).await.unwrap();
+        let refused = enrolment.enrol(again, remote).await.unwrap_err();
+        assert_eq!(refused.reason, EnrolRefusal::TokenUsed);
+        assert!(enrolment.trust.holds(accepted.agent));
     }
 }

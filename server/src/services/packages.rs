@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::error::{Error, Result};
 use super::{Caller, Deed, LIST_MOST, Services, at, mint};
-use crate::api::body::{Package, PackageVersion, Upload, UploadCreate};
-use crate::packages::ingest::{Format, IngestError, IngestOptions, Ingested};
+use crate::api::body::{Package, PackagePlatform, PackageVersion, Upload, UploadCreate};
+use crate::packages::ingest::{Format, IngestError, IngestOptions, Ingested, Platform};
 use crate::packages::name::PackageName;
 use crate::packages::objects::ObjectError;
 use crate::packages::upload::{Append, UploadError, UploadId, UploadSpec, UploadStatus};
@@ -19,6 +19,9 @@ use crate::store::{
     self, PackageVersionRow, UploadRow, package_list, package_version_find, package_version_insert,
     package_version_list, upload_delete, upload_find, upload_find_same, upload_insert,
 };
+
+/// How the database says that a package was pushed for Linux only.
+pub(super) const LINUX_ONLY: &str = "linux";
 
 /// A piece of an upload as it comes in.
 pub struct IncomingPiece {
@@ -179,7 +182,12 @@ impl Services {
     }
 
     /// Takes a complete upload apart and makes it a version of its package.
-    pub async fn upload_finish(&self, caller: &Caller, id: &str) -> Result<PackageVersion> {
+    pub async fn upload_finish(
+        &self,
+        caller: &Caller,
+        id: &str,
+        platform: Option<PackagePlatform>,
+    ) -> Result<PackageVersion> {
         let row = self.upload_row(caller, id).await?;
         let finished = match self.packages.uploads().finish(file_id(&row)).await {
             Ok(finished) => finished,
@@ -191,6 +199,10 @@ impl Services {
         };
         let options = IngestOptions {
             name: Some(finished.spec.file_name.clone()),
+            platform: match platform {
+                Some(PackagePlatform::Linux) => Platform::Linux,
+                None => Platform::Any,
+            },
             ..IngestOptions::default()
         };
         let format = Format::split_name(&finished.spec.file_name).map(|(_, format)| format);
@@ -205,7 +217,7 @@ impl Services {
                 return Err(refusal);
             }
         };
-        let version = self.keep_version(caller, &row, &ingested).await?;
+        let version = self.keep_version(caller, &row, &ingested, platform).await?;
         drop(ingested);
         // A failure here leaves a file that expires by itself.
         if let Err(error) = self.packages.uploads().remove(file_id(&row)).await {
@@ -219,6 +231,7 @@ impl Services {
         caller: &Caller,
         upload: &UploadRow,
         ingested: &Ingested,
+        platform: Option<PackagePlatform>,
     ) -> Result<PackageVersion> {
         let summary = &ingested.summary;
         let now = self.now();
@@ -243,7 +256,7 @@ impl Services {
             root: summary.root,
             size_bytes: summary.size_bytes,
             files: summary.files,
-            platform: None,
+            platform: platform.map(|PackagePlatform::Linux| LINUX_ONLY.to_owned()),
             created_at_us: now.as_microsecond(),
             created_by: caller.actor.name.clone(),
         };
@@ -370,6 +383,7 @@ fn shape(row: &PackageVersionRow) -> PackageVersion {
         archive_digest: row.archive.to_string(),
         archive_sha256: hex::encode(row.sha256),
         root_digest: row.root.to_string(),
+        platform: (row.platform.as_deref() == Some(LINUX_ONLY)).then_some(PackagePlatform::Linux),
         pushed_at: at(row.created_at_us),
         pushed_by: row.created_by.clone(),
         warnings: Vec::new(),
@@ -432,5 +446,33 @@ impl From<IngestError> for Error {
                 Self::internal("taking a package apart", error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::packages::ingest::tests::tar_of;
+    use crate::services::testing::a_house;
+
+    #[tokio::test]
+    async fn what_windows_cannot_have_is_taken_for_linux_alone_and_stays_so_marked() {
+        let house = a_house().await;
+        let bytes = tar_of(&[("aux.txt", b"1".as_slice()), ("A", b"2"), ("a", b"3")]);
+        let refused = house.push_tar("Shop", "1.0.0", bytes.clone(), None).await;
+        let Err(Error::Invalid { detail, .. }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(detail.contains("push with --platform linux"), "{detail}");
+        let linux = Some(PackagePlatform::Linux);
+        let pushed = house.push_tar("Shop", "1.0.0", bytes, linux).await.unwrap();
+        assert_eq!((pushed.platform, pushed.files), (linux, 3));
+        let (services, admin) = (&house.services, &house.admin);
+        let shown = services.package_show(admin, "Shop", "1.0.0").await.unwrap();
+        assert_eq!(shown.platform, linux);
+        house.push("Shop", "1.1.0", "anywhere").await;
+        let shown = services.package_show(admin, "Shop", "1.1.0").await.unwrap();
+        assert_eq!(shown.platform, None);
     }
 }

@@ -24,6 +24,7 @@ use serde_json::json;
 
 use super::declared::{read, whole_project};
 use super::error::{Error, Result};
+use super::packages::LINUX_ONLY;
 use super::planning::snapshot;
 use super::progress::{Queued, progress};
 use super::release_compare::{Drift, drift};
@@ -361,6 +362,7 @@ fn order_package(row: PackageVersionRow) -> OrderPackage {
         size_bytes: row.size_bytes,
         archive: row.archive,
         root: row.root,
+        linux_only: row.platform.as_deref() == Some(LINUX_ONLY),
     }
 }
 

@@ -13,7 +13,10 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::{Caller, Feed, NoWake, Parts, ServerFacts, Services};
-use crate::api::body::{ApiKeyCreate, ApplyFile, ApplyRequest, ApplyResult, UploadCreate};
+use crate::api::body::{
+    ApiKeyCreate, ApplyFile, ApplyRequest, ApplyResult, PackagePlatform, PackageVersion,
+    UploadCreate,
+};
 use crate::packages::PackageRepository;
 use crate::packages::ingest::tests::tar_of;
 use crate::security::MasterKey;
@@ -78,6 +81,22 @@ impl House {
     /// Pushes a package with one file, and gives its row.
     pub(crate) async fn push(&self, id: &str, version: &str, content: &str) -> PackageVersionRow {
         let bytes = std::fs::read(self.archive("pushed.tar", content)).unwrap();
+        self.push_tar(id, version, bytes, None).await.unwrap();
+        let mut tx = self.services.store.read().await.unwrap();
+        package_version_find(&mut tx, id, version)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// Pushes a tar archive.
+    pub(crate) async fn push_tar(
+        &self,
+        id: &str,
+        version: &str,
+        bytes: Vec<u8>,
+        platform: Option<PackagePlatform>,
+    ) -> super::Result<PackageVersion> {
         let request = UploadCreate {
             file_name: format!("{id}.{version}.tar"),
             size_bytes: bytes.len() as u64,
@@ -94,12 +113,7 @@ impl House {
         let mut piece = services.upload_append(admin, &upload, 0).await.unwrap();
         piece.write(bytes.into()).await.unwrap();
         services.upload_appended(piece).await.unwrap();
-        services.upload_finish(admin, &upload).await.unwrap();
-        let mut tx = services.store.read().await.unwrap();
-        package_version_find(&mut tx, id, version)
-            .await
-            .unwrap()
-            .unwrap()
+        services.upload_finish(admin, &upload, platform).await
     }
 
     /// Applies one file.

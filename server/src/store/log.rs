@@ -4,9 +4,12 @@
 //! stored once each, without a gap, however often they are sent. A task's log is numbered from 1
 //! in the order in which records were committed, over all its attempts; readers resume by it.
 
+use std::collections::HashMap;
+
 use futures_util::StreamExt as _;
 use mantle_domain::ids::{AttemptId, TaskId};
 use mantle_shared::Digest;
+use mantle_shared::outputs::{OUTPUTS_TOLD, OutputTally};
 use mantle_shared::protocol::{Record, RecordBody, RecordHasher};
 
 use super::error::{Result, StoreError};
@@ -50,6 +53,17 @@ pub struct LogVariable {
     pub value: String,
     /// It is sealed.
     pub sensitive: bool,
+}
+
+/// The output variables of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogVariables {
+    /// Those within the limits, one of each name.
+    pub kept: Vec<LogVariable>,
+    /// The names of the first that are beyond them.
+    pub left_out: Vec<String>,
+    /// How often one was set that is beyond them.
+    pub left_out_count: u64,
 }
 
 /// Stores records of an attempt. Those that are stored already are passed over; a conflict if
@@ -324,32 +338,55 @@ pub async fn log_digest(tx: &mut LogTx, attempt: AttemptId) -> Result<(u64, Dige
     Ok((hasher.count(), hasher.digest()))
 }
 
-/// The output variables of an attempt, in the order in which they were set. Reads only the chunks
-/// that hold some.
-pub async fn log_variables(tx: &mut LogTx, attempt: AttemptId) -> Result<Vec<LogVariable>> {
-    let mut variables = Vec::new();
+/// The output variables of an attempt, in the order in which they were last set, and what was left
+/// out of them: an agent keeps to the limits of [`mantle_shared::outputs`] itself, but one that does not must
+/// not take the server's memory. Reads only the chunks that hold some, one at a time.
+pub async fn log_variables(tx: &mut LogTx, attempt: AttemptId) -> Result<LogVariables> {
+    let mut tally = OutputTally::default();
+    let mut kept: HashMap<String, (u64, String, bool)> = HashMap::new();
+    let mut left_out = Vec::new();
+    let mut left_out_count = 0;
     let mut chunks = tx.stream(
         "SELECT * FROM log_chunk WHERE attempt_id = $1 AND has_variables = 1
          ORDER BY attempt_first_seq",
         params![attempt],
     );
+    let mut order = 0;
     while let Some(row) = chunks.next().await {
         for record in decode(&row?.get::<Vec<u8>>("body")?)? {
-            if let RecordBody::Variable {
+            let RecordBody::Variable {
                 name,
                 value,
                 sensitive,
             } = record.body
-            {
-                variables.push(LogVariable {
-                    name,
-                    value,
-                    sensitive,
-                });
+            else {
+                continue;
+            };
+            if tally.take(&name, value.len()).is_err() {
+                left_out_count += 1;
+                if left_out_count <= OUTPUTS_TOLD {
+                    left_out.push(name);
+                }
+                continue;
             }
+            order += 1;
+            kept.insert(name, (order, value, sensitive));
         }
     }
-    Ok(variables)
+    let mut ordered: Vec<_> = kept.into_iter().collect();
+    ordered.sort_by_key(|(_, (order, ..))| *order);
+    let kept = ordered.into_iter();
+    Ok(LogVariables {
+        kept: kept
+            .map(|(name, (_, value, sensitive))| LogVariable {
+                name,
+                value,
+                sensitive,
+            })
+            .collect(),
+        left_out,
+        left_out_count,
+    })
 }
 
 /// Removes a task's whole log.

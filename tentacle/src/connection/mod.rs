@@ -75,6 +75,7 @@ pub async fn run(settings: Settings, mut peer: LinkPeer) {
     let mut backoff = Backoff::new(&settings.timing);
     let mut servers = Rotation::new(&settings.identity.servers);
     let mut complaint = Complaint::default();
+    let mut sessions = 0;
     loop {
         let facts = peer.facts.borrow().clone();
         let attempt = connect(&settings, servers.current(), facts);
@@ -86,9 +87,11 @@ pub async fn run(settings: Settings, mut peer: LinkPeer) {
                 complaint.forget();
                 tracing::info!(server.address = servers.current(), server.version = %connected.welcomed.welcome.version, "connected");
                 let since = Instant::now();
+                sessions += 1;
                 let end = session::run(
                     connected.dialled.connection.clone(),
                     connected.welcomed,
+                    sessions,
                     &mut peer,
                     Arc::clone(&settings.acquirer),
                     &settings.timing,
@@ -176,7 +179,12 @@ async fn meanwhile<T>(peer: &mut LinkPeer, work: impl Future<Output = T>) -> Opt
         tokio::select! {
             done = &mut work => return Some(done),
             command = commands.recv() => match command {
-                Some(LinkCommand::Control(_) | LinkCommand::Reports { .. } | LinkCommand::Acquire(_)) => {}
+                Some(
+                    LinkCommand::Begin { .. }
+                    | LinkCommand::Control(_)
+                    | LinkCommand::Reports { .. }
+                    | LinkCommand::Acquire(_),
+                ) => {}
                 Some(LinkCommand::Close) | None => return None,
             },
         }

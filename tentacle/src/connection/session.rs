@@ -66,6 +66,8 @@ struct Session {
     control: mpsc::Sender<Message>,
     reports: Reports,
     acquirer: Arc<Acquirer>,
+    /// Which session this is.
+    number: u64,
     /// The driver has begun its resync; what came before is left over from an earlier session.
     resync_begun: bool,
     tasks: JoinSet<()>,
@@ -75,6 +77,7 @@ struct Session {
 pub(super) async fn run(
     connection: Connection,
     welcomed: Welcomed,
+    number: u64,
     peer: &mut LinkPeer,
     acquirer: Arc<Acquirer>,
     timing: &Timing,
@@ -91,7 +94,10 @@ pub(super) async fn run(
         timing.write_timeout,
         notices.clone(),
     ));
-    let connected = LinkEvent::Connected(welcomed.welcome);
+    let connected = LinkEvent::Connected {
+        session: number,
+        welcome: welcomed.welcome,
+    };
     let reader = read_control(
         welcomed.reader,
         connected,
@@ -105,6 +111,7 @@ pub(super) async fn run(
         control,
         reports,
         acquirer,
+        number,
         resync_begun: false,
         tasks,
     };
@@ -182,8 +189,8 @@ impl Session {
     }
 
     async fn obey(&mut self, command: LinkCommand) {
-        if let LinkCommand::Control(Message::Journal(_) | Message::Resync(_)) = &command {
-            self.resync_begun = true;
+        if let LinkCommand::Begin { session } = &command {
+            self.resync_begun = *session == self.number;
         }
         if !self.resync_begun {
             tracing::debug!("dropped what an earlier session left behind");
@@ -208,7 +215,7 @@ impl Session {
                         .spawn(acquire(acquirer, source, request, self.control.clone()));
                 }
             }
-            LinkCommand::Close => {}
+            LinkCommand::Begin { .. } | LinkCommand::Close => {}
         }
     }
 }

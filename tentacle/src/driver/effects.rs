@@ -208,6 +208,9 @@ impl Driver {
         if portions.is_empty() {
             portions.push(Vec::new());
         }
+        self.commands.push_back(LinkCommand::Begin {
+            session: self.session,
+        });
         if let Some(began) = self.brain.ledger().began() {
             let journal = mantle_shared::protocol::Journal {
                 journal: began.journal,

@@ -3,7 +3,8 @@
 //! What holds here: what is appended was masked before; a write that fails leaves no half record;
 //! while the disk is full the caller is held back (and so the process's pipe), until the stall is
 //! over; from then on lines are counted, the last of them kept in memory, and a gap record with the
-//! counts stands where they are missing. Output variables are never dropped.
+//! counts stands where they are missing. Output variables are bounded in number and size: one that is
+//! beyond it is left out with a warning, and one that was taken is never dropped.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mantle_shared::order::OutputLimits;
+use mantle_shared::outputs::{OUTPUT_NAME_BYTES, OUTPUT_VALUE_BYTES, OUTPUTS_TOLD, OutputTally};
 use mantle_shared::protocol::{Level, Record, RecordBody, RecordHasher, Stream};
 use mantle_shared::{AttemptId, Digest};
 use zeroize::Zeroizing;
@@ -29,10 +31,6 @@ use crate::actions::StopToken;
 const TAIL_BYTES: usize = 64 * 1024;
 /// How often a full disk is tried again.
 const RETRY: Duration = Duration::from_millis(100);
-/// Longest value of an output variable: sealed and in base64 it still fits into a message.
-const LONGEST_VALUE: usize = 128 * 1024;
-/// Longest name of an output variable.
-const LONGEST_NAME: usize = 1024;
 /// Longest text of a progress message, so that a loop of them stays small.
 const LONGEST_PROGRESS: usize = 1024;
 
@@ -116,6 +114,9 @@ pub struct Recorder {
     buffered: Vec<Record>,
     stored_bytes: u64,
     dropping: Option<Dropping>,
+    outputs: OutputTally,
+    /// Output variables that were left out.
+    outputs_left_out: u64,
     /// The count and the digest were given; nothing may change them any more.
     closed: bool,
 }
@@ -154,6 +155,8 @@ impl Recorder {
             buffered: Vec::new(),
             stored_bytes: 0,
             dropping: None,
+            outputs: OutputTally::default(),
+            outputs_left_out: 0,
             closed: false,
             options,
         };
@@ -200,14 +203,14 @@ impl Recorder {
     /// not: a secret is never stored in clear.
     pub fn set_variable(&mut self, name: &str, value: &str, sensitive: bool) {
         let name = self.masks.mask(name);
-        if name.len() > LONGEST_NAME || value.len() > LONGEST_VALUE {
+        if name.len() > OUTPUT_NAME_BYTES || value.len() > OUTPUT_VALUE_BYTES {
             if sensitive {
                 self.learn(value);
             }
-            let name: String = name.chars().take(80).collect();
-            self.say(
-                Level::Error,
-                &format!("output variable {name} is not kept: a value may have {LONGEST_VALUE} bytes at most, this one has {}", value.len()),
+            self.leave_out(
+                &name,
+                value.len(),
+                &format!("a name may have {OUTPUT_NAME_BYTES} bytes, a value {OUTPUT_VALUE_BYTES}"),
             );
             return;
         }
@@ -234,12 +237,46 @@ impl Recorder {
         } else {
             value.to_owned()
         };
+        if let Err(refused) = self.outputs.take(&name, value.len()) {
+            self.leave_out(&name, value.len(), &refused.to_string());
+            return;
+        }
         self.append(RecordBody::Variable {
             name,
             value,
             sensitive,
         });
         self.flush();
+    }
+
+    /// Says that an output variable is not kept, for the first of them by name. The step goes on: what
+    /// it did is done, and whoever needs the variable fails for want of it.
+    fn leave_out(&mut self, name: &str, bytes: usize, why: &str) {
+        self.outputs_left_out += 1;
+        if self.outputs_left_out > OUTPUTS_TOLD {
+            return;
+        }
+        let name: String = name.chars().take(80).collect();
+        self.say(
+            Level::Warning,
+            &format!(
+                "the output variable '{name}' of {bytes} bytes is left out: {why}; \
+                 hand large results over in a file or a package"
+            ),
+        );
+    }
+
+    /// Says how many more were left out than were named.
+    fn tell_left_out(&mut self) {
+        let more = self.outputs_left_out.saturating_sub(OUTPUTS_TOLD);
+        if more > 0 {
+            self.say(
+                Level::Warning,
+                &format!(
+                    "{more} more settings of output variables were left out, for the same reasons"
+                ),
+            );
+        }
     }
 
     /// Masks this value from now on.
@@ -292,6 +329,7 @@ impl Recorder {
 
     /// The end: gap and tail are written, all is brought to the disk. Gives the count and the digest.
     pub fn finish(&mut self) -> (u64, Digest) {
+        self.tell_left_out();
         self.flush();
         if let Some(dropping) = self.dropping.take() {
             self.end_gap(dropping);
@@ -398,6 +436,7 @@ impl Recorder {
 
 impl Dropping {
     fn take(&mut self, record: Record) {
+        self.replace_variable(&record);
         self.tail_bytes += size(&record);
         self.tail.push_back(record);
         while self.tail_bytes > TAIL_BYTES {
@@ -413,6 +452,21 @@ impl Dropping {
                 self.lines += 1;
                 self.bytes += text.len() as u64;
             }
+        }
+    }
+}
+
+impl Dropping {
+    /// Takes the earlier value of a variable out, which the record replaces: so the tail holds no more
+    /// of variables than an attempt may set.
+    fn replace_variable(&mut self, record: &Record) {
+        let RecordBody::Variable { name, .. } = &record.body else {
+            return;
+        };
+        let is_same = |kept: &Record| matches!(&kept.body, RecordBody::Variable { name: earlier, .. } if earlier == name);
+        let earlier = self.tail.iter().position(is_same);
+        if let Some(earlier) = earlier.and_then(|index| self.tail.remove(index)) {
+            self.tail_bytes = self.tail_bytes.saturating_sub(size(&earlier));
         }
     }
 }

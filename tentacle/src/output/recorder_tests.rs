@@ -190,3 +190,58 @@ fn no_secret_reaches_the_disk() {
     );
     assert!(texts(&disk.records()).contains(&"<Leak true>".to_owned()));
 }
+
+#[test]
+fn output_variables_beyond_the_limits_are_left_out_by_name() {
+    let disk = Disk::new(usize::MAX);
+    let mut recorder = recorder(&disk, OutputLimits::default());
+    let large = "x".repeat(120 * 1024);
+    recorder.set_variable("Url", "old", false);
+    for index in 0..800 {
+        recorder.set_variable(&format!("Big{index}"), &large, false);
+    }
+    recorder.set_variable("Url", "new", false);
+    recorder.finish();
+    let records = disk.records();
+    let variables: Vec<(&str, usize)> = records
+        .iter()
+        .filter_map(|body| match body {
+            RecordBody::Variable { name, value, .. } => Some((name.as_str(), value.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(variables.len(), 10, "{variables:?}");
+    assert_eq!(variables.last(), Some(&("Url", 3)));
+    let warnings: Vec<&str> = records
+        .iter()
+        .filter_map(|body| match body {
+            RecordBody::Line { level, text, .. } if *level == Level::Warning => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(warnings.len(), 21);
+    assert!(
+        warnings[0].contains("'Big8' of 122880 bytes"),
+        "{}",
+        warnings[0]
+    );
+    assert!(warnings[20].starts_with("772 more"), "{}", warnings[20]);
+}
+
+#[test]
+fn a_full_disk_does_not_make_the_variables_in_memory_grow() {
+    let disk = Disk::new(120);
+    let limits = OutputLimits {
+        stall_ms: 0,
+        ..Default::default()
+    };
+    let mut recorder = recorder(&disk, limits);
+    for round in 0..100 {
+        recorder.set_variable("Again", &format!("{round:060000}"), false);
+    }
+    let kept = recorder.dropping.as_ref().unwrap();
+    assert!(kept.tail_bytes < 70_000, "{}", kept.tail_bytes);
+    disk.make_room(1_000_000);
+    recorder.finish();
+    assert_eq!(texts(&disk.records()), ["<Again false>"]);
+}

@@ -245,6 +245,7 @@ pub(crate) struct World {
     driver: tokio::task::JoinHandle<()>,
     stop: Option<oneshot::Sender<()>>,
     request: u64,
+    sessions: u64,
 }
 
 impl World {
@@ -267,6 +268,7 @@ impl World {
             driver,
             stop: Some(stop),
             request: 0,
+            sessions: 0,
         }
     }
 
@@ -303,7 +305,9 @@ impl World {
             now_us: 0,
             epoch,
         };
-        self.event(LinkEvent::Connected(welcome)).await;
+        self.sessions += 1;
+        let session = self.sessions;
+        self.event(LinkEvent::Connected { session, welcome }).await;
         let mut reports = Vec::new();
         loop {
             if let Message::Resync(resync) = self.control().await {
@@ -322,6 +326,7 @@ impl World {
                 .await
                 .expect("a command")
             {
+                LinkCommand::Begin { session } => assert_eq!(session, self.sessions),
                 LinkCommand::Control(message) => return message,
                 LinkCommand::Reports { mut messages, .. } => {
                     let reports = self.reports.clone();
@@ -443,7 +448,7 @@ impl World {
                         }
                     });
                 }
-                LinkCommand::Control(_) => {}
+                LinkCommand::Begin { .. } | LinkCommand::Control(_) => {}
                 other => panic!("{other:?}"),
             }
         }

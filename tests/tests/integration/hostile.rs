@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use mantle::gateway::Timing;
 use mantle_shared::TaskId;
 use mantle_shared::protocol::{
-    AttemptEnded, EVENTS_LIMIT_BYTES, EnrolRefusal, FetchObjects, Header, Hello, Message, close,
+    AttemptEnd, AttemptEnded, AttemptReport, EVENTS_LIMIT_BYTES, EnrolRefusal, FetchObjects,
+    Header, Hello, Message, ReportedState, Resync, close,
 };
 use mantle_shared::tls::{ALPN_ENROL, ALPN_WORK};
 use mantle_shared::uuid::Uuid;
@@ -105,6 +106,60 @@ async fn s21_an_unknown_message_type_is_answered_unsupported_and_the_connection_
     // A known message where it may not be said is no unknown type.
     control.say(hello()).await;
     assert_eq!(closed(&peer.connection).await, u64::from(close::PROTOCOL));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_without_end_is_cut_by_its_size() {
+    let world = World::new();
+    let server = Server::start(&world).await;
+    let (_, bystander) = bystander(&server).await;
+    let home = server.enrol("web01", &[], server.addr).await;
+    let peer = Peer::agent(&home, server.addr).await;
+    let mut control = Control::open(&peer.connection).await;
+    control.say(hello()).await;
+    assert!(matches!(control.message().await, Message::Welcome(_)));
+    let report = |n| AttemptReport {
+        attempt: AttemptId::from_uuid(Uuid::from_u128(n)),
+        task: TaskId::from_uuid(Uuid::from_u128(1)),
+        epoch: 1,
+        state: ReportedState::Ended(AttemptEnd {
+            message: "x".repeat(1024 * 1024),
+            ..succeeded()
+        }),
+        records: 0,
+    };
+    let endless = async {
+        for n in 0.. {
+            let (reports, last) = (vec![report(n)], false);
+            let portion = Message::from(Resync { reports, last });
+            let frame = portion.to_frame().unwrap();
+            if control.send.write_all(&frame).await.is_err() {
+                break;
+            }
+        }
+    };
+    // Long before the time for a report is over.
+    let (code, ()) = tokio::join!(closed(&peer.connection), endless);
+    assert_eq!(code, u64::from(close::PROTOCOL));
+    untouched(bystander).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_reports_of_one_agent_at_once_only_the_newest_goes_on() {
+    let world = World::new();
+    let server = Server::start(&world).await;
+    let home = server.enrol("web01", &[], server.addr).await;
+    let older = Peer::agent(&home, server.addr).await;
+    let mut greeting = Control::open(&older.connection).await;
+    greeting.say(hello()).await;
+    assert!(matches!(greeting.message().await, Message::Welcome(_)));
+    let newer = Peer::agent(&home, server.addr).await;
+    let mut control = Control::greet(&newer.connection).await;
+    assert_eq!(
+        closed(&older.connection).await,
+        u64::from(close::SUPERSEDED)
+    );
+    control.echo().await;
 }
 
 /// What may be wrong with the bytes of an attempt's stream, and whether the stream ends with them.

@@ -141,6 +141,15 @@ pub(super) fn message(refusal: &Refusal) -> String {
             "action '{action}' is of type '{uses}', which the agent of {} (version {agent_version}) cannot run",
             listed(targets)
         ),
+        Refusal::PackageForLinux {
+            action,
+            package,
+            version,
+            targets,
+        } => format!(
+            "action '{action}' would unpack package '{package}' {version} on Windows ({}), but it was pushed for Linux: it may hold names that Windows refuses or mixes up",
+            listed(targets)
+        ),
         Refusal::NeedsServerWorker { step, uses } => format!(
             "step '{step}' ('{uses}') has no targets, so the server itself would have to run it, which this version cannot do yet"
         ),
@@ -346,6 +355,10 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
                         .to_owned()
                 }
             },
+        ),
+        Refusal::PackageForLinux { .. } => Some(
+            "keep the action to Linux with 'when: { platform: linux }', or push a version without --platform, then create a new release"
+                .to_owned(),
         ),
         Refusal::NeedsServerWorker { .. } => Some(
             "give the step 'targets:', or exclude it with 'when:', and create a new release"

@@ -11,6 +11,7 @@ use crate::action;
 use crate::explain::{Refusal, nearest};
 use crate::plan::{PlanAction, PlanNode, PlanStep, PlanTarget};
 use crate::process::{Action, Step, When, Window};
+use crate::target::Platform;
 
 pub(super) struct Planner<'a> {
     request: &'a PlanRequest<'a>,
@@ -206,7 +207,34 @@ impl<'a> Planner<'a> {
             })
             .collect();
         self.check_support(action, &nodes);
+        self.check_packages(action, &nodes);
         nodes
+    }
+
+    /// What was pushed for Linux is not unpacked on Windows.
+    fn check_packages(&mut self, action: &Action, nodes: &[PlanNode]) {
+        let windows: Vec<String> = self
+            .pool
+            .members()
+            .filter(|target| target.platform == Platform::Windows)
+            .filter(|target| nodes.iter().any(|node| node.executor == target.id))
+            .map(|target| target.name.clone())
+            .collect();
+        if windows.is_empty() {
+            return;
+        }
+        let used = action::packages(action);
+        for package in &self.request.packages.packages {
+            let is_used = used.iter().any(|id| id.eq_ignore_ascii_case(&package.id));
+            if is_used && package.linux_only {
+                self.refusals.push(Refusal::PackageForLinux {
+                    action: action.name.clone(),
+                    package: package.id.clone(),
+                    version: package.version.clone(),
+                    targets: windows.clone(),
+                });
+            }
+        }
     }
 
     /// Every executor's agent must know the action's type.

@@ -363,6 +363,28 @@ fn the_reference_example_plans_as_far_as_this_version_goes() {
 }
 
 #[test]
+fn what_was_pushed_for_linux_is_not_planned_onto_windows() {
+    let mut release = release(FARM);
+    release.packages.packages[0].linux_only = true;
+    let planned = |release: &ReleaseDraft| plan(release, "test", &farm(), &PlanOptions::default());
+    let refused = planned(&release).unwrap_err();
+    let said: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "action 'Install' would unpack package 'Web' 1.2.3 on Windows (web02), but it was pushed for Linux: it may hold names that Windows refuses or mixes up; keep the action to Linux with 'when: { platform: linux }', or push a version without --platform, then create a new release"
+        ]
+    );
+    let linux = FARM.replace(
+        "uses: package,",
+        "uses: package, when: { platform: linux },",
+    );
+    let mut release = self::release(&linux);
+    release.packages.packages[0].linux_only = true;
+    assert!(planned(&release).is_ok());
+}
+
+#[test]
 fn what_nobody_answered_is_refused_if_it_is_required_and_has_a_default_otherwise() {
     let rest = "variables:\n  A: { prompt: { default: x } }\n  B: { prompt: { control: sensitive } }\n  C: { prompt: { required: true } }\n";
     let release = a_release(&a_project(rest), &ScannedFiles::new());

@@ -171,11 +171,25 @@ fn start_answered(
                     StartRefusal::NoSpace
                     | StartRefusal::Journal
                     | StartRefusal::Draining
-                    | StartRefusal::Busy
-                    | StartRefusal::BadOrder,
+                    | StartRefusal::Busy,
                 message,
             },
         ) => vec![finished(id, Outcome::NotStarted, message, now)],
+        (
+            AttemptStatus::Starting,
+            StartAnswer::Refused {
+                reason: StartRefusal::BadOrder,
+                message,
+            },
+        ) => vec![Event::AttemptFinished {
+            attempt: id,
+            outcome: Outcome::NotStarted,
+            message,
+            at: now,
+            end: None,
+            outputs: Vec::new(),
+            unfit: true,
+        }],
         (AttemptStatus::Running { .. } | AttemptStatus::Over { .. }, _) => Vec::new(),
     }
 }
@@ -252,6 +266,7 @@ fn attempt_ended(
                 at: now,
                 end: Some(end),
                 outputs,
+                unfit: false,
             }])
         }
     }
@@ -351,6 +366,7 @@ pub(super) fn finished(
         at,
         end: None,
         outputs: Vec::new(),
+        unfit: false,
     }
 }
 

@@ -185,6 +185,9 @@ pub enum Event {
         /// The output variables that it set.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         outputs: Vec<OutputVariable>,
+        /// Its order itself cannot be carried out: the same one again would be refused again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unfit: bool,
     },
     /// The agent's word on an attempt came after it was called unknown. Recorded; no verdict changes.
     AttemptFinishedLate {

@@ -276,6 +276,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
                         outputs_before: state.outputs.len(),
                         failed_before: state.failed,
                         end: None,
+                        unfit: false,
                     },
                 );
             }
@@ -300,6 +301,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
             at,
             end,
             outputs,
+            unfit,
         } => {
             if let Some(attempt) = state.attempts.get_mut(attempt) {
                 attempt.status = AttemptStatus::Over {
@@ -309,6 +311,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
                 };
                 attempt.cancelling = false;
                 attempt.end.clone_from(end);
+                attempt.unfit = *unfit;
             }
             state.outputs.extend(outputs.iter().cloned());
         }

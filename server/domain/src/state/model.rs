@@ -268,6 +268,8 @@ pub struct Attempt {
     pub failed_before: bool,
     /// How it ended, by the agent's word, also if that came late.
     pub end: Option<AttemptEnd>,
+    /// Its order itself cannot be carried out, so that another attempt would end the same way.
+    pub unfit: bool,
 }
 
 /// How far an attempt is.

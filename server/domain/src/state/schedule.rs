@@ -153,7 +153,8 @@ impl Look<'_> {
     /// How long to wait before a node is tried again; `None` if it is not.
     ///
     /// A failure uses up a retry of the action. Where nothing was run, trying again repeats
-    /// nothing, so that is done a few times of our own accord. What is unknown is never repeated.
+    /// nothing, so that is done a few times of our own accord, unless it is the order itself that
+    /// cannot be carried out. What is unknown is never repeated.
     fn retry_after_ms(&self, node: NodeRef, outcome: Outcome) -> Option<u64> {
         let so_far = |wanted: &[Outcome]| {
             let ended = self.state.attempts_of(node).filter(|attempt| {
@@ -166,6 +167,9 @@ impl Look<'_> {
                 let retries = self.plan.action(node)?.retries;
                 (so_far(&[Outcome::Failed, Outcome::TimedOut]) <= retries.count)
                     .then_some(retries.backoff_ms)
+            }
+            Outcome::NotStarted if self.state.attempts_of(node).any(|attempt| attempt.unfit) => {
+                None
             }
             Outcome::NotStarted => {
                 let wait = u64::try_from(self.moment.policy.backoff.as_millis()).unwrap_or(0);

@@ -27,7 +27,8 @@ pub use deployment::{
     StatusBody, StatusCell, StatusRow,
 };
 pub use package::{
-    Package, PackageCollect, PackageCollected, PackageVersion, Upload, UploadCreate,
+    Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Upload,
+    UploadCreate,
 };
 pub use release::{
     BroughtRelease, FileChange, PackageDiff, QueuedTask, RefreshVariables, Release,

@@ -36,6 +36,9 @@ pub struct PackageVersion {
     pub archive_sha256: String,
     /// The digest of its manifest's root, which releases pin.
     pub root_digest: String,
+    /// The only platform that it was pushed for; none if it may go anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<PackagePlatform>,
     /// When it was pushed.
     pub pushed_at: Timestamp,
     /// By whom.
@@ -43,6 +46,14 @@ pub struct PackageVersion {
     /// What whoever pushed it should know; only said when it is pushed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// A platform that a package can be pushed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum PackagePlatform {
+    /// Linux only: names that Windows refuses or mixes up are taken, and no Windows target gets it
+    Linux,
 }
 
 /// Begins an upload, or finds the one that was begun with the same words.

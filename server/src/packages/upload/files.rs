@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +30,10 @@ pub(super) struct Slot {
     spec: UploadSpec,
     generation: u64,
     removed: bool,
+    /// What this one still has to receive, as it stands in `awaited`.
+    missing: u64,
+    awaited: Arc<AtomicU64>,
+    reserve_bytes: u64,
 }
 
 fn io_error(what: &'static str, path: &Path, source: io::Error) -> UploadError {
@@ -41,7 +46,11 @@ fn io_error(what: &'static str, path: &Path, source: io::Error) -> UploadError {
 }
 
 /// Finds the uploads of an earlier process; removes what it was making or removing.
-pub(super) fn open_dir(dir: &Path) -> Result<HashMap<UploadId, Arc<Mutex<Slot>>>, UploadError> {
+pub(super) fn open_dir(
+    dir: &Path,
+    awaited: &Arc<AtomicU64>,
+    reserve_bytes: u64,
+) -> Result<HashMap<UploadId, Arc<Mutex<Slot>>>, UploadError> {
     make_dir(dir).map_err(|error| match error {
         ObjectError::Io { what, path, source } => UploadError::Io { what, path, source },
         _ => UploadError::NoSpace {
@@ -63,7 +72,11 @@ pub(super) fn open_dir(dir: &Path) -> Result<HashMap<UploadId, Arc<Mutex<Slot>>>
         let spec = fs::read(&spec_path).map_err(|e| io_error("read", &spec_path, e))?;
         // An upload that cannot be understood is left to whoever looks into the folder.
         if let Ok(spec) = serde_json::from_slice(&spec) {
-            slots.insert(id, Arc::new(Mutex::new(Slot::new(id, path.clone(), spec))));
+            let mut slot = Slot::new(id, path.clone(), spec, awaited, reserve_bytes);
+            // Made durable as well, which is the state in which it is told of.
+            let there_bytes = slot.synced_length()?;
+            slot.recount(there_bytes);
+            slots.insert(id, Arc::new(Mutex::new(slot)));
         }
     }
     Ok(slots)
@@ -104,7 +117,10 @@ impl Shared {
                 limit: self.limits.open,
             });
         }
-        let wanted = spec.size_bytes.saturating_add(self.limits.reserve_bytes);
+        let wanted = spec
+            .size_bytes
+            .saturating_add(self.awaited.load(Ordering::Relaxed))
+            .saturating_add(self.limits.reserve_bytes);
         if free_bytes(&self.dir).is_some_and(|free| free < wanted) {
             return Err(UploadError::NoSpace {
                 path: self.dir.clone(),
@@ -121,7 +137,8 @@ impl Shared {
             let _ = fs::remove_dir_all(&unborn);
             return Err(io_error("begin the upload in", &dir, error));
         }
-        let slot = Slot::new(id, dir, spec);
+        let mut slot = Slot::new(id, dir, spec, &self.awaited, self.limits.reserve_bytes);
+        slot.recount(0);
         let status = slot.status()?;
         slots.insert(id, Arc::new(Mutex::new(slot)));
         Ok(status)
@@ -134,6 +151,8 @@ impl Shared {
         let mut slot = lock(&slot);
         slot.removed = true;
         slot.generation += 1;
+        let size_bytes = slot.spec.size_bytes;
+        slot.recount(size_bytes);
         // Renamed first: a folder that is half removed must not look like an upload.
         let dying = self.dir.join(format!("{DYING}{id}"));
         fs::rename(&slot.dir, &dying)
@@ -192,14 +211,31 @@ fn make(dir: &Path, spec: &UploadSpec) -> io::Result<()> {
 }
 
 impl Slot {
-    fn new(id: UploadId, dir: PathBuf, spec: UploadSpec) -> Self {
+    fn new(
+        id: UploadId,
+        dir: PathBuf,
+        spec: UploadSpec,
+        awaited: &Arc<AtomicU64>,
+        reserve_bytes: u64,
+    ) -> Self {
         Self {
             id,
             dir,
             spec,
             generation: 0,
             removed: false,
+            missing: 0,
+            awaited: Arc::clone(awaited),
+            reserve_bytes,
         }
+    }
+
+    /// Notes how much is there, for those who want to begin another upload.
+    fn recount(&mut self, there_bytes: u64) {
+        let missing = self.spec.size_bytes.saturating_sub(there_bytes);
+        self.awaited.fetch_add(missing, Ordering::Relaxed);
+        self.awaited.fetch_sub(self.missing, Ordering::Relaxed);
+        self.missing = missing;
     }
 
     fn data_path(&self) -> PathBuf {
@@ -260,24 +296,36 @@ impl Slot {
     pub(super) fn write(&mut self, generation: u64, bytes: &[u8]) -> Result<(), UploadError> {
         self.check_turn(generation)?;
         let path = self.data_path();
-        let write = || -> io::Result<bool> {
+        // Others write to this disk too: what was free when the upload began may be gone by now.
+        let wanted = self.reserve_bytes.saturating_add(bytes.len() as u64);
+        if free_bytes(&self.dir).is_some_and(|free| free < wanted) {
+            self.generation += 1;
+            return Err(UploadError::NoSpace { path });
+        }
+        let write = || -> io::Result<Option<u64>> {
             let mut file = File::options().write(true).open(&path)?;
             let at = file.seek(SeekFrom::End(0))?;
             if at.saturating_add(bytes.len() as u64) > self.spec.size_bytes {
-                return Ok(false);
+                return Ok(None);
             }
             file.write_all(bytes)?;
-            Ok(true)
+            Ok(Some(at + bytes.len() as u64))
         };
         match write() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(UploadError::TooLong {
+            Ok(Some(there)) => {
+                self.recount(there);
+                Ok(())
+            }
+            Ok(None) => Err(UploadError::TooLong {
                 id: self.id,
                 size_bytes: self.spec.size_bytes,
             }),
             Err(error) => {
                 // What came before the error counts; the next piece goes on from there.
                 self.generation += 1;
+                if let Ok(meta) = fs::metadata(&path) {
+                    self.recount(meta.len());
+                }
                 Err(io_error("write", &path, error))
             }
         }
@@ -351,12 +399,12 @@ fn hash(path: &Path, with_sha256: bool) -> io::Result<(Digest, String)> {
 
 /// What is free for us on this disk; `None` where that cannot be told.
 #[cfg(unix)]
-fn free_bytes(dir: &Path) -> Option<u64> {
+pub(super) fn free_bytes(dir: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(dir).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 #[cfg(not(unix))]
-fn free_bytes(_dir: &Path) -> Option<u64> {
+pub(super) fn free_bytes(_dir: &Path) -> Option<u64> {
     None
 }

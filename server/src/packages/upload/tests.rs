@@ -179,6 +179,74 @@ async fn a36_limits_are_kept_before_anything_is_written() {
 }
 
 #[tokio::test]
+async fn what_open_uploads_still_expect_is_spoken_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = UploadLimits {
+        file_bytes: u64::MAX,
+        open: 10,
+        reserve_bytes: 0,
+    };
+    let Some(free) = files::free_bytes(dir.path()) else {
+        return;
+    };
+    let large = |name: &str| UploadSpec {
+        size_bytes: free / 10 * 6,
+        ..spec(name.as_bytes())
+    };
+    let uploads = Uploads::open(dir.path(), limits).unwrap();
+    let first = id();
+    uploads.create(first, large("a")).await.unwrap();
+    let refused = uploads.create(id(), large("b")).await;
+    assert!(matches!(refused, Err(UploadError::NoSpace { .. })));
+    // Also after a restart, and no more once the first is given up.
+    drop(uploads);
+    let uploads = Uploads::open(dir.path(), limits).unwrap();
+    let refused = uploads.create(id(), large("b")).await;
+    assert!(matches!(refused, Err(UploadError::NoSpace { .. })));
+    uploads.remove(first).await.unwrap();
+    uploads.create(id(), large("b")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_come_is_not_spoken_for_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let uploads = open(dir.path());
+    let content = vec![7; 100_000];
+    let id = id();
+    uploads.create(id, spec(&content)).await.unwrap();
+    let awaited = || {
+        let awaited = &uploads.shared.awaited;
+        awaited.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    assert_eq!(awaited(), 100_000);
+    send(&uploads, id, 0, &content[..60_000]).await;
+    assert_eq!(awaited(), 40_000);
+    send(&uploads, id, 60_000, &content[60_000..]).await;
+    assert_eq!(awaited(), 0);
+    uploads.remove(id).await.unwrap();
+    assert_eq!(awaited(), 0);
+}
+
+#[tokio::test]
+async fn the_reserve_is_kept_as_the_bytes_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = id();
+    open(dir.path())
+        .create(id, spec(b"0123456789"))
+        .await
+        .unwrap();
+    let full = UploadLimits {
+        reserve_bytes: u64::MAX,
+        ..UploadLimits::default()
+    };
+    let uploads = Uploads::open(dir.path(), full).unwrap();
+    let mut append = uploads.append(id, 0).await.unwrap();
+    let refused = append.write(Bytes::from_static(b"01234")).await;
+    assert!(matches!(refused, Err(UploadError::NoSpace { .. })));
+    assert_eq!(uploads.status(id).await.unwrap().received_bytes, 0);
+}
+
+#[tokio::test]
 async fn abandoned_uploads_expire() {
     let dir = tempfile::tempdir().unwrap();
     let uploads = open(dir.path());

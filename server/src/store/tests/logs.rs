@@ -18,6 +18,7 @@ on_both!(
     a_log_is_read_backwards,
     the_digest_is_that_of_the_agent,
     variables_are_found_among_many_lines,
+    variables_of_an_agent_that_keeps_no_limit_are_bounded,
     attempts_at_once_share_one_numbering,
     a_chunk_is_bounded,
     a_deleted_log_is_gone,
@@ -248,13 +249,45 @@ async fn variables_are_found_among_many_lines(store: &Store) {
         .await
         .unwrap();
     let mut tx = store.read_logs().await.unwrap();
-    let found = log_variables(&mut tx, attempt).await.unwrap();
+    let found = log_variables(&mut tx, attempt).await.unwrap().kept;
     let expected = [("Url", false), ("Token", true)].map(|(name, sensitive)| LogVariable {
         name: name.to_owned(),
         value: format!("{name}'s"),
         sensitive,
     });
     assert_eq!(found, expected);
+}
+
+async fn variables_of_an_agent_that_keeps_no_limit_are_bounded(store: &Store) {
+    let (task, attempt) = (task(), attempt());
+    let variable = |name: String, value: String| Record {
+        at_us: 5,
+        body: RecordBody::Variable {
+            name,
+            value,
+            sensitive: false,
+        },
+    };
+    let large = "x".repeat(120 * 1024);
+    let mut records = vec![variable("Url".to_owned(), "old".to_owned())];
+    records.extend((0..100).map(|index| variable(format!("big{index}"), large.clone())));
+    records.push(variable("Url".to_owned(), "new".to_owned()));
+    for (index, portion) in records.chunks(10).enumerate() {
+        append(store, task, attempt, index as u64 * 10, portion)
+            .await
+            .unwrap();
+    }
+    let mut tx = store.read_logs().await.unwrap();
+    let found = log_variables(&mut tx, attempt).await.unwrap();
+    let names: Vec<&str> = found.kept.iter().map(|kept| kept.name.as_str()).collect();
+    let expected = [
+        "big0", "big1", "big2", "big3", "big4", "big5", "big6", "big7", "Url",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(found.kept.last().unwrap().value, "new");
+    assert_eq!(found.left_out.first().unwrap(), "big8");
+    assert_eq!(found.left_out.len(), 20);
+    assert_eq!(found.left_out_count, 92);
 }
 
 async fn attempts_at_once_share_one_numbering(store: &Store) {

@@ -38,6 +38,7 @@ fn deliver(bench: &mut Bench, version: &str, files: &BTreeMap<String, Vec<u8>>) 
         size_bytes: made.size,
         archive: Digest::of(b"archive"),
         root: made.root,
+        linux_only: false,
     }];
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mantle_shared::protocol::{
-    Ack, Acquire, AcquireFailure, AcquireResult, AttemptEnd, AttemptEnded, BULK_LIMIT_BYTES,
-    EVENTS_LIMIT_BYTES, Echo, Encoding, GoAway, Level, Message, ObjectFollows, Outcome, Record,
-    RecordBody, Records, Resync, Stream, close,
+    Ack, Acquire, AcquireFailure, AcquireResult, AttemptEnd, AttemptEnded, AttemptReport,
+    BULK_LIMIT_BYTES, EVENTS_LIMIT_BYTES, Echo, Encoding, GoAway, Level, Message, ObjectFollows,
+    Outcome, Record, RecordBody, Records, ReportedState, Resync, Stream, close,
 };
 use mantle_shared::uuid::Uuid;
 use mantle_shared::{AttemptId, Digest, TaskId};
@@ -63,12 +63,18 @@ impl Agent {
         soon(self.link.commands.send(command)).await.unwrap();
     }
 
+    async fn begin(&self, session: u64) {
+        let begin = LinkCommand::Begin { session };
+        soon(self.link.commands.send(begin)).await.unwrap();
+    }
+
     async fn connected(&mut self) {
         let event = self.event().await;
-        assert!(
-            matches!(&event, LinkEvent::Connected(w) if w.epoch == 3),
-            "{event:?}"
-        );
+        let LinkEvent::Connected { session, welcome } = event else {
+            panic!("{event:?}")
+        };
+        assert_eq!(welcome.epoch, 3);
+        self.begin(session).await;
         self.say(Resync {
             reports: vec![],
             last: true,
@@ -304,15 +310,33 @@ async fn what_an_earlier_session_left_is_dropped_before_the_resync() {
     let server = TestServer::start(Arc::new(Authority::new()));
     let mut agent = Agent::start(&server);
     let mut session = server.welcome().await;
-    assert!(matches!(agent.event().await, LinkEvent::Connected(_)));
+    let event = agent.event().await;
+    let LinkEvent::Connected { session: 1, .. } = event else {
+        panic!("{event:?}")
+    };
+    let portion = |count: u128, last| Resync {
+        reports: (0..count)
+            .map(|n| AttemptReport {
+                attempt: attempt(n),
+                task: TaskId::from_uuid(Uuid::from_u128(9)),
+                epoch: 3,
+                state: ReportedState::Accepted,
+                records: 0,
+            })
+            .collect(),
+        last,
+    };
+    // What a driver said to a session that was gone before it was heard: stray reports, and the
+    // last portion of a long resync, which would pass for a whole one.
     agent.say(ended(1)).await;
-    agent
-        .say(Resync {
-            reports: vec![],
-            last: true,
-        })
-        .await;
-    assert!(matches!(session.next().await, Message::Resync(_)));
+    agent.begin(0).await;
+    agent.say(portion(1, true)).await;
+    agent.begin(1).await;
+    agent.say(portion(3, true)).await;
+    let Message::Resync(resync) = session.next().await else {
+        panic!("the resync comes first")
+    };
+    assert_eq!(resync.reports.len(), 3);
 }
 
 #[tokio::test]

@@ -95,7 +95,8 @@ async fn witness(mut outer: Link, mut inner: LinkPeer, seen: Arc<Mutex<Seen>>) {
                     LinkCommand::Control(Message::CancelAnswer(answer)) => {
                         seen.lock().unwrap().cancel_answers.push(answer.clone());
                     }
-                    LinkCommand::Control(_)
+                    LinkCommand::Begin { .. }
+                    | LinkCommand::Control(_)
                     | LinkCommand::Reports { .. }
                     | LinkCommand::Acquire(_)
                     | LinkCommand::Close => {}
@@ -117,7 +118,7 @@ async fn witness(mut outer: Link, mut inner: LinkPeer, seen: Arc<Mutex<Seen>>) {
 
 fn note_event(seen: &mut Seen, event: &LinkEvent) {
     match event {
-        LinkEvent::Connected(_) => seen.connections += 1,
+        LinkEvent::Connected { .. } => seen.connections += 1,
         LinkEvent::Received(Message::StartAttempt(start)) => seen.starts.push(start.clone()),
         LinkEvent::Received(Message::CancelAttempt(cancel)) => seen.cancels.push(cancel.clone()),
         LinkEvent::Received(_) => {}

@@ -97,13 +97,15 @@ impl LinkAgent {
 
     /// Waits for the next connection and reports this on it.
     pub async fn resync(&mut self, reports: Vec<AttemptReport>) -> Resynced {
-        loop {
+        let session = loop {
             match self.event().await {
-                LinkEvent::Connected(_) => break,
+                LinkEvent::Connected { session, .. } => break session,
                 LinkEvent::Disconnected { .. } => {}
                 LinkEvent::Received(message) => panic!("{} before a welcome", message.name()),
             }
-        }
+        };
+        let begin = LinkCommand::Begin { session };
+        self.link.commands.send(begin).await.unwrap();
         if let Some(journal) = self.journal {
             self.say(Journal {
                 journal,

@@ -356,7 +356,7 @@ impl Server {
         let mut piece = piece.unwrap();
         piece.write(bytes.into()).await.unwrap();
         self.services.upload_appended(piece).await.unwrap();
-        let finished = self.services.upload_finish(&self.caller, &upload).await;
-        finished.unwrap()
+        let (services, caller) = (&self.services, &self.caller);
+        services.upload_finish(caller, &upload, None).await.unwrap()
     }
 }

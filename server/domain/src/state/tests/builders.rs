@@ -31,6 +31,7 @@ pub(super) fn a_package() -> OrderPackage {
         size_bytes: 1,
         archive: Digest::of(b"archive"),
         root: Digest::of(b"root"),
+        linux_only: false,
     }
 }
 

@@ -128,6 +128,20 @@ fn an_agent_that_never_has_room_fails_the_action_in_the_end() {
 }
 
 #[test]
+fn an_order_that_cannot_be_carried_out_is_not_made_again() {
+    let mut run = Run::of(one_action(3));
+    let attempt = run.attempt("a@web01");
+    let (reason, message) = (StartRefusal::BadOrder, "too large".to_owned());
+    run.input(Input::StartAnswered {
+        attempt,
+        answer: StartAnswer::Refused { reason, message },
+    });
+    assert_eq!(run.state.attempts.len(), 1);
+    assert_eq!(run.verdict(), Some(Verdict::Failed));
+    assert_eq!(run.message(), "'a' was not started on web01: too large");
+}
+
+#[test]
 fn unknown_is_never_success_and_never_repeated() {
     let mut run = Run::of(one_action(3));
     run.input(Input::AgentRevoked { agent: agent(1) });
