@@ -3,13 +3,15 @@
 //! What holds here: what is appended was masked before; a write that fails leaves no half record;
 //! while the disk is full the caller is held back (and so the process's pipe), until the stall is
 //! over; from then on lines are counted, the last of them kept in memory, and a gap record with the
-//! counts stands where they are missing. Output variables are bounded in number and size: one that is
-//! beyond it is left out with a warning, and one that was taken is never dropped.
+//! counts stands where they are missing. Room for that record and the last lines is set aside from the
+//! start; if even that is taken, the end counts the record all the same, so that the server sees that
+//! something is missing. Output variables are bounded in number and size: one that is beyond it is
+//! left out with a warning, and the end names one that was taken and could not be stored.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,9 +28,12 @@ use super::seal::Sealer;
 use super::service_message::ServiceMessage;
 use super::spool;
 use crate::actions::StopToken;
+use crate::durable;
 
 /// How much of the end of dropped output is kept in memory.
 const TAIL_BYTES: usize = 64 * 1024;
+/// Room for the tail and the record of the gap before it, on a disk that stays full.
+const END_RESERVE_BYTES: usize = 2 * TAIL_BYTES;
 /// How often a full disk is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 /// Longest text of a progress message, so that a loop of them stays small.
@@ -40,6 +45,8 @@ pub trait SpoolStore: Send {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Brings it to the disk itself.
     fn sync(&mut self) -> io::Result<()>;
+    /// Gives the room free that was set aside for the end; whether there was any.
+    fn release(&mut self) -> bool;
 }
 
 /// The spool's file.
@@ -47,18 +54,24 @@ pub trait SpoolStore: Send {
 pub struct SpoolFile {
     file: File,
     good: u64,
+    reserve: PathBuf,
 }
 
 impl SpoolFile {
-    /// Makes the file anew, for the agent's user alone.
+    /// Makes the file anew, for the agent's user alone, and sets room aside for its end.
     pub fn create(path: &Path) -> io::Result<Self> {
         let mut options = File::options();
         options.write(true).create(true).truncate(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path)?;
+        let reserve = path.with_extension("reserve");
+        // Zeros might be stored as a hole, which takes no room.
+        durable::write_scratch(&reserve, &[0x5a; END_RESERVE_BYTES])?;
         Ok(Self {
-            file: options.open(path)?,
+            file,
             good: 0,
+            reserve,
         })
     }
 }
@@ -81,6 +94,10 @@ impl SpoolStore for SpoolFile {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn release(&mut self) -> bool {
+        std::fs::remove_file(&self.reserve).is_ok()
     }
 }
 
@@ -117,6 +134,8 @@ pub struct Recorder {
     outputs: OutputTally,
     /// Output variables that were left out.
     outputs_left_out: u64,
+    /// What could not be stored to the very end, for people.
+    lost: Option<String>,
     /// The count and the digest were given; nothing may change them any more.
     closed: bool,
 }
@@ -157,6 +176,7 @@ impl Recorder {
             dropping: None,
             outputs: OutputTally::default(),
             outputs_left_out: 0,
+            lost: None,
             closed: false,
             options,
         };
@@ -334,10 +354,23 @@ impl Recorder {
         if let Some(dropping) = self.dropping.take() {
             self.end_gap(dropping);
         }
+        if self.store.release()
+            && let Some(dropping) = self.dropping.take()
+        {
+            self.end_gap(dropping);
+        }
+        if let Some(dropping) = self.dropping.take() {
+            self.lose(dropping);
+        }
         self.closed = true;
         // The result says how many records there are; a loss after this is seen when it is read.
         let _ = self.store.sync();
         (self.hasher.count(), self.hasher.digest())
+    }
+
+    /// What [`Self::finish`] could not store, for people.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
     }
 
     fn append(&mut self, body: RecordBody) {
@@ -374,6 +407,36 @@ impl Recorder {
         self.stored_bytes += self.buffer.len() as u64;
         self.buffer.clear();
         (self.options.wake)();
+    }
+
+    /// Gap and tail could not be stored. The record of the gap counts all the same: the server gets
+    /// fewer records than the end says, puts a gap in their place and warns.
+    fn lose(&mut self, dropping: Dropping) {
+        let (mut lines, mut bytes, mut variables) = (dropping.lines, dropping.bytes, Vec::new());
+        for record in dropping.tail {
+            match record.body {
+                RecordBody::Line { text, .. } => {
+                    lines += 1;
+                    bytes += text.len() as u64;
+                }
+                RecordBody::Variable { name, .. } => variables.push(name),
+                RecordBody::Progress { .. } | RecordBody::Gap { .. } => {}
+            }
+        }
+        let reason = dropping.reason;
+        self.hasher.update(&Record {
+            at_us: now_us(),
+            body: RecordBody::Gap {
+                lines,
+                bytes,
+                reason: reason.to_owned(),
+            },
+        });
+        let mut lost = format!("{reason} to the end: {lines} lines of output are lost");
+        if !variables.is_empty() {
+            lost = format!("{lost}, and the output variables {}", variables.join(", "));
+        }
+        self.lost = Some(lost);
     }
 
     /// From here on lines are counted instead of stored, those in the buffer first.

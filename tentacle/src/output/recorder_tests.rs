@@ -13,6 +13,9 @@ use super::*;
 #[derive(Clone)]
 struct Disk(Arc<Mutex<(Vec<u8>, usize)>>, Arc<AtomicUsize>);
 
+/// A disk that gives no room free at the end.
+const TAKEN: usize = 120;
+
 impl Disk {
     fn new(room: usize) -> Self {
         Self(Arc::new(Mutex::new((Vec::new(), room))), Arc::default())
@@ -44,6 +47,55 @@ impl SpoolStore for Disk {
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
+    fn release(&mut self) -> bool {
+        let room = &mut self.0.lock().unwrap().1;
+        let had = *room != TAKEN && *room != usize::MAX;
+        if had {
+            *room += END_RESERVE_BYTES;
+        }
+        had
+    }
+}
+
+#[test]
+fn on_a_disk_that_stays_full_gap_and_tail_go_where_room_was_set_aside() {
+    let limits = OutputLimits {
+        stall_ms: 0,
+        ..Default::default()
+    };
+    let disk = Disk::new(150);
+    let mut kept = recorder(&disk, limits);
+    for index in 0..5_000 {
+        kept.line(Stream::Stdout, format!("line {index}"));
+    }
+    kept.set_variable("Kept", "yes", false);
+    let (count, _) = kept.finish();
+    let shown = texts(&disk.records());
+    assert_eq!(count, shown.len() as u64);
+    assert!(shown[0].starts_with("<gap"), "{}", shown[0]);
+    assert_eq!(&shown[shown.len() - 2..], ["line 4999", "<Kept false>"]);
+    assert_eq!(kept.lost(), None);
+}
+
+#[test]
+fn where_even_that_is_taken_the_end_counts_a_record_that_is_missing_and_names_what_is_lost() {
+    let limits = OutputLimits {
+        stall_ms: 0,
+        ..Default::default()
+    };
+    let disk = Disk::new(TAKEN);
+    let mut lost = recorder(&disk, limits);
+    for index in 0..50 {
+        lost.line(Stream::Stdout, format!("line {index}"));
+    }
+    lost.set_variable("Gone", "yes", false);
+    let (count, _) = lost.finish();
+    assert_eq!(count, disk.records().len() as u64 + 1);
+    let said = lost.lost().unwrap();
+    assert_eq!(
+        said,
+        "the agent's disk was full to the end: 50 lines of output are lost, and the output variables Gone"
+    );
 }
 
 fn recorder(disk: &Disk, limits: OutputLimits) -> Recorder {

@@ -313,6 +313,11 @@ fn conclude(
     }
     let message = recorder.mask(&message);
     let (records, log) = recorder.finish();
+    let message = match (recorder.lost(), message.as_str()) {
+        (None, _) => message,
+        (Some(lost), "") => lost.to_owned(),
+        (Some(lost), said) => format!("{said}; {lost}"),
+    };
     AttemptEnd {
         outcome,
         exit_code,
@@ -341,6 +346,13 @@ fn write_result(dir: &Path, result: &ResultFile) -> u8 {
     for _ in 0..RESULT_RETRIES {
         if files::write_result(dir, result).is_ok() {
             return EXIT_DONE;
+        }
+        // Somebody removed the folder: no waiting brings it back, and the agent says `Unknown` at once.
+        if !dir.exists() {
+            return complain(
+                EXIT_SETUP,
+                "the attempt's folder is gone, and with it the result",
+            );
         }
         std::thread::sleep(Duration::from_millis(200));
     }
