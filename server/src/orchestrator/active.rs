@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId};
 use mantle_domain::plan::basis::ReleaseDigests;
@@ -53,6 +54,8 @@ pub(super) struct Deployment {
     pub(super) revoked: Vec<AgentId>,
     /// On which connection each order was sent. A new connection gets it again.
     pub(super) sent: HashMap<Order, SessionId>,
+    /// How long it was parked before it was taken up, until something of it was committed since.
+    pub(super) parked_for: Duration,
 }
 
 /// Names an order that was sent.

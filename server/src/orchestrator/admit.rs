@@ -109,6 +109,7 @@ impl Orchestrator {
                 cancel_by: None,
                 revoked: Vec::new(),
                 sent: HashMap::new(),
+                parked_for: Duration::ZERO,
             },
         );
         let mut inputs = [(task, vec![input])].into();

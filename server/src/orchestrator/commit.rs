@@ -1,5 +1,6 @@
 //! Writing down what was decided: the events and all that follows from them, in one transaction.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use super::Orchestrator;
 use super::active::{Context, Decided};
-use super::run::Turn;
+use super::run::{Late, Turn};
 use crate::services::progress::progress_after_success;
 use crate::store::{
     AgentProfile, AttemptRow, AttemptState, AuditEntry, DeploymentCurrentRow, DeploymentSucceeded,
@@ -30,19 +31,51 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Who acts when nobody asked.
 const SERVER: &str = "server";
 
+/// What became of a turn.
+#[derive(Default)]
+pub(super) struct Committed {
+    /// Deployments whose events stand, or of which there were none.
+    pub(super) touched: Vec<TaskId>,
+    /// Tasks of which something could not be written: of theirs nothing is acknowledged.
+    pub(super) unwritten: BTreeSet<TaskId>,
+}
+
+/// What is done about a commit that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remedy {
+    /// The database will take it once it is itself again, so nothing is lost by waiting.
+    TryAgain,
+    /// The same again would fail for ever, and everybody would wait for it: what is at fault is
+    /// found by committing everything apart, and put aside.
+    Apart,
+}
+
+fn remedy(error: &StoreError) -> Remedy {
+    match error {
+        StoreError::Busy(_) | StoreError::Unavailable(_) | StoreError::NoSpace(_) => {
+            Remedy::TryAgain
+        }
+        StoreError::NotFound { .. }
+        | StoreError::Conflict { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Aborted
+        | StoreError::Statement(_) => Remedy::Apart,
+    }
+}
+
 impl Orchestrator {
-    /// Commits a turn and evolves the deployments that it touched, which are returned. While the
-    /// database cannot be written it tries again: nothing is dropped, and nothing goes on.
-    pub(super) async fn commit(&mut self, decided: Vec<Decided>, turn: &Turn) -> Vec<TaskId> {
-        let nothing = decided.iter().all(|d| d.events.is_empty())
-            && turn.late.is_empty()
-            && turn.seen.is_empty()
-            && turn.left.is_empty()
-            && turn.refusals.is_empty();
+    /// Commits a turn and evolves the deployments that it touched. While the database cannot be
+    /// written it tries again: nothing is dropped, and nothing goes on. What the database refuses
+    /// stops nobody else: it is parked.
+    pub(super) async fn commit(&mut self, decided: Vec<Decided>, turn: &Turn) -> Committed {
         let mut touched: Vec<TaskId> = decided.iter().map(|d| d.task).collect();
-        if nothing {
+        let parts = decided.iter().filter(|d| !d.events.is_empty()).count() + turn.parts();
+        if parts == 0 {
             // Even so an agent may have come back, to which what is outstanding must be sent.
-            return touched;
+            return Committed {
+                touched,
+                ..Committed::default()
+            };
         }
         let has = |wanted: fn(&Event) -> bool| decided.iter().flat_map(|d| &d.events).any(wanted);
         let orders = has(|event| matches!(event, Event::AttemptOrdered { .. }));
@@ -53,20 +86,17 @@ impl Orchestrator {
         loop {
             match self.write(&decided, turn).await {
                 Ok(()) => break,
-                Err(error) if matches!(error, StoreError::Conflict { .. }) && decided.len() > 1 => {
-                    return self.commit_apart(decided, turn).await;
-                }
-                Err(error @ StoreError::Conflict { .. }) => {
-                    self.lost(&decided, &error);
-                    return Vec::new();
-                }
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "what was decided cannot be committed; trying again"
-                    );
-                    tokio::time::sleep(RETRY).await;
-                }
+                Err(error) => match remedy(&error) {
+                    Remedy::TryAgain => {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "what was decided cannot be committed; trying again"
+                        );
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    Remedy::Apart if parts > 1 => return self.commit_apart(decided, turn).await,
+                    Remedy::Apart => return self.refused(decided, turn, &error),
+                },
             }
         }
         if ends {
@@ -80,33 +110,48 @@ impl Orchestrator {
         }
         touched.sort();
         touched.dedup();
-        touched
-    }
-
-    /// One deployment of the turn was lost to another server: the others are committed one by one.
-    async fn commit_apart(&mut self, decided: Vec<Decided>, turn: &Turn) -> Vec<TaskId> {
-        let mut touched = Vec::new();
-        for decision in decided {
-            touched.extend(Box::pin(self.commit(vec![decision], &Turn::default())).await);
+        Committed {
+            touched,
+            ..Committed::default()
         }
-        touched.extend(Box::pin(self.commit(Vec::new(), turn)).await);
-        touched
     }
 
-    /// The lease is another server's: what was decided here never happened.
-    fn lost(&mut self, decided: &[Decided], error: &StoreError) {
+    /// Something in the turn is refused by the database: the rest is committed piece by piece.
+    async fn commit_apart(&mut self, decided: Vec<Decided>, turn: &Turn) -> Committed {
+        let mut committed = Committed::default();
+        let nothing = Turn::default();
         for decision in decided {
-            if let Some(deployment) = self.deployments.remove(&decision.task) {
-                tracing::error!(
-                    task.number = deployment.context.number,
-                    error = error as &dyn std::error::Error,
-                    "the task is no longer this server's; it is left to the one that holds it"
-                );
-                for attempt in deployment.state.attempts.keys() {
-                    self.attempts.remove(attempt);
-                }
+            committed.add(Box::pin(self.commit(vec![decision], &nothing)).await);
+        }
+        for part in turn.apart() {
+            committed.add(Box::pin(self.commit(Vec::new(), &part)).await);
+        }
+        committed
+    }
+
+    /// The database refuses this one thing: what was decided never happened.
+    fn refused(&mut self, decided: Vec<Decided>, turn: &Turn, error: &StoreError) -> Committed {
+        let mut committed = Committed::default();
+        for decision in decided {
+            if decision.events.is_empty() {
+                committed.touched.push(decision.task);
+            } else {
+                committed.unwritten.insert(decision.task);
+                self.park(decision.task, error);
             }
         }
+        committed
+            .unwritten
+            .extend(turn.late.iter().map(|late| late.task));
+        if turn.parts() > 0 {
+            tracing::error!(
+                attempts = ?turn.late.iter().map(|late| late.attempt).collect::<Vec<_>>(),
+                agents = ?turn.seen.iter().map(|(agent, _)| agent).chain(&turn.left).collect::<Vec<_>>(),
+                error = error as &dyn std::error::Error,
+                "the database refuses what was to be noted of an agent; it is passed over"
+            );
+        }
+        committed
     }
 
     fn apply(&mut self, decision: Decided) {
@@ -131,6 +176,7 @@ impl Orchestrator {
         }
         deployment.state = decision.next;
         if !decision.events.is_empty() {
+            deployment.parked_for = Duration::ZERO;
             self.parts.feed.task_changed(decision.task);
         }
     }
@@ -157,7 +203,7 @@ impl Orchestrator {
                     )
                     .await?;
                 }
-                for (attempt, end) in &turn.late {
+                for Late { attempt, end, .. } in &turn.late {
                     mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await?;
                 }
                 write_presence(tx, turn, now_us).await
@@ -166,16 +212,23 @@ impl Orchestrator {
     }
 }
 
+impl Committed {
+    fn add(&mut self, other: Self) {
+        self.touched.extend(other.touched);
+        self.unwritten.extend(other.unwritten);
+    }
+}
+
 /// Agents that came, went or were refused.
 async fn write_presence(tx: &mut Tx, turn: &Turn, now_us: i64) -> Result<(), StoreError> {
     for (agent, hello) in &turn.seen {
         let profile = AgentProfile {
-            version: hello.version.clone(),
-            os: hello.os.clone(),
-            arch: hello.arch.clone(),
-            host_name: hello.host_name.clone(),
-            features: hello.features.clone(),
-            boot_id: hello.boot_id.clone(),
+            version: storable(&hello.version),
+            os: storable(&hello.os),
+            arch: storable(&hello.arch),
+            host_name: storable(&hello.host_name),
+            features: hello.features.iter().map(|word| storable(word)).collect(),
+            boot_id: storable(&hello.boot_id),
         };
         // A conflict: it was revoked in the meantime, and its connection is being closed.
         match agent_mark_connected(tx, *agent, &profile, hello.highest_epoch, now_us).await {
@@ -202,6 +255,11 @@ async fn write_presence(tx: &mut Tx, turn: &Turn, now_us: i64) -> Result<(), Sto
         audit_append(tx, &entry).await?;
     }
     Ok(())
+}
+
+/// What an agent says of itself, without the one character that PostgreSQL takes in no text.
+fn storable(said: &str) -> String {
+    said.replace('\0', "")
 }
 
 /// One deployment's events, and every row that shows what they established.
@@ -469,11 +527,8 @@ async fn show_target(
         state,
         changed_at_us: now_us,
     };
-    match target_current_show(tx, &row).await {
-        // The target was removed meanwhile; there is nothing to show of it.
-        Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
+    // If the target was removed meanwhile there is nothing to show of it.
+    target_current_show(tx, &row).await.map(|_| ())
 }
 
 async fn audit(
@@ -523,4 +578,27 @@ pub(super) fn manifest<'c>(
 
 fn moment(now_us: i64) -> Timestamp {
     Timestamp::from_microsecond(now_us).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Remedy, remedy};
+    use crate::store::StoreError;
+
+    #[test]
+    fn only_what_passes_by_itself_is_waited_for() {
+        let failed = || sqlx::Error::RowNotFound;
+        for (error, expected) in [
+            (StoreError::Busy(None), Remedy::TryAgain),
+            (StoreError::Unavailable(None), Remedy::TryAgain),
+            (StoreError::NoSpace(failed()), Remedy::TryAgain),
+            (StoreError::not_found("task"), Remedy::Apart),
+            (StoreError::conflict("task"), Remedy::Apart),
+            (StoreError::corrupt("column id"), Remedy::Apart),
+            (StoreError::Aborted, Remedy::Apart),
+            (StoreError::Statement(failed()), Remedy::Apart),
+        ] {
+            assert_eq!(remedy(&error), expected, "{error}");
+        }
+    }
 }

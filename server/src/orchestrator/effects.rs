@@ -83,7 +83,8 @@ impl Orchestrator {
             .collect();
         let mut inputs = [(task, inputs)].into();
         let decided = self.decide(&mut inputs, Timestamp::now());
-        for task in Box::pin(self.commit(decided, &super::run::Turn::default())).await {
+        let committed = Box::pin(self.commit(decided, &super::run::Turn::default())).await;
+        for task in committed.touched {
             Box::pin(self.carry_out(task)).await;
         }
     }

@@ -21,6 +21,7 @@ mod grants;
 mod ingest;
 mod online;
 mod orders;
+mod parked;
 mod recovery;
 mod run;
 

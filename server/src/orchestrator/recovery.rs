@@ -68,11 +68,7 @@ impl Orchestrator {
             match self.take_up(row, epoch).await {
                 Ok(()) => tasks.push(task),
                 Err(error) if error.is_retryable() => return Err(error),
-                Err(error) => tracing::error!(
-                    task.id = %task,
-                    error = &error as &dyn std::error::Error,
-                    "a running deployment cannot be taken up; it waits for a person"
-                ),
+                Err(error) => self.park(task, &error),
             }
         }
         // Deadlines passed while nobody looked.
@@ -81,13 +77,14 @@ impl Orchestrator {
             .map(|task| (*task, vec![Input::Tick]))
             .collect();
         let decided = self.decide(&mut inputs, Timestamp::now());
-        for task in self.commit(decided, &Turn::default()).await {
+        for task in self.commit(decided, &Turn::default()).await.touched {
             self.carry_out(task).await;
+            self.retire(task);
         }
         Ok(tasks.len())
     }
 
-    async fn take_up(&mut self, row: TaskRow, epoch: u64) -> Result<(), StoreError> {
+    pub(super) async fn take_up(&mut self, row: TaskRow, epoch: u64) -> Result<(), StoreError> {
         let task = row.id;
         let mut tx = self.parts.store.read().await?;
         let context = Arc::new(load_context(&mut tx, &row).await?);
@@ -103,6 +100,7 @@ impl Orchestrator {
             cancel_by,
             revoked: Vec::new(),
             sent: HashMap::new(),
+            parked_for: Duration::ZERO,
         };
         self.deployments.insert(task, deployment);
         Ok(())

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::active::{Decided, Deployment, Order};
 use super::fact::{Fact, NamedOutput, Reported};
 use super::ingest::Ingest;
+use super::parked::Parked;
 use super::{
     COMMANDS_QUEUE, Command, FACTS_QUEUE, Hints, OrchestratorParts, RENEW, SWEEP, conditions,
 };
@@ -37,9 +38,11 @@ pub struct Orchestrator {
     commands: mpsc::Receiver<Command>,
     facts: mpsc::Receiver<Fact>,
     /// Queued tasks may be able to start.
-    look_again: bool,
+    pub(super) look_again: bool,
     /// Queued tasks whose turn has come, and since when they wait for agents.
     pub(super) awaited: HashMap<TaskId, Instant>,
+    /// Tasks that are not driven for now.
+    pub(super) parked: HashMap<TaskId, Parked>,
     cancels: Vec<TaskId>,
 }
 
@@ -48,16 +51,24 @@ pub struct Orchestrator {
 pub(super) struct Turn {
     /// Inputs by deployment, in order.
     pub(super) inputs: BTreeMap<TaskId, Vec<Input>>,
-    /// What is acknowledged once everything is committed.
-    pub(super) acks: Vec<(AgentId, AttemptPosition)>,
+    /// What is acknowledged once all that it rests on is committed, and whose task that is.
+    pub(super) acks: Vec<(TaskId, AgentId, AttemptPosition)>,
     /// Ends to be written down of attempts whose deployment is over.
-    pub(super) late: Vec<(AttemptId, wire::AttemptEnd)>,
+    pub(super) late: Vec<Late>,
     /// Agents that connected, and what they said of themselves.
     pub(super) seen: Vec<(AgentId, Box<wire::Hello>)>,
     /// Agents whose connection is gone.
     pub(super) left: Vec<AgentId>,
     /// Connections that were refused.
     pub(super) refusals: Vec<Refusal>,
+}
+
+/// The end of an attempt whose deployment is over.
+#[derive(Clone)]
+pub(super) struct Late {
+    pub(super) task: TaskId,
+    pub(super) attempt: AttemptId,
+    pub(super) end: wire::AttemptEnd,
 }
 
 /// The end of an attempt, as its agent told it.
@@ -79,6 +90,32 @@ impl Turn {
     fn input(&mut self, task: TaskId, input: Input) {
         self.inputs.entry(task).or_default().push(input);
     }
+
+    /// How many things it would write down beside events.
+    pub(super) fn parts(&self) -> usize {
+        self.late.len() + self.seen.len() + self.left.len() + self.refusals.len()
+    }
+
+    /// Each of these in a turn of its own.
+    pub(super) fn apart(&self) -> Vec<Self> {
+        let late = self.late.iter().map(|late| Self {
+            late: vec![late.clone()],
+            ..Self::default()
+        });
+        let seen = self.seen.iter().map(|seen| Self {
+            seen: vec![seen.clone()],
+            ..Self::default()
+        });
+        let left = self.left.iter().map(|left| Self {
+            left: vec![*left],
+            ..Self::default()
+        });
+        let refusals = self.refusals.iter().map(|refusal| Self {
+            refusals: vec![refusal.clone()],
+            ..Self::default()
+        });
+        late.chain(seen).chain(left).chain(refusals).collect()
+    }
 }
 
 impl Orchestrator {
@@ -96,6 +133,7 @@ impl Orchestrator {
             facts,
             look_again: true,
             awaited: HashMap::new(),
+            parked: HashMap::new(),
             cancels: Vec::new(),
         };
         (
@@ -133,6 +171,7 @@ impl Orchestrator {
                     // Hints can be lost; what they tell of cannot be.
                     self.look_again = true;
                     self.find_cancels().await;
+                    self.resume_parked().await;
                 }
             }
             while let Ok(command) = self.commands.try_recv() {
@@ -151,7 +190,10 @@ impl Orchestrator {
     fn note(&mut self, command: Command) {
         match command {
             Command::LookAgain => self.look_again = true,
-            Command::Cancel(task) => self.cancels.push(task),
+            Command::Cancel(task) => {
+                self.hasten(task);
+                self.cancels.push(task);
+            }
             Command::Revoked(agent) => {
                 self.parts.online.revoke(agent);
                 let touched: Vec<TaskId> = self.deployments_of(agent).collect();
@@ -191,7 +233,11 @@ impl Orchestrator {
         }
         let decided = self.decide(&mut turn.inputs, now);
         let committed = self.commit(decided, &turn).await;
-        for (agent, position) in turn.acks {
+        for (task, agent, position) in turn.acks {
+            // What was not written is not acknowledged: the agent keeps it and says it again.
+            if committed.unwritten.contains(&task) {
+                continue;
+            }
             if let Some(session) = self.parts.sessions.current(agent) {
                 let ack = wire::Ack {
                     positions: vec![position],
@@ -199,7 +245,7 @@ impl Orchestrator {
                 self.parts.sessions.send(agent, session, ack.into());
             }
         }
-        for task in committed {
+        for task in committed.touched {
             self.carry_out(task).await;
             self.retire(task);
         }
@@ -400,7 +446,12 @@ impl Orchestrator {
             stored,
         } = ended;
         let next_seq = end.records.max(stored);
+        if self.parked.contains_key(&task) {
+            // Neither taken in nor acknowledged: its agent says it again once the task is driven.
+            return;
+        }
         turn.acks.push((
+            task,
             agent,
             AttemptPosition {
                 attempt,
@@ -415,7 +466,11 @@ impl Orchestrator {
                 stored,
                 seen_running: false,
             };
-            turn.late.push((attempt, judge(end, evidence)));
+            turn.late.push(Late {
+                task,
+                attempt,
+                end: judge(end, evidence),
+            });
             return;
         };
         let named = deployment.state.attempts.get(&attempt).and_then(|known| {
@@ -550,7 +605,7 @@ impl Orchestrator {
     }
 
     /// Forgets a deployment that is over.
-    fn retire(&mut self, task: TaskId) {
+    pub(super) fn retire(&mut self, task: TaskId) {
         if self
             .deployments
             .get(&task)

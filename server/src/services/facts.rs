@@ -6,14 +6,16 @@ use std::hash::BuildHasher;
 use jiff::Timestamp;
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TargetId};
 use mantle_domain::plan::{PastRelease, PlanFacts};
+use mantle_domain::state::Event;
 use mantle_domain::target::{AgentFacts, Platform, TargetFacts};
 
 use super::names::environment_names;
 use super::wake::Presence;
 use super::{LIST_MOST, at};
 use crate::store::{
-    AgentRow, AgentStatus, EnvironmentRow, ReleaseRow, Result, TaskFilter, TaskKind, TaskOutcome,
-    Tx, agent_list, environment_list, release_fetch, target_list, task_list, task_list_succeeded,
+    AgentRow, AgentStatus, EnvironmentRow, ReleaseRow, Result, StoreError, TaskFilter, TaskKind,
+    TaskOutcome, Tx, agent_list, environment_list, release_fetch, target_list, task_event_list,
+    task_list, task_list_running, task_list_succeeded,
 };
 
 /// How many deployments are looked through for the last other release.
@@ -148,4 +150,22 @@ fn agent_facts(agent: &AgentRow, presence: &dyn Presence) -> AgentFacts {
         host_name: agent.profile.host_name.clone(),
         features: agent.profile.features.clone(),
     }
+}
+
+/// The number of a running task whose plan goes to this target.
+pub async fn running_task_of(tx: &mut Tx, target: TargetId) -> Result<Option<u64>> {
+    for task in task_list_running(tx, u32::MAX).await? {
+        // The plan stands in its first event.
+        for row in task_event_list(tx, task.id, 0, 1).await? {
+            let event: Event = serde_json::from_str(&row.body).map_err(|error| {
+                StoreError::corrupt(format!("the first event of T-{}: {error}", task.number))
+            })?;
+            if let Event::DeploymentBegan { plan, .. } = event
+                && plan.target(target).is_some()
+            {
+                return Ok(Some(task.number));
+            }
+        }
+    }
+    Ok(None)
 }

@@ -115,12 +115,21 @@ impl Services {
         Ok(view)
     }
 
-    /// Forgets a target and revokes its agent. Refused while work is under way there.
+    /// Forgets a target and revokes its agent. Refused while a deployment is under way that its
+    /// plan says goes there, whether its turn has come, is to come or is over: what the deployment
+    /// does about the others, and what it says in the end, rests on that plan.
     pub async fn target_remove(&self, caller: &Caller, name: &str) -> Result<()> {
         caller.may(Permission::ManageTargets)?;
         let now = self.now();
         let mut tx = self.store.begin().await?;
         let row = names::target(&mut tx, name).await?;
+        if let Some(task) = facts::running_task_of(&mut tx, row.id).await? {
+            return Err(Error::refused(
+                "target-busy",
+                format!("the target '{name}' cannot be removed: T-{task} deploys to it"),
+                format!("wait for it, or stop it with 'mantle task cancel T-{task}'"),
+            ));
+        }
         let agent = agent_find_of_target(&mut tx, row.id).await?;
         if let Some(agent) = &agent {
             if !attempt_list_live_of_agent(&mut tx, agent.id)

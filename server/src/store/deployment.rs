@@ -218,12 +218,14 @@ pub async fn deployment_current_list(
     .collect()
 }
 
-/// Shows what runs on a target.
-pub async fn target_current_show(tx: &mut Tx, row: &TargetCurrentRow) -> Result<()> {
-    tx.exec(
+/// Shows what runs on a target. False if there is no such target any more: then nothing is shown.
+pub async fn target_current_show(tx: &mut Tx, row: &TargetCurrentRow) -> Result<bool> {
+    // Looked for by the statement itself: one that breaks the foreign key spoils its transaction.
+    let shown = tx
+        .exec(
         "INSERT INTO target_current (target_id, project_id, environment_id, task_id, release_id,
              release_version, state, changed_at_us)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE EXISTS (SELECT 1 FROM target WHERE id = $1)
          ON CONFLICT (target_id, project_id, environment_id) DO UPDATE SET
              task_id = excluded.task_id, release_id = excluded.release_id,
              release_version = excluded.release_version, state = excluded.state,
@@ -241,7 +243,7 @@ pub async fn target_current_show(tx: &mut Tx, row: &TargetCurrentRow) -> Result<
     )
     .await
     .map_err(|error| error.naming("target"))?;
-    Ok(())
+    Ok(shown == 1)
 }
 
 /// Which rows of [`target_current_list`] are wanted. Nothing set means all.

@@ -1,8 +1,9 @@
 //! One transaction on either database.
 //!
-//! A transaction that is dropped is rolled back. One in which a statement failed cannot be
-//! committed: SQLite would keep the half that worked, and PostgreSQL would answer a commit by
-//! silently rolling back.
+//! A transaction that is dropped is rolled back. One in which a statement failed is over: it takes
+//! no further statement and cannot be committed. SQLite would carry on and keep the half that
+//! worked; PostgreSQL would answer a commit by silently rolling back. So what may be missing or may
+//! be there already is asked for in the statement (`WHERE EXISTS`, `ON CONFLICT`), never tried.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -80,10 +81,16 @@ impl Tx {
     /// Keeps what was done. An error here means that nothing was kept, except when the connection
     /// to PostgreSQL broke at this very moment: then it cannot be known, and the caller must look.
     pub async fn commit(mut self) -> Result<()> {
+        self.check()?;
+        self.script("COMMIT").await
+    }
+
+    /// A statement failed before, so no other one is taken.
+    fn check(&self) -> Result<()> {
         if self.failed {
             return Err(StoreError::Aborted);
         }
-        self.script("COMMIT").await
+        Ok(())
     }
 
     /// The database is PostgreSQL; else it is SQLite.
@@ -98,6 +105,7 @@ impl Tx {
         params: Vec<Param>,
     ) -> BoxFuture<'t, Result<u64>> {
         Box::pin(async move {
+            self.check()?;
             let work = async {
                 match &mut self.connection {
                     Connection::Sqlite(connection) => {
@@ -156,6 +164,9 @@ impl Tx {
         sql: &'static str,
         params: Vec<Param>,
     ) -> BoxStream<'t, Result<Row>> {
+        if let Err(error) = self.check() {
+            return Box::pin(futures_util::stream::once(async { Err(error) }));
+        }
         let Self { connection, failed } = self;
         let rows: BoxStream<'t, Result<Row>> = match connection {
             Connection::Sqlite(connection) => Box::pin(
@@ -180,6 +191,7 @@ impl Tx {
 
     /// Carries out statements without values.
     pub(super) async fn script(&mut self, sql: &'static str) -> Result<()> {
+        self.check()?;
         let work = async {
             match &mut self.connection {
                 Connection::Sqlite(connection) => {

@@ -33,5 +33,6 @@ mod server_faults;
 mod snapshot;
 mod transfers;
 mod trust;
+mod unwritable;
 mod variables;
 mod windows;

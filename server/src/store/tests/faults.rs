@@ -62,7 +62,12 @@ async fn a_failed_statement_spoils_its_transaction(store: &Store) {
     let mut tx = store.begin().await.unwrap();
     epoch_next(&mut tx).await.unwrap();
     assert!(tx.script("INSERT INTO nowhere VALUES (1)").await.is_err());
-    assert!(matches!(tx.commit().await, Err(StoreError::Aborted)));
+    // Whoever swallows that gets no further.
+    let aborted = |failed| matches!(failed, StoreError::Aborted);
+    assert!(aborted(epoch_next(&mut tx).await.unwrap_err()));
+    assert!(aborted(epoch_current(&mut tx).await.unwrap_err()));
+    assert!(aborted(tx.script("SELECT 1").await.unwrap_err()));
+    assert!(aborted(tx.commit().await.unwrap_err()));
     let mut tx = store.begin().await.unwrap();
     assert_eq!(epoch_current(&mut tx).await.unwrap(), 0);
 }

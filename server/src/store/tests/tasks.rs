@@ -13,7 +13,7 @@ use crate::store::{
     attempt_find, attempt_insert, attempt_list_live_of_agent, attempt_list_of_task,
     attempt_mark_ended, attempt_mark_running, deployment_current_list, deployment_current_show,
     deployment_manifest_find, deployment_manifest_insert, target_current_list, target_current_show,
-    task_event_append, task_event_list, task_fetch, task_find, task_lease_clear,
+    target_delete, task_event_append, task_event_list, task_fetch, task_find, task_lease_clear,
     task_lease_release, task_lease_release_all, task_lease_renew, task_lease_take, task_list,
     task_list_queued, task_list_running, task_list_succeeded, task_mark_cancel_asked,
     task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
@@ -31,6 +31,7 @@ on_both!(
     the_first_end_of_an_attempt_holds,
     the_dashboard_shows_the_latest_and_what_succeeded,
     what_runs_on_a_target_is_its_last_deployment,
+    of_a_removed_target_nothing_is_shown_and_the_rest_is_kept,
     a_manifest_is_written_once,
 );
 
@@ -427,9 +428,9 @@ async fn what_runs_on_a_target_is_its_last_deployment(store: &Store) {
         changed_at_us: 80,
     };
     let mut tx = store.begin().await.unwrap();
-    target_current_show(&mut tx, &row).await.unwrap();
+    assert!(target_current_show(&mut tx, &row).await.unwrap());
     row.state = TargetState::Deployed;
-    target_current_show(&mut tx, &row).await.unwrap();
+    assert!(target_current_show(&mut tx, &row).await.unwrap());
     let filter = TargetCurrentFilter {
         target_id: Some(world.target),
         ..TargetCurrentFilter::default()
@@ -445,6 +446,41 @@ async fn what_runs_on_a_target_is_its_last_deployment(store: &Store) {
             .unwrap()
             .is_empty()
     );
+}
+
+async fn of_a_removed_target_nothing_is_shown_and_the_rest_is_kept(store: &Store) {
+    let world = a_world(store).await;
+    let task = a_task(store, &world, None).await;
+    let row = TargetCurrentRow {
+        target_id: world.target,
+        project_id: world.project,
+        environment_id: world.environment,
+        task_id: task,
+        release_id: world.release,
+        release_version: "1.0.0".to_owned(),
+        state: TargetState::Deployed,
+        changed_at_us: 80,
+    };
+    let shown = store
+        .write(async |tx| target_current_show(tx, &row).await)
+        .await;
+    assert!(shown.unwrap());
+    store
+        .write(async |tx| target_delete(tx, world.target).await)
+        .await
+        .unwrap();
+    let shown = store
+        .write(async |tx| {
+            let shown = target_current_show(tx, &row).await?;
+            task_mark_warned(tx, task).await?;
+            Ok::<_, StoreError>(shown)
+        })
+        .await;
+    assert!(!shown.unwrap());
+    let mut tx = store.read().await.unwrap();
+    assert!(task_fetch(&mut tx, task).await.unwrap().has_warnings);
+    let all = TargetCurrentFilter::default();
+    assert!(target_current_list(&mut tx, all).await.unwrap().is_empty());
 }
 
 async fn a_manifest_is_written_once(store: &Store) {

@@ -57,8 +57,9 @@ pub struct Server {
     pub folder: PathBuf,
     /// Who asks for things.
     pub caller: Caller,
+    /// What it knows.
+    pub store: Store,
     world: World,
-    store: Store,
     gateway: Arc<Gateway>,
     tasks: JoinSet<()>,
 }
