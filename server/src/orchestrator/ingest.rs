@@ -21,8 +21,8 @@ use super::OrchestratorParts;
 use super::fact::{Fact, NamedOutput, Reported};
 use crate::gateway::{Arrival, ArrivalQueue};
 use crate::store::{
-    AttemptState, LogVariables, StoreError, attempt_find, log_append, log_append_server,
-    log_position, log_read_attempt, log_variables, task_mark_warned,
+    AttemptRow, AttemptState, LogVariables, Store, StoreError, attempt_find, log_append,
+    log_append_server, log_position, log_read_attempt, log_variables, task_mark_warned,
 };
 
 /// How much is committed together.
@@ -175,28 +175,12 @@ impl Ingest {
         if let Some(known) = self.owners.get(&attempt) {
             return Some(*known);
         }
-        let mut tx = self.retry_read().await;
-        let row = attempt_find(&mut tx, attempt).await.ok().flatten()?;
+        let row = find_attempt(&self.parts.store, attempt).await?;
         if self.owners.len() >= KNOWN {
             self.owners.clear();
         }
         self.owners.insert(attempt, (row.task_id, row.agent_id));
         Some((row.task_id, row.agent_id))
-    }
-
-    async fn retry_read(&self) -> crate::store::Tx {
-        loop {
-            match self.parts.store.read().await {
-                Ok(tx) => return tx,
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the database cannot be read"
-                    );
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        }
     }
 
     async fn fact(&mut self, arrival: Arrival) -> Option<Fact> {
@@ -236,9 +220,8 @@ impl Ingest {
     /// What is stored of each attempt that an agent reports.
     async fn reported(&mut self, agent: AgentId, reports: Vec<AttemptReport>) -> Vec<Reported> {
         let mut reported = Vec::with_capacity(reports.len());
-        let mut tx = self.retry_read().await;
         for report in reports {
-            let row = attempt_find(&mut tx, report.attempt).await.ok().flatten();
+            let row = find_attempt(&self.parts.store, report.attempt).await;
             let ours = row.filter(|row| row.agent_id == agent);
             let next_seq = self.position(report.attempt).await;
             reported.push(Reported {
@@ -353,17 +336,23 @@ impl Ingest {
 
     /// A log with a gap makes its task end with a warning.
     async fn warn(&self, task: TaskId) {
-        let warned = self
-            .parts
-            .store
-            .write(async |tx| task_mark_warned(tx, task).await);
-        if let Err(error) = warned.await {
-            // The gap itself is in the log.
-            tracing::error!(
-                task.id = %task,
-                error = &error as &dyn std::error::Error,
-                "a task could not be marked as having warnings"
-            );
+        loop {
+            let warned = self
+                .parts
+                .store
+                .write(async |tx| task_mark_warned(tx, task).await);
+            match warned.await {
+                // Its retention has ended: nobody looks at it any more.
+                Ok(()) | Err(StoreError::NotFound { .. }) => return,
+                Err(error) => {
+                    tracing::error!(
+                        task.id = %task,
+                        error = &error as &dyn std::error::Error,
+                        "a task cannot be marked as having warnings; trying again"
+                    );
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
         }
     }
 
@@ -435,6 +424,33 @@ impl Ingest {
     }
 }
 
+/// The row of an attempt; nothing if there is none. A read that fails says nothing of either: it is
+/// tried again. Only a damaged row is passed over, since it would hold everybody back for ever; what
+/// is said of it is not acknowledged, so its agent keeps it.
+async fn find_attempt(store: &Store, attempt: AttemptId) -> Option<AttemptRow> {
+    loop {
+        let read = async { attempt_find(&mut store.read().await?, attempt).await };
+        match read.await {
+            Ok(row) => return row,
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(
+                    attempt.id = %attempt,
+                    error = &error as &dyn std::error::Error,
+                    "what is stored of an attempt is damaged; what its agent says of it is passed over"
+                );
+                return None;
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "attempts cannot be read; trying again"
+                );
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
 /// Why records are missing that an agent says there were.
 const LOST: &str = "they were lost on the agent's disk";
 
@@ -451,4 +467,29 @@ fn lost_gap(records: u64) -> Record {
 
 fn is_lost_gap(record: &Record) -> bool {
     matches!(&record.body, RecordBody::Gap { reason, .. } if reason == LOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mantle_shared::ids::AttemptId;
+    use mantle_shared::uuid::Uuid;
+
+    use super::find_attempt;
+    use crate::store::testing;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_read_that_fails_is_not_taken_for_nobodys_attempt() {
+        let test = testing::sqlite().await;
+        let attempt = AttemptId::from_uuid(Uuid::now_v7());
+        assert_eq!(find_attempt(&test.store, attempt).await, None);
+        testing::hide_attempts(&test.store).await;
+        let find = find_attempt(&test.store, attempt);
+        tokio::pin!(find);
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut find).await;
+        assert!(early.is_err(), "nothing is known, and it said {early:?}");
+        testing::show_attempts(&test.store).await;
+        assert_eq!(find.await, None);
+    }
 }

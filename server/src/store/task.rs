@@ -293,14 +293,21 @@ pub async fn task_mark_dropped(
     .await
 }
 
-/// Notes that something in the task is worth a look.
+/// Notes that something in the task is worth a look, also where it is shown as the latest of its
+/// place.
 pub async fn task_mark_warned(tx: &mut Tx, id: TaskId) -> Result<()> {
     tx.exec_one(
         "UPDATE task SET has_warnings = 1 WHERE id = $1",
         params![id],
         StoreError::not_found("task"),
     )
+    .await?;
+    tx.exec(
+        "UPDATE deployment_current SET has_warnings = 1 WHERE task_id = $1",
+        params![id],
+    )
     .await
+    .map(|_| ())
 }
 
 /// Notes that somebody asked to stop the task. A conflict if it is over; asking twice is harmless.

@@ -81,6 +81,20 @@ pub(crate) async fn postgres_url() -> String {
     server.url(&name)
 }
 
+/// Makes every statement on attempts fail, until [`show_attempts`].
+pub(crate) async fn hide_attempts(store: &Store) {
+    rename(store, "ALTER TABLE attempt RENAME TO hidden").await;
+}
+
+/// Undoes [`hide_attempts`].
+pub(crate) async fn show_attempts(store: &Store) {
+    rename(store, "ALTER TABLE hidden RENAME TO attempt").await;
+}
+
+async fn rename(store: &Store, sql: &'static str) {
+    store.write(async |tx| tx.script(sql).await).await.unwrap();
+}
+
 struct Server {
     sockets: PathBuf,
     /// Its standard input is the pipe that keeps the server alive.
