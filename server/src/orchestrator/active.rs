@@ -1,6 +1,6 @@
 //! A deployment that is under way: its state, what it was made of, what was sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -54,12 +54,18 @@ pub(super) struct Deployment {
     pub(super) revoked: Vec<AgentId>,
     /// On which connection each order was sent. A new connection gets it again.
     pub(super) sent: HashMap<Order, SessionId>,
+    /// Attempts that were ordered before this process took it up, and may have been sent then.
+    pub(super) inherited: BTreeSet<AttemptId>,
+    /// Orders that could not be made or were not taken; they are sent again at the next sweep.
+    pub(super) again: BTreeSet<Order>,
+    /// The number that its next event gets.
+    pub(super) next_event: u64,
     /// How long it was parked before it was taken up, until something of it was committed since.
     pub(super) parked_for: Duration,
 }
 
 /// Names an order that was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Order {
     Acquire(TargetId),
     Start(AttemptId),

@@ -109,6 +109,9 @@ impl Orchestrator {
                 cancel_by: None,
                 revoked: Vec::new(),
                 sent: HashMap::new(),
+                inherited: BTreeSet::new(),
+                again: BTreeSet::new(),
+                next_event: row.next_event,
                 parked_for: Duration::ZERO,
             },
         );
@@ -130,7 +133,9 @@ impl Orchestrator {
                 let lease = task_lease_take(tx, task, node, LEASE).await?;
                 for decision in &decided {
                     let (next, events) = (&decision.next, &decision.events);
-                    write_deployment(tx, &context, lease.epoch, next, events, now_us).await?;
+                    let first = row.next_event;
+                    write_deployment(tx, &context, lease.epoch, first, next, events, now_us)
+                        .await?;
                 }
                 epoch_current(tx)
                     .await
@@ -141,13 +146,19 @@ impl Orchestrator {
             Ok(epochs) => epochs,
             Err(error) => {
                 self.deployments.remove(&task);
+                if error.is_retryable() {
+                    // It may have been kept all the same: then it runs, and must be taken up.
+                    self.park(task, &error);
+                }
                 return Err(error);
             }
         };
+        self.parked.remove(&task);
         self.parts.epoch.fetch_max(current, Ordering::SeqCst);
         for decision in decided {
             if let Some(deployment) = self.deployments.get_mut(&task) {
                 deployment.epoch = epoch;
+                deployment.next_event += decision.events.len() as u64;
                 deployment.state = decision.next;
                 for attempt in deployment.state.attempts.keys() {
                     self.attempts.insert(*attempt, task);

@@ -19,10 +19,10 @@ use super::run::{Late, Turn};
 use crate::services::progress::progress_after_success;
 use crate::store::{
     AgentProfile, AttemptRow, AttemptState, AuditEntry, DeploymentCurrentRow, DeploymentSucceeded,
-    NewTaskEvent, StoreError, TargetCurrentRow, TargetState, TaskOutcome, TaskState, Tx,
-    agent_mark_connected, agent_mark_seen, attempt_insert, attempt_mark_ended,
+    EventsAppended, NewTaskEvent, StoreError, TargetCurrentRow, TargetState, TaskOutcome,
+    TaskState, Tx, agent_mark_connected, agent_mark_seen, attempt_insert, attempt_mark_ended,
     attempt_mark_running, audit_append, deployment_current_list, deployment_current_show,
-    deployment_manifest_insert, release_fetch, target_current_show, task_event_append,
+    deployment_manifest_insert, release_fetch, target_current_show, task_event_append, task_fetch,
     task_mark_done, task_mark_started, task_mark_warned,
 };
 
@@ -176,6 +176,7 @@ impl Orchestrator {
         }
         deployment.state = decision.next;
         if !decision.events.is_empty() {
+            deployment.next_event += decision.events.len() as u64;
             deployment.parked_for = Duration::ZERO;
             self.parts.feed.task_changed(decision.task);
         }
@@ -197,6 +198,7 @@ impl Orchestrator {
                         tx,
                         &deployment.context,
                         deployment.epoch,
+                        deployment.next_event,
                         &decision.next,
                         &decision.events,
                         now_us,
@@ -262,11 +264,12 @@ fn storable(said: &str) -> String {
     said.replace('\0', "")
 }
 
-/// One deployment's events, and every row that shows what they established.
+/// One deployment's events from this number on, and every row that shows what they established.
 pub(super) async fn write_deployment(
     tx: &mut Tx,
     context: &Context,
     epoch: u64,
+    first: u64,
     next: &State,
     events: &[Event],
     now_us: i64,
@@ -290,7 +293,11 @@ pub(super) async fn write_deployment(
             })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
-    task_event_append(tx, context.task, epoch, &rows).await?;
+    match task_event_append(tx, context.task, epoch, first, &rows).await? {
+        EventsAppended::Now => {}
+        // A commit whose answer was lost, and which was kept: with all that follows.
+        EventsAppended::Before => return Ok(()),
+    }
     for event in events {
         write_event(tx, context, epoch, next, event, now_us).await?;
     }
@@ -478,6 +485,7 @@ async fn show_current(
     outcome: Option<TaskOutcome>,
     now_us: i64,
 ) -> Result<(), StoreError> {
+    let has_warnings = task_fetch(tx, context.task).await?.has_warnings;
     let before = deployment_current_list(tx, Some(context.project_id)).await?;
     let before = before
         .into_iter()
@@ -502,7 +510,7 @@ async fn show_current(
             release_version: context.version.clone(),
             state,
             outcome,
-            has_warnings: false,
+            has_warnings,
             changed_at_us: now_us,
             succeeded,
         },

@@ -4,16 +4,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use mantle_domain::plan::NodeRef;
-use mantle_domain::state::{Effect, Input, StartAnswer, outstanding};
+use mantle_domain::state::{Effect, Input, Sent, outstanding};
 use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::order::OrderPackage;
-use mantle_shared::protocol::{
-    Acquire, CancelAttempt, Message, PackageGrant, StartAttempt, StartRefusal,
-};
+use mantle_shared::protocol::{Acquire, CancelAttempt, Message, PackageGrant, StartAttempt};
 
 use super::Orchestrator;
 use super::active::Order;
+use super::orders::Unmade;
 use crate::gateway::SessionId;
 
 /// An agent answers a start or a cancel from its journal, which takes milliseconds.
@@ -45,7 +44,17 @@ impl Orchestrator {
             }
             match self.message(task, effect).await {
                 Ok(message) => self.send(task, order, agent, session, message),
-                Err((attempt, message)) => unable.push((attempt, message)),
+                Err((attempt, Unmade::Never(message))) => unable.push((attempt, message)),
+                Err((_, Unmade::Later(error))) => {
+                    tracing::warn!(
+                        task.id = %task,
+                        error = &error as &dyn std::error::Error,
+                        "an order cannot be made just now; it is tried again"
+                    );
+                    if let Some(deployment) = self.deployments.get_mut(&task) {
+                        deployment.again.insert(order);
+                    }
+                }
             }
         }
         self.give_up(task, unable).await;
@@ -66,7 +75,31 @@ impl Orchestrator {
         }
     }
 
-    /// An attempt whose order cannot be made did not start; nothing was sent.
+    /// Sends what could not be made before, and asks again for what was not taken.
+    pub(super) async fn send_again(&mut self) {
+        let mut tasks = Vec::new();
+        for (task, deployment) in &mut self.deployments {
+            let again = std::mem::take(&mut deployment.again);
+            if !again.is_empty() {
+                tasks.push(*task);
+            }
+            for order in again {
+                match order {
+                    Order::Cancel(_) => {
+                        deployment.sent.remove(&order);
+                    }
+                    // On which connection it was sent is kept: that it was is known by that.
+                    Order::Acquire(_) | Order::Start(_) => {}
+                }
+            }
+        }
+        for task in tasks {
+            self.carry_out(task).await;
+            self.retire(task);
+        }
+    }
+
+    /// An attempt whose order cannot be made did not start, if none of it has left before.
     async fn give_up(&mut self, task: TaskId, unable: Vec<(AttemptId, String)>) {
         if unable.is_empty() {
             return;
@@ -74,10 +107,15 @@ impl Orchestrator {
         let inputs = unable
             .into_iter()
             .map(|(attempt, message)| {
-                let reason = StartRefusal::BadOrder;
-                Input::StartAnswered {
+                let perhaps = self.deployments.get(&task).is_none_or(|deployment| {
+                    deployment.inherited.contains(&attempt)
+                        || deployment.sent.contains_key(&Order::Start(attempt))
+                });
+                let sent = if perhaps { Sent::Perhaps } else { Sent::Never };
+                Input::OrderImpossible {
                     attempt,
-                    answer: StartAnswer::Refused { reason, message },
+                    sent,
+                    message,
                 }
             })
             .collect();
@@ -93,7 +131,7 @@ impl Orchestrator {
         &mut self,
         task: TaskId,
         effect: Effect,
-    ) -> Result<Message, (AttemptId, String)> {
+    ) -> Result<Message, (AttemptId, Unmade)> {
         self.requests += 1;
         let request = self.requests;
         let epoch = self
@@ -124,7 +162,7 @@ impl Orchestrator {
                 let order = self
                     .order(task, attempt, node)
                     .await
-                    .map_err(|message| (attempt, message))?;
+                    .map_err(|unmade| (attempt, unmade))?;
                 let deadline_ms = ANSWER_MS;
                 Ok(StartAttempt {
                     request,

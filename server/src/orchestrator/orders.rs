@@ -14,7 +14,7 @@ use mantle_shared::protocol::CONTROL_LIMIT_BYTES;
 use super::Orchestrator;
 use super::active::Context;
 use crate::security::{MasterKey, SECRET_VERSION_TABLE};
-use crate::store::{SecretVersionRow, secret_version_fetch};
+use crate::store::{SecretVersionRow, StoreError, secret_version_fetch};
 
 /// The largest order: a message of the control stream less the ids around it.
 const ORDER_BYTES: usize = CONTROL_LIMIT_BYTES - 1024;
@@ -65,6 +65,37 @@ pub struct SecretError {
     pub why: String,
 }
 
+/// An order cannot be made.
+#[derive(Debug)]
+pub(super) enum Unmade {
+    /// The database cannot be read just now.
+    Later(StoreError),
+    /// It never can, for this reason.
+    Never(String),
+}
+
+impl Unmade {
+    fn of(error: StoreError, path: &str) -> Self {
+        if error.is_retryable() {
+            Self::Later(error)
+        } else {
+            Self::Never(format!("the secret '{path}' cannot be read: {error}"))
+        }
+    }
+}
+
+impl From<String> for Unmade {
+    fn from(why: String) -> Self {
+        Self::Never(why)
+    }
+}
+
+impl From<&str> for Unmade {
+    fn from(why: &str) -> Self {
+        Self::Never(why.to_owned())
+    }
+}
+
 impl Orchestrator {
     /// The order of an attempt, as JSON.
     pub(super) async fn order(
@@ -72,7 +103,7 @@ impl Orchestrator {
         task: TaskId,
         attempt: AttemptId,
         node: NodeRef,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, Unmade> {
         let deployment = self
             .deployments
             .get(&task)
@@ -107,14 +138,14 @@ impl Orchestrator {
             variables,
             self.parts.secrets.seal_key(attempt),
         );
-        written(&order)
+        written(&order).map_err(Unmade::Never)
     }
 
     async fn fill_in(
         &self,
         draft: &OrderDraft,
         outputs: &[OutputVariable],
-    ) -> Result<Vec<OrderVariable>, String> {
+    ) -> Result<Vec<OrderVariable>, Unmade> {
         let mut variables = Vec::with_capacity(draft.variables.len());
         for variable in &draft.variables {
             let (value, sensitive) = match &variable.value {
@@ -149,11 +180,10 @@ impl Orchestrator {
         &self,
         version: SecretVersionId,
         path: &str,
-    ) -> Result<SecretVersionRow, String> {
-        let mut tx = self.parts.store.read().await.map_err(|e| e.to_string())?;
-        secret_version_fetch(&mut tx, version)
-            .await
-            .map_err(|error| format!("the secret '{path}' cannot be read: {error}"))
+    ) -> Result<SecretVersionRow, Unmade> {
+        let read =
+            async { secret_version_fetch(&mut self.parts.store.read().await?, version).await };
+        read.await.map_err(|error| Unmade::of(error, path))
     }
 }
 

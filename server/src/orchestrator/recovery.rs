@@ -1,6 +1,6 @@
 //! Taking up what was under way: fold the events, carry on. And the leases that say whose it is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use super::admit::load_context;
 use super::run::Turn;
 use super::{LEASE, Orchestrator};
 use crate::store::{
-    StoreError, TaskRow, Tx, epoch_current, task_event_list, task_fetch, task_lease_clear,
-    task_lease_renew, task_lease_take, task_list_running,
+    StoreError, TaskRow, Tx, agent_list_revoked, epoch_current, task_event_list, task_fetch,
+    task_lease_clear, task_lease_renew, task_lease_take, task_list_running,
 };
 
 /// Between two tries.
@@ -88,7 +88,8 @@ impl Orchestrator {
         let task = row.id;
         let mut tx = self.parts.store.read().await?;
         let context = Arc::new(load_context(&mut tx, &row).await?);
-        let state = fold_events(&mut tx, task).await?;
+        let (state, next_event) = fold_events(&mut tx, task).await?;
+        let inherited = state.live_attempts().map(|(attempt, _)| *attempt).collect();
         for attempt in state.attempts.keys() {
             self.attempts.insert(*attempt, task);
         }
@@ -100,6 +101,9 @@ impl Orchestrator {
             cancel_by,
             revoked: Vec::new(),
             sent: HashMap::new(),
+            inherited,
+            again: BTreeSet::new(),
+            next_event,
             parked_for: Duration::ZERO,
         };
         self.deployments.insert(task, deployment);
@@ -153,10 +157,30 @@ impl Orchestrator {
             .collect();
         self.read_cancels(&tasks).await;
     }
+
+    /// Finds agents of whose revocation no hint came through, perhaps because the process that got
+    /// it is gone. To say it again of one that is known changes nothing.
+    pub(super) async fn find_revoked(&mut self) {
+        if self.deployments.is_empty() {
+            return;
+        }
+        let read = async { agent_list_revoked(&mut self.parts.store.read().await?).await };
+        match read.await {
+            Ok(revoked) => {
+                for agent in revoked {
+                    self.note_revoked(agent);
+                }
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "which agents are revoked cannot be read; it is looked at again"
+            ),
+        }
+    }
 }
 
-/// The state that a task's events establish.
-async fn fold_events(tx: &mut Tx, task: TaskId) -> Result<State, StoreError> {
+/// The state that a task's events establish, and the number of the next one.
+async fn fold_events(tx: &mut Tx, task: TaskId) -> Result<(State, u64), StoreError> {
     let mut state = State::default();
     let mut after = 0;
     loop {
@@ -169,7 +193,7 @@ async fn fold_events(tx: &mut Tx, task: TaskId) -> Result<State, StoreError> {
             after = row.seq;
         }
         if page.len() < PAGE as usize {
-            return Ok(state);
+            return Ok((state, after + 1));
         }
     }
 }

@@ -44,6 +44,8 @@ pub struct Orchestrator {
     /// Tasks that are not driven for now.
     pub(super) parked: HashMap<TaskId, Parked>,
     cancels: Vec<TaskId>,
+    /// When what has come due was last looked for.
+    seen: Timestamp,
 }
 
 /// What one turn takes in.
@@ -135,6 +137,7 @@ impl Orchestrator {
             awaited: HashMap::new(),
             parked: HashMap::new(),
             cancels: Vec::new(),
+            seen: Timestamp::UNIX_EPOCH,
         };
         (
             orchestrator,
@@ -153,7 +156,6 @@ impl Orchestrator {
         let mut arrived = Vec::with_capacity(TURN);
         loop {
             let wait = self.until_next_deadline();
-            let mut tick = false;
             tokio::select! {
                 count = self.facts.recv_many(&mut arrived, TURN) => {
                     if count == 0 {
@@ -165,12 +167,14 @@ impl Orchestrator {
                         self.note(command);
                     }
                 }
-                () = tokio::time::sleep(wait) => tick = true,
+                () = tokio::time::sleep(wait) => {}
                 _ = renew.tick() => self.renew_leases().await,
                 _ = sweep.tick() => {
                     // Hints can be lost; what they tell of cannot be.
                     self.look_again = true;
                     self.find_cancels().await;
+                    self.find_revoked().await;
+                    self.send_again().await;
                     self.resume_parked().await;
                 }
             }
@@ -183,7 +187,7 @@ impl Orchestrator {
                     Err(_) => break,
                 }
             }
-            self.turn(std::mem::take(&mut arrived), tick).await;
+            self.turn(std::mem::take(&mut arrived)).await;
         }
     }
 
@@ -194,19 +198,21 @@ impl Orchestrator {
                 self.hasten(task);
                 self.cancels.push(task);
             }
-            Command::Revoked(agent) => {
-                self.parts.online.revoke(agent);
-                let touched: Vec<TaskId> = self.deployments_of(agent).collect();
-                for task in touched {
-                    if let Some(deployment) = self.deployments.get_mut(&task) {
-                        deployment.revoked.push(agent);
-                    }
-                }
+            Command::Revoked(agent) => self.note_revoked(agent),
+        }
+    }
+
+    pub(super) fn note_revoked(&mut self, agent: AgentId) {
+        self.parts.online.revoke(agent);
+        let touched: Vec<TaskId> = self.deployments_of(agent).collect();
+        for task in touched {
+            if let Some(deployment) = self.deployments.get_mut(&task) {
+                deployment.revoked.push(agent);
             }
         }
     }
 
-    async fn turn(&mut self, facts: Vec<Fact>, tick: bool) {
+    async fn turn(&mut self, facts: Vec<Fact>) {
         let mut turn = Turn::default();
         for fact in facts {
             self.take(fact, &mut turn);
@@ -224,11 +230,11 @@ impl Orchestrator {
             }
         }
         let now = Timestamp::now();
-        if tick {
-            for (task, deployment) in &self.deployments {
-                if next_deadline(&deployment.state).is_some_and(|at| at <= now) {
-                    turn.input(*task, Input::Tick);
-                }
+        // In every turn, whatever woke it: what has come due is not mentioned again.
+        let seen = std::mem::replace(&mut self.seen, now);
+        for (task, deployment) in &self.deployments {
+            if next_deadline(&deployment.state, seen).is_some_and(|at| at <= now) {
+                turn.input(*task, Input::Tick);
             }
         }
         let decided = self.decide(&mut turn.inputs, now);
@@ -413,13 +419,13 @@ impl Orchestrator {
             let Some(task) = reported.task else { continue };
             let attempt = reported.report.attempt;
             match reported.report.state {
-                ReportedState::Accepted => {
+                // The end of one that is over comes on a stream of its own, after its records. Until
+                // then it counts as taken, and is not ordered again.
+                ReportedState::Accepted | ReportedState::Ended(_) => {
                     let answer = StartAnswer::Accepted;
                     turn.input(task, Input::StartAnswered { attempt, answer });
                 }
                 ReportedState::Running => turn.input(task, Input::AttemptSeenRunning { attempt }),
-                // Its end comes on a stream of its own, after its records.
-                ReportedState::Ended(_) => {}
             }
         }
         let reported: BTreeSet<AttemptId> = reports.iter().map(|r| r.report.attempt).collect();
@@ -525,11 +531,11 @@ impl Orchestrator {
                 return;
             }
             CancelResult::Failed => {
-                // Ask again: the order counts as not sent.
+                // Its journal cannot be written. It is asked again, but not at once, or it would
+                // answer as fast as the network lets it.
                 if let Some(deployment) = self.deployments.get_mut(&task) {
-                    deployment.sent.remove(&Order::Cancel(attempt));
+                    deployment.again.insert(Order::Cancel(attempt));
                 }
-                turn.input(task, Input::Tick);
                 return;
             }
         };
@@ -627,7 +633,7 @@ impl Orchestrator {
         let next = self
             .deployments
             .values()
-            .filter_map(|d| next_deadline(&d.state))
+            .filter_map(|d| next_deadline(&d.state, self.seen))
             .min();
         let Some(next) = next else { return SWEEP };
         let wait = next.duration_since(Timestamp::now());

@@ -1,7 +1,8 @@
 //! How a use case, after its commit, sets the machinery in motion.
 //!
-//! Each call is a hint: whoever receives it looks at the whole state in the store. A hint that is
-//! lost with the process is made good by recovery, so nothing here can fail or wait.
+//! Each call is a hint: whoever receives it looks at the whole state in the store. Nothing here can
+//! fail or wait, because what a hint tells of stands in the store: the orchestrator's sweep, which
+//! also comes first after a start, finds queued tasks, requests to stop and revoked agents by itself.
 
 use mantle_shared::ids::{AgentId, TaskId};
 

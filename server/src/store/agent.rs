@@ -192,6 +192,18 @@ pub async fn agent_mark_seen(tx: &mut Tx, id: AgentId, at_us: i64) -> Result<()>
     .await
 }
 
+/// The agents that are revoked.
+pub async fn agent_list_revoked(tx: &mut Tx) -> Result<Vec<AgentId>> {
+    tx.rows(
+        "SELECT id FROM agent WHERE status = 'revoked' ORDER BY id",
+        params![],
+    )
+    .await?
+    .iter()
+    .map(|row| row.get("id"))
+    .collect()
+}
+
 /// Revokes an active agent and retires its keys.
 pub async fn agent_mark_revoked(tx: &mut Tx, id: AgentId, at_us: i64) -> Result<()> {
     tx.exec_one(

@@ -5,7 +5,8 @@ use sqlx::error::{DatabaseError, ErrorKind};
 /// The result of everything in the store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// Why the store did not do what was asked. Nothing of the transaction was kept.
+/// Why the store did not do what was asked. Nothing of the transaction was kept, but see
+/// [`Tx::commit`](super::Tx::commit).
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The named thing does not exist.

@@ -47,7 +47,8 @@ mod tests;
 pub use agent::{
     AgentKeyRow, AgentKeyStatus, AgentProfile, AgentRow, AgentStatus, agent_fetch,
     agent_find_of_target, agent_insert, agent_key_find, agent_key_insert, agent_key_list_allowed,
-    agent_key_mark_current, agent_list, agent_mark_connected, agent_mark_revoked, agent_mark_seen,
+    agent_key_mark_current, agent_list, agent_list_revoked, agent_mark_connected,
+    agent_mark_revoked, agent_mark_seen,
 };
 pub use api_key::{
     ApiKeyRow, api_key_find, api_key_find_live, api_key_insert, api_key_list, api_key_mark_revoked,
@@ -127,7 +128,9 @@ pub use task::{
     task_insert, task_list, task_list_queued, task_list_running, task_list_succeeded,
     task_mark_cancel_asked, task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
 };
-pub use task_event::{NewTaskEvent, TaskEventRow, task_event_append, task_event_list};
+pub use task_event::{
+    EventsAppended, NewTaskEvent, TaskEventRow, task_event_append, task_event_list,
+};
 pub use task_lease::{
     task_lease_clear, task_lease_release, task_lease_release_all, task_lease_renew, task_lease_take,
 };

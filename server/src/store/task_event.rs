@@ -26,25 +26,42 @@ pub struct TaskEventRow {
     pub body: String,
 }
 
-/// Adds events in order, if the task is not over and this epoch is its lease's. Says which number
-/// the first one got.
+/// What [`task_event_append`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventsAppended {
+    /// They stand there now.
+    Now,
+    /// The very same stood there before: an earlier commit was kept although its answer was lost.
+    Before,
+}
+
+/// Adds events in order from this number on, if it is the next one, the task is not over and this
+/// epoch is its lease's.
 pub async fn task_event_append(
     tx: &mut Tx,
     task: TaskId,
     epoch: u64,
+    first: u64,
     events: &[NewTaskEvent],
-) -> Result<u64> {
-    let next: u64 = tx
-        .row(
-            "UPDATE task SET next_event = next_event + $3
-             WHERE id = $1 AND lease_epoch = $2 AND lease_node IS NOT NULL AND state <> 'done'
-             RETURNING next_event",
-            params![task, epoch, events.len()],
+) -> Result<EventsAppended> {
+    let touched = tx
+        .exec(
+            "UPDATE task SET next_event = next_event + $4
+             WHERE id = $1 AND lease_epoch = $2 AND next_event = $3 AND lease_node IS NOT NULL
+               AND state <> 'done'",
+            params![task, epoch, first, events.len()],
         )
-        .await?
-        .ok_or(StoreError::conflict("task"))?
-        .get("next_event")?;
-    let first = next - events.len() as u64;
+        .await?;
+    if touched == 0 {
+        let limit = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let standing = task_event_list(tx, task, first.saturating_sub(1), limit).await?;
+        let bodies = standing.iter().map(|row| &row.body);
+        return if !events.is_empty() && bodies.eq(events.iter().map(|event| &event.body)) {
+            Ok(EventsAppended::Before)
+        } else {
+            Err(StoreError::conflict("task"))
+        };
+    }
     for (seq, event) in (first..).zip(events) {
         tx.exec(
             "INSERT INTO task_event (task_id, seq, at_us, body) VALUES ($1, $2, $3, $4)",
@@ -52,7 +69,7 @@ pub async fn task_event_append(
         )
         .await?;
     }
-    Ok(first)
+    Ok(EventsAppended::Now)
 }
 
 /// Events with a higher number than this, in order. 0 reads from the start.

@@ -26,6 +26,7 @@ const STATEMENT_DEADLINE: Duration = Duration::from_mins(1);
 pub struct Tx {
     connection: Connection,
     failed: bool,
+    deadline: Duration,
 }
 
 /// A transaction on the logs, which SQLite keeps in a file of their own.
@@ -73,16 +74,30 @@ impl Tx {
         let mut tx = Self {
             connection,
             failed: false,
+            deadline: STATEMENT_DEADLINE,
         };
         tx.script(sql).await?;
         Ok(tx)
     }
 
-    /// Keeps what was done. An error here means that nothing was kept, except when the connection
-    /// to PostgreSQL broke at this very moment: then it cannot be known, and the caller must look.
+    /// Keeps what was done. An error that [is retryable](StoreError::is_retryable) leaves open whether
+    /// it was kept: the connection to PostgreSQL may break or go silent at this very moment. Whoever
+    /// tries again must write what is the same if it is written twice, or look first. Any other error
+    /// means that nothing was kept.
     pub async fn commit(mut self) -> Result<()> {
         self.check()?;
+        if !self.is_postgres() {
+            // A file answers in the end, however slow the disk. Not to wait for it would not stop
+            // it: the commit goes on, and its caller would take it for failed.
+            return self.statements("COMMIT").await;
+        }
         self.script("COMMIT").await
+    }
+
+    /// Every later statement of this transaction is out of time.
+    #[cfg(test)]
+    pub(super) fn let_no_time(&mut self) {
+        self.deadline = Duration::ZERO;
     }
 
     /// A statement failed before, so no other one is taken.
@@ -118,7 +133,7 @@ impl Tx {
                     }
                 }
             };
-            let result = within_deadline(work).await;
+            let result = within(self.deadline, work).await;
             self.failed |= result.is_err();
             result
         })
@@ -144,8 +159,9 @@ impl Tx {
         params: Vec<Param>,
     ) -> BoxFuture<'t, Result<Vec<Row>>> {
         Box::pin(async move {
+            let deadline = self.deadline;
             let work = self.stream(sql, params).try_collect();
-            within_deadline(work).await
+            within(deadline, work).await
         })
     }
 
@@ -167,7 +183,11 @@ impl Tx {
         if let Err(error) = self.check() {
             return Box::pin(futures_util::stream::once(async { Err(error) }));
         }
-        let Self { connection, failed } = self;
+        let Self {
+            connection,
+            failed,
+            deadline,
+        } = self;
         let rows: BoxStream<'t, Result<Row>> = match connection {
             Connection::Sqlite(connection) => Box::pin(
                 bind_sqlite(sqlx::query(sql), params)
@@ -182,7 +202,7 @@ impl Tx {
                     .map_err(StoreError::from),
             ),
         };
-        let rows = tokio_stream::StreamExt::timeout(rows, STATEMENT_DEADLINE);
+        let rows = tokio_stream::StreamExt::timeout(rows, *deadline);
         Box::pin(
             rows.map(|row| row.unwrap_or(Err(StoreError::Unavailable(None))))
                 .inspect_err(|_| *failed = true),
@@ -192,20 +212,21 @@ impl Tx {
     /// Carries out statements without values.
     pub(super) async fn script(&mut self, sql: &'static str) -> Result<()> {
         self.check()?;
-        let work = async {
-            match &mut self.connection {
-                Connection::Sqlite(connection) => {
-                    sqlx::raw_sql(sql).execute(&mut **connection).await?;
-                }
-                Connection::Postgres(connection) => {
-                    sqlx::raw_sql(sql).execute(&mut **connection).await?;
-                }
-            }
-            Ok(())
-        };
-        let result = within_deadline(work).await;
+        let result = within(self.deadline, self.statements(sql)).await;
         self.failed |= result.is_err();
         result
+    }
+
+    async fn statements(&mut self, sql: &'static str) -> Result<()> {
+        match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                sqlx::raw_sql(sql).execute(&mut **connection).await?;
+            }
+            Connection::Postgres(connection) => {
+                sqlx::raw_sql(sql).execute(&mut **connection).await?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -234,8 +255,11 @@ impl DerefMut for LogTx {
     }
 }
 
-async fn within_deadline<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(STATEMENT_DEADLINE, work)
+async fn within<T>(deadline: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    if deadline.is_zero() {
+        return Err(StoreError::Unavailable(None));
+    }
+    tokio::time::timeout(deadline, work)
         .await
         .unwrap_or(Err(StoreError::Unavailable(None)))
 }

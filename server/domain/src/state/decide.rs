@@ -6,7 +6,7 @@ use mantle_shared::protocol::{AttemptEnd, Outcome, StartRefusal};
 
 use super::event::{Event, OutputVariable};
 use super::evolve::evolve;
-use super::input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, StartAnswer};
+use super::input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Sent, StartAnswer};
 use super::judge::{Evidence, describe, judge};
 use super::model::{AcquisitionStatus, Attempt, AttemptStatus, Phase, State, Verdict};
 use super::schedule;
@@ -49,6 +49,14 @@ fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event
         Input::StartAnswered { attempt, answer } => {
             let known = find(state, attempt)?;
             Ok(start_answered(attempt, known, answer, moment.now))
+        }
+        Input::OrderImpossible {
+            attempt,
+            sent,
+            message,
+        } => {
+            let known = find(state, attempt)?;
+            Ok(order_impossible(attempt, known, sent, message, moment.now))
         }
         Input::AttemptEnded {
             attempt,
@@ -181,15 +189,40 @@ fn start_answered(
                 reason: StartRefusal::BadOrder,
                 message,
             },
-        ) => vec![Event::AttemptFinished {
-            attempt: id,
-            outcome: Outcome::NotStarted,
-            message,
-            at: now,
-            end: None,
-            outputs: Vec::new(),
-            unfit: true,
-        }],
+        ) => vec![unfit(id, message, now)],
+        (AttemptStatus::Running { .. } | AttemptStatus::Over { .. }, _) => Vec::new(),
+    }
+}
+
+/// Nothing was started, and the same order would fare the same again.
+fn unfit(attempt: AttemptId, message: String, at: Timestamp) -> Event {
+    Event::AttemptFinished {
+        attempt,
+        outcome: Outcome::NotStarted,
+        message,
+        at,
+        end: None,
+        outputs: Vec::new(),
+        unfit: true,
+    }
+}
+
+fn order_impossible(
+    id: AttemptId,
+    attempt: &Attempt,
+    sent: Sent,
+    message: String,
+    now: Timestamp,
+) -> Vec<Event> {
+    match (&attempt.status, sent) {
+        (AttemptStatus::Starting, Sent::Never) => {
+            vec![unfit(id, message, now)]
+        }
+        (AttemptStatus::Starting, Sent::Perhaps) => vec![unknown(
+            id,
+            &format!("its order cannot be sent again ({message})"),
+            now,
+        )],
         (AttemptStatus::Running { .. } | AttemptStatus::Over { .. }, _) => Vec::new(),
     }
 }

@@ -86,26 +86,24 @@ pub fn outstanding(state: &State) -> Vec<Effect> {
     acquire.chain(attempts).collect()
 }
 
-/// When the state must be looked at again even if nothing happens.
-pub fn next_deadline(state: &State) -> Option<Timestamp> {
+/// When the state must be looked at again even if nothing happens, by whoever looked at it at this
+/// moment: a wait that was over by then has had its effect, and only its deadline is left. What
+/// waits for an agent that is away would else have to be looked at all the time.
+pub fn next_deadline(state: &State, seen: Timestamp) -> Option<Timestamp> {
     if state.is_finished() {
         return None;
     }
     let acquisitions = state.acquisitions.values().filter_map(|a| match &a.status {
         AcquisitionStatus::Pending | AcquisitionStatus::Ordered { .. } => Some(a.deadline),
-        AcquisitionStatus::Waiting { until, .. } => Some((*until).min(a.deadline)),
+        AcquisitionStatus::Waiting { until, .. } => Some(still(*until, a.deadline, seen)),
         AcquisitionStatus::Done { .. } | AcquisitionStatus::Failed { .. } => None,
     });
     let nodes = state.nodes.values().filter_map(|node| match node {
         NodeState::Waiting {
-            since,
             not_before,
             deadline,
-        } => Some(if not_before > since {
-            *not_before
-        } else {
-            *deadline
-        }),
+            ..
+        } => Some(still(*not_before, *deadline, seen)),
         NodeState::Running { .. } | NodeState::Done { .. } | NodeState::Skipped { .. } => None,
     });
     let attempts = state.live_attempts().map(|(_, attempt)| attempt.deadline);
@@ -115,4 +113,13 @@ pub fn next_deadline(state: &State) -> Option<Timestamp> {
         .chain(attempts)
         .chain(cancel)
         .min()
+}
+
+/// The end of a wait, or the deadline once it was over when it was last looked at.
+fn still(until: Timestamp, deadline: Timestamp, seen: Timestamp) -> Timestamp {
+    if until > seen {
+        until.min(deadline)
+    } else {
+        deadline
+    }
 }

@@ -37,6 +37,15 @@ pub enum Input {
         /// What it said.
         answer: StartAnswer,
     },
+    /// The order of an attempt cannot be made.
+    OrderImpossible {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Whether its agent may have it from before.
+        sent: Sent,
+        /// Why, for people.
+        message: String,
+    },
     /// An agent reported an attempt's end; its records are stored.
     AttemptEnded {
         /// Which.
@@ -112,6 +121,16 @@ pub enum StartAnswer {
         /// For people.
         message: String,
     },
+}
+
+/// Whether an order has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It never did, so nothing was started.
+    Never,
+    /// It was sent before, or may have been by a server that went down since. What became of it is
+    /// its agent's to say.
+    Perhaps,
 }
 
 /// What an agent says to a cancel. One that finds the attempt over is followed by its end.

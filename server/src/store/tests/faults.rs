@@ -260,3 +260,18 @@ async fn what_postgresql_reports_is_told_apart() {
         assert!(is(&error), "{sql}: {error:?}");
     }
 }
+
+/// A file's commit cannot be called off: whoever stopped waiting for it would do it twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_commit_to_a_file_is_waited_for() {
+    let test = testing::sqlite().await;
+    let mut tx = test.store.begin().await.unwrap();
+    epoch_next(&mut tx).await.unwrap();
+    tx.let_no_time();
+    tx.commit().await.unwrap();
+    let mut tx = test.store.begin().await.unwrap();
+    assert_eq!(epoch_current(&mut tx).await.unwrap(), 1);
+    tx.let_no_time();
+    let late = epoch_next(&mut tx).await;
+    assert!(matches!(late, Err(StoreError::Unavailable(_))), "{late:?}");
+}

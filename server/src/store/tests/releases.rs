@@ -108,7 +108,7 @@ async fn finish(store: &Store, task: TaskId, outcome: TaskOutcome) {
         at_us: 20,
         body: "{}".to_owned(),
     };
-    task_event_append(&mut tx, task, lease.epoch, &[event])
+    task_event_append(&mut tx, task, lease.epoch, 1, &[event])
         .await
         .unwrap();
     task_mark_done(&mut tx, task, lease.epoch, outcome, 30)

@@ -8,9 +8,9 @@ use mantle_shared::protocol::Outcome;
 use super::fixtures::{World, a_release, a_task, a_world, uuid};
 use crate::store::testing::on_both;
 use crate::store::{
-    AttemptRow, AttemptState, DeploymentCurrentRow, Lease, NewTaskEvent, NodeId, Store, StoreError,
-    TargetCurrentFilter, TargetCurrentRow, TargetState, TaskFilter, TaskOutcome, TaskState,
-    attempt_find, attempt_insert, attempt_list_live_of_agent, attempt_list_of_task,
+    AttemptRow, AttemptState, DeploymentCurrentRow, EventsAppended, Lease, NewTaskEvent, NodeId,
+    Store, StoreError, TargetCurrentFilter, TargetCurrentRow, TargetState, TaskFilter, TaskOutcome,
+    TaskState, Tx, attempt_find, attempt_insert, attempt_list_live_of_agent, attempt_list_of_task,
     attempt_mark_ended, attempt_mark_running, deployment_current_list, deployment_current_show,
     deployment_manifest_find, deployment_manifest_insert, target_current_list, target_current_show,
     target_delete, task_event_append, task_event_list, task_fetch, task_find, task_lease_clear,
@@ -26,6 +26,8 @@ on_both!(
     whoever_lost_the_lease_writes_nothing,
     of_one_queue_key_one_task_runs,
     events_are_numbered_without_gaps,
+    what_was_committed_is_not_added_again,
+    a_warning_shows_at_its_place,
     tasks_are_filtered,
     a_queued_task_can_be_dropped,
     the_first_end_of_an_attempt_holds,
@@ -157,13 +159,13 @@ async fn whoever_lost_the_lease_writes_nothing(store: &Store) {
     let old = take(store, task, node()).await.unwrap();
     let mut tx = store.begin().await.unwrap();
     task_lease_clear(&mut tx).await.unwrap();
-    let unleased = task_event_append(&mut tx, task, old.epoch, &events(1)).await;
+    let unleased = task_event_append(&mut tx, task, old.epoch, 1, &events(1)).await;
     assert!(is_conflict(&unleased), "nobody holds it");
     tx.commit().await.unwrap();
     let new = take(store, task, node()).await.unwrap();
     let mut tx = store.begin().await.unwrap();
     assert!(is_conflict(
-        &task_event_append(&mut tx, task, old.epoch, &events(1)).await
+        &task_event_append(&mut tx, task, old.epoch, 1, &events(1)).await
     ));
     assert!(is_conflict(
         &task_mark_started(&mut tx, task, old.epoch, 20).await
@@ -209,29 +211,19 @@ async fn events_are_numbered_without_gaps(store: &Store) {
     let world = a_world(store).await;
     let task = a_task(store, &world, None).await;
     let epoch = take(store, task, node()).await.unwrap().epoch;
+    let append = async |tx: &mut Tx, first: u64, count: usize| {
+        task_event_append(tx, task, epoch, first, &events(count)).await
+    };
     let mut tx = store.begin().await.unwrap();
-    assert_eq!(
-        task_event_append(&mut tx, task, epoch, &events(3))
-            .await
-            .unwrap(),
-        1
-    );
+    assert!(is_conflict(&append(&mut tx, 2, 3).await), "1 is next");
+    let appended = append(&mut tx, 1, 3).await.unwrap();
+    assert_eq!(appended, EventsAppended::Now);
     tx.commit().await.unwrap();
     let mut tx = store.begin().await.unwrap();
-    assert_eq!(
-        task_event_append(&mut tx, task, epoch, &events(1))
-            .await
-            .unwrap(),
-        4
-    );
+    append(&mut tx, 4, 1).await.unwrap();
     drop(tx);
     let mut tx = store.begin().await.unwrap();
-    assert_eq!(
-        task_event_append(&mut tx, task, epoch, &events(2))
-            .await
-            .unwrap(),
-        4
-    );
+    append(&mut tx, 4, 2).await.unwrap();
     let numbers = |rows: Vec<crate::store::TaskEventRow>| -> Vec<u64> {
         rows.iter().map(|row| row.seq).collect()
     };
@@ -251,6 +243,51 @@ async fn finish(store: &Store, task: TaskId, outcome: TaskOutcome) {
         .await
         .unwrap();
     tx.commit().await.unwrap();
+}
+
+async fn what_was_committed_is_not_added_again(store: &Store) {
+    let world = a_world(store).await;
+    let task = a_task(store, &world, None).await;
+    let epoch = take(store, task, node()).await.unwrap().epoch;
+    let append = async |first: u64, count: usize| {
+        store
+            .write(async |tx| task_event_append(tx, task, epoch, first, &events(count)).await)
+            .await
+    };
+    assert_eq!(append(1, 2).await.unwrap(), EventsAppended::Now);
+    // The answer to that commit was lost, and whoever gave it tries again.
+    assert_eq!(append(1, 2).await.unwrap(), EventsAppended::Before);
+    assert!(
+        is_conflict(&append(2, 1).await),
+        "another event stands there"
+    );
+    assert!(is_conflict(&append(1, 3).await), "one of them does not");
+    let mut tx = store.read().await.unwrap();
+    let all = task_event_list(&mut tx, task, 0, 10).await.unwrap();
+    assert_eq!(all.len(), 2);
+    assert_eq!(task_fetch(&mut tx, task).await.unwrap().next_event, 3);
+}
+
+async fn a_warning_shows_at_its_place(store: &Store) {
+    let world = a_world(store).await;
+    let task = a_task(store, &world, None).await;
+    let row = DeploymentCurrentRow {
+        project_id: world.project,
+        environment_id: world.environment,
+        task_id: task,
+        release_id: world.release,
+        release_version: "1.0.0".to_owned(),
+        state: TaskState::Done,
+        outcome: Some(TaskOutcome::Failed),
+        has_warnings: false,
+        changed_at_us: 70,
+        succeeded: None,
+    };
+    let mut tx = store.begin().await.unwrap();
+    deployment_current_show(&mut tx, &row).await.unwrap();
+    task_mark_warned(&mut tx, task).await.unwrap();
+    let shown = deployment_current_list(&mut tx, None).await.unwrap();
+    assert!(shown[0].has_warnings);
 }
 
 async fn tasks_are_filtered(store: &Store) {

@@ -149,6 +149,11 @@ impl World {
                     .try_input(Input::AttemptForgotten { attempt, journal });
             }
             for (attempt, state) in &agent.journal {
+                if matches!(state, Journal::Ended(_)) {
+                    // It counts as taken until its end comes.
+                    let (attempt, answer) = (*attempt, StartAnswer::Accepted);
+                    let _ = self.run.try_input(Input::StartAnswered { attempt, answer });
+                }
                 self.flying.push(match state {
                     Journal::Running => Input::StartAnswered {
                         attempt: *attempt,
@@ -303,11 +308,11 @@ impl World {
         }
         if self.run.state.is_finished() {
             assert!(outstanding(&self.run.state).is_empty());
-            assert_eq!(next_deadline(&self.run.state), None);
+            assert_eq!(next_deadline(&self.run.state, self.run.now), None);
         } else {
             assert!(
                 !outstanding(&self.run.state).is_empty()
-                    || next_deadline(&self.run.state).is_some(),
+                    || next_deadline(&self.run.state, self.run.now).is_some(),
                 "nothing is outstanding and nothing is waited for: it would hang for ever"
             );
         }

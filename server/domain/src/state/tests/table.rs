@@ -142,6 +142,71 @@ fn an_order_that_cannot_be_carried_out_is_not_made_again() {
 }
 
 #[test]
+fn an_order_that_cannot_be_made_was_not_started_only_if_it_never_left() {
+    for (sent, outcome) in [
+        (Sent::Never, Outcome::NotStarted),
+        (Sent::Perhaps, Outcome::Unknown),
+    ] {
+        let mut run = Run::of(one_action(3));
+        let attempt = run.attempt("a@web01");
+        run.input(Input::OrderImpossible {
+            attempt,
+            sent,
+            message: "no key".to_owned(),
+        });
+        let known = &run.state.attempts[&attempt];
+        assert!(
+            matches!(&known.status, AttemptStatus::Over { outcome: got, message, .. }
+                if *got == outcome && message.contains("no key")),
+            "{known:?}"
+        );
+        run.after(SignedDuration::from_secs(6));
+        assert_eq!(run.state.attempts.len(), 1, "{sent:?}");
+    }
+    // An agent that has taken it is believed.
+    let mut run = Run::of(one_action(0));
+    let attempt = run.attempt("a@web01");
+    let answer = StartAnswer::Accepted;
+    run.input(Input::StartAnswered { attempt, answer });
+    let (sent, message) = (Sent::Perhaps, String::new());
+    let events = run.input(Input::OrderImpossible {
+        attempt,
+        sent,
+        message,
+    });
+    assert_eq!(events, []);
+}
+
+#[test]
+fn a_wait_that_is_over_leaves_only_its_deadline() {
+    let mut run = Run::of(one_action(1));
+    run.end("a@web01", Outcome::Failed);
+    run.online.clear();
+    let retry = run.now + SignedDuration::from_secs(5);
+    assert_eq!(next_deadline(&run.state, run.now), Some(retry));
+    run.after(SignedDuration::from_secs(5));
+    let next = next_deadline(&run.state, run.now).unwrap();
+    assert!(next >= run.now + minutes(9), "{next}");
+    run.after(minutes(12));
+    assert_eq!(run.verdict(), Some(Verdict::Failed));
+
+    let mut run = Run::of(with_packages());
+    run.input(Input::AcquireEnded {
+        target: target(1),
+        end: AcquireEnd::Failed {
+            message: "away".to_owned(),
+            transient: true,
+        },
+    });
+    run.online.remove(&agent(1));
+    let retry = run.now + SignedDuration::from_secs(2);
+    assert_eq!(next_deadline(&run.state, run.now), Some(retry));
+    run.after(SignedDuration::from_secs(2));
+    let next = next_deadline(&run.state, run.now).unwrap();
+    assert!(next >= run.now + minutes(9), "{next}");
+}
+
+#[test]
 fn unknown_is_never_success_and_never_repeated() {
     let mut run = Run::of(one_action(3));
     run.input(Input::AgentRevoked { agent: agent(1) });
