@@ -43,7 +43,8 @@ use crate::gateway::{Counters, Sessions};
 use crate::services::Feed;
 use crate::store::{NodeId, Store};
 
-/// How many hints wait. A hint that does not fit is not needed: the sweep finds what it meant.
+/// How many hints wait. A hint that does not fit, or is lost with the process, is not needed: the
+/// sweep, which comes first after a start, finds what it meant in the database.
 const COMMANDS_QUEUE: usize = 1024;
 /// How many facts wait to be judged.
 const FACTS_QUEUE: usize = 1024;
