@@ -595,16 +595,13 @@ mod tests {
 
     #[test]
     fn only_what_passes_by_itself_is_waited_for() {
-        let failed = || sqlx::Error::RowNotFound;
         for (error, expected) in [
             (StoreError::Busy(None), Remedy::TryAgain),
             (StoreError::Unavailable(None), Remedy::TryAgain),
-            (StoreError::NoSpace(failed()), Remedy::TryAgain),
             (StoreError::not_found("task"), Remedy::Apart),
             (StoreError::conflict("task"), Remedy::Apart),
             (StoreError::corrupt("column id"), Remedy::Apart),
             (StoreError::Aborted, Remedy::Apart),
-            (StoreError::Statement(failed()), Remedy::Apart),
         ] {
             assert_eq!(remedy(&error), expected, "{error}");
         }
