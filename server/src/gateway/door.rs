@@ -235,10 +235,10 @@ mod tests {
     /// Dials as quinn does, in steps of 100 ms: a first packet without answer is repeated after 1, 3 and
     /// 7 s, the dial is given up after 10 s and begun again up to 30 s later (half of the agent's longest
     /// wait). A handshake takes 300 ms, the proof of an address 100 ms more.
-    fn all_in_after(agents: u64) -> Duration {
+    fn all_in_after(agents: usize) -> Duration {
         let door = Door::default();
         let start = Instant::now();
-        let mut waiting: Vec<(u64, u64, bool)> = (0..agents).map(|_| (0, 0, false)).collect();
+        let mut waiting: Vec<(u64, usize, bool)> = (0..agents).map(|_| (0, 0, false)).collect();
         let mut opening: VecDeque<(u64, Admission)> = VecDeque::new();
         let mut inside = Vec::new();
         for tick in 0..3000_u64 {
@@ -248,7 +248,7 @@ mod tests {
                 admission.is_agent();
                 inside.push(admission);
             }
-            if inside.len() as u64 == agents {
+            if inside.len() == agents {
                 return Duration::from_millis(tick * 100);
             }
             waiting.retain_mut(|(at, tries, proven)| {
@@ -265,7 +265,7 @@ mod tests {
                         *at = tick + 1;
                     }
                     Entrance::Ignore => {
-                        let wait = *[10, 20, 40, 330].get(*tries as usize % 4).unwrap();
+                        let wait = *[10, 20, 40, 330].get(*tries % 4).unwrap();
                         *proven = *proven && *tries % 4 != 3;
                         *tries += 1;
                         *at = tick + wait;

@@ -25,11 +25,7 @@ const CONTROL_PRIORITY: i32 = 10;
 
 /// Serves an agent whose certificate was judged, until its connection ends.
 pub(super) async fn serve(connection: Connection, agent: AgentId, shared: &Arc<Shared>) {
-    let greeted = {
-        let _newest = shared.greetings.begin(agent, &connection);
-        greet(&connection, agent, shared).await
-    };
-    match greeted {
+    match greet(&connection, agent, shared).await {
         Ok(greeted) => work(connection, agent, greeted, shared).await,
         Err(code) => connection.close(VarInt::from_u32(code), b""),
     }
@@ -134,6 +130,7 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
         .map_err(|_| close::HANDSHAKE_TIMEOUT)?
         .map_err(|_| close::PROTOCOL)?;
     let mut reader = reader.into_limit(CONTROL_LIMIT_BYTES);
+    let _newest = shared.greetings.begin(agent, connection);
     let report = report(&mut reader, &mut send, shared);
     let (journal, reports) = tokio::time::timeout(timing.resync, report)
         .await

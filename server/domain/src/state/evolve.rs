@@ -7,8 +7,8 @@ use mantle_shared::order::OrderPackage;
 
 use super::event::Event;
 use super::model::{
-    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, NodeState, Phase, State,
-    StepState, SubjectState,
+    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, NodeState, OrderFitness, Phase,
+    State, StepState, SubjectState,
 };
 use crate::plan::Plan;
 
@@ -276,7 +276,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
                         outputs_before: state.outputs.len(),
                         failed_before: state.failed,
                         end: None,
-                        unfit: false,
+                        order: OrderFitness::Fit,
                     },
                 );
             }
@@ -311,7 +311,9 @@ fn evolve_attempt(state: &mut State, event: &Event) {
                 };
                 attempt.cancelling = false;
                 attempt.end.clone_from(end);
-                attempt.unfit = *unfit;
+                if *unfit {
+                    attempt.order = OrderFitness::Unfit;
+                }
             }
             state.outputs.extend(outputs.iter().cloned());
         }

@@ -36,6 +36,6 @@ pub use evolve::{evolve, fold};
 pub use input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Policy, Sent, StartAnswer};
 pub use judge::{Evidence, judge};
 pub use model::{
-    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, StepState,
-    SubjectState, Verdict,
+    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, NodeState, OrderFitness, Phase, State,
+    StepState, SubjectState, Verdict,
 };

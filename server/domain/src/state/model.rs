@@ -272,8 +272,17 @@ pub struct Attempt {
     pub failed_before: bool,
     /// How it ended, by the agent's word, also if that came late.
     pub end: Option<AttemptEnd>,
-    /// Its order itself cannot be carried out, so that another attempt would end the same way.
-    pub unfit: bool,
+    /// Whether its order can be carried out at all.
+    pub order: OrderFitness,
+}
+
+/// Whether an order can be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderFitness {
+    /// As far as is known.
+    Fit,
+    /// It was refused for what it is, so that the same order would be refused again.
+    Unfit,
 }
 
 /// How far an attempt is.

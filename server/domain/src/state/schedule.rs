@@ -15,7 +15,8 @@ use super::event::{Event, NodeEnd, SkipReason};
 use super::evolve::evolve;
 use super::input::Moment;
 use super::model::{
-    AcquisitionStatus, AttemptStatus, NodeState, Phase, State, StepState, SubjectState, Verdict,
+    AcquisitionStatus, AttemptStatus, NodeState, OrderFitness, Phase, State, StepState,
+    SubjectState, Verdict,
 };
 use super::verdict;
 use crate::plan::{NodeRef, Plan, PlanAction, PlanNode, PlanStep};
@@ -168,7 +169,12 @@ impl Look<'_> {
                 (so_far(&[Outcome::Failed, Outcome::TimedOut]) <= retries.count)
                     .then_some(retries.backoff_ms)
             }
-            Outcome::NotStarted if self.state.attempts_of(node).any(|attempt| attempt.unfit) => {
+            Outcome::NotStarted
+                if self
+                    .state
+                    .attempts_of(node)
+                    .any(|attempt| attempt.order == OrderFitness::Unfit) =>
+            {
                 None
             }
             Outcome::NotStarted => {
