@@ -132,12 +132,11 @@ impl Pruner<'_, '_> {
             if named.contains(row.name.as_str()) {
                 continue;
             }
-            match self.target_use(&row).await? {
-                Some(why) => self.keep("target", &row.name, why),
-                None => {
-                    target_delete(self.applier.tx, row.id).await?;
-                    self.gone("target", &row.name).await?;
-                }
+            if let Some(why) = self.target_use(&row).await? {
+                self.keep("target", &row.name, why);
+            } else {
+                target_delete(self.applier.tx, row.id).await?;
+                self.gone("target", &row.name).await?;
             }
         }
         Ok(())
@@ -198,12 +197,11 @@ impl Pruner<'_, '_> {
             if named.contains(row.name.as_str()) {
                 continue;
             }
-            match self.environment_use(&row, projects, lifecycles).await? {
-                Some(why) => self.keep("environment", &row.name, &why),
-                None => {
-                    environment_delete(self.applier.tx, &row).await?;
-                    self.gone("environment", &row.name).await?;
-                }
+            if let Some(why) = self.environment_use(&row, projects, lifecycles).await? {
+                self.keep("environment", &row.name, &why);
+            } else {
+                environment_delete(self.applier.tx, &row).await?;
+                self.gone("environment", &row.name).await?;
             }
         }
         Ok(())
