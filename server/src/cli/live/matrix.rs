@@ -400,7 +400,7 @@ mod tests {
             assert!(text.get(1).unwrap().contains("9 Step with"), "{text:?}");
             assert!(text.get(2).unwrap().contains("✘ timed-out"), "{text:?}");
             let last = text.last().unwrap();
-            assert!(last.contains(" more steps"), "{last}");
+            assert!(last.contains(" more step"), "{last}");
         }
         // Two that went wrong are both there, however far apart, in the order of the steps.
         let far = picture.steps.first_mut().unwrap();
