@@ -130,8 +130,8 @@ fn check(request: &JoinTokenCreate, uses: u32, ttl_s: u64) -> Result<()> {
     if ttl_s == 0 || ttl_s > LONGEST_TTL_S {
         return Err(Error::invalid(
             "bad-ttl",
-            "a join token is good for at least a second and at most 30 days",
-            "give another --ttl, such as 1h",
+            format!("a join token is good for 1 second to 30 days, not for {ttl_s} seconds"),
+            "give a --ttl in that range, such as 1h or 30d",
         ));
     }
     Ok(())
