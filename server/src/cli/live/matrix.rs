@@ -320,6 +320,7 @@ mod tests {
             state: TaskState::Running,
             warnings: false,
             message: String::new(),
+            behind: None,
             created_at: now,
             created_by: "ada".to_owned(),
             started_at: Some(now),
