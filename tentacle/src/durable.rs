@@ -86,6 +86,28 @@ pub fn create_private_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Which of these folders and the folders around them are not there, the innermost first: what a
+/// try that comes to nothing has to take away again with [`remove_empty`].
+pub fn missing<'a>(folders: impl IntoIterator<Item = &'a Path>) -> Vec<PathBuf> {
+    let mut missing: Vec<PathBuf> = folders
+        .into_iter()
+        .flat_map(Path::ancestors)
+        .filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .map(Path::to_owned)
+        .collect();
+    missing.sort_by_key(|folder| std::cmp::Reverse(folder.components().count()));
+    missing.dedup();
+    missing
+}
+
+/// Removes those of these folders that are there and empty, in this order.
+pub fn remove_empty(folders: &[PathBuf]) {
+    for folder in folders {
+        // One that holds something is somebody's, and stays.
+        let _ = fs::remove_dir(folder);
+    }
+}
+
 /// Makes a folder that everybody may enter and read, and its parents, whatever the umask is. Folders
 /// that are there keep their rights.
 pub fn create_readable_folder(path: &Path) -> io::Result<()> {

@@ -12,6 +12,7 @@ pub mod file;
 pub mod ids;
 pub mod lifecycle;
 pub mod manifest;
+pub mod name;
 pub mod order;
 pub mod permission;
 pub mod plan;

@@ -2,10 +2,12 @@
 
 use axum::extract::State;
 use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::body::{ApiKey, ApiKeyCreate, ApiKeyCreated, Page};
 use super::error::ApiResult;
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Query};
 use crate::services::{Caller, Services};
 
 /// All API keys, good ones first.
@@ -30,12 +32,22 @@ pub(super) async fn create(
     ))
 }
 
+/// How to revoke.
+#[derive(Debug, Deserialize, IntoParams)]
+pub(super) struct RevokeQuery {
+    /// Also the last key of an administrator.
+    #[serde(default)]
+    force: bool,
+}
+
 /// Revokes an API key at once.
-#[utoipa::path(delete, path = "/apikeys/{name}", tag = "access", params(("name" = String, Path, description = "its name")), responses((status = 200, body = ApiKey)))]
+#[utoipa::path(delete, path = "/apikeys/{name}", tag = "access", params(("name" = String, Path, description = "its name"), RevokeQuery), responses((status = 200, body = ApiKey)))]
 pub(super) async fn revoke(
     State(services): State<Services>,
     caller: Caller,
     Path(name): Path<String>,
+    Query(query): Query<RevokeQuery>,
 ) -> ApiResult<Json<ApiKey>> {
-    Ok(Json(services.api_key_revoke(&caller, &name).await?))
+    let revoked = services.api_key_revoke(&caller, &name, query.force);
+    Ok(Json(revoked.await?))
 }

@@ -30,6 +30,9 @@ pub(super) enum Command {
     Revoke {
         /// The key's name
         name: String,
+        /// Also if it is the last key of an administrator
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -66,8 +69,8 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
                 ]
             })
         }
-        Command::Revoke { name } => {
-            let key = client.apikey_revoke(&name).await?;
+        Command::Revoke { name, force } => {
+            let key = client.apikey_revoke(&name, force).await?;
             out.object(&key, |key| vec![format!("revoked {}", key.name)])
         }
     }

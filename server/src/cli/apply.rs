@@ -24,7 +24,7 @@ pub(super) struct ApplyArgs {
     #[arg(long)]
     dry_run: bool,
     /// Remove projects, variable sets, targets, lifecycles and environments that no file names and
-    /// nothing uses; always asks first, so a program must say --yes
+    /// nothing uses; asks first, as for every change
     #[arg(long)]
     prune: bool,
     /// Do not ask before applying
@@ -42,21 +42,20 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
         expect: None,
     };
     let preview = client.apply(&request).await?;
-    // On a terminal the difference is shown before anything happens; a program gets one answer.
+    // On a terminal the difference is shown before anything happens; a program must say --yes.
     let asks = !args.yes && std::io::stdin().is_terminal() && out.live;
     if args.dry_run || preview.changes.is_empty() {
         return finish(&preview, out);
     }
-    let removes = preview
-        .changes
-        .iter()
-        .any(|one| one.change == ChangeKind::Remove);
-    if removes && !args.yes && !asks {
+    if !args.yes && !asks {
         return Err(Failure::new(
             Exit::Usage,
-            "nobody can be asked whether that is to be removed",
+            format!(
+                "nobody can be asked whether to apply {}, and nothing was applied",
+                count(preview.changes.len())
+            ),
         )
-        .with_help("look at it with --prune --dry-run, then add --yes"));
+        .with_help("look at the difference with --dry-run, then type --yes"));
     }
     if asks {
         warn(&preview, out);

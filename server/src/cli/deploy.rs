@@ -7,7 +7,7 @@ use clap::Args;
 use super::answers::AnswerArgs;
 use super::args::duration;
 use super::exit::{CliResult, Exit};
-use super::live::{Show, watch};
+use super::live::{Show, harmless, watch};
 use super::output::{Output, clock, line_out, with_schema};
 use crate::api::body::{DeploymentCreate, Task, TaskDetail, TaskState, WorkState};
 use crate::client::Client;
@@ -107,6 +107,9 @@ async fn follow(
         "{}  {} {} -> {}",
         task.number, task.project, task.version, task.environment
     ));
+    if detach && let Some(why) = queued_behind(task) {
+        out.note(&why);
+    }
     if detach {
         let number = &task.number;
         out.note(&format!("'mantle task wait {number}' watches it"));
@@ -117,6 +120,9 @@ async fn follow(
 
 /// Watches a task to its end and prints how it went.
 pub(super) async fn wait(task: &Task, args: &WaitArgs, client: &Client, out: Output) -> CliResult {
+    if let Some(why) = queued_behind(task) {
+        out.note(&why);
+    }
     let show = if args.no_logs {
         Show::Progress
     } else {
@@ -128,10 +134,48 @@ pub(super) async fn wait(task: &Task, args: &WaitArgs, client: &Client, out: Out
     } else {
         line_out(&summary(&watched.task))?;
     }
+    for line in warned(&watched.task) {
+        out.note(&line);
+    }
     if watched.exit == Exit::TaskFailed {
         tell_failures(&watched.task, out);
     }
     Ok(watched.exit)
+}
+
+/// Why a task is still queued, if another one is the reason.
+fn queued_behind(task: &Task) -> Option<String> {
+    let behind = task.behind.as_ref()?;
+    Some(format!(
+        "queued behind {behind}, which deploys {} into {}; 'mantle task show {behind}' shows how that stands",
+        task.project, task.environment
+    ))
+}
+
+/// What in a task is worth a look, a line each, and how to see it.
+pub(super) fn warned(detail: &TaskDetail) -> Vec<String> {
+    let number = &detail.task.number;
+    let mut lines: Vec<String> = detail
+        .warned
+        .iter()
+        .map(|warning| {
+            let place = match (warning.target.as_str(), warning.action.as_str()) {
+                ("", _) => String::new(),
+                (target, action) => format!("{target} › {action}: "),
+            };
+            format!("  warning: {place}{}", harmless(&warning.text))
+        })
+        .collect();
+    let about = detail.warned.iter().find(|one| !one.target.is_empty());
+    if let Some(one) = about {
+        lines.push(format!(
+            "  'mantle task logs {number} --target {}' shows what is around it",
+            one.target
+        ));
+    } else if detail.task.warnings && lines.is_empty() {
+        lines.push(format!("  'mantle task logs {number}' shows the warnings"));
+    }
+    lines
 }
 
 /// How a task stands, in a sentence.
@@ -144,12 +188,19 @@ pub(super) fn summary(detail: &TaskDetail) -> String {
         _ => String::new(),
     };
     let warnings = if task.warnings { ", with warnings" } else { "" };
+    let behind = match (task.state, &task.behind) {
+        (TaskState::Queued, Some(behind)) => format!(
+            " behind {behind}, which deploys {} into {}",
+            task.project, task.environment
+        ),
+        (_, _) => String::new(),
+    };
     let why = match (&task.state, task.message.is_empty()) {
         (TaskState::Succeeded, _) | (_, true) => String::new(),
         (_, false) => format!(": {}", task.message),
     };
     format!(
-        "{} {} {} -> {} {}{took}{warnings}{why}",
+        "{} {} {} -> {} {}{behind}{took}{warnings}{why}",
         task.number,
         task.project,
         task.version,
@@ -187,4 +238,52 @@ fn tell_failures(detail: &TaskDetail, out: Output) {
     out.note(&format!(
         "'mantle task logs {number}' shows everything it printed"
     ));
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn detail(task: &serde_json::Value, warned: &serde_json::Value) -> TaskDetail {
+        let mut value = serde_json::json!({
+            "id": "00000000-0000-0000-0000-000000000001", "number": "T-17", "kind": "deployment",
+            "project": "shop", "version": "1.2", "environment": "test", "state": "queued",
+            "created_at": "2026-11-23T10:00:00Z", "created_by": "ada",
+            "steps": [], "last_event": 0, "warned": warned,
+        });
+        let more = task.as_object().unwrap().clone();
+        value.as_object_mut().unwrap().extend(more);
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_queued_task_says_what_it_waits_for() {
+        let task = serde_json::json!({"behind": "T-16"});
+        let detail = detail(&task, &serde_json::json!([]));
+        let expected = "T-17 shop 1.2 -> test queued behind T-16, which deploys shop into test";
+        assert_eq!(summary(&detail), expected);
+        assert!(queued_behind(&detail.task).unwrap().contains("behind T-16"));
+    }
+
+    #[test]
+    fn warnings_name_their_target_and_action_and_where_to_look() {
+        let task = serde_json::json!({"state": "succeeded", "warnings": true});
+        let all = serde_json::json!([
+            {"text": "web09 is expected but has not joined and is left out"},
+            {"target": "web01", "action": "Install", "text": "3 lines could not be kept"},
+        ]);
+        assert_eq!(
+            warned(&detail(&task, &all)),
+            [
+                "  warning: web09 is expected but has not joined and is left out",
+                "  warning: web01 › Install: 3 lines could not be kept",
+                "  'mantle task logs T-17 --target web01' shows what is around it",
+            ]
+        );
+        assert_eq!(
+            warned(&detail(&task, &serde_json::json!([]))),
+            ["  'mantle task logs T-17' shows the warnings"]
+        );
+    }
 }

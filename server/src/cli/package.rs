@@ -167,8 +167,15 @@ async fn push_all(args: PushArgs, client: &Client, out: Output) -> CliResult {
         .with_help("push them one by one, or name them like Acme.Web.1.2.3.zip"));
     }
     let mut pushed = Vec::new();
-    for file in &args.files {
-        let version = push(file, &args, client, out).await?;
+    for (index, file) in args.files.iter().enumerate() {
+        let version = match push(file, &args, client, out).await {
+            Ok(version) => version,
+            Err(failure) => {
+                let left = args.files.get(index + 1..).unwrap_or_default();
+                tell_untried(left, out);
+                return Err(failure);
+            }
+        };
         if !out.is_json() {
             line_out(&format!("{} {}", version.id, version.version))?;
         }
@@ -178,6 +185,14 @@ async fn push_all(args: PushArgs, client: &Client, out: Output) -> CliResult {
         return out.list(&pushed, &[], |_| Vec::new());
     }
     Ok(Exit::Success)
+}
+
+/// After a failure the files behind it are not tried; whoever repeats the command has to know.
+fn tell_untried(left: &[PathBuf], out: Output) {
+    if !left.is_empty() {
+        let names: Vec<String> = left.iter().map(|file| file.display().to_string()).collect();
+        out.note(&format!("not tried: {}", names.join(", ")));
+    }
 }
 
 async fn push(

@@ -115,8 +115,12 @@ fn step_lines(step: &PlanStep) -> Vec<String> {
     } else {
         format!("{} at once", step.parallel)
     };
+    let when = match step.condition.as_str() {
+        "" => String::new(),
+        condition => format!("  runs {condition}"),
+    };
     let mut lines = vec![format!(
-        "{}. {}  {how}: {}",
+        "{}. {}  {how}: {}{when}",
         step.number,
         step.name,
         names(&step.targets)
@@ -132,7 +136,7 @@ fn step_lines(step: &PlanStep) -> Vec<String> {
         };
         let when = match action.condition.as_str() {
             "" => String::new(),
-            condition => format!("  {condition}"),
+            condition => format!("  runs {condition}"),
         };
         lines.push(format!(
             "   {} ({}){packages}{when}",
@@ -141,4 +145,34 @@ fn step_lines(step: &PlanStep) -> Vec<String> {
         lines.extend(action.nodes.iter().map(node));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_says_when_it_runs() {
+        let step = |condition: &str| PlanStep {
+            number: 2,
+            name: "Restore".to_owned(),
+            rolling: false,
+            parallel: 4,
+            condition: condition.to_owned(),
+            targets: vec!["web01".to_owned()],
+            actions: Vec::new(),
+            skipped: None,
+        };
+        let shown = |condition| step_lines(&step(condition)).join("\n");
+        assert_eq!(shown(""), "2. Restore  4 at once: web01");
+        assert_eq!(
+            shown("only after a failure"),
+            "2. Restore  4 at once: web01  runs only after a failure"
+        );
+        assert_eq!(shown("always"), "2. Restore  4 at once: web01  runs always");
+        assert_eq!(
+            shown("if #{Notify}"),
+            "2. Restore  4 at once: web01  runs if #{Notify}"
+        );
+    }
 }

@@ -2,11 +2,11 @@
 
 use clap::Subcommand;
 
-use super::deploy::{WaitArgs, summary, wait};
-use super::exit::{CliResult, Failure};
+use super::deploy::{WaitArgs, summary, wait, warned};
+use super::exit::{CliResult, Exit, Failure};
 use super::live::{line_text, print_log};
 use super::output::{Output, ago, clock, json_line, line_out};
-use crate::api::body::{LogKind, LogLine, Task, TaskDetail};
+use crate::api::body::{LogKind, LogLine, Task, TaskDetail, TaskState};
 use crate::client::Client;
 
 /// What to do with tasks.
@@ -72,6 +72,9 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             after,
             target,
         } => {
+            if let Some(target) = &target {
+                known_target(client, &task, target).await?;
+            }
             print_log(client, &task, after, follow, |line| {
                 let wanted = target.as_ref().is_none_or(|target| line.target == *target);
                 if wanted { print(&line, out) } else { Ok(()) }
@@ -80,6 +83,11 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
         }
         Command::Cancel { task } => {
             let task = client.task_cancel(&task).await?;
+            if task.state == TaskState::Cancelling {
+                out.note(
+                    "what has not begun does not run, not even what runs always or after a failure",
+                );
+            }
             out.object(&task, |task| {
                 vec![format!("{} {}", task.number, task.state.as_str())]
             })
@@ -89,6 +97,25 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             wait(&detail.task, &args, client, out).await
         }
     }
+}
+
+/// A target that the task is not about would print nothing, which looks like silence.
+async fn known_target(client: &Client, task: &str, target: &str) -> Result<(), Failure> {
+    let detail = client.task(task).await?;
+    let subjects = detail.steps.iter().flat_map(|step| &step.targets);
+    let mut names: Vec<&str> = subjects.map(|subject| subject.target.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    // Of a task that has not begun nothing is known.
+    if names.is_empty() || names.contains(&target) {
+        return Ok(());
+    }
+    let number = &detail.task.number;
+    Err(Failure::new(
+        Exit::NotFound,
+        format!("{number} is not about a target '{target}'"),
+    )
+    .with_help(format!("its targets are {}", names.join(", "))))
 }
 
 fn print(line: &LogLine, out: Output) -> Result<(), Failure> {
@@ -124,6 +151,7 @@ fn row(task: &Task) -> Vec<String> {
 
 fn lines(detail: &TaskDetail) -> Vec<String> {
     let mut lines = vec![summary(detail)];
+    lines.extend(warned(detail));
     if let Some(digest) = &detail.manifest {
         let number = &detail.task.number;
         lines.push(format!(

@@ -37,8 +37,10 @@ impl Client {
     }
 
     /// Revokes an API key.
-    pub async fn apikey_revoke(&self, name: &str) -> Answer<ApiKey> {
-        self.act(Method::DELETE, &["apikeys", name]).await
+    pub async fn apikey_revoke(&self, name: &str, force: bool) -> Answer<ApiKey> {
+        let query: &[(&str, &str)] = if force { &[("force", "true")] } else { &[] };
+        self.act_with(Method::DELETE, &["apikeys", name], query)
+            .await
     }
 
     /// The paths of all secrets.

@@ -100,7 +100,16 @@ impl Client {
         method: Method,
         path: &[&str],
     ) -> Result<T, ClientError> {
-        let request = self.request(method, path, &[])?;
+        self.act_with(method, path, &[]).await
+    }
+
+    async fn act_with<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<T, ClientError> {
+        let request = self.request(method, path, query)?;
         self.answer(request.timeout(ANSWER)).await
     }
 

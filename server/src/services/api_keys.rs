@@ -104,8 +104,9 @@ impl Services {
         })
     }
 
-    /// Revokes a key by its name: at once, for good.
-    pub async fn api_key_revoke(&self, caller: &Caller, name: &str) -> Result<ApiKey> {
+    /// Revokes a key by its name: at once, for good. The last administrator's is revoked only by
+    /// `force`: nobody could make another one over the network.
+    pub async fn api_key_revoke(&self, caller: &Caller, name: &str, force: bool) -> Result<ApiKey> {
         caller.may(Permission::ManageKeys)?;
         let now = self.now();
         let mut tx = self.store.begin().await?;
@@ -119,7 +120,27 @@ impl Services {
                 "'mantle apikey list' shows all",
             ));
         };
-        api_key_mark_revoked(&mut tx, row.id, now.as_microsecond()).await?;
+        let now_us = now.as_microsecond();
+        let rules = |row: &ApiKeyRow| {
+            row.team.as_deref() == Some(ADMINISTRATORS)
+                && row.revoked_at_us.is_none()
+                && row.expires_at_us.is_none_or(|expires| expires > now_us)
+        };
+        if !force && rules(&row) {
+            let all = api_key_list(&mut tx).await?;
+            if !all.iter().any(|other| other.id != row.id && rules(other)) {
+                return Err(Error::refused(
+                    "last-administrator",
+                    format!(
+                        "'{name}' is the last key of an administrator; without it nobody can make another"
+                    ),
+                    format!(
+                        "make another first: mantle apikey create NAME; or type --force, and then delete admin.key in the server's data directory and restart the server, which makes a new one: mantle apikey revoke {name} --force"
+                    ),
+                ));
+            }
+        }
+        api_key_mark_revoked(&mut tx, row.id, now_us).await?;
         let deed = Deed {
             action: "apikey.revoke",
             subject: name,

@@ -17,7 +17,7 @@ use super::declared::{project_definition, read};
 use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
 use super::progress::{Course, NewDeployment, Queued, queue};
-use super::tasks::task_shape;
+use super::tasks::task_in_queue;
 use super::{Caller, Deed, Services, facts, mint, names, plans, prompts};
 use crate::api::body::{DeploymentCreate, PlanBody, PlanTarget, Task};
 use crate::store::{
@@ -118,9 +118,10 @@ impl Services {
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = task_fetch(&mut tx, id).await?;
+        let task = task_in_queue(&mut tx, &row).await?;
         tx.commit().await?;
         self.wake.task_queued(id);
-        Ok(task_shape(&row))
+        Ok(task)
     }
 }
 

@@ -10,10 +10,11 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use mantle_domain::ids::{AgentId, EnvironmentId, TargetId};
+use mantle_domain::name::{IN_ENVIRONMENTS, IN_TAGS, IN_TARGETS};
 use mantle_shared::protocol::{EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest};
 use serde_json::json;
 
-use super::names::check_word;
+use super::names;
 use crate::gateway::{EnrolDecision, Enroller, Trust, TrustedAgent};
 use crate::security::{AgentCertificate, Authority, CsrError, join_token_verify};
 use crate::store::{
@@ -237,11 +238,13 @@ fn wanted(token: &JoinTokenRow, request: &EnrolRequest) -> Result<Wanted, Stop> 
             format!("this join token is for the target '{only}' alone; join with --name {only}"),
         ));
     }
-    for word in std::iter::once(&request.name)
-        .chain(&request.tags)
-        .chain(&request.environments)
+    let tags = request.tags.iter().map(|tag| ("tag", tag, IN_TAGS));
+    let environments = request.environments.iter();
+    for (kind, name, extra) in std::iter::once(("target", &request.name, IN_TARGETS))
+        .chain(tags)
+        .chain(environments.map(|name| ("environment", name, IN_ENVIRONMENTS)))
     {
-        check_word("name", word)
+        names::check(kind, name, extra)
             .map_err(|error| refuse(EnrolRefusal::NotAllowed, error.to_string()))?;
     }
     let merge = |what: &str, given: &[String], asked: &[String]| {

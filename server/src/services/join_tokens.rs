@@ -1,6 +1,7 @@
 //! Join tokens: make, list, revoke. Using one is enrolment's, in the gateway's hands.
 
 use mantle_domain::ids::JoinTokenId;
+use mantle_domain::name::{IN_TAGS, IN_TARGETS};
 use mantle_domain::permission::Permission;
 use serde_json::json;
 
@@ -114,10 +115,10 @@ impl Services {
 
 fn check(request: &JoinTokenCreate, uses: u32, ttl_s: u64) -> Result<()> {
     if let Some(name) = &request.name {
-        names::check_word("a target", name)?;
+        names::check("target", name, IN_TARGETS)?;
     }
     for tag in &request.tags {
-        names::check_word("a tag", tag)?;
+        names::check("tag", tag, IN_TAGS)?;
     }
     if uses == 0 || uses > MOST_USES {
         return Err(Error::invalid(
@@ -129,8 +130,8 @@ fn check(request: &JoinTokenCreate, uses: u32, ttl_s: u64) -> Result<()> {
     if ttl_s == 0 || ttl_s > LONGEST_TTL_S {
         return Err(Error::invalid(
             "bad-ttl",
-            "a join token is good for at least a second and at most 30 days",
-            "give another --ttl, such as 1h",
+            format!("a join token is good for 1 second to 30 days, not for {ttl_s} seconds"),
+            "give a --ttl in that range, such as 1h or 30d",
         ));
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::EnvironmentId;
+use mantle_domain::name;
 
 use super::LIST_MOST;
 use super::error::{Error, Result, nearest};
@@ -137,7 +138,24 @@ pub fn task_number(text: &str) -> Result<u64> {
     })
 }
 
-/// Checks a name that people give to keys, tags and the like: it must fit one word in a table, a
+/// Checks the name of a target, a tag or an environment by the rule that files obey, with the
+/// characters that such names may hold inside.
+pub fn check(kind: &'static str, name: &str, extra: &[char]) -> Result<()> {
+    if name::is_sound(name, extra) {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(60).collect();
+    Err(Error::invalid(
+        "bad-name",
+        format!(
+            "'{shown}' cannot be the name of {}",
+            name::with_article(kind)
+        ),
+        name::remedy(extra),
+    ))
+}
+
+/// Checks a name that people give to keys and teams: it must fit one word in a table, a
 /// path and a command line.
 pub fn check_word(what: &'static str, word: &str) -> Result<()> {
     const MOST: usize = 100;
@@ -172,10 +190,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_file_refuses_a_command_refuses_too() {
+        assert!(check("tag", "role/web", name::IN_TAGS).is_ok());
+        assert!(check("environment", "pre production", name::IN_ENVIRONMENTS).is_ok());
+        let error = check("tag", "a@b+c", name::IN_TAGS).unwrap_err();
+        assert_eq!(error.to_string(), "'a@b+c' cannot be the name of a tag");
+        let error = check("environment", "a,b", name::IN_ENVIRONMENTS).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "'a,b' cannot be the name of an environment"
+        );
+    }
+
+    #[test]
     fn names_with_blanks_or_slashes_are_refused() {
-        assert!(check_word("a tag", "load-balancer").is_ok());
+        assert!(check_word("an API key", "ada@example.com").is_ok());
         for bad in ["", "a b", "a/b", "a,b", &"x".repeat(101)] {
-            assert!(check_word("a tag", bad).is_err(), "{bad}");
+            assert!(check_word("an API key", bad).is_err(), "{bad}");
         }
     }
 }

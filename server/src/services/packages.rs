@@ -14,7 +14,9 @@ use crate::api::body::{Package, PackagePlatform, PackageVersion, Upload, UploadC
 use crate::packages::ingest::{Format, IngestError, IngestOptions, Ingested, Platform};
 use crate::packages::name::PackageName;
 use crate::packages::objects::ObjectError;
-use crate::packages::upload::{Append, UploadError, UploadId, UploadSpec, UploadStatus};
+use crate::packages::upload::{
+    Append, UploadError, UploadId, UploadLimits, UploadSpec, UploadStatus,
+};
 use crate::store::{
     self, PackageVersionRow, UploadRow, package_list, package_version_find, package_version_insert,
     package_version_list, upload_delete, upload_find, upload_find_same, upload_insert,
@@ -87,6 +89,7 @@ impl Services {
     /// Begins an upload, or finds the one of the same bytes to go on with.
     pub async fn upload_create(&self, caller: &Caller, request: &UploadCreate) -> Result<Upload> {
         caller.may(Permission::PackagePush)?;
+        check_ending(&request.file_name)?;
         let name = PackageName::parse(
             &request.file_name,
             request.id.as_deref(),
@@ -141,7 +144,9 @@ impl Services {
             blake3: row.digest,
             sha256: None,
         };
-        let status = self.packages.uploads().create(file_id(&row), spec).await?;
+        let size_bytes = spec.size_bytes;
+        let created = self.packages.uploads().create(file_id(&row), spec).await;
+        let status = created.map_err(|error| begin_error(error, size_bytes))?;
         Ok(upload_shape(&row, &status))
     }
 
@@ -390,6 +395,40 @@ fn shape(row: &PackageVersionRow) -> PackageVersion {
     }
 }
 
+/// Why an upload does not begin. A disk that is full for it may have room left, which is the
+/// server's own.
+fn begin_error(error: UploadError, size_bytes: u64) -> Error {
+    match error {
+        UploadError::NoSpace { path } => Error::StorageFull {
+            detail: format!(
+                "no space is left in {} for an upload of {size_bytes} bytes: {} bytes of the disk are kept free for the server's database; free some, or give the server a larger disk",
+                path.display(),
+                UploadLimits::default().reserve_bytes
+            ),
+        },
+        other => other.into(),
+    }
+}
+
+/// Archives that people have and packages cannot be: said before their names are found to be odd.
+fn check_ending(file_name: &str) -> Result<()> {
+    const UNSUPPORTED: [&str; 7] = ["rar", "7z", "xz", "bz2", "lz4", "iso", "cab"];
+    let ending = file_name.rsplit_once('.').map(|(_, ending)| ending);
+    let found = ending.filter(|ending| {
+        UNSUPPORTED
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(ending))
+    });
+    match found {
+        None => Ok(()),
+        Some(ending) => Err(Error::invalid(
+            "unsupported-format",
+            format!("'{file_name}' cannot be a package: .{ending} files are not supported"),
+            "pack it as zip, nupkg, jar, war, tar, tar.gz, tgz or tar.zst",
+        )),
+    }
+}
+
 impl From<UploadError> for Error {
     fn from(error: UploadError) -> Self {
         let detail = error.to_string();
@@ -474,5 +513,32 @@ mod tests {
         house.push("Shop", "1.1.0", "anywhere").await;
         let shown = services.package_show(admin, "Shop", "1.1.0").await.unwrap();
         assert_eq!(shown.platform, None);
+    }
+
+    #[test]
+    fn a_full_disk_names_what_is_kept_free() {
+        let error = UploadError::NoSpace {
+            path: "/data/uploads".into(),
+        };
+        let said = begin_error(error, 42).to_string();
+        assert!(
+            said.contains("/data/uploads") && said.contains("42 bytes"),
+            "{said}"
+        );
+        assert!(
+            said.contains("268435456 bytes of the disk are kept free"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn archives_that_packages_cannot_be_are_called_so() {
+        for good in ["a.1.0.zip", "a.1.0.tar.gz", "a.1.0.nupkg", "a.1.0"] {
+            assert!(check_ending(good).is_ok(), "{good}");
+        }
+        for bad in ["a.1.0.rar", "a.1.0.7Z", "a.1.0.tar.xz"] {
+            let said = check_ending(bad).unwrap_err().to_string();
+            assert!(said.contains("not supported"), "{said}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use mantle_domain::name::IN_TAGS;
 use mantle_domain::permission::Permission;
 use serde_json::json;
 
@@ -58,7 +59,7 @@ impl Services {
     ) -> Result<Target> {
         caller.may(Permission::ManageTargets)?;
         for tag in &change.add {
-            names::check_word("a tag", tag)?;
+            names::check("tag", tag, IN_TAGS)?;
         }
         let now = self.now();
         let mut tx = self.store.begin().await?;

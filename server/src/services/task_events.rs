@@ -131,7 +131,11 @@ impl EventReader {
             }
             Event::StepFinished {
                 step: s, failed, ..
-            } => step(*s, ended(*failed), text()),
+            } => step(
+                *s,
+                work_state(view::step_end(&self.state, *s, *failed)),
+                text(),
+            ),
             Event::SubjectStarted {
                 step, subject: s, ..
             } => subject(*step, *s, WorkState::Running, text()),
@@ -145,7 +149,7 @@ impl EventReader {
                 subject: s,
                 failed,
                 ..
-            } => subject(*step, *s, ended(*failed), text()),
+            } => subject(*step, *s, self.subject_end(*step, *s, *failed), text()),
             Event::NodeWaiting { node, .. } => action(*node, WorkState::Waiting, text()),
             Event::NodeSkipped { node, reason } => {
                 action(*node, WorkState::Skipped, reason.sentence())
@@ -205,6 +209,14 @@ impl EventReader {
         })
     }
 
+    /// In the word that the matrix has for it.
+    fn subject_end(&self, step: u32, subject: TargetId, failed: bool) -> WorkState {
+        if !failed {
+            return WorkState::Succeeded;
+        }
+        view::subject_status(&self.state, step, subject).map_or(WorkState::Failed, work_state)
+    }
+
     fn place(&self, node: NodeRef, blank: TaskEvent) -> TaskEvent {
         let plan = self.state.plan.as_deref();
         let planned = plan.and_then(|plan| plan.node(node));
@@ -222,14 +234,6 @@ impl EventReader {
         let plan = self.state.plan.as_deref();
         plan.and_then(|plan| plan.target(target))
             .map_or_else(|| target.to_string(), |target| target.name.clone())
-    }
-}
-
-fn ended(failed: bool) -> WorkState {
-    if failed {
-        WorkState::Failed
-    } else {
-        WorkState::Succeeded
     }
 }
 

@@ -12,15 +12,22 @@ use super::deployments::DeploymentOrder;
 use super::error::{Error, Result};
 use super::task_events::{EventReader, moment};
 use super::{Caller, Deed, Services, at, names};
-use crate::api::body::{LogKind, LogLine, Page, Task, TaskDetail, TaskEvent, TaskState};
+use crate::api::body::{
+    LogKind, LogLine, Page, Task, TaskDetail, TaskEvent, TaskState, TaskWarning,
+};
 use crate::store::{
     self, LogRecord, TaskFilter, TaskOutcome, TaskRow, Tx, attempt_list_of_task,
     deployment_current_list, deployment_current_show, deployment_manifest_find, log_read,
-    task_event_list, task_fetch, task_list, task_mark_cancel_asked, task_mark_dropped,
+    task_event_list, task_fetch, task_find_ahead, task_list, task_mark_cancel_asked,
+    task_mark_dropped,
 };
 
 /// How many events or lines are read at once.
 const BATCH: u32 = 500;
+/// How many warnings a task shows; its log has all.
+const WARNED_MOST: usize = 20;
+/// In so much of a log they are looked for: a long one must not hold up who asks how it stands.
+const WARNED_BATCHES: usize = 100;
 
 /// Use cases of tasks.
 impl Services {
@@ -56,10 +63,17 @@ impl Services {
         let mut tx = self.store.read().await?;
         let row = names::task(&mut tx, text).await?;
         let reader = read_events(&mut tx, row.id).await?;
-        let mut task = task_shape(&row);
+        let mut task = task_in_queue(&mut tx, &row).await?;
         task.message = reader.message();
         let manifest = deployment_manifest_find(&mut tx, row.id).await?;
+        drop(tx);
+        let warned = if row.has_warnings {
+            self.task_warnings(&row, &reader).await?
+        } else {
+            Vec::new()
+        };
         Ok(TaskDetail {
+            warned,
             manifest: manifest.map(|body| Digest::of(&body).to_string()),
             task,
             steps: reader.steps(),
@@ -150,6 +164,30 @@ impl Services {
             next: reader.more.then(|| reader.after.to_string()),
             items: lines,
         })
+    }
+
+    /// What in a task is worth a look: what its plan said, then what its log says, as far as that
+    /// can be read in a moment.
+    async fn task_warnings(&self, row: &TaskRow, events: &EventReader) -> Result<Vec<TaskWarning>> {
+        let planned = events.plan().map_or(&[][..], |plan| &plan.warnings);
+        let mut warned: Vec<TaskWarning> = planned
+            .iter()
+            .map(|text| TaskWarning {
+                target: String::new(),
+                action: String::new(),
+                text: text.clone(),
+            })
+            .collect();
+        let mut log = LogReader::new(row.id, 0);
+        for _ in 0..WARNED_BATCHES {
+            let lines = log.read(self).await?;
+            warned.extend(lines.into_iter().filter_map(as_warning));
+            if !log.more || warned.len() >= WARNED_MOST {
+                break;
+            }
+        }
+        warned.truncate(WARNED_MOST);
+        Ok(warned)
     }
 
     /// The task of a number, as it stands.
@@ -314,6 +352,25 @@ pub(super) fn number(number: u64) -> String {
     format!("T-{number}")
 }
 
+/// A line of a log, if it is one that makes its task worth a look.
+fn as_warning(line: LogLine) -> Option<TaskWarning> {
+    (line.kind == LogKind::Gap || line.level == level_word(Level::Warning)).then_some(TaskWarning {
+        target: line.target,
+        action: line.action,
+        text: line.text,
+    })
+}
+
+/// A task as the API shows it, with what it waits for while it is queued.
+pub(super) async fn task_in_queue(tx: &mut Tx, row: &TaskRow) -> Result<Task> {
+    let mut task = task_shape(row);
+    if row.state == store::TaskState::Queued && row.queue_key.is_some() {
+        let ahead = task_find_ahead(tx, row).await?;
+        task.behind = ahead.map(|ahead| number(ahead.number));
+    }
+    Ok(task)
+}
+
 /// A task as the API shows it.
 pub(super) fn task_shape(row: &TaskRow) -> Task {
     let order: DeploymentOrder = serde_json::from_str(&row.body).unwrap_or_default();
@@ -327,6 +384,7 @@ pub(super) fn task_shape(row: &TaskRow) -> Task {
         state: task_state(row),
         warnings: row.has_warnings,
         message: String::new(),
+        behind: None,
         created_at: at(row.created_at_us),
         created_by: row.created_by.clone(),
         started_at: row.started_at_us.map(at),

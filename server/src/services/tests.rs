@@ -243,10 +243,31 @@ async fn a_revoked_or_unknown_key_opens_nothing() {
         services.authenticate(Some(&token)).await.unwrap().name,
         "ci"
     );
-    services.api_key_revoke(&house.admin, "ci").await.unwrap();
+    services
+        .api_key_revoke(&house.admin, "ci", true)
+        .await
+        .unwrap();
     for wrong in [Some(token.as_str()), Some("mtl_nonsense"), Some(""), None] {
         let error = services.authenticate(wrong).await.unwrap_err();
         assert!(matches!(error, Error::Unauthenticated { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_key_of_an_administrator_is_revoked_by_force_alone() {
+    let house = a_house().await;
+    let services = &house.services;
+    let (first, second) = (house.key("first").await, house.key("second").await);
+    let revoke = |name, force| services.api_key_revoke(&house.admin, name, force);
+    revoke("first", false).await.unwrap();
+    let error = revoke("second", false).await.unwrap_err();
+    let said = format!("{error:?}");
+    assert!(said.contains("last-administrator"), "{said}");
+    assert!(said.contains("admin.key"), "{said}");
+    assert!(services.authenticate(Some(&second)).await.is_ok());
+    revoke("second", true).await.unwrap();
+    for token in [first, second] {
+        assert!(services.authenticate(Some(&token)).await.is_err());
     }
 }
 
@@ -258,7 +279,7 @@ impl super::Services {
             expires_in_s: Some(60),
         };
         self.api_key_create(admin, &key).await.unwrap();
-        self.api_key_revoke(admin, "ci").await.unwrap();
+        self.api_key_revoke(admin, "ci", true).await.unwrap();
         let token = self
             .join_token_create(admin, &JoinTokenCreate::default())
             .await

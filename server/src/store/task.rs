@@ -229,6 +229,21 @@ pub async fn task_list_queued(tx: &mut Tx, limit: u32) -> Result<Vec<TaskRow>> {
     task_list_in(tx, TaskState::Queued, limit).await
 }
 
+/// The task of the same queue key that a queued one comes after: the one that runs, or else the
+/// first that is queued before it.
+pub async fn task_find_ahead(tx: &mut Tx, task: &TaskRow) -> Result<Option<TaskRow>> {
+    tx.row(
+        "SELECT * FROM task
+         WHERE state IN ('queued', 'running') AND queue_key = $1 AND number < $2
+         ORDER BY number LIMIT 1",
+        params![task.queue_key, task.number],
+    )
+    .await?
+    .as_ref()
+    .map(read)
+    .transpose()
+}
+
 /// The tasks that are under way, in order: what recovery takes up.
 pub async fn task_list_running(tx: &mut Tx, limit: u32) -> Result<Vec<TaskRow>> {
     task_list_in(tx, TaskState::Running, limit).await

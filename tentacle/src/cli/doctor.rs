@@ -1,6 +1,6 @@
 //! `tentacle doctor`: what of this machine would make steps fail.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -62,6 +62,14 @@ fn check(what: &str, verdict: Verdict, detail: impl Into<String>) -> Check {
 }
 
 pub(super) fn run(args: &DoctorArgs, state_dir: &StateDir) -> Result<(), Failure> {
+    // To look must change nothing on a machine that is no agent.
+    let folders = [
+        state_dir.identity(),
+        state_dir.journal(),
+        state_dir.attempts(),
+        state_dir.cache(),
+    ];
+    let missing = durable::missing(folders.iter().map(PathBuf::as_path));
     let mut checks = vec![
         rights(state_dir),
         applications(state_dir),
@@ -70,6 +78,7 @@ pub(super) fn run(args: &DoctorArgs, state_dir: &StateDir) -> Result<(), Failure
         processes(),
     ];
     checks.extend(server(state_dir));
+    durable::remove_empty(&missing);
     checks.extend(Shell::ALL.into_iter().map(shell));
     match args.output {
         Output::Json => print_json(&json!({"schema": "tentacle.cli/v1", "checks": checks})),

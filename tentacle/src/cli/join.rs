@@ -18,6 +18,7 @@ use mantle_shared::token::JoinToken;
 
 use super::{EXIT_INTERNAL, EXIT_UNREACHABLE, EXIT_USAGE, Failure};
 use crate::connection::{self, DialError, Dialled, EnrolError, ProbeError, ServerAddress, Timing};
+use crate::durable;
 use crate::identity::{self, Enrolled, Identity, NewKey};
 use crate::link::HelloFacts;
 use crate::settings;
@@ -109,11 +110,54 @@ pub(crate) async fn join(
             "this machine has no host name; say how the target is to be called with --name",
         ));
     }
+    let anew = Identity::exists(state_dir.root());
+    let missing = durable::missing([state_dir.identity().as_path()]);
+    let joined = prove(args, state_dir, timing, &server, &token, name, out).await;
+    let enrolled = joined.inspect_err(|_| durable::remove_empty(&missing))?;
+    keep_apps(out, args, state_dir)?;
+    say(
+        out,
+        format_args!(
+            "\n{} has joined {server}. {}",
+            enrolled.name,
+            next_command(state_dir, anew)
+        ),
+    );
+    Ok(())
+}
+
+/// What to type after a join.
+fn next_command(state_dir: &StateDir, anew: bool) -> String {
+    let root = state_dir.root();
+    let run = if root == StateDir::default_root() {
+        "tentacle run".to_owned()
+    } else if root.to_string_lossy().contains(char::is_whitespace) {
+        format!("tentacle run --data \"{}\"", root.display())
+    } else {
+        format!("tentacle run --data {}", root.display())
+    };
+    if anew {
+        format!("An agent that runs already must be restarted to use the new identity: {run}")
+    } else {
+        format!("Start the agent: {run}")
+    }
+}
+
+/// All checks, and the identity kept.
+async fn prove(
+    args: &JoinArgs,
+    state_dir: &StateDir,
+    timing: &Timing,
+    server: &ServerAddress,
+    token: &JoinToken,
+    name: String,
+    out: &mut dyn Write,
+) -> Result<Enrolled, Failure> {
     check_folder(out, args, state_dir)?;
-    check_name(out, &server).await?;
-    let dialled = check_reachable(out, &server, token.pin, timing).await?;
+    check_name(out, server).await?;
+    let dialled = check_reachable(out, server, token.pin, timing).await?;
     let key = NewKey::generate().map_err(|error| Failure::from_error(EXIT_INTERNAL, &error))?;
-    let accepted = check_token(out, args, &token, name, &key, &dialled, timing).await?;
+    let accepted = check_token(out, args, token, name, &key, &dialled, timing).await?;
     dialled.endpoint.close(0_u32.into(), b"");
     let enrolled = Enrolled {
         agent: accepted.agent,
@@ -131,7 +175,7 @@ pub(crate) async fn join(
             moment(enrolled.not_after_us)
         ),
     );
-    check_round_trip(out, &server, &Identity::unsaved(&key, &enrolled), timing).await?;
+    check_round_trip(out, server, &Identity::unsaved(&key, &enrolled), timing).await?;
     identity::save(state_dir.root(), &key, &enrolled).map_err(|error| {
         cross(out, "identity kept");
         Failure::from_error(EXIT_INTERNAL, &error)
@@ -140,15 +184,7 @@ pub(crate) async fn join(
         out,
         format_args!("identity kept in {}", state_dir.identity().display()),
     );
-    keep_apps(out, args, state_dir)?;
-    say(
-        out,
-        format_args!(
-            "\n{} has joined {server}. Start the agent: tentacle run",
-            enrolled.name
-        ),
-    );
-    Ok(())
+    Ok(enrolled)
 }
 
 /// Keeps where installed versions go, if it was said; otherwise the agent settles it when it runs.

@@ -73,6 +73,11 @@ async fn joining_enrols_proves_a_round_trip_and_keeps_the_identity() {
     joined.result.unwrap();
     assert!(!joined.said.contains('✘'), "{}", joined.said);
     assert_eq!(joined.said.matches('✔').count(), 8, "{}", joined.said);
+    let start = format!(
+        "Start the agent: tentacle run --data {}",
+        joined.data.path().display()
+    );
+    assert!(joined.said.contains(&start), "{}", joined.said);
     let identity = Identity::load(joined.data.path()).unwrap();
     assert_eq!(identity.name, "web01");
     assert_eq!(identity.authority_fingerprint(), server.authority.pin());
@@ -104,7 +109,8 @@ async fn a_refused_token_says_why_and_leaves_nothing() {
         assert!(failure.message.contains(word), "{}", failure.message);
         assert!(failure.message.contains("mantle agent token create"));
         assert!(joined.said.contains("✘ token"), "{}", joined.said);
-        assert!(!Identity::exists(joined.data.path()));
+        let left = std::fs::read_dir(joined.data.path()).unwrap().count();
+        assert_eq!(left, 0, "a refused join left something behind");
     }
 }
 

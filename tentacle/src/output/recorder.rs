@@ -67,7 +67,7 @@ impl SpoolFile {
         let file = options.open(path)?;
         let reserve = path.with_extension("reserve");
         // Zeros might be stored as a hole, which takes no room.
-        durable::write_scratch(&reserve, &[0x5a; END_RESERVE_BYTES])?;
+        durable::write_scratch(&reserve, &vec![0x5a; END_RESERVE_BYTES])?;
         Ok(Self {
             file,
             good: 0,

@@ -4,11 +4,10 @@ use super::FileError;
 use super::node::{Position, Problem};
 use super::typed::{At, Each};
 use crate::explain::nearest;
+use crate::name;
 
 /// More problems than these help nobody; they mostly follow from the first.
 const MAX_ERRORS: usize = 50;
-/// The longest name of anything.
-const MAX_NAME: usize = 200;
 
 /// The problems of one file.
 #[derive(Debug, Default)]
@@ -102,29 +101,17 @@ impl Report {
     /// A name that people type and that becomes a folder: letters, digits, `.`, `_` and `-`, with
     /// `extra` characters inside.
     pub(super) fn word(&mut self, kind: &str, name: &At<String>, extra: &[char]) {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let sound = name.chars().all(|c| plain(c) || extra.contains(&c))
-            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && name.ends_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
-            && name.len() <= MAX_NAME;
-        if !sound {
-            let mut allowed = "letters, digits, '.', '_' and '-'".to_owned();
-            for c in extra {
-                let shown = if *c == ' ' {
-                    "spaces".to_owned()
-                } else {
-                    format!("'{c}'")
-                };
-                allowed = format!("{shown}, {allowed}");
-            }
+        if !name::is_sound(name, extra) {
             self.error(
                 Problem::new(
                     name.at,
-                    format!("'{}' cannot be the name of a {kind}", shorten(name)),
+                    format!(
+                        "'{}' cannot be the name of {}",
+                        shorten(name),
+                        name::with_article(kind)
+                    ),
                 )
-                .next(format!(
-                    "use {allowed}, beginning and ending with a letter or digit"
-                )),
+                .next(name::remedy(extra)),
             );
         }
     }
@@ -133,7 +120,7 @@ impl Report {
     pub(super) fn title(&mut self, kind: &str, name: &At<String>) {
         let sound = !name.trim().is_empty()
             && name.trim().len() == name.len()
-            && name.len() <= MAX_NAME
+            && name.len() <= name::LONGEST
             && !name
                 .chars()
                 .any(|c| c.is_control() || matches!(c, '[' | ']' | '#' | '{' | '}'));
@@ -141,7 +128,11 @@ impl Report {
             self.error(
                 Problem::new(
                     name.at,
-                    format!("'{}' cannot be the name of a {kind}", shorten(name)),
+                    format!(
+                        "'{}' cannot be the name of {}",
+                        shorten(name),
+                        name::with_article(kind)
+                    ),
                 )
                 .next("use one line without the characters [ ] # { } and without spaces around it"),
             );

@@ -88,11 +88,15 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Whether the target's agent announced an action type; if not, its version.
+    /// Whether the target's agent announced an action type; if not, its version. What an agent can
+    /// do is not known before it first connects: then it counts as offline and nothing more.
     pub(super) fn supports(&self, id: TargetId, uses: &str) -> Result<(), String> {
         let feature = format!("action:{uses}");
         match self.members.iter().find(|member| member.target.id == id) {
-            Some(member) if !member.features.contains(&feature) => {
+            Some(member)
+                if (member.online || !member.features.is_empty())
+                    && !member.features.contains(&feature) =>
+            {
                 Err(member.target.agent_version.clone())
             }
             _ => Ok(()),

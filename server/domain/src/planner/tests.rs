@@ -130,6 +130,11 @@ fn refusals_say_who_and_why() {
     offline[1].agent.as_mut().unwrap().online = false;
     let mut old = farm();
     old[0].agent.as_mut().unwrap().features.clear();
+    // It joined and has not connected yet: what it can do is not known.
+    let mut new = farm();
+    let agent = new[0].agent.as_mut().unwrap();
+    agent.online = false;
+    agent.features.clear();
     let mut absent = farm();
     absent[0].disabled = true;
     absent[1].agent = None;
@@ -153,6 +158,11 @@ fn refusals_say_who_and_why() {
             &web,
             &old,
             "action 'S' is of type 'script', which the agent of web03 (version 0.1.0) cannot run; upgrade the agent, or exclude the action with 'when:' and create a new release",
+        ),
+        (
+            &web,
+            &new,
+            "target 'web03' is offline: its agent is not connected; look at it with 'mantle target show web03' and, on the machine, 'tentacle doctor'; or leave it out: mantle target disable web03",
         ),
         (
             &web,

@@ -242,10 +242,6 @@ impl NodeState {
 
 /// One start of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "facts that are independent of each other, each of one event"
-)]
 pub struct Attempt {
     /// The node that it starts.
     pub node: NodeRef,

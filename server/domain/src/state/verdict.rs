@@ -7,6 +7,7 @@ use mantle_shared::protocol::Outcome;
 
 use super::model::{AcquisitionStatus, AttemptStatus, NodeState, State};
 use crate::plan::Plan;
+use crate::process::RunCondition;
 
 /// Who cancelled it, and what remains open.
 pub(super) fn cancelled(state: &State) -> String {
@@ -31,7 +32,45 @@ pub(super) fn cancelled(state: &State) -> String {
             "; of {open} attempts it is not known what they did"
         );
     }
+    let kept_out = kept_out(state);
+    if !kept_out.is_empty() {
+        let _ = write!(
+            message,
+            "; a cancel also keeps from running what runs always or after a failure: {}",
+            kept_out.join(", ")
+        );
+    }
     message
+}
+
+/// The steps and actions that run always or after a failure and did not, each once.
+fn kept_out(state: &State) -> Vec<String> {
+    let untimely = |run: &RunCondition| match run {
+        RunCondition::Always | RunCondition::Failure => true,
+        RunCondition::Success | RunCondition::Template(_) => false,
+    };
+    let mut names: Vec<String> = Vec::new();
+    let plan = state.plan.as_deref();
+    for (index, step) in (0_u32..).zip(plan.map_or(&[][..], |plan| &plan.steps)) {
+        for (action, planned) in (0_u32..).zip(&step.actions) {
+            let begun = state
+                .nodes
+                .iter()
+                .filter(|(node, _)| node.step == index && node.action == action)
+                .any(|(_, node)| match node {
+                    NodeState::Running { .. } | NodeState::Done { .. } => true,
+                    NodeState::Waiting { .. } | NodeState::Skipped { .. } => false,
+                });
+            let wanted = untimely(&step.run) || untimely(&planned.run);
+            if wanted && !begun && step.skipped.is_none() && !planned.nodes.is_empty() {
+                let name = format!("'{}'", planned.name);
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+    }
+    names
 }
 
 /// The first failure, in a sentence.

@@ -248,12 +248,7 @@ fn step_progress(
             failed,
             ..
         } => {
-            let cancelled = *failed && state.verdict() == Some(Verdict::Cancelled);
-            let status = match (*failed, cancelled) {
-                (_, true) => Status::Cancelled,
-                (true, false) => Status::Failed,
-                (false, false) => Status::Succeeded,
-            };
+            let status = step_end(state, index, *failed);
             (status, String::new(), Some(*began), Some(*ended))
         }
         StepState::Skipped { reason } => (skipped(reason), reason.sentence(), None, None),
@@ -271,6 +266,43 @@ fn step_progress(
             .map(|subject| subject_progress(state, plan, index, planned, *subject, step))
             .collect(),
     }
+}
+
+/// How a step ended. One that nothing went wrong in but that it was stopped was cancelled; one that
+/// had failed before somebody asked to stop failed.
+pub fn step_end(state: &State, step: u32, failed: bool) -> Status {
+    let went_wrong = |outcome: Outcome| match outcome {
+        Outcome::Failed
+        | Outcome::TimedOut
+        | Outcome::NotStarted
+        | Outcome::Interrupted
+        | Outcome::Unknown
+        | Outcome::Abandoned => true,
+        Outcome::Succeeded | Outcome::Cancelled => false,
+    };
+    let wrong = state
+        .nodes
+        .iter()
+        .filter(|(node, _)| node.step == step)
+        .any(|(_, node)| match node {
+            NodeState::Done { outcome, .. } => went_wrong(*outcome),
+            NodeState::Waiting { .. } | NodeState::Running { .. } | NodeState::Skipped { .. } => {
+                false
+            }
+        });
+    match (failed, state.cancel.is_some() && !wrong) {
+        (false, _) => Status::Succeeded,
+        (true, true) => Status::Cancelled,
+        (true, false) => Status::Failed,
+    }
+}
+
+/// How a subject's way through a step stands; `None` for what the plan does not have.
+pub fn subject_status(state: &State, step: u32, subject: TargetId) -> Option<Status> {
+    let plan = state.plan.as_ref()?;
+    let planned = plan.step(step)?;
+    let known = state.steps.get(usize::try_from(step).ok()?)?;
+    Some(subject_progress(state, plan, step, planned, subject, known).status)
 }
 
 fn skipped(reason: &SkipReason) -> Status {
@@ -328,10 +360,10 @@ fn subject_progress(
     if let (Status::Pending, StepState::Skipped { reason }) = (status, step) {
         status = skipped(reason);
     }
-    if let Some(reason) = passed_over(step, subject) {
-        // The turn of its actions will not come.
+    if let Some(reason) = passed_over(state, step, subject) {
+        // The turn of these actions will not come.
         for action in actions.iter_mut().filter(|a| a.status == Status::Pending) {
-            action.status = skipped(reason);
+            action.status = skipped(&reason);
             action.message = reason.sentence();
         }
     }
@@ -355,14 +387,19 @@ fn subject_progress(
     }
 }
 
-/// Why nothing was begun about a subject, if it will not be.
-fn passed_over(step: &StepState, subject: TargetId) -> Option<&SkipReason> {
+/// Why what was not begun about a subject will not be, if its turn cannot come any more.
+fn passed_over(state: &State, step: &StepState, subject: TargetId) -> Option<SkipReason> {
+    let stopped = || match &state.cancel {
+        Some(_) => SkipReason::Cancelled,
+        None => SkipReason::EarlierFailure,
+    };
     match step {
-        StepState::Skipped { reason } => Some(reason),
+        StepState::Skipped { reason } => Some(reason.clone()),
         StepState::Pending | StepState::Running { .. } | StepState::Finished { .. } => {
             match step.subjects()?.get(&subject)? {
-                SubjectState::PassedOver { reason } => Some(reason),
-                SubjectState::Active { .. } | SubjectState::Done { .. } => None,
+                SubjectState::PassedOver { reason } => Some(reason.clone()),
+                SubjectState::Done { .. } => Some(stopped()),
+                SubjectState::Active { .. } => None,
             }
         }
     }

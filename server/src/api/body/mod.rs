@@ -39,7 +39,7 @@ pub use server::{Page, ServerInfo};
 pub use target::{Agent, Target, TargetAgent, TargetState, TargetTags};
 pub use task::{
     ActionView, LogKind, LogLine, StepView, SubjectView, Task, TaskDetail, TaskEvent,
-    TaskEventKind, TaskState, WorkState,
+    TaskEventKind, TaskState, TaskWarning, WorkState,
 };
 pub use variable::{
     Answers, OriginSource, ValueView, VariableCandidate, VariableExplanation, VariableOrigin,

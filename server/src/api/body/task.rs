@@ -29,6 +29,10 @@ pub struct Task {
     /// Why it ended as it did, in a sentence; may be empty.
     #[serde(default)]
     pub message: String,
+    /// While it is queued: the number of the task that deploys the same project into the same
+    /// environment and that it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<String>,
     /// When it was queued.
     pub created_at: Timestamp,
     /// By whom.
@@ -91,9 +95,25 @@ pub struct TaskDetail {
     pub steps: Vec<StepView>,
     /// The last event that this picture contains: follow the events after it.
     pub last_event: u64,
+    /// What is worth a look, if `warnings` is set: the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warned: Vec<TaskWarning>,
     /// The digest of the manifest of what it used, once it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
+}
+
+/// Something in a task that is worth a look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TaskWarning {
+    /// The target that it is about; empty for one of the plan's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// The action; empty for one of the plan's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub action: String,
+    /// What it is.
+    pub text: String,
 }
 
 /// One step of a task.

@@ -12,7 +12,7 @@ use super::Screen;
 use super::picture::Picture;
 use super::plain::log_line;
 use crate::api::body::{
-    LogKind, LogLine, SubjectView, TaskEvent, TaskEventKind, TaskState, WorkState,
+    LogKind, LogLine, StepView, SubjectView, TaskEvent, TaskEventKind, TaskState, WorkState,
 };
 use crate::cli::output::{BAD, DIM, GOOD, WARN, clock};
 
@@ -146,22 +146,21 @@ fn block(picture: &Picture, width: usize, height: usize, now: Timestamp) -> Vec<
     let longest = titles.iter().map(|title| title.chars().count()).max();
     let share = (beside_names / steps.len().max(1)).saturating_sub(1);
     let cell_width = longest.unwrap_or(0).min(share).clamp(CELL, MOST_CELL);
-    // When not all steps fit, those around the work of now are shown.
-    let busy = steps
-        .iter()
-        .position(|step| step.state == WorkState::Running);
-    let first = busy
-        .unwrap_or(0)
-        .min(steps.len().saturating_sub(fits.max(1)));
-    let shown: Vec<_> = steps.iter().skip(first).take(fits.max(1)).collect();
+    let shown = columns(&steps, fits.max(1));
+    let left_out = steps.len() - shown.len();
 
     let mut header = " ".repeat(name_width + 2);
-    for title in titles.iter().skip(first).take(fits.max(1)) {
+    for title in shown.iter().filter_map(|index| titles.get(*index)) {
         let _ = write!(header, " {:<cell_width$}", clip(title, cell_width));
     }
     lines.push(format!("{DIM}{}{DIM:#}", clip(header.trim_end(), width)));
+    let shown: Vec<&StepView> = shown
+        .iter()
+        .filter_map(|index| steps.get(*index).copied())
+        .collect();
 
-    let room = (height / 3 * 2).saturating_sub(3).max(3);
+    let beside_rows = if left_out > 0 { 4 } else { 3 };
+    let room = (height / 3 * 2).saturating_sub(beside_rows).max(3);
     let mut rows: Vec<(u8, String)> = Vec::new();
     for target in &targets {
         let mut row = format!("  {:<name_width$}", clip(target, name_width));
@@ -185,7 +184,53 @@ fn block(picture: &Picture, width: usize, height: usize, now: Timestamp) -> Vec<
     if hidden > 0 {
         lines.push(format!("{DIM}  and {hidden} more targets{DIM:#}"));
     }
+    if left_out > 0 {
+        let steps = if left_out == 1 { "step" } else { "steps" };
+        let text = format!("  and {left_out} more {steps}, not shown for lack of room");
+        lines.push(format!("{DIM}{}{DIM:#}", clip(&text, width)));
+    }
     lines
+}
+
+/// The steps that are shown when not all of them fit: first those that went wrong, then those at
+/// work, then the ones before and after these; at the end of a task that went well, the last.
+fn columns(steps: &[&StepView], fits: usize) -> Vec<usize> {
+    if steps.len() <= fits {
+        return (0..steps.len()).collect();
+    }
+    let focus = steps
+        .iter()
+        .position(|step| weight(step) == 0)
+        .or_else(|| steps.iter().position(|step| weight(step) == 1))
+        .or_else(|| steps.iter().position(|step| weight(step) == 2))
+        .unwrap_or(steps.len());
+    let mut ranked: Vec<usize> = (0..steps.len()).collect();
+    ranked.sort_by_key(|index| {
+        let important = steps.get(*index).map_or(2, |step| weight(step).min(2));
+        (important, index.abs_diff(focus))
+    });
+    ranked.truncate(fits);
+    ranked.sort_unstable();
+    ranked
+}
+
+/// How much a step matters: 0 went wrong, 1 at work, 2 its turn has not come, 3 over.
+fn weight(step: &StepView) -> u8 {
+    let own = [step.state].into_iter();
+    own.chain(step.targets.iter().map(|subject| subject.state))
+        .map(|state| match state {
+            WorkState::Failed
+            | WorkState::TimedOut
+            | WorkState::NotStarted
+            | WorkState::Interrupted
+            | WorkState::Unknown
+            | WorkState::Abandoned => 0,
+            WorkState::Running => 1,
+            WorkState::Pending | WorkState::Waiting => 2,
+            WorkState::Succeeded | WorkState::Skipped | WorkState::Cancelled => 3,
+        })
+        .min()
+        .unwrap_or(3)
 }
 
 fn headline(picture: &Picture, width: usize, now: Timestamp) -> String {
@@ -261,7 +306,7 @@ fn clip(text: &str, width: usize) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::api::body::{ActionView, StepView, Task};
+    use crate::api::body::{ActionView, Task};
 
     fn picture(targets: usize, steps: u32) -> Picture {
         let now = Timestamp::UNIX_EPOCH;
@@ -275,6 +320,7 @@ mod tests {
             state: TaskState::Running,
             warnings: false,
             message: String::new(),
+            behind: None,
             created_at: now,
             created_by: "ada".to_owned(),
             started_at: Some(now),
@@ -332,6 +378,37 @@ mod tests {
                 assert!(bare(line).chars().count() <= width, "{line}");
             }
         }
+    }
+
+    #[test]
+    fn the_step_that_went_wrong_is_shown_and_the_others_are_counted() {
+        let mut picture = picture(2, 12);
+        for (index, step) in picture.steps.iter_mut().enumerate() {
+            let (state, of_target) = match index {
+                0..8 => (WorkState::Succeeded, WorkState::Succeeded),
+                8 => (WorkState::Failed, WorkState::TimedOut),
+                _ => (WorkState::Skipped, WorkState::Skipped),
+            };
+            step.state = state;
+            for subject in &mut step.targets {
+                subject.state = of_target;
+            }
+        }
+        let now = Timestamp::from_second(75).unwrap();
+        for width in [50, 80, 200] {
+            let lines = block(&picture, width, usize::MAX, now);
+            let text: Vec<String> = lines.iter().map(|line| bare(line)).collect();
+            assert!(text.get(1).unwrap().contains("9 Step with"), "{text:?}");
+            assert!(text.get(2).unwrap().contains("✘ timed-out"), "{text:?}");
+            let last = text.last().unwrap();
+            assert!(last.contains(" more step"), "{last}");
+        }
+        // Two that went wrong are both there, however far apart, in the order of the steps.
+        let far = picture.steps.first_mut().unwrap();
+        far.state = WorkState::Failed;
+        let steps: Vec<&StepView> = picture.steps.iter().collect();
+        assert_eq!(columns(&steps, 2), [0, 8]);
+        assert_eq!(columns(&steps, 12).len(), 12);
     }
 
     #[test]

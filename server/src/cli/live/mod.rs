@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use self::matrix::Matrix;
 use self::picture::Picture;
 use self::plain::Plain;
-pub(super) use self::plain::log_line as line_text;
+pub(super) use self::plain::{harmless, log_line as line_text};
 use super::exit::{CliResult, Exit, Failure, of_task};
 use super::output::Output;
 use crate::api::body::{LogLine, Task, TaskDetail, TaskEvent, TaskEventKind, TaskState};

@@ -71,7 +71,7 @@ pub(in crate::cli) fn log_line(line: &LogLine) -> String {
 
 /// What a target printed must not steer the operator's terminal: escape sequences are left out,
 /// other control characters shown. JSON has the text as it was.
-fn harmless(text: &str) -> String {
+pub(in crate::cli) fn harmless(text: &str) -> String {
     let stripped = anstream::adapter::strip_str(text).to_string();
     stripped
         .chars()

@@ -8,6 +8,7 @@ use super::super::{Definitions, Each};
 use super::{Declared, World};
 use crate::environment::EnvironmentDefinition;
 use crate::lifecycle::{Gate, LifecycleDefinition, Phase, Retention};
+use crate::name;
 use crate::target::TargetDefinition;
 
 /// What helps when an environment is unknown.
@@ -23,7 +24,7 @@ pub(super) fn convert(
     report: &mut Report,
 ) -> bool {
     for item in sound(document.environments.as_ref(), report) {
-        report.word("environment", &item.name, &[' ']);
+        report.word("environment", &item.name, name::IN_ENVIRONMENTS);
         declared.once("environment", &item.name, report);
         if let Some(at) = item.guided_failure.as_ref().filter(|asked| asked.value) {
             report.unheeded(
@@ -47,10 +48,10 @@ pub(super) fn convert(
         definitions.lifecycles.push(lifecycle(item, world, report));
     }
     for item in sound(document.targets.as_ref(), report) {
-        report.word("target", &item.name, &[]);
+        report.word("target", &item.name, name::IN_TARGETS);
         declared.once("target", &item.name, report);
         for tag in &item.tags.0 {
-            report.word("tag", tag, &['/']);
+            report.word("tag", tag, name::IN_TAGS);
         }
         for environment in &item.environments.0 {
             known_environment(environment, world, report);

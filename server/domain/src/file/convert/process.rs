@@ -17,6 +17,7 @@ use super::project::{Inside, known_package};
 use super::variables::{joined, known_channel, known_secret, set};
 use crate::action::{self, Support};
 use crate::explain::nearest;
+use crate::name;
 use crate::process::{
     Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_GRACE_MS, DEFAULT_PARALLELISM, Process, Retries,
     Rolling, RunCondition, SecretAccess, Step, TargetSelector, When, Window,
@@ -204,7 +205,7 @@ fn action_of(item: ActionItem, world: &World, inside: &Inside, report: &mut Repo
 }
 
 fn selector_of(item: At<SelectorItem>, report: &mut Report) -> TargetSelector {
-    report.word("tag", &item.tag, &['/']);
+    report.word("tag", &item.tag, name::IN_TAGS);
     TargetSelector {
         tag: item.value.tag.value,
         pick: item.value.pick,

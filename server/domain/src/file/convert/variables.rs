@@ -11,6 +11,7 @@ use super::infrastructure::known_environment;
 use super::project::Inside;
 use super::{World, prompt};
 use crate::explain::nearest;
+use crate::name;
 use crate::process::Process;
 use crate::variable::{
     DEPLOYMENT_PROCESS, Scope, ScopedValue, Variable, VariableValue, describe_scope, possible_tie,
@@ -218,11 +219,11 @@ fn scoped(
     }
     let tags = joined([item.tag.0, item.tags.0]);
     for tag in &tags {
-        report.word("tag", tag, &['/']);
+        report.word("tag", tag, name::IN_TAGS);
     }
     let targets = joined([item.target.0, item.targets.0]);
     for target in &targets {
-        report.word("target", target, &[]);
+        report.word("target", target, name::IN_TARGETS);
     }
     let steps = joined([item.step.0, item.steps.0]);
     for name in &steps {

@@ -10,6 +10,7 @@ use super::super::view::{Status, progress};
 use super::super::*;
 use super::builders::*;
 use crate::plan::Plan;
+use crate::process::RunCondition;
 
 fn two_steps() -> Plan {
     let step = |name: &str, action: &str| a_step(name, &[1], vec![an_action(action, &[1])]);
@@ -176,4 +177,45 @@ fn asking_twice_is_asking_once() {
     let mut run = Run::of(two_steps());
     assert!(!cancel(&mut run).is_empty());
     assert_eq!(cancel(&mut run), vec![]);
+}
+
+#[test]
+fn what_runs_always_is_kept_out_by_a_cancel_and_the_end_says_so() {
+    let mut always = an_action("Always", &[1]);
+    always.run = RunCondition::Always;
+    let step = a_step("s", &[1], vec![an_action("a", &[1]), always]);
+    let mut run = Run::of(a_plan(&[1], vec![step]));
+    let attempt = runs(&mut run);
+    cancel(&mut run);
+    let ended = Input::AttemptEnded {
+        attempt,
+        end: an_end(Outcome::Cancelled),
+        outputs: vec![],
+        stored: 0,
+    };
+    run.input(ended);
+    assert_eq!(run.verdict(), Some(Verdict::Cancelled));
+    let shown = progress(&run.state);
+    let step = &shown.steps[0];
+    assert_eq!(step.status, Status::Cancelled);
+    let action = &step.subjects[0].actions[1];
+    assert_eq!(
+        (action.status, action.message.as_str()),
+        (Status::Cancelled, "the deployment was cancelled")
+    );
+    assert_eq!(
+        shown.message,
+        "cancelled by ann; a cancel also keeps from running what runs always or after a failure: 'Always'"
+    );
+}
+
+#[test]
+fn a_step_that_failed_before_the_cancel_has_failed() {
+    let step = a_rolling_step(&[1, 2], 2, &["a"]);
+    let mut run = Run::of(a_plan(&[1, 2], vec![step]));
+    run.end("a@web01", Outcome::Failed);
+    cancel(&mut run);
+    run.end("a@web02", Outcome::Cancelled);
+    assert_eq!(run.verdict(), Some(Verdict::Cancelled));
+    assert_eq!(progress(&run.state).steps[0].status, Status::Failed);
 }
