@@ -177,6 +177,8 @@ async fn files_are_begun_checked_and_pruned() {
         .to_string();
     let prune = ["apply", "--prune", "-f", &other, &infrastructure];
     // Nobody can be asked here.
+    let unasked = run(&["apply", "-f", &other]).await;
+    unasked.exit(2).complains(&["nothing was applied", "--yes"]);
     run(&prune).await.exit(2).complains(&["--yes"]);
     let pruned = run(&[&prune[..], &["--yes"]].concat()).await.ok();
     assert!(pruned.stdout.contains("- project begun"), "{pruned}");

@@ -13,10 +13,10 @@ use crate::store::{
     TaskState, Tx, attempt_find, attempt_insert, attempt_list_live_of_agent, attempt_list_of_task,
     attempt_mark_ended, attempt_mark_running, deployment_current_list, deployment_current_show,
     deployment_manifest_find, deployment_manifest_insert, target_current_list, target_current_show,
-    target_delete, task_event_append, task_event_list, task_fetch, task_find, task_lease_clear,
-    task_lease_release, task_lease_release_all, task_lease_renew, task_lease_take, task_list,
-    task_list_queued, task_list_running, task_list_succeeded, task_mark_cancel_asked,
-    task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
+    target_delete, task_event_append, task_event_list, task_fetch, task_find, task_find_ahead,
+    task_lease_clear, task_lease_release, task_lease_release_all, task_lease_renew,
+    task_lease_take, task_list, task_list_queued, task_list_running, task_list_succeeded,
+    task_mark_cancel_asked, task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
 };
 
 on_both!(
@@ -197,13 +197,23 @@ async fn of_one_queue_key_one_task_runs(store: &Store) {
             .write(async |tx| task_mark_started(tx, task, epoch, 20).await)
             .await
     };
+    let ahead = async |task: TaskId| {
+        let mut tx = store.read().await.unwrap();
+        let row = task_fetch(&mut tx, task).await.unwrap();
+        let ahead = task_find_ahead(&mut tx, &row).await.unwrap();
+        ahead.map(|row| row.id)
+    };
+    assert_eq!(ahead(second).await, Some(first), "queued before it");
+    assert_eq!(ahead(other).await, None);
     start(first, epochs[0]).await.unwrap();
+    assert_eq!(ahead(second).await, Some(first), "under way");
     assert!(is_conflict(&start(second, epochs[1]).await));
     start(other, epochs[2]).await.unwrap();
     store
         .write(async |tx| task_mark_done(tx, first, epochs[0], TaskOutcome::Succeeded, 30).await)
         .await
         .unwrap();
+    assert_eq!(ahead(second).await, None);
     start(second, epochs[1]).await.unwrap();
 }
 
