@@ -401,7 +401,7 @@ fn begin_error(error: UploadError, size_bytes: u64) -> Error {
     match error {
         UploadError::NoSpace { path } => Error::StorageFull {
             detail: format!(
-                "no space is left in {} for an upload of {size_bytes} bytes: {} bytes of the disk are kept free for the server's database; free some, or give the server a larger disk",
+                "no space is left in {} for an upload of {size_bytes} bytes: {} bytes of the disk are kept free for the server's database, and what other uploads still expect; free some, or give the server a larger disk",
                 path.display(),
                 UploadLimits::default().reserve_bytes
             ),
