@@ -18,7 +18,7 @@ const LINES: u64 = 50;
 const TORN: &[u8] = b"deadbeef\toi\t17";
 
 /// What this agent says to an order that it had before.
-async fn asked_again(
+pub async fn asked_again(
     server: &Server,
     home: &Home,
     agent: &FullAgent,
