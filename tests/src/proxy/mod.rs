@@ -249,7 +249,7 @@ impl Proxy {
     ///
     /// Packets are encrypted, but their sizes speak: an order is a large packet towards the
     /// client. A tap may hold a clone of the proxy and change its faults, which is how an answer
-    /// is lost exactly on its way back.
+    /// is lost exactly on its way back; it must not set a tap or call [`Self::pass`].
     pub fn tap(&self, direction: Direction, tap: impl FnMut(&[u8]) -> Verdict + Send + 'static) {
         *self.way(direction).tap.lock().unwrap() = Some(Box::new(tap));
     }
@@ -296,16 +296,11 @@ impl Shared {
 
     /// Lets the tap look, then hands the packet to the lane.
     fn offer(&self, direction: Direction, lane: &Lane, packet: &[u8]) {
-        // The tap is taken out while it runs, so that it may call the proxy itself.
-        let tap = self.way(direction).tap.lock().unwrap().take();
-        let mut verdict = Verdict::Pass;
-        if let Some(mut tap) = tap {
-            verdict = tap(packet);
-            let mut place = self.way(direction).tap.lock().unwrap();
-            if place.is_none() {
-                *place = Some(tap);
-            }
-        }
+        // Held while it runs: what `pass` has ended must not go on, nor break the line anew.
+        let verdict = match &mut *self.way(direction).tap.lock().unwrap() {
+            Some(tap) => tap(packet),
+            None => Verdict::Pass,
+        };
         match verdict {
             Verdict::Pass => lane.offer(packet),
             Verdict::Drop => {

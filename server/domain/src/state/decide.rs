@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{AttemptEnd, Outcome, StartRefusal};
 
-use super::event::{Event, OutputVariable};
+use super::event::{Event, NodeEnd, OutputVariable};
 use super::evolve::evolve;
 use super::input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Sent, StartAnswer};
 use super::judge::{Evidence, describe, judge};
-use super::model::{AcquisitionStatus, Attempt, AttemptStatus, Phase, State, Verdict};
+use super::model::{AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, Verdict};
 use super::schedule;
 
 /// What an input changes, and everything that follows from it at this moment.
@@ -382,7 +382,30 @@ fn agent_revoked(state: &State, agent: AgentId, now: Timestamp) -> Vec<Event> {
             target: *target,
             message: "the agent was revoked".to_owned(),
         });
-    attempts.chain(acquisitions).collect()
+    attempts
+        .chain(acquisitions)
+        .chain(waiting_for(state, agent, now))
+        .collect()
+}
+
+/// The nodes that wait for an agent which will not come any more: nothing was ordered of them.
+fn waiting_for(state: &State, agent: AgentId, now: Timestamp) -> impl Iterator<Item = Event> {
+    let nodes = state
+        .nodes
+        .iter()
+        .filter(|(_, known)| matches!(known, NodeState::Waiting { .. }));
+    nodes.filter_map(move |(node, _)| {
+        let plan = state.plan.as_deref()?;
+        let executor = plan.target(plan.node(*node)?.executor)?;
+        (executor.agent == agent).then(|| Event::NodeFinished {
+            node: *node,
+            end: NodeEnd {
+                outcome: Outcome::NotStarted,
+                message: format!("the agent of {} was revoked", executor.name),
+            },
+            at: now,
+        })
+    })
 }
 
 /// An attempt is over without the agent's word.

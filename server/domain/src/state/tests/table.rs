@@ -216,6 +216,24 @@ fn unknown_is_never_success_and_never_repeated() {
 }
 
 #[test]
+fn what_waits_for_a_revoked_agent_does_not_wait_for_its_deadline() {
+    let mut run = Run::queued();
+    run.input(Input::Begin {
+        plan: Arc::new(one_action(0)),
+    });
+    run.input(Input::AgentRevoked { agent: agent(2) });
+    assert_eq!(run.verdict(), None, "another agent's revocation");
+    run.input(Input::AgentRevoked { agent: agent(1) });
+    assert_eq!(run.verdict(), Some(Verdict::Failed));
+    assert_eq!(run.state.attempts.len(), 0);
+    assert!(run.message().contains("revoked"), "{}", run.message());
+    assert_eq!(
+        run.try_input(Input::AgentRevoked { agent: agent(1) }),
+        Ok(vec![])
+    );
+}
+
+#[test]
 fn s13_a_start_that_nobody_collects_is_not_delivered_later() {
     let mut run = Run::queued();
     run.input(Input::Begin {
