@@ -322,7 +322,13 @@ async fn s05_of_two_connections_of_one_agent_the_newest_wins_and_no_task_is_lost
     let server = Server::start(&world).await;
     let home = server.enrol("web01", &["web"], server.addr).await;
     server.project("shop", ONE_STEP).await;
-    let mut older = LinkAgent::connect(&home, patient()).await;
+    // It does not come back when it is sent away, or it would be the newest in its turn.
+    let for_once = tentacle::connection::Timing {
+        backoff_first: Duration::from_hours(100),
+        backoff_max: Duration::from_hours(100),
+        ..patient()
+    };
+    let mut older = LinkAgent::connect(&home, for_once).await;
     server.online(home.agent, true).await;
     let first = server.online.session(home.agent);
     let task = server.deploy("shop").await;
@@ -342,7 +348,7 @@ async fn s05_of_two_connections_of_one_agent_the_newest_wins_and_no_task_is_lost
     let mut newer = LinkAgent::connect(&home, patient()).await;
     let reason = older.gone().await;
     assert!(reason.contains("another connection"), "{reason}");
-    drop(older);
+    older.leave().await;
     let again = newer.order().await;
     assert_eq!(again.attempt, start.attempt);
     assert_eq!(again.order, start.order, "the same order, byte for byte");
@@ -352,7 +358,8 @@ async fn s05_of_two_connections_of_one_agent_the_newest_wins_and_no_task_is_lost
     assert_eq!(over.steps[0].targets[0].actions[0].attempts, 1);
 
     // The word for it on the wire is a code of its own.
-    drop(newer);
+    newer.leave().await;
+    server.online(home.agent, false).await;
     let bare = Peer::agent(&home, server.addr).await;
     let _control = crate::rig::Control::greet(&bare.connection).await;
     let _newest = LinkAgent::connect(&home, patient()).await;

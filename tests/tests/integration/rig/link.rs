@@ -81,6 +81,13 @@ impl LinkAgent {
         agent
     }
 
+    /// Ends it for good: once this returns it dials no more, and takes no other connection's place.
+    pub async fn leave(mut self) {
+        self.task.abort();
+        // It was cut off on purpose.
+        let _ = (&mut self.task).await;
+    }
+
     /// The next event of the connection, in time.
     pub async fn event_within(&mut self, within: Duration) -> Option<LinkEvent> {
         match tokio::time::timeout(within, self.link.events.recv()).await {
