@@ -152,13 +152,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn turns_follow_each_other_and_never_overlap() {
+    async fn turns_go_on_until_they_are_dropped() {
         let (sender, mut done) = tokio::sync::mpsc::unbounded_channel();
-        let under_way = std::cell::Cell::new(false);
         let work = every(Duration::ZERO, Duration::from_millis(1), async || {
-            assert!(!under_way.replace(true), "two at once");
-            tokio::task::yield_now().await;
-            under_way.set(false);
             sender.send(()).unwrap();
         });
         let three = async {

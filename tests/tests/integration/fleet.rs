@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mantle_tests::cli::Output;
-use mantle_tests::lines::check_lines;
+use mantle_tests::lines::{check_lines, shell_counting};
 use mantle_tests::process::Process;
 use mantle_tests::wait::wait_for;
 use mantle_tests::{Agent, Effects, Joining, Server, World};
@@ -237,6 +237,38 @@ pub fn lines(printed: &str) -> Vec<Line> {
             }
         })
         .collect()
+}
+
+/// Releases a project `step` of one action `work`, which prints `count` numbered lines, the second half
+/// of them behind a gate that the test opens with [`open_gate`], and ends with this exit code.
+pub async fn gated(fleet: &Fleet, count: u64, code: i32) {
+    let script = format!(
+        "{}
+{}
+while [ ! -e '{}' ]; do sleep 0.02; done
+{}
+{}
+exit {code}",
+        fleet.effects.shell("start", "work", "$MANTLE_TARGET"),
+        shell_counting("line", count / 2, "sleep 0.005"),
+        fleet.world.path("gate").display(),
+        shell_counting("line", count, "sleep 0.005").replacen(
+            "i=1",
+            &format!("i={}", count / 2 + 1),
+            1
+        ),
+        fleet.effects.shell("end", "work", "$MANTLE_TARGET"),
+    );
+    let process = format!(
+        "  - {{ step: only, targets: {{ tag: web }}, actions: [{{ action: work, uses: script, with: {{ run: {} }} }}] }}\n",
+        quoted(&script)
+    );
+    fleet.release("step", &process).await;
+}
+
+/// Lets the script of [`gated`] go on.
+pub fn open_gate(fleet: &Fleet) {
+    fleet.world.file("gate", "");
 }
 
 /// The number in what a command printed of a task.

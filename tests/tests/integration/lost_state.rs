@@ -3,48 +3,16 @@
 
 use std::path::PathBuf;
 
-use mantle_tests::lines::shell_counting;
 use mantle_tests::process::Process;
 use mantle_tests::wait::{wait_for, wait_until};
 
-use crate::fleet::{Fleet, SOON, assert_lines, quoted};
+use crate::fleet::{Fleet, SOON, assert_lines, gated, open_gate};
 
 /// How many lines the step prints.
 const LINES: u64 = 20;
 
-/// A project `step` whose one action prints half of its lines, waits for the gate, prints the rest
-/// and ends with this exit code.
-async fn a_step(fleet: &Fleet, code: i32) {
-    let script = format!(
-        "{}
-{}
-while [ ! -e '{}' ]; do sleep 0.02; done
-{}
-{}
-exit {code}",
-        fleet.effects.shell("start", "work", "$MANTLE_TARGET"),
-        shell_counting("line", LINES / 2, "sleep 0.005"),
-        fleet.world.path("gate").display(),
-        shell_counting("line", LINES, "sleep 0.005").replacen(
-            "i=1",
-            &format!("i={}", LINES / 2 + 1),
-            1
-        ),
-        fleet.effects.shell("end", "work", "$MANTLE_TARGET"),
-    );
-    let process = format!(
-        "  - {{ step: only, targets: {{ tag: web }}, actions: [{{ action: work, uses: script, with: {{ run: {} }} }}] }}\n",
-        quoted(&script)
-    );
-    fleet.release("step", &process).await;
-}
-
 fn deploying(fleet: &Fleet) -> Process {
     fleet.beside("deploy", &["deploy", "step", "1.0", "-e", "test"])
-}
-
-fn open_gate(fleet: &Fleet) {
-    fleet.world.file("gate", "");
 }
 
 async fn happened(fleet: &Fleet, what: &str) {
@@ -131,7 +99,7 @@ async fn action(fleet: &Fleet) -> (String, u64, String) {
 #[tokio::test]
 async fn a_removed_attempt_folder_is_unknown_once_and_nothing_is_repeated() {
     let mut fleet = Fleet::new(1).await;
-    a_step(&fleet, 0).await;
+    gated(&fleet, LINES, 0).await;
     let mut waiting = deploying(&fleet);
     half_is_stored(&fleet).await;
     fleet.agents[0].kill9();
@@ -159,7 +127,7 @@ async fn unanswered(code: i32) -> (Fleet, Process) {
     let fault = [("MANTLE_FAULT", "agent.spawned")];
     fleet.join_with("web01", "web", None, &fault).await;
     fleet.all_online().await;
-    a_step(&fleet, code).await;
+    gated(&fleet, LINES, code).await;
     open_gate(&fleet);
     let waiting = deploying(&fleet);
     wait_until(
@@ -223,7 +191,7 @@ async fn a_removed_journal_is_made_good_from_the_attempts_folder() {
 #[tokio::test]
 async fn records_that_are_lost_after_the_end_are_a_gap_and_not_a_quarrel() {
     let mut fleet = Fleet::new(1).await;
-    a_step(&fleet, 6).await;
+    gated(&fleet, LINES, 6).await;
     let mut waiting = deploying(&fleet);
     half_is_stored(&fleet).await;
     fleet.server.kill9();
