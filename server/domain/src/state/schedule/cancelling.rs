@@ -1,0 +1,130 @@
+//! The end of a deployment that somebody asked to be cancelled.
+
+use mantle_shared::fault;
+use mantle_shared::protocol::Outcome;
+
+use super::super::decide::finished;
+use super::super::event::{Event, NodeEnd, SkipReason};
+use super::super::model::{
+    AcquisitionStatus, AttemptStatus, NodeState, StepState, SubjectState, Verdict,
+};
+use super::super::verdict;
+use super::Look;
+
+impl Look<'_> {
+    /// Nothing new starts; what runs is waited for. If everything ran to its end all the same, the
+    /// deployment ends by what the agents' journals say, not by the wish to cancel it.
+    pub(super) fn cancelling(&self) -> Vec<Event> {
+        let assumed = self.assumed_cancelled();
+        if !assumed.is_empty() {
+            return assumed;
+        }
+        let waiting: Vec<Event> = self
+            .state
+            .nodes
+            .iter()
+            .filter(|(_, node)| matches!(node, NodeState::Waiting { .. }))
+            .map(|(node, _)| Event::NodeFinished {
+                node: *node,
+                end: NodeEnd {
+                    outcome: Outcome::Cancelled,
+                    message: "cancelled before it started".to_owned(),
+                },
+                at: self.moment.now,
+            })
+            .collect();
+        if !waiting.is_empty() {
+            return waiting;
+        }
+        let acquired = self.state.acquisitions.values().all(|a| {
+            matches!(
+                a.status,
+                AcquisitionStatus::Done { .. } | AcquisitionStatus::Failed { .. }
+            )
+        });
+        let next = if acquired { self.steps() } else { Vec::new() };
+        let starts = |event: &Event| {
+            matches!(
+                event,
+                Event::StepStarted { .. }
+                    | Event::SubjectStarted { .. }
+                    | Event::NodeWaiting { .. }
+                    | Event::AttemptOrdered { .. }
+            )
+        };
+        let settles: Vec<Event> = next
+            .iter()
+            .filter(|event| !starts(event))
+            .cloned()
+            .collect();
+        if !settles.is_empty() && settles.len() == next.len() {
+            return settles;
+        }
+        if self.state.live_attempts().next().is_some() {
+            return Vec::new();
+        }
+        self.close_cancelled()
+    }
+
+    /// Nothing: whether a start in flight was cancelled is the agent's word. Sabotage does not wait.
+    fn assumed_cancelled(&self) -> Vec<Event> {
+        if !fault::sabotaged("start-taken-for-cancelled") {
+            return Vec::new();
+        }
+        self.state
+            .live_attempts()
+            .filter(|(_, attempt)| matches!(attempt.status, AttemptStatus::Starting))
+            .map(|(id, _)| {
+                let message = "taken for cancelled".to_owned();
+                finished(*id, Outcome::Cancelled, message, self.moment.now)
+            })
+            .collect()
+    }
+
+    /// Closes everything that is open, as cancelled.
+    fn close_cancelled(&self) -> Vec<Event> {
+        let now = self.moment.now;
+        let mut events = Vec::new();
+        for ((index, step), state) in (0_u32..).zip(&self.plan.steps).zip(&self.state.steps) {
+            match state {
+                StepState::Pending => events.push(Event::StepSkipped {
+                    step: index,
+                    reason: SkipReason::Cancelled,
+                }),
+                StepState::Running { subjects, .. } => {
+                    for subject in &step.subjects {
+                        match subjects.get(subject) {
+                            Some(SubjectState::Active { .. }) => {
+                                events.push(Event::SubjectFinished {
+                                    step: index,
+                                    subject: *subject,
+                                    at: now,
+                                    failed: true,
+                                });
+                            }
+                            Some(SubjectState::Done { .. } | SubjectState::PassedOver { .. }) => {}
+                            None => events.push(Event::SubjectPassedOver {
+                                step: index,
+                                subject: *subject,
+                                reason: SkipReason::Cancelled,
+                            }),
+                        }
+                    }
+                    events.push(Event::StepFinished {
+                        step: index,
+                        at: now,
+                        failed: true,
+                    });
+                }
+                StepState::Finished { .. } | StepState::Skipped { .. } => {}
+            }
+        }
+        let message = verdict::cancelled(self.state);
+        events.push(Event::DeploymentFinished {
+            verdict: Verdict::Cancelled,
+            message,
+            at: now,
+        });
+        events
+    }
+}
