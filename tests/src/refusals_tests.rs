@@ -131,6 +131,7 @@ fn samples() -> Vec<Refusal> {
             step: step(),
             suggestion: None,
         },
+        Refusal::RequiredStep { step: step() },
         Refusal::PackageNotInRelease {
             action: action(),
             package: package(),
@@ -296,6 +297,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::Tie(_) => "Tie",
         Refusal::UnknownTarget { .. } => "UnknownTarget",
         Refusal::UnknownStep { .. } => "UnknownStep",
+        Refusal::RequiredStep { .. } => "RequiredStep",
         Refusal::PackageNotInRelease { .. } => "PackageNotInRelease",
         Refusal::UnknownChannel { .. } => "UnknownChannel",
         Refusal::UnknownPackage { .. } => "UnknownPackage",

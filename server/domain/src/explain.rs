@@ -219,6 +219,11 @@ pub enum Refusal {
         /// The nearest name that exists.
         suggestion: Option<String>,
     },
+    /// A step is to be left out that is required.
+    RequiredStep {
+        /// The step.
+        step: String,
+    },
     /// The release does not hold a package that an action uses.
     PackageNotInRelease {
         /// The action.

@@ -4,11 +4,13 @@
 //! written into the deployment's first event and never changes afterwards. It is read for as long
 //! as the deployment's log lives.
 
+use std::ops::Range;
+
 use mantle_shared::ids::{AgentId, TargetId, TaskId};
 use mantle_shared::order::OrderPackage;
 use serde::{Deserialize, Serialize};
 
-use crate::process::{Retries, RunCondition};
+use crate::process::{OnFailure, Retries, RunCondition, Start};
 use crate::target::Platform;
 
 pub mod basis;
@@ -123,11 +125,25 @@ pub struct PlanStep {
     pub number: u32,
     /// Whether it runs, judged when its turn comes.
     pub run: RunCondition,
-    /// It rolls: a subject goes through all actions before its slot is given to the next, and
-    /// after a failure no new subject is started.
+    /// When its turn comes.
+    #[serde(default, skip_serializing_if = "Start::is_default")]
+    pub start: Start,
+    /// Nobody may leave it out, nor go on as if it had not failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    /// It rolls: a subject goes through all actions before its slot is given to the next.
     pub rolling: bool,
     /// The most subjects inside it at once: the smaller of window and limit, at least 1.
     pub parallel: u32,
+    /// So many subjects may fail, and the step has not failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_failed: u32,
+    /// What becomes of the subjects that wait once more have failed than may, if it rolls.
+    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
+    pub on_failure: OnFailure,
+    /// After the first subject a person is asked whether to go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pause_after_first: bool,
     /// The targets that it is about, in the order in which they start.
     pub subjects: Vec<TargetId>,
     /// The actions, in order.
@@ -178,7 +194,23 @@ pub struct NodeRef {
     pub node: u32,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 impl Plan {
+    /// The steps whose turn comes together with that of the step at this index, itself among them.
+    pub fn group(&self, index: usize) -> Range<usize> {
+        let alone = |at: usize| {
+            let step = self.steps.get(at);
+            step.is_none_or(|step| step.start == Start::AfterPrevious)
+        };
+        let first = (0..=index).rev().find(|at| alone(*at)).unwrap_or(0);
+        let end = (index + 1..self.steps.len()).find(|at| alone(*at));
+        first..end.unwrap_or(self.steps.len())
+    }
+
     /// The step at an index.
     pub fn step(&self, index: u32) -> Option<&PlanStep> {
         self.steps.get(index as usize)

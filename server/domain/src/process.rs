@@ -40,8 +40,35 @@ pub struct Step {
     pub run: RunCondition,
     /// Where it applies at all, judged at plan.
     pub when: When,
+    /// When its turn comes.
+    #[serde(default, skip_serializing_if = "Start::is_default")]
+    pub start: Start,
+    /// Nobody may leave it out: no option of a deployment, and nobody who is asked about a failure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
     /// What it does, in order.
     pub actions: Vec<Action>,
+}
+
+/// When a step's turn comes.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// When everything before it is over.
+    #[default]
+    AfterPrevious,
+    /// Together with the step before it. Such steps in a row are one group with the first that is
+    /// none; the next that waits waits for all of them.
+    WithPrevious,
+}
+
+impl Start {
+    /// It is what holds where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What: one unit of work of a step.
@@ -95,22 +122,91 @@ pub enum Pick {
     One,
 }
 
-/// A rolling step's window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// How a step rolls over its targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rolling {
     /// How many targets are inside the step at once.
     pub window: Window,
+    /// So many targets may fail, and the step has not failed; `None` is none at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_failed: Option<Window>,
+    /// After the first target a person is asked whether to go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pause_after_first: bool,
+    /// What becomes of the targets that wait once more have failed than may.
+    #[serde(default, skip_serializing_if = "OnFailure::is_default")]
+    pub on_failure: OnFailure,
 }
 
-/// The size of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+impl Rolling {
+    /// A window and nothing else.
+    pub fn of(window: Window) -> Self {
+        Self {
+            window,
+            max_failed: None,
+            pause_after_first: false,
+            on_failure: OnFailure::default(),
+        }
+    }
+}
+
+/// What becomes of the targets that wait once more have failed than may.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// They are not begun.
+    #[default]
+    Stop,
+    /// They are gone through all the same.
+    Continue,
+}
+
+impl OnFailure {
+    /// It is what holds where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A number of targets, or a share of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
     /// So many targets.
     Targets(u32),
-    /// So many of a hundred, rounded up, at least one.
+    /// So many of a hundred.
     Percent(u32),
+}
+
+impl Window {
+    /// How many of so many targets are inside at once: a share is rounded up, one at least.
+    pub fn size(self, of: usize) -> u32 {
+        match self {
+            Self::Targets(count) => count,
+            Self::Percent(percent) => whole(share(of, percent).div_ceil(100)).max(1),
+        }
+    }
+
+    /// How many of so many targets may fail: a share is rounded down, for what is not allowed in
+    /// full is not allowed.
+    pub fn allowance(self, of: usize) -> u32 {
+        match self {
+            Self::Targets(count) => count,
+            Self::Percent(percent) => whole(share(of, percent) / 100),
+        }
+    }
+}
+
+fn share(of: usize, percent: u32) -> u64 {
+    u64::try_from(of)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(u64::from(percent))
+}
+
+fn whole(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Whether something runs, given how the deployment stands.

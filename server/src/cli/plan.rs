@@ -103,6 +103,31 @@ fn node(node: &PlanNode) -> String {
     format!("     {}{on}  {DIM}{}{DIM:#}", node.target, with.join(" "))
 }
 
+/// How a step goes through its targets.
+fn how(step: &PlanStep) -> String {
+    let mut how = Vec::new();
+    if step.start.is_some() {
+        how.push("with the step before".to_owned());
+    }
+    if step.required {
+        how.push("required".to_owned());
+    }
+    if step.rolling {
+        how.push("rolling".to_owned());
+    }
+    how.push(format!("{} at once", step.parallel));
+    if step.max_failed > 0 {
+        how.push(format!("{} may fail", step.max_failed));
+    }
+    if step.on_failure.as_deref() == Some("continue") {
+        how.push("goes on after failures".to_owned());
+    }
+    if step.pause_after_first {
+        how.push("pauses after the first".to_owned());
+    }
+    how.join(", ")
+}
+
 fn step_lines(step: &PlanStep) -> Vec<String> {
     if let Some(why) = &step.skipped {
         return vec![format!(
@@ -110,11 +135,7 @@ fn step_lines(step: &PlanStep) -> Vec<String> {
             step.number, step.name
         )];
     }
-    let how = if step.rolling {
-        format!("rolling, {} at once", step.parallel)
-    } else {
-        format!("{} at once", step.parallel)
-    };
+    let how = how(step);
     let when = match step.condition.as_str() {
         "" => String::new(),
         condition => format!("  runs {condition}"),
@@ -151,17 +172,53 @@ fn step_lines(step: &PlanStep) -> Vec<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_step_says_when_it_runs() {
-        let step = |condition: &str| PlanStep {
+    fn a_step() -> PlanStep {
+        PlanStep {
             number: 2,
             name: "Restore".to_owned(),
+            start: None,
+            required: false,
             rolling: false,
             parallel: 4,
-            condition: condition.to_owned(),
+            max_failed: 0,
+            on_failure: None,
+            pause_after_first: false,
+            condition: String::new(),
             targets: vec!["web01".to_owned()],
             actions: Vec::new(),
             skipped: None,
+        }
+    }
+
+    #[test]
+    fn a_step_says_how_it_goes_through_its_targets() {
+        let step = PlanStep {
+            start: Some("with_previous".to_owned()),
+            required: true,
+            rolling: true,
+            max_failed: 2,
+            on_failure: Some("continue".to_owned()),
+            pause_after_first: true,
+            ..a_step()
+        };
+        assert_eq!(
+            how(&step),
+            "with the step before, required, rolling, 4 at once, 2 may fail, \
+             goes on after failures, pauses after the first"
+        );
+        let stops = PlanStep {
+            rolling: true,
+            on_failure: Some("stop".to_owned()),
+            ..a_step()
+        };
+        assert_eq!(how(&stops), "rolling, 4 at once");
+    }
+
+    #[test]
+    fn a_step_says_when_it_runs() {
+        let step = |condition: &str| PlanStep {
+            condition: condition.to_owned(),
+            ..a_step()
         };
         let shown = |condition| step_lines(&step(condition)).join("\n");
         assert_eq!(shown(""), "2. Restore  4 at once: web01");

@@ -392,6 +392,9 @@ async fn write_event(
         Event::SubjectStarted { subject, .. } => {
             show_target(tx, context, *subject, TargetState::Deploying, now_us).await
         }
+        Event::StepFinished { step, .. } if next.set_aside.values().any(|at| at == step) => {
+            task_mark_warned(tx, context.task).await
+        }
         Event::AcquisitionOrdered { .. }
         | Event::AcquisitionPutOff { .. }
         | Event::AcquisitionDone { .. }

@@ -297,6 +297,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::NotJoined { .. } => Kind::Refused("not-joined"),
         Refusal::AgentOffline { .. } => Kind::Refused("agent-offline"),
         Refusal::ActionUnsupported { .. } => Kind::Refused("action-unsupported"),
+        Refusal::RequiredStep { .. } => Kind::Refused("step-required"),
         Refusal::PackageForLinux { .. } => Kind::Refused("package-for-linux"),
         Refusal::NeedsServerWorker { .. } => Kind::Refused("needs-server-worker"),
         Refusal::PackageNotInRelease { .. } => Kind::Refused("package-not-in-release"),

@@ -1,6 +1,7 @@
 //! A plan's preview as the API shows it.
 
 use mantle_domain::planner::preview::{PreviewAction, PreviewNode, PreviewStep};
+use mantle_domain::process::{OnFailure, Start};
 
 use crate::api::body::{PlanAction, PlanNode, PlanStep};
 
@@ -9,8 +10,19 @@ pub(super) fn step(step: PreviewStep) -> PlanStep {
     PlanStep {
         number: step.number,
         name: step.name,
+        start: match step.start {
+            Start::AfterPrevious => None,
+            Start::WithPrevious => Some("with_previous".to_owned()),
+        },
+        required: step.required,
         rolling: step.rolling,
         parallel: step.parallel,
+        max_failed: step.max_failed,
+        on_failure: step.rolling.then(|| match step.on_failure {
+            OnFailure::Stop => "stop".to_owned(),
+            OnFailure::Continue => "continue".to_owned(),
+        }),
+        pause_after_first: step.pause_after_first,
         condition: step.condition,
         targets: step.subjects,
         actions: step.actions.into_iter().map(action).collect(),

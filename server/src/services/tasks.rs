@@ -178,6 +178,13 @@ impl Services {
                 text: text.clone(),
             })
             .collect();
+        if row.outcome == Some(TaskOutcome::Succeeded) && !events.message().is_empty() {
+            warned.push(TaskWarning {
+                target: String::new(),
+                action: String::new(),
+                text: events.message(),
+            });
+        }
         let mut log = LogReader::new(row.id, 0);
         for _ in 0..WARNED_BATCHES {
             let lines = log.read(self).await?;

@@ -158,6 +158,9 @@ pub(super) fn message(refusal: &Refusal) -> String {
             format!("there is no target '{target}' that takes part")
         }
         Refusal::UnknownStep { step, .. } => format!("the release has no step '{step}'"),
+        Refusal::RequiredStep { step, .. } => {
+            format!("step '{step}' is required, so that no deployment may leave it out")
+        }
         Refusal::PackageNotInRelease { action, package } => {
             format!("action '{action}' uses package '{package}', which the release does not hold")
         }
@@ -381,6 +384,10 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             suggestion.as_ref(),
             &format!("'mantle release show {project} {version}' lists its steps"),
         )),
+        Refusal::RequiredStep { .. } => Some(
+            "deploy with it, or take 'required' from it in the project's file, run 'mantle apply' and create a new release"
+                .to_owned(),
+        ),
         Refusal::PackageNotInRelease { package, .. } => Some(format!(
             "add '{package}' to the project's 'packages:', run 'mantle apply' and create a new release"
         )),

@@ -9,8 +9,8 @@ use crate::channel::ChannelDefinition;
 use crate::environment::EnvironmentDefinition;
 use crate::lifecycle::{DeployMode, Gate, LifecycleDefinition};
 use crate::process::{
-    Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_GRACE_MS, DEFAULT_PARALLELISM, Pick, RunCondition,
-    SecretAccess, Step, TargetSelector, When, Window,
+    Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_GRACE_MS, DEFAULT_PARALLELISM, OnFailure, Pick,
+    Rolling, RunCondition, SecretAccess, Start, Step, TargetSelector, When, Window,
 };
 use crate::project::{ProjectDefinition, VersionSource};
 use crate::target::{Platform, TargetDefinition};
@@ -216,22 +216,41 @@ fn step(step: &Step) -> Value {
         put(&mut item, "targets", selector(targets));
     }
     if let Some(rolling) = &step.rolling {
-        let window = match rolling.window {
-            Window::Targets(count) => json!(count),
-            Window::Percent(percent) => json!(format!("{percent}%")),
-        };
-        put(&mut item, "rolling", json!({ "window": window }));
+        put(&mut item, "rolling", Value::Object(rolls(rolling)));
     }
     if step.max_parallel != DEFAULT_PARALLELISM {
         put(&mut item, "max_parallel", json!(step.max_parallel));
     }
     run(&mut item, &step.run);
     when(&mut item, &step.when);
+    match step.start {
+        Start::AfterPrevious => {}
+        Start::WithPrevious => put(&mut item, "start", json!("with_previous")),
+    }
+    flag(&mut item, "required", step.required);
     match step.actions.as_slice() {
         [only] if is_short(step, only) => action_keys(&mut item, only),
         actions => list(&mut item, "actions", actions.iter().map(action).collect()),
     }
     Value::Object(item)
+}
+
+fn rolls(rolling: &Rolling) -> Object {
+    let share = |window: Window| match window {
+        Window::Targets(count) => json!(count),
+        Window::Percent(percent) => json!(format!("{percent}%")),
+    };
+    let mut item = Object::new();
+    put(&mut item, "window", share(rolling.window));
+    if let Some(allowed) = rolling.max_failed {
+        put(&mut item, "max_failed", share(allowed));
+    }
+    flag(&mut item, "pause_after_first", rolling.pause_after_first);
+    match rolling.on_failure {
+        OnFailure::Stop => {}
+        OnFailure::Continue => put(&mut item, "on_failure", json!("continue")),
+    }
+    item
 }
 
 /// A step that is its own single action, whose conditions are the step's.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::file::{Known, Source, parse};
 use crate::lifecycle::{Phase, Retention};
-use crate::process::{Process, Retries, Rolling};
+use crate::process::{Process, Retries};
 use crate::testing::octofx;
 use crate::variable::Scope;
 
@@ -244,13 +244,33 @@ fn actions() -> impl Strategy<Value = Action> {
         )
 }
 
+fn shares() -> impl Strategy<Value = Window> {
+    prop_oneof![
+        (1_u32..9).prop_map(Window::Targets),
+        (1_u32..=100).prop_map(Window::Percent)
+    ]
+}
+
+fn rolls() -> impl Strategy<Value = Rolling> {
+    let (pause, on) = (proptest::bool::ANY, proptest::bool::ANY);
+    (shares(), proptest::option::of(shares()), pause, on).prop_map(
+        |(window, max_failed, pause_after_first, goes_on)| Rolling {
+            window,
+            max_failed,
+            pause_after_first,
+            on_failure: if goes_on {
+                OnFailure::Continue
+            } else {
+                OnFailure::Stop
+            },
+        },
+    )
+}
+
 fn processes() -> impl Strategy<Value = Process> {
     let step = (
         selectors(),
-        proptest::option::of(prop_oneof![
-            (1_u32..9).prop_map(Window::Targets),
-            (1_u32..=100).prop_map(Window::Percent)
-        ]),
+        proptest::option::of(rolls()),
         1_u32..20,
         conditions(),
         whens(),
@@ -260,7 +280,7 @@ fn processes() -> impl Strategy<Value = Process> {
         steps: (0..)
             .zip(steps)
             .map(
-                |(number, (targets, window, max_parallel, run, when, mut actions))| {
+                |(number, (targets, rolling, max_parallel, run, when, mut actions))| {
                     let name = format!("Step {number}");
                     let alone = actions.len() == 1;
                     for (index, action) in (0..).zip(&mut actions) {
@@ -273,10 +293,16 @@ fn processes() -> impl Strategy<Value = Process> {
                     Step {
                         name,
                         targets: Some(targets),
-                        rolling: window.map(|window| Rolling { window }),
+                        rolling,
                         max_parallel,
                         run,
                         when,
+                        start: if number > 0 && max_parallel % 2 == 0 {
+                            Start::WithPrevious
+                        } else {
+                            Start::AfterPrevious
+                        },
+                        required: max_parallel % 3 == 0 && actions.iter().all(|a| !a.disabled),
                         actions,
                     }
                 },

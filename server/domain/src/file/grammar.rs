@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::node::Node;
 use super::typed::{At, Each, Many, Raw};
 use crate::lifecycle::DeployMode;
-use crate::process::Pick;
+use crate::process::{OnFailure, Pick, Start};
 use crate::target::Platform;
 
 /// One document of a file: a project, a variable set, or what projects are deployed to.
@@ -252,6 +252,10 @@ pub(super) struct StepItem {
     pub(super) run: Option<At<String>>,
     /// Where it applies at all.
     pub(super) when: Option<WhenItem>,
+    /// When its turn comes: after everything before it (default), or with the step before it.
+    pub(super) start: Option<At<Start>>,
+    /// No deployment may leave it out.
+    pub(super) required: Option<At<bool>>,
     /// What it does, in order.
     pub(super) actions: Option<At<Each<ActionItem>>>,
     /// The action type, for a step that is its own single action.
@@ -329,12 +333,19 @@ pub(super) struct SelectorItem {
     pub(super) pick: Pick,
 }
 
-/// A rolling step's window.
+/// How a step rolls over its targets.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a map with 'window'")]
 pub(super) struct RollingItem {
     /// So many targets at once, such as 1, or a share of them, such as 25%.
     pub(super) window: At<Raw>,
+    /// So many targets, or such a share of them, may fail, and the step has not failed.
+    pub(super) max_failed: Option<At<Raw>>,
+    /// After the first target a person is asked whether to go on.
+    pub(super) pause_after_first: Option<At<bool>>,
+    /// What becomes of the targets that wait once more have failed: stop (default) or continue.
+    #[serde(default)]
+    pub(super) on_failure: OnFailure,
 }
 
 /// Where something applies.

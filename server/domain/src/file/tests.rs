@@ -161,6 +161,20 @@ lifecycles:
             ["'Site'", "'iis.site'", "'when:'"],
         ),
         (
+            of_steps(
+                "  - { step: Site, targets: { tag: web }, rolling: { window: 1, pause_after_first: true }, uses: script, with: { run: x } }\n",
+            ),
+            "a.yaml:4:83: ",
+            ["'Site'", "pause_after_first", "nobody is asked"],
+        ),
+        (
+            of_steps(
+                "  - { step: Site, targets: { tag: web }, run: \"#{if Octopus.Machine.Name}yes#{/if}\", uses: script, with: { run: x } }\n",
+            ),
+            "a.yaml:4:47: ",
+            ["once for the whole step", "actions", "each target"],
+        ),
+        (
             of_steps("  - { step: Ask, uses: manual }\n"),
             "a.yaml:4:24: ",
             ["'Ask'", "'manual'", "refused"],
@@ -262,6 +276,28 @@ fn refusals_name_place_reason_and_remedy() {
         (
             step("    uses: script\n    with: { run: \"true\" }\n    rolling: { window: 0 }\n"),
             "f.yaml:9:24: '0' is no window; write a number of targets such as 1, or a share such as 25%",
+        ),
+        (
+            step(
+                "    uses: script\n    with: { run: \"true\" }\n    rolling: { window: 1, max_failed: few }\n",
+            ),
+            "f.yaml:9:39: 'few' is no number of targets; write how many may fail, such as 2, or a share such as 10%",
+        ),
+        (
+            step(
+                "    uses: script\n    with: { run: \"true\" }\n    rolling: { window: 1, on_failure: contine }\n",
+            ),
+            "f.yaml:9:39: 'contine' is none of stop, continue; did you mean 'continue'?",
+        ),
+        (
+            step("    uses: script\n    with: { run: \"true\" }\n    start: with_previous\n"),
+            "f.yaml:9:12: before the first step there is none to start with; remove 'start'",
+        ),
+        (
+            step(
+                "    uses: script\n    with: { run: \"true\" }\n    required: true\n    disabled: true\n",
+            ),
+            "f.yaml:9:15: a step that is required cannot be disabled; remove one of the two",
         ),
         (
             step(

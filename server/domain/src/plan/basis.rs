@@ -177,11 +177,16 @@ fn steps(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
             subjects: Vec::new(),
             skipped: None,
             parallel: 0,
+            max_failed: 0,
             actions: step.actions.iter().map(without_nodes).collect(),
             ..step.clone()
         };
         if old.parallel != step.parallel {
             changes.push(format!("step '{name}' has {} at once now", step.parallel));
+        }
+        if old.max_failed != step.max_failed {
+            let allowed = step.max_failed;
+            changes.push(format!("in step '{name}' {allowed} targets may fail now"));
         }
         if bare(old) != bare(step) {
             changes.push(format!("step '{name}' does something else now"));

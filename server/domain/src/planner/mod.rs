@@ -185,6 +185,13 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
         .iter()
         .map(|step| step.name.as_str())
         .collect();
+    for step in &request.process.process.steps {
+        if step.required && request.options.skip_steps.contains(&step.name) {
+            refusals.push(Refusal::RequiredStep {
+                step: step.name.clone(),
+            });
+        }
+    }
     for name in &request.options.skip_steps {
         if !steps.contains(&name.as_str()) {
             refusals.push(Refusal::UnknownStep {

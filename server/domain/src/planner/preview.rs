@@ -12,7 +12,7 @@ use super::steps::Planner;
 use crate::action;
 use crate::order::{OrderContext, effective, find_action, inputs};
 use crate::plan::{Plan, PlanAction, PlanStep};
-use crate::process::{Action, RunCondition};
+use crate::process::{Action, OnFailure, RunCondition, Start};
 use crate::variable::uses::substitutes;
 
 /// A plan for people.
@@ -35,10 +35,20 @@ pub struct PreviewStep {
     pub skipped: Option<String>,
     /// Under which condition it runs, in words; empty for "on success".
     pub condition: String,
+    /// When its turn comes.
+    pub start: Start,
+    /// Nobody may leave it out.
+    pub required: bool,
     /// It rolls.
     pub rolling: bool,
     /// The most targets inside it at once.
     pub parallel: u32,
+    /// So many targets may fail, and it has not failed.
+    pub max_failed: u32,
+    /// What becomes of the targets that wait once more have failed, if it rolls.
+    pub on_failure: OnFailure,
+    /// After the first target a person is asked whether to go on.
+    pub pause_after_first: bool,
     /// Its targets by name, in order.
     pub subjects: Vec<String>,
     /// Its actions.
@@ -114,8 +124,13 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
                 number: step.number,
                 skipped: step.skipped.clone(),
                 condition: condition(&step.run),
+                start: step.start,
+                required: step.required,
                 rolling: step.rolling,
                 parallel: step.parallel,
+                max_failed: step.max_failed,
+                on_failure: step.on_failure,
+                pause_after_first: step.pause_after_first,
                 subjects: step
                     .subjects
                     .iter()

@@ -10,7 +10,7 @@ use super::pool::Pool;
 use crate::action;
 use crate::explain::{Refusal, nearest};
 use crate::plan::{PlanAction, PlanNode, PlanStep, PlanTarget};
-use crate::process::{Action, Step, When, Window};
+use crate::process::{Action, OnFailure, Step, When};
 use crate::target::Platform;
 
 pub(super) struct Planner<'a> {
@@ -41,8 +41,17 @@ impl<'a> Planner<'a> {
             name: step.name.clone(),
             number,
             run: step.run.clone(),
+            start: step.start,
+            required: step.required,
             rolling: step.rolling.is_some(),
             parallel: 1,
+            max_failed: 0,
+            on_failure: step
+                .rolling
+                .map_or(OnFailure::default(), |rolling| rolling.on_failure),
+            pause_after_first: step
+                .rolling
+                .is_some_and(|rolling| rolling.pause_after_first),
             subjects: Vec::new(),
             actions: step
                 .actions
@@ -90,6 +99,10 @@ impl<'a> Planner<'a> {
             })
             .collect();
         planned.parallel = parallel(step, planned.subjects.len());
+        planned.max_failed = step
+            .rolling
+            .and_then(|rolling| rolling.max_failed)
+            .map_or(0, |allowed| allowed.allowance(planned.subjects.len()));
         if planned.subjects.is_empty() {
             planned.skipped = Some("none of its actions applies to any of its targets".to_owned());
         }
@@ -281,18 +294,12 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The smaller of window and limit; a share is rounded up, and one target at least.
+/// The smaller of window and limit, one target at least.
 fn parallel(step: &Step, subjects: usize) -> u32 {
     let limit = step.max_parallel.max(1);
-    let window = match step.rolling.map(|rolling| rolling.window) {
-        None => limit,
-        Some(Window::Targets(count)) => count,
-        Some(Window::Percent(percent)) => {
-            let subjects = u64::try_from(subjects).unwrap_or(u64::MAX);
-            let share = subjects.saturating_mul(u64::from(percent)).div_ceil(100);
-            u32::try_from(share).unwrap_or(u32::MAX)
-        }
-    };
+    let window = step
+        .rolling
+        .map_or(limit, |rolling| rolling.window.size(subjects));
     window.min(limit).max(1)
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::process::{OnFailure, Start};
 use crate::release::{ReleaseDraft, ScannedFiles};
 use crate::target::Platform;
 use crate::testing::{a_project, a_release, a_target, octofx, plan, request};
@@ -406,4 +407,66 @@ fn what_nobody_answered_is_refused_if_it_is_required_and_has_a_default_otherwise
     let settled = a_project(&rest.replace("required: true", "required: false"));
     let release = a_release(&settled, &ScannedFiles::new());
     assert!(plan(&release, "test", &[], &PlanOptions::default()).is_ok());
+}
+
+#[test]
+fn what_a_rolling_step_allows_is_counted_in_targets() {
+    for (keys, max_failed, on_failure) in [
+        ("window: 1", 0, OnFailure::Stop),
+        ("window: 1, max_failed: 2", 2, OnFailure::Stop),
+        ("window: 1, max_failed: 0", 0, OnFailure::Stop),
+        // Of three: a share is rounded down.
+        ("window: 1, max_failed: 66%", 1, OnFailure::Stop),
+        ("window: 1, max_failed: 67%", 2, OnFailure::Stop),
+        (
+            "window: 1, max_failed: 10%, on_failure: continue",
+            0,
+            OnFailure::Continue,
+        ),
+    ] {
+        let text = one_step(&format!(
+            "targets: {{ tag: web }}\n    rolling: {{ {keys} }}"
+        ));
+        let plan = planned(&text, &farm()).unwrap();
+        let step = &plan.steps[0];
+        assert_eq!(
+            (step.max_failed, step.on_failure),
+            (max_failed, on_failure),
+            "{keys}"
+        );
+    }
+}
+
+#[test]
+fn a_step_says_in_the_plan_when_it_starts_and_whether_it_is_required() {
+    let step = |name: &str, keys: &str| {
+        format!(
+            "  - step: {name}\n    targets: {{ tag: web }}\n    uses: script\n    with: {{ run: \"true\" }}\n    {keys}\n"
+        )
+    };
+    let text = format!(
+        "process:\n{}{}{}",
+        step("A", "required: true"),
+        step("B", "start: with_previous"),
+        step("C", "start: after_previous"),
+    );
+    let plan = planned(&text, &farm()).unwrap();
+    let starts: Vec<_> = plan.steps.iter().map(|s| (s.start, s.required)).collect();
+    let (after, with) = (Start::AfterPrevious, Start::WithPrevious);
+    assert_eq!(starts, [(after, true), (with, false), (after, false)]);
+
+    let options = PlanOptions {
+        skip_steps: ["A".to_owned()].into(),
+        ..PlanOptions::default()
+    };
+    let refused = plan_of(&text, &options).unwrap_err();
+    assert_eq!(
+        refused[0].to_string(),
+        "step 'A' is required, so that no deployment may leave it out; deploy with it, or take \
+         'required' from it in the project's file, run 'mantle apply' and create a new release"
+    );
+}
+
+fn plan_of(text: &str, options: &PlanOptions) -> Result<Plan, Vec<Refusal>> {
+    plan(&release(text), "test", &farm(), options)
 }

@@ -110,7 +110,7 @@ pub enum Event {
         step: u32,
         /// When.
         at: Timestamp,
-        /// A subject failed.
+        /// It failed: more subjects did than may. Those of a step that did not are set aside.
         failed: bool,
     },
     /// A node's turn came, or it is to be tried again.
@@ -216,7 +216,7 @@ pub enum Event {
     DeploymentFinished {
         /// How.
         verdict: Verdict,
-        /// Why, in a sentence; empty for a success.
+        /// Why, in a sentence; for a success empty, unless targets were set aside on the way.
         message: String,
         /// When.
         at: Timestamp,
@@ -252,6 +252,11 @@ pub enum SkipReason {
     },
     /// The deployment is being cancelled.
     Cancelled,
+    /// The target failed in an earlier step, which allowed so many to fail.
+    SetAside {
+        /// The step's name.
+        step: String,
+    },
 }
 
 /// An output variable, as it was set.

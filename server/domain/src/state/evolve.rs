@@ -204,6 +204,11 @@ fn evolve_step(state: &mut State, event: &Event) {
         }
         (Event::StepFinished { at, failed, .. }, StepState::Running { since, subjects }) => {
             let (began, subjects) = (*since, std::mem::take(subjects));
+            if !*failed {
+                let aside = subjects.iter().filter(|(_, subject)| subject.has_failed());
+                let aside = aside.map(|(target, _)| (*target, *step));
+                state.set_aside.extend(aside);
+            }
             *slot = StepState::Finished {
                 began,
                 ended: *at,

@@ -25,6 +25,9 @@ pub struct State {
     pub cancel: Option<Cancel>,
     /// Something failed, so what runs on success only does not run any more.
     pub failed: bool,
+    /// The targets that failed in a step which allowed that, and the step: no later one is about
+    /// them any more.
+    pub set_aside: BTreeMap<TargetId, u32>,
     /// The packages that each executor needs, and whether it has them.
     pub acquisitions: BTreeMap<TargetId, Acquisition>,
     /// The steps, by index.
@@ -49,7 +52,7 @@ pub enum Phase {
     Finished {
         /// How it ended.
         verdict: Verdict,
-        /// Why, in a sentence; empty for a success.
+        /// Why, in a sentence; for a success empty, unless targets were set aside on the way.
         message: String,
         /// When.
         at: Timestamp,
@@ -142,7 +145,7 @@ pub enum StepState {
         began: Timestamp,
         /// When it ended.
         ended: Timestamp,
-        /// A subject failed.
+        /// More subjects failed than may.
         failed: bool,
         /// What became of each subject.
         subjects: BTreeMap<TargetId, SubjectState>,
@@ -193,6 +196,16 @@ pub enum SubjectState {
         /// Why.
         reason: SkipReason,
     },
+}
+
+impl SubjectState {
+    /// An action about it failed.
+    pub fn has_failed(&self) -> bool {
+        match self {
+            Self::Active { failed, .. } | Self::Done { failed, .. } => *failed,
+            Self::PassedOver { .. } => false,
+        }
+    }
 }
 
 /// How far a node is.

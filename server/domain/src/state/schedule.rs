@@ -225,7 +225,10 @@ impl Look<'_> {
 
     fn finish(&self) -> Event {
         let (verdict, message) = match (self.state.failed, &self.state.cancel) {
-            (false, _) => (Verdict::Succeeded, String::new()),
+            (false, _) => (
+                Verdict::Succeeded,
+                verdict::set_aside(self.state, self.plan),
+            ),
             (true, None) => (Verdict::Failed, verdict::failure(self.state, self.plan)),
             (true, Some(_)) => (Verdict::Cancelled, verdict::cancelled(self.state)),
         };

@@ -6,7 +6,8 @@ use mantle_shared::ids::TargetId;
 use mantle_shared::protocol::Outcome;
 
 use super::model::{AcquisitionStatus, AttemptStatus, NodeState, State};
-use crate::plan::Plan;
+use crate::explain::listed;
+use crate::plan::{NodeRef, Plan};
 use crate::process::RunCondition;
 
 /// Who cancelled it, and what remains open.
@@ -73,6 +74,32 @@ fn kept_out(state: &State) -> Vec<String> {
     names
 }
 
+/// Which targets failed where that was allowed, in a sentence; empty if none did.
+pub(super) fn set_aside(state: &State, plan: &Plan) -> String {
+    let mut parts = Vec::new();
+    for (index, step) in (0_u32..).zip(&plan.steps) {
+        let aside = state.set_aside.iter().filter(|(_, step)| **step == index);
+        let mut names: Vec<String> = aside
+            .map(|(target, _)| match plan.target(*target) {
+                Some(target) => target.name.clone(),
+                None => target.to_string(),
+            })
+            .collect();
+        names.sort();
+        if !names.is_empty() {
+            parts.push(format!(
+                "{} of {} targets failed in '{}', which allows {}: {}",
+                names.len(),
+                step.subjects.len(),
+                step.name,
+                step.max_failed,
+                listed(&names)
+            ));
+        }
+    }
+    parts.join("; ")
+}
+
 /// The first failure, in a sentence.
 pub(super) fn failure(state: &State, plan: &Plan) -> String {
     let name = |target: TargetId| {
@@ -92,6 +119,10 @@ pub(super) fn failure(state: &State, plan: &Plan) -> String {
             | AcquisitionStatus::Waiting { .. }
             | AcquisitionStatus::Done { .. } => None,
         });
+    let allowed = |node: &NodeRef| {
+        let subject = plan.node(*node).map(|planned| planned.subject);
+        subject.and_then(|subject| state.set_aside.get(&subject)) == Some(&node.step)
+    };
     let first_node = || {
         let mut failed: Vec<_> = state
             .nodes
@@ -101,7 +132,7 @@ pub(super) fn failure(state: &State, plan: &Plan) -> String {
                     outcome,
                     message,
                     at,
-                } if state.has_failed() => Some((*at, *node, *outcome, message)),
+                } if state.has_failed() && !allowed(node) => Some((*at, *node, *outcome, message)),
                 NodeState::Done { .. }
                 | NodeState::Waiting { .. }
                 | NodeState::Running { .. }

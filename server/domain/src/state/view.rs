@@ -155,6 +155,7 @@ impl SkipReason {
             Self::NoFailure => "it runs on failure only, and nothing failed".to_owned(),
             Self::Condition { template } => format!("its condition is not true: {template}"),
             Self::Cancelled => "the deployment was cancelled".to_owned(),
+            Self::SetAside { step } => format!("it failed in '{step}' and was set aside"),
         }
     }
 }
@@ -311,7 +312,8 @@ fn skipped(reason: &SkipReason) -> Status {
         SkipReason::NotApplicable { .. }
         | SkipReason::EarlierFailure
         | SkipReason::NoFailure
-        | SkipReason::Condition { .. } => Status::Skipped,
+        | SkipReason::Condition { .. }
+        | SkipReason::SetAside { .. } => Status::Skipped,
     }
 }
 

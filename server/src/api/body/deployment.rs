@@ -100,10 +100,25 @@ pub struct PlanStep {
     pub number: u32,
     /// Its name.
     pub name: String,
+    /// `with_previous` if its turn comes together with that of the step before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<String>,
+    /// No deployment may leave it out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
     /// It rolls.
     pub rolling: bool,
     /// The most targets inside it at once.
     pub parallel: u32,
+    /// So many targets may fail, and the step has not failed.
+    #[serde(default)]
+    pub max_failed: u32,
+    /// `stop` or `continue`: what becomes of the targets that wait once more have failed; if it rolls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<String>,
+    /// After the first target a person is asked whether to go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pause_after_first: bool,
     /// Under which condition it runs, in words; empty for "if all went well".
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub condition: String,

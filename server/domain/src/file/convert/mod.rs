@@ -12,6 +12,7 @@ mod library;
 mod process;
 mod project;
 mod prompt;
+mod rolling;
 mod variable_set;
 mod variables;
 

@@ -5,22 +5,21 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::super::duration;
-use super::super::grammar::{
-    ActionItem, RetriesItem, RollingItem, SelectorItem, StepItem, WhenItem,
-};
+use super::super::grammar::{ActionItem, RetriesItem, SelectorItem, StepItem, WhenItem};
 use super::super::node::{Kind, Node, Position, Problem};
 use super::super::report::Report;
-use super::super::typed::{At, Many};
+use super::super::typed::{At, Each, Many};
 use super::World;
 use super::infrastructure::known_environment;
 use super::project::{Inside, known_package};
+use super::rolling;
 use super::variables::{joined, known_channel, known_secret, set};
 use crate::action::{self, Support};
 use crate::explain::nearest;
 use crate::name;
 use crate::process::{
     Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_GRACE_MS, DEFAULT_PARALLELISM, Process, Retries,
-    Rolling, RunCondition, SecretAccess, Step, TargetSelector, When, Window,
+    RunCondition, SecretAccess, Start, Step, TargetSelector, When,
 };
 use crate::release::inline_secret;
 
@@ -60,6 +59,17 @@ pub(super) fn convert(
     inside: &Inside,
     report: &mut Report,
 ) -> Process {
+    if let Some(start) = steps.first().and_then(|first| first.start.as_ref())
+        && start.value == Start::WithPrevious
+    {
+        report.error(
+            Problem::new(
+                start.at,
+                "before the first step there is none to start with",
+            )
+            .next("remove 'start'"),
+        );
+    }
     Process {
         steps: steps
             .into_iter()
@@ -89,64 +99,26 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
         Some(limit) => limit.value,
         None => DEFAULT_PARALLELISM,
     };
-    let short = item.uses.is_some();
-    let mut actions = Vec::new();
-    let stray = [
-        ("with", item.with.as_ref().map(|value| value.at)),
-        ("run_on", item.run_on.as_ref().map(|value| value.at)),
-        ("timeout", item.timeout.as_ref().map(|value| value.at)),
-        ("grace", item.grace.as_ref().map(|value| value.at)),
-        ("retries", item.retries.as_ref().map(|value| value.count.at)),
-        ("secrets", item.secrets.as_ref().map(|value| value.at)),
-    ];
-    if let Some(uses) = item.uses {
-        if let Some(list) = &item.actions {
-            report.error(
-                Problem::new(list.at, "a step has either 'uses' or 'actions', not both")
-                    .next("move 'uses' and what belongs to it into an action of its own"),
-            );
-        }
-        let only = ActionItem {
-            action: name.clone(),
-            uses,
-            with: item.with,
-            run_on: item.run_on,
-            run: None,
-            when: None,
-            timeout: item.timeout,
-            grace: item.grace,
-            retries: item.retries,
-            secrets: item.secrets,
-            disabled: item.disabled,
-        };
-        actions.push(action_of(only, world, inside, report));
-    } else {
-        for (key, at) in stray {
-            if let Some(at) = at {
-                report.error(
-                    Problem::new(
-                        at,
-                        format!("'{key}' belongs to an action, and this step has no 'uses'"),
-                    )
-                    .next("move it into one of the step's actions"),
-                );
-            }
-        }
+    if let (Some(required), Some(true)) = (&item.required, item.disabled)
+        && required.value
+    {
+        report.error(
+            Problem::new(required.at, "a step that is required cannot be disabled")
+                .next("remove one of the two"),
+        );
     }
-    if !short {
-        let list = report.each(item.actions.map(|list| list.value));
-        if list.is_empty() {
-            report.error(
-                Problem::new(at, format!("step '{}' does nothing", name.value))
-                    .next("add 'uses: TYPE', or 'actions:' with at least one"),
-            );
-        }
-        for action in list {
-            let mut action = action_of(action.value, world, inside, report);
-            action.disabled |= item.disabled.unwrap_or(false);
-            actions.push(action);
-        }
-    }
+    let own = Own {
+        uses: item.uses,
+        with: item.with,
+        run_on: item.run_on,
+        timeout: item.timeout,
+        grace: item.grace,
+        retries: item.retries,
+        secrets: item.secrets,
+        disabled: item.disabled,
+    };
+    let place = Place { at, name: &name };
+    let actions = actions_of(&place, own, item.actions, world, inside, report);
     if targets.is_none() && !actions.iter().any(|action| is_named_only(&action.uses)) {
         report.warn(
             Problem::new(
@@ -159,16 +131,118 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
             .next("a deployment that reaches it is refused: give it 'targets:'"),
         );
     }
+    if let Some(run) = &item.run
+        && run.contains("Octopus.Machine.")
+    {
+        report.warn(
+            Problem::new(
+                run.at,
+                "a step's 'run' is judged once for the whole step, where there is no Octopus.Machine",
+            )
+            .next("give the condition to the step's actions, which are judged for each target"),
+        );
+    }
+    let rolling = item.rolling;
     Step {
-        name: name.value,
         targets,
-        rolling: item
-            .rolling
-            .and_then(|rolling| rolling_of(&rolling, report)),
+        rolling: rolling.and_then(|rolling| rolling::convert(&rolling, &name, report)),
+        name: name.value,
         max_parallel,
         run: run_of(item.run, report),
         when: when_of(item.when, world, inside, report),
+        start: item.start.map_or(Start::default(), |start| start.value),
+        required: item.required.is_some_and(|required| required.value),
         actions,
+    }
+}
+
+/// What a step in short form says of its only action.
+struct Own {
+    uses: Option<At<String>>,
+    with: Option<Node>,
+    run_on: Option<At<SelectorItem>>,
+    timeout: Option<At<String>>,
+    grace: Option<At<String>>,
+    retries: Option<RetriesItem>,
+    secrets: Option<Node>,
+    disabled: Option<bool>,
+}
+
+/// A step by its name, and where it stands.
+struct Place<'a> {
+    at: Position,
+    name: &'a At<String>,
+}
+
+fn actions_of(
+    step: &Place<'_>,
+    own: Own,
+    list: Option<At<Each<ActionItem>>>,
+    world: &World,
+    inside: &Inside,
+    report: &mut Report,
+) -> Vec<Action> {
+    let Some(uses) = own.uses else {
+        own.stray(report);
+        let list = report.each(list.map(|list| list.value));
+        if list.is_empty() {
+            report.error(
+                Problem::new(step.at, format!("step '{}' does nothing", step.name.value))
+                    .next("add 'uses: TYPE', or 'actions:' with at least one"),
+            );
+        }
+        let disabled = own.disabled.unwrap_or(false);
+        let actions = list.into_iter().map(|action| {
+            let mut action = action_of(action.value, world, inside, report);
+            action.disabled |= disabled;
+            action
+        });
+        return actions.collect();
+    };
+    if let Some(list) = &list {
+        report.error(
+            Problem::new(list.at, "a step has either 'uses' or 'actions', not both")
+                .next("move 'uses' and what belongs to it into an action of its own"),
+        );
+    }
+    let only = ActionItem {
+        action: step.name.clone(),
+        uses,
+        with: own.with,
+        run_on: own.run_on,
+        run: None,
+        when: None,
+        timeout: own.timeout,
+        grace: own.grace,
+        retries: own.retries,
+        secrets: own.secrets,
+        disabled: own.disabled,
+    };
+    vec![action_of(only, world, inside, report)]
+}
+
+impl Own {
+    /// Says which keys of a step belong to an action, where the step itself is none.
+    fn stray(&self, report: &mut Report) {
+        let keys = [
+            ("with", self.with.as_ref().map(|value| value.at)),
+            ("run_on", self.run_on.as_ref().map(|value| value.at)),
+            ("timeout", self.timeout.as_ref().map(|value| value.at)),
+            ("grace", self.grace.as_ref().map(|value| value.at)),
+            ("retries", self.retries.as_ref().map(|value| value.count.at)),
+            ("secrets", self.secrets.as_ref().map(|value| value.at)),
+        ];
+        for (key, at) in keys {
+            if let Some(at) = at {
+                report.error(
+                    Problem::new(
+                        at,
+                        format!("'{key}' belongs to an action, and this step has no 'uses'"),
+                    )
+                    .next("move it into one of the step's actions"),
+                );
+            }
+        }
     }
 }
 
@@ -210,29 +284,6 @@ fn selector_of(item: At<SelectorItem>, report: &mut Report) -> TargetSelector {
         tag: item.value.tag.value,
         pick: item.value.pick,
     }
-}
-
-fn rolling_of(item: &RollingItem, report: &mut Report) -> Option<Rolling> {
-    let text = item.window.value.0.trim();
-    let window = match text.strip_suffix('%') {
-        Some(share) => share
-            .parse()
-            .ok()
-            .filter(|percent| (1..=100).contains(percent))
-            .map(Window::Percent),
-        None => text
-            .parse()
-            .ok()
-            .filter(|count| *count > 0)
-            .map(Window::Targets),
-    };
-    if window.is_none() {
-        report.error(
-            Problem::new(item.window.at, format!("'{text}' is no window"))
-                .next("write a number of targets such as 1, or a share such as 25%"),
-        );
-    }
-    window.map(|window| Rolling { window })
 }
 
 fn run_of(item: Option<At<String>>, report: &mut Report) -> RunCondition {

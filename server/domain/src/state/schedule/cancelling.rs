@@ -57,7 +57,7 @@ impl Look<'_> {
             .filter(|event| !starts(event))
             .cloned()
             .collect();
-        if !settles.is_empty() && settles.len() == next.len() {
+        if !settles.is_empty() {
             return settles;
         }
         if self.state.live_attempts().next().is_some() {

@@ -11,25 +11,40 @@ use super::super::event::{Event, NodeEnd, SkipReason};
 use super::super::model::{NodeState, StepState, SubjectState};
 use super::Look;
 use crate::plan::{NodeRef, PlanAction, PlanNode, PlanStep};
-use crate::process::RunCondition;
+use crate::process::{OnFailure, RunCondition};
 
 impl Look<'_> {
+    /// What the steps do whose turn it is: those of the first group that is not over. Their
+    /// conditions are judged together, when the group's turn comes, so that none of them depends
+    /// on how soon another fails.
     pub(super) fn steps(&self) -> Vec<Event> {
-        let current = self.state.steps.iter().position(|step| !step.is_over());
-        let Some((index, step, state)) = current.and_then(|index| {
-            Some((
-                u32::try_from(index).ok()?,
-                self.plan.steps.get(index)?,
-                self.state.steps.get(index)?,
-            ))
-        }) else {
+        let Some(first) = self.state.steps.iter().position(|step| !step.is_over()) else {
             return vec![self.finish()];
         };
-        match state {
-            StepState::Pending => vec![self.begin_step(index, step)],
-            StepState::Running { subjects, .. } => self.run_step(index, step, subjects),
-            StepState::Finished { .. } | StepState::Skipped { .. } => Vec::new(),
+        let group: Vec<(u32, &PlanStep, &StepState)> = self
+            .plan
+            .group(first)
+            .filter_map(|at| {
+                let index = u32::try_from(at).ok()?;
+                Some((index, self.plan.steps.get(at)?, self.state.steps.get(at)?))
+            })
+            .collect();
+        let pending = group
+            .iter()
+            .filter(|(_, _, state)| matches!(state, StepState::Pending));
+        let begun: Vec<Event> = pending
+            .map(|(index, step, _)| self.begin_step(*index, step))
+            .collect();
+        if !begun.is_empty() {
+            return begun;
         }
+        let running = group.into_iter().map(|(index, step, state)| match state {
+            StepState::Running { subjects, .. } => self.run_step(index, step, subjects),
+            StepState::Pending | StepState::Finished { .. } | StepState::Skipped { .. } => {
+                Vec::new()
+            }
+        });
+        running.flatten().collect()
     }
 
     fn begin_step(&self, index: u32, step: &PlanStep) -> Event {
@@ -80,6 +95,13 @@ impl Look<'_> {
         }
     }
 
+    /// Why nothing more is done about a subject that failed in an earlier step which allowed that.
+    fn set_aside(&self, subject: TargetId) -> Option<SkipReason> {
+        let step = self.state.set_aside.get(&subject)?;
+        let step = self.plan.step(*step)?.name.clone();
+        Some(SkipReason::SetAside { step })
+    }
+
     fn run_step(
         &self,
         index: u32,
@@ -88,19 +110,26 @@ impl Look<'_> {
     ) -> Vec<Event> {
         let mut events = Vec::new();
         let mut active = 0_u32;
-        let mut failed = false;
+        let mut failures = 0_u32;
         for state in subjects.values() {
-            match state {
-                SubjectState::Active { failed: so_far, .. } => {
+            let failed = match state {
+                SubjectState::Active { failed, .. } => {
                     active += 1;
-                    failed |= so_far;
+                    *failed
                 }
-                SubjectState::Done {
-                    failed: in_the_end, ..
-                } => failed |= in_the_end,
-                SubjectState::PassedOver { .. } => {}
-            }
+                SubjectState::Done { failed, .. } => *failed,
+                SubjectState::PassedOver { .. } => false,
+            };
+            failures += u32::from(failed);
         }
+        // Until then the step has not failed: the subjects that did are set aside. A cancel leaves
+        // no room for that, for what it stopped has failed too.
+        let allowed = match self.state.cancel {
+            Some(_) => 0,
+            None => step.max_failed,
+        };
+        let failed = failures > allowed;
+        let no_more = failed && step.rolling && step.on_failure == OnFailure::Stop;
         let mut over = true;
         for subject in &step.subjects {
             match subjects.get(subject) {
@@ -111,11 +140,12 @@ impl Look<'_> {
                 Some(SubjectState::Done { .. } | SubjectState::PassedOver { .. }) => {}
                 None => {
                     over = false;
-                    if step.rolling && failed {
+                    let aside = self.set_aside(*subject);
+                    if let Some(reason) = aside.or_else(|| no_more.then(|| self.why_no_more())) {
                         events.push(Event::SubjectPassedOver {
                             step: index,
                             subject: *subject,
-                            reason: self.why_no_more(),
+                            reason,
                         });
                     } else if active < step.parallel {
                         active += 1;

@@ -12,7 +12,7 @@ use mantle_shared::uuid::Uuid;
 
 use super::super::*;
 use crate::plan::{PLAN_FORMAT, Plan, PlanAction, PlanNode, PlanStep, PlanTarget};
-use crate::process::{Retries, RunCondition};
+use crate::process::{OnFailure, Retries, RunCondition, Start};
 use crate::target::Platform;
 
 pub(super) fn target(n: u128) -> TargetId {
@@ -59,8 +59,13 @@ pub(super) fn a_step(name: &str, targets: &[u128], actions: Vec<PlanAction>) -> 
         name: name.to_owned(),
         number: 0,
         run: RunCondition::Success,
+        start: Start::AfterPrevious,
+        required: false,
         rolling: false,
         parallel: 10,
+        max_failed: 0,
+        on_failure: OnFailure::Stop,
+        pause_after_first: false,
         subjects: targets.iter().map(|n| target(*n)).collect(),
         actions,
         skipped: None,

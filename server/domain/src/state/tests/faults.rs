@@ -2,6 +2,7 @@
 //! are lost, repeated and reordered, a server that is killed and folds its log again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 use mantle_shared::ids::{AgentId, AttemptId, JournalId};
@@ -11,8 +12,9 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::builders::*;
-use crate::plan::Plan;
-use crate::process::Retries;
+use super::laws;
+use crate::plan::{Plan, PlanStep};
+use crate::process::{OnFailure, Retries, RunCondition, Start};
 
 /// What an agent's journal says of an attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,9 +67,13 @@ impl World {
             .iter()
             .map(|t| (t.agent, Agent::default()))
             .collect();
-        let mut run = Run::of(plan);
+        let mut run = Run::queued();
+        run.online = agents.keys().copied().collect();
         // Who is connected has said by which journal it goes, also before the first order.
         run.journals = agents.keys().map(|id| (*id, journal_id(0))).collect();
+        run.input(Input::Begin {
+            plan: Arc::new(plan),
+        });
         Self {
             run,
             agents,
@@ -342,6 +348,31 @@ impl World {
     }
 }
 
+/// A farm with a budget, beside it a step that starts with it, and what is about one that may have
+/// been set aside.
+fn a_fleet(budget: u32, goes_on: bool) -> Plan {
+    let farm = PlanStep {
+        max_failed: budget,
+        on_failure: if goes_on {
+            OnFailure::Continue
+        } else {
+            OnFailure::Stop
+        },
+        ..a_rolling_step(&[1, 2, 3, 4], 2, &["drain", "install"])
+    };
+    let beside = PlanStep {
+        start: Start::WithPrevious,
+        ..a_step("beside", &[1, 4], vec![an_action("watch", &[1, 4])])
+    };
+    let after = a_step("after", &[1, 2], vec![an_action("after", &[1, 2])]);
+    let on_failure = PlanStep {
+        run: RunCondition::Failure,
+        start: Start::WithPrevious,
+        ..a_step("repair", &[3], vec![an_action("repair", &[3])])
+    };
+    a_plan(&[1, 2, 3, 4], vec![farm, beside, after, on_failure])
+}
+
 fn a_farm() -> Plan {
     let mut install = an_action("install", &[1, 2, 3]);
     install.packages = vec![a_package()];
@@ -353,7 +384,7 @@ fn a_farm() -> Plan {
     farm.actions.push(install);
     farm.actions.push(an_action("enable", &[1, 2, 3]));
     let mut last = a_step("tell", &[1], vec![an_action("tell", &[1])]);
-    last.run = crate::process::RunCondition::Always;
+    last.run = RunCondition::Always;
     a_plan(
         &[1, 2, 3],
         vec![
@@ -375,6 +406,7 @@ proptest! {
             world.step(what, which);
         }
         world.calm();
+        laws::hold(&world.run.log);
         // The verdict is a function of the journals: success means that every attempt that counts
         // ended well by its agent's own word.
         if world.run.verdict() == Some(Verdict::Succeeded) {
@@ -388,6 +420,30 @@ proptest! {
                     prop_assert_eq!(agent.truth.get(id), Some(&Outcome::Succeeded));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn whatever_goes_wrong_groups_and_budgets_hold(
+        script in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..250),
+        budget in 0_u32..4,
+        goes_on in any::<bool>(),
+    ) {
+        let mut world = World::new(a_fleet(budget, goes_on));
+        for (what, which) in script {
+            world.step(what, which);
+        }
+        world.calm();
+        laws::hold(&world.run.log);
+        let state = &world.run.state;
+        let failed = |step: usize| {
+            let subjects = state.steps[step].subjects().into_iter().flat_map(BTreeMap::values);
+            subjects.filter(|subject| subject.has_failed()).count()
+        };
+        if world.run.verdict() == Some(Verdict::Succeeded) {
+            prop_assert!(failed(0) <= budget as usize);
+            prop_assert_eq!(state.set_aside.len(), failed(0));
+            prop_assert!((1..4).all(|step| failed(step) == 0));
         }
     }
 }

@@ -5,5 +5,7 @@ mod builders;
 mod cancel;
 mod evidence;
 mod faults;
+mod laws;
+mod parallel;
 mod rolling;
 mod table;

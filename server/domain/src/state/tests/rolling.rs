@@ -4,6 +4,8 @@ use mantle_shared::protocol::Outcome;
 
 use super::super::*;
 use super::builders::*;
+use crate::plan::PlanStep;
+use crate::process::{OnFailure, RunCondition};
 
 #[test]
 fn a_target_goes_through_all_actions_before_its_slot_is_given_on() {
@@ -97,4 +99,88 @@ fn an_action_waits_for_all_of_its_executors_and_fails_with_any() {
     end(&mut run, 1, Outcome::Failed);
     assert_eq!(run.verdict(), Some(Verdict::Failed));
     assert!(run.message().contains("for web01"), "{}", run.message());
+}
+
+#[test]
+fn failures_within_the_budget_are_set_aside_and_the_rollout_goes_on() {
+    let farm = PlanStep {
+        max_failed: 1,
+        ..a_rolling_step(&[1, 2, 3], 1, &["a", "b"])
+    };
+    let always = PlanStep {
+        run: RunCondition::Always,
+        ..a_step("tell", &[1, 2, 3], vec![an_action("tell", &[1, 2, 3])])
+    };
+    let mut run = Run::of(a_plan(&[1, 2, 3], vec![farm, always]));
+    run.end("a@web01", Outcome::Failed);
+    assert_eq!(run.live_names(), ["a@web02"], "one may fail");
+    run.end("a@web02", Outcome::Succeeded);
+    run.end("b@web02", Outcome::Succeeded);
+    run.end("a@web03", Outcome::Succeeded);
+    run.end("b@web03", Outcome::Succeeded);
+    assert_eq!(
+        run.live_names(),
+        ["tell@web02", "tell@web03"],
+        "what failed takes no further part"
+    );
+    run.end("tell@web02", Outcome::Succeeded);
+    run.end("tell@web03", Outcome::Succeeded);
+    assert_eq!(run.verdict(), Some(Verdict::Succeeded));
+    assert_eq!(
+        run.message(),
+        "1 of 3 targets failed in 'farm', which allows 1: web01"
+    );
+    let shown = view::progress(&run.state);
+    assert_eq!(shown.steps[0].status, view::Status::Succeeded);
+    assert_eq!(shown.steps[0].subjects[0].status, view::Status::Failed);
+    let aside = &shown.steps[1].subjects[0];
+    assert_eq!(aside.status, view::Status::Skipped);
+    assert_eq!(
+        aside.actions[0].message,
+        "it failed in 'farm' and was set aside"
+    );
+}
+
+#[test]
+fn one_failure_beyond_the_budget_stops_the_rollout_or_not() {
+    for (on_failure, after) in [
+        (OnFailure::Stop, vec![]),
+        (OnFailure::Continue, vec!["a@web03"]),
+    ] {
+        let farm = PlanStep {
+            max_failed: 1,
+            on_failure,
+            ..a_rolling_step(&[1, 2, 3], 1, &["a"])
+        };
+        let next = a_step("next", &[3], vec![an_action("b", &[3])]);
+        let mut run = Run::of(a_plan(&[1, 2, 3], vec![farm, next]));
+        run.end("a@web01", Outcome::Failed);
+        run.end("a@web02", Outcome::Unknown);
+        assert_eq!(run.live_names(), after, "{on_failure:?}");
+        if !after.is_empty() {
+            run.end("a@web03", Outcome::Succeeded);
+        }
+        assert_eq!(run.verdict(), Some(Verdict::Failed), "{on_failure:?}");
+        assert_eq!(run.message(), "'a' failed on web01: exit code 3");
+        assert_eq!(
+            run.state.set_aside.len(),
+            0,
+            "a step that failed sets nobody aside"
+        );
+    }
+}
+
+#[test]
+fn a_cancel_leaves_no_room_for_failures() {
+    let farm = PlanStep {
+        max_failed: 2,
+        ..a_rolling_step(&[1, 2], 2, &["a"])
+    };
+    let mut run = Run::of(a_plan(&[1, 2], vec![farm]));
+    run.input(Input::CancelRequested {
+        by: "ann".to_owned(),
+    });
+    run.end("a@web01", Outcome::Cancelled);
+    run.end("a@web02", Outcome::Cancelled);
+    assert_eq!(run.verdict(), Some(Verdict::Cancelled));
 }

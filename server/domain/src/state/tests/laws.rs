@@ -1,0 +1,79 @@
+//! What must hold of every log, whatever led to it: it is folded event by event, and each is judged
+//! by the state that it met.
+
+use std::collections::BTreeSet;
+
+use super::super::*;
+
+/// Panics if a log breaks a law.
+pub(super) fn hold(log: &[Event]) {
+    let mut state = State::default();
+    let mut ordered = BTreeSet::new();
+    for event in log {
+        judge(&state, event, &mut ordered);
+        evolve(&mut state, event);
+    }
+}
+
+fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids::AttemptId>) {
+    match event {
+        Event::StepStarted { step, .. } | Event::StepSkipped { step, .. } => {
+            its_turn(state, *step);
+        }
+        Event::SubjectStarted { step, subject, .. } => {
+            within_budget(state, *step);
+            assert!(
+                !state.set_aside.contains_key(subject),
+                "a target that was set aside is begun again"
+            );
+        }
+        Event::NodeWaiting { node, .. } => {
+            // Actions of a subject in order: whatever stands before it about the subject is over.
+            let plan = state.plan.as_ref().unwrap();
+            let subject = plan.node(*node).unwrap().subject;
+            let before = state.nodes.iter().filter(|(other, _)| {
+                other.step == node.step
+                    && other.action < node.action
+                    && plan.node(**other).unwrap().subject == subject
+            });
+            for (other, known) in before {
+                assert!(known.is_over(), "{node:?} begins while {other:?} is open");
+            }
+        }
+        Event::AttemptOrdered { attempt, node, .. } => {
+            assert!(ordered.insert(*attempt), "an attempt is ordered twice");
+            let open = state.live_attempts().any(|(_, other)| other.node == *node);
+            assert!(!open, "a node is ordered while an attempt of it is open");
+            assert!(state.cancel.is_none(), "something starts after a cancel");
+        }
+        Event::DeploymentFinished { .. } => {
+            assert_eq!(state.live_attempts().count(), 0, "it ends under an attempt");
+        }
+        _ => {}
+    }
+}
+
+/// Every step before the group is over.
+fn its_turn(state: &State, step: u32) {
+    let plan = state.plan.as_ref().unwrap();
+    let group = plan.group(step as usize);
+    for (index, before) in state.steps[..group.start].iter().enumerate() {
+        assert!(
+            before.is_over(),
+            "step {step} begins before {index} is over"
+        );
+    }
+}
+
+/// No more subjects have failed than may, unless the step goes on all the same.
+fn within_budget(state: &State, step: u32) {
+    let planned = state.plan.as_ref().unwrap().step(step).unwrap();
+    let subjects = state.steps[step as usize].subjects().unwrap();
+    let failed = subjects.values().filter(|s| s.has_failed()).count();
+    if planned.rolling && planned.on_failure == crate::process::OnFailure::Stop {
+        assert!(
+            failed <= planned.max_failed as usize,
+            "a target is begun after {failed} failed"
+        );
+    }
+}
