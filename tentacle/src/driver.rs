@@ -231,6 +231,9 @@ impl Driver {
                 self.status.connection = Connection::Disconnected { reason };
                 self.handle(Input::Disconnected);
             }
+            LinkEvent::NotConnected { reason } => {
+                self.status.connection = Connection::Disconnected { reason };
+            }
             LinkEvent::Received(message) => self.message(message),
         }
     }

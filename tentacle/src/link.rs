@@ -38,6 +38,12 @@ pub enum LinkEvent {
         /// Why, for the log and for `tentacle status`.
         reason: String,
     },
+    /// There is no connection, for this reason; the connection task goes on dialling. Told when the
+    /// reason is another one, not at each dial, and not at all to a driver that is busy.
+    NotConnected {
+        /// Why, for `tentacle status`.
+        reason: String,
+    },
 }
 
 /// What the driver tells the connection.

@@ -20,9 +20,9 @@ use crate::orchestrator::{
 };
 use crate::packages::PackageRepository;
 use crate::security::{Authority, MasterKey, ServerIdentity};
-use crate::services::{Enrolment, Feed, Wake};
+use crate::services::{Enrolment, Feed, Wake, trusted};
 use crate::store::{
-    META_CONNECTION_ID_KEY, META_RESET_KEY, NodeId, Store, StoreError, agent_fetch,
+    AgentKeyStatus, META_CONNECTION_ID_KEY, META_RESET_KEY, NodeId, Store, StoreError, agent_fetch,
     agent_key_list_allowed, epoch_current, server_meta_keep,
 };
 
@@ -210,18 +210,26 @@ async fn gateway_keys(store: &Store) -> Result<GatewayKeys, StoreError> {
 async fn load_trust(store: &Store) -> Result<Trust, StoreError> {
     let trust = Trust::new();
     let mut tx = store.read().await?;
-    for key in agent_key_list_allowed(&mut tx).await? {
+    let (current, offered): (Vec<_>, Vec<_>) = agent_key_list_allowed(&mut tx)
+        .await?
+        .into_iter()
+        .partition(|key| key.status == AgentKeyStatus::Current);
+    for key in current {
         let agent = agent_fetch(&mut tx, key.agent_id).await?;
         if let Some(target) = agent.target_id {
             trust.allow(
                 agent.id,
                 TrustedAgent {
-                    key: key.spki,
+                    key: trusted(&key),
+                    offered: None,
                     target,
                     name: agent.name,
                 },
             );
         }
+    }
+    for key in offered {
+        trust.offer(key.agent_id, Some(trusted(&key)));
     }
     Ok(trust)
 }

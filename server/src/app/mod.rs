@@ -15,7 +15,7 @@ pub mod server_file;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use mantle_domain::permission::{ADMINISTRATORS, Permission};
@@ -52,6 +52,17 @@ pub struct ServerOptions {
     pub advertise: Option<String>,
     /// An operator's own certificate and key for HTTPS (PEM files).
     pub tls: Option<TlsFiles>,
+    /// How agents' certificates are kept.
+    pub agent_certificates: AgentCertificates,
+}
+
+/// How agents' certificates are kept.
+#[derive(Debug, Clone, Copy)]
+pub struct AgentCertificates {
+    /// How long one lasts. It is renewed at half of that.
+    pub lasts: Duration,
+    /// For so long after its end an agent may still renew it.
+    pub grace: Duration,
 }
 
 /// An operator's own certificate for HTTPS.
@@ -90,7 +101,9 @@ impl App {
         })
         .await?;
         let now = SystemTime::now();
-        let authority = authority_open(&store, data.path(), now).await?;
+        let authority = authority_open(&store, data.path(), now)
+            .await?
+            .with_agent_lifetime(options.agent_certificates.lasts);
         let names = certificate_names(&advertise, https_at);
         let identity = authority.server_identity(data.path(), &names, now)?;
         let master_key = master_key_open(&store, &data.join(MASTER_KEY_FILE)).await?;
@@ -122,7 +135,10 @@ impl App {
             identity,
             socket: quic,
             feed: Feed::new(),
-            timing: Timing::default(),
+            timing: Timing {
+                renewal_grace: options.agent_certificates.grace,
+                ..Timing::default()
+            },
             policy: Policy::default(),
         };
         let services = compose(config, server, &mut supervisor).await?;

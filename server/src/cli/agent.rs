@@ -65,7 +65,14 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
         Command::List => {
             let page = client.agents().await?;
             let headers = [
-                "target", "state", "version", "platform", "seen", "joined", "id",
+                "target",
+                "state",
+                "version",
+                "platform",
+                "seen",
+                "joined",
+                "certificate ends",
+                "id",
             ];
             out.list(&page.items, &headers, |agent| {
                 vec![
@@ -75,6 +82,7 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
                     format!("{}/{}", agent.platform, agent.arch),
                     or_dash(agent.last_seen_at.map(ago)),
                     ago(agent.joined_at),
+                    or_dash(agent.certificate_until.map(ago)),
                     agent.id.to_string(),
                 ]
             })

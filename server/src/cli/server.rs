@@ -3,17 +3,18 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use super::args::Global;
+use super::args::{Global, duration};
 use super::connect::default_data_dir;
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, line_out, with_schema};
 use crate::api::error_chain;
 use crate::app::server_file::ServerFile;
-use crate::app::{App, ServerOptions, StartError, TlsFiles};
+use crate::app::{AgentCertificates, App, ServerOptions, StartError, TlsFiles};
 use crate::security::Secret;
 
 /// What to do with the server.
@@ -70,6 +71,37 @@ pub(super) struct RunArgs {
         hide_env_values = true
     )]
     tls_key: Option<PathBuf>,
+    /// How long an agent's certificate lasts; it is renewed at half of that, by itself
+    #[arg(
+        long,
+        value_name = "SPAN",
+        default_value = "30d",
+        value_parser = certificate_life,
+        env = "MANTLE_AGENT_CERTIFICATE",
+        hide_env_values = true
+    )]
+    agent_certificate: Duration,
+    /// For how long after its certificate's end an agent may still renew it, as one that was
+    /// switched off
+    #[arg(
+        long,
+        value_name = "SPAN",
+        default_value = "90d",
+        value_parser = duration,
+        env = "MANTLE_AGENT_CERTIFICATE_GRACE",
+        hide_env_values = true
+    )]
+    agent_certificate_grace: Duration,
+}
+
+/// Shorter ones would end before they arrive, longer ones after the authority's own certificate.
+fn certificate_life(text: &str) -> Result<Duration, String> {
+    let life = duration(text)?;
+    if (Duration::from_secs(2)..=Duration::from_hours(365 * 24)).contains(&life) {
+        Ok(life)
+    } else {
+        Err("a certificate lasts between 2s and 365d".to_owned())
+    }
 }
 
 /// Does it.
@@ -85,6 +117,10 @@ pub(super) fn run(command: Command, global: &Global, out: Output) -> CliResult {
             .tls_cert
             .zip(args.tls_key)
             .map(|(certificate, key)| TlsFiles { certificate, key }),
+        agent_certificates: AgentCertificates {
+            lasts: args.agent_certificate,
+            grace: args.agent_certificate_grace,
+        },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::close;
-use mantle_shared::tls::{ALPN_ENROL, ALPN_WORK, Fingerprint};
+use mantle_shared::tls::{ALPN_ENROL, ALPN_WORK};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, Incoming, VarInt};
 use rustls::pki_types::CertificateDer;
@@ -14,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 use super::arrival::{Arrival, Refusal};
 use super::counters::{Counters, Sampler};
 use super::door::{Admission, Door, Entrance};
-use super::identity::agent_of;
+use super::identity::{Holder, agent_of};
 use super::limits::REFUSALS_A_MINUTE;
 use super::{Shared, enrol, session};
 
@@ -82,14 +82,31 @@ async fn open(
                 accept.refuse(&shared, remote, None, reason);
             }
         }
-        Peer::Agent(agent, key) => {
-            if shared.parts.trust.find(agent, key).is_some() {
-                admission.is_agent();
-                session::serve(connection, agent, &shared).await;
-            } else {
+        Peer::Agent(holder) => {
+            if shared.parts.trust.find(holder.agent, holder.key).is_none() {
                 connection.close(VarInt::from_u32(close::NOT_AUTHORISED), b"");
                 let reason = "the agent is not in the allow-list".to_owned();
-                accept.refuse(&shared, remote, Some(agent), reason);
+                accept.refuse(&shared, remote, Some(holder.agent), reason);
+            } else if has_ended(&holder) {
+                connection.close(VarInt::from_u32(close::CERTIFICATE_ENDED), b"");
+                let reason = "the agent's certificate has ended; it may renew it".to_owned();
+                accept.refuse(&shared, remote, Some(holder.agent), reason);
+            } else {
+                admission.is_agent();
+                session::serve(connection, holder.agent, holder.key, &shared).await;
+            }
+        }
+        Peer::Renewer(holder) => {
+            if shared.parts.trust.find(holder.agent, holder.key).is_none() {
+                connection.close(VarInt::from_u32(close::NOT_AUTHORISED), b"");
+                let reason = "the agent is not in the allow-list".to_owned();
+                accept.refuse(&shared, remote, Some(holder.agent), reason);
+            } else if admission.is_stranger() {
+                enrol::serve_renewal(connection, holder.agent, holder.key, &shared).await;
+            } else {
+                connection.close(VarInt::from_u32(close::GOING_AWAY), b"");
+                let reason = "too many agents are enrolling at once".to_owned();
+                accept.refuse(&shared, remote, Some(holder.agent), reason);
             }
         }
         Peer::Nobody(reason) => {
@@ -102,7 +119,9 @@ async fn open(
 /// Who is at the other end, by protocol and certificate, before a byte is read.
 enum Peer {
     Stranger,
-    Agent(AgentId, Fingerprint),
+    Agent(Holder),
+    /// One that comes only to renew its certificate, which may have ended.
+    Renewer(Holder),
     Nobody(&'static str),
 }
 
@@ -117,14 +136,25 @@ fn judge(connection: &Connection) -> Peer {
         .and_then(|chain| chain.first().cloned());
     match (protocol.as_deref(), certificate) {
         (Some(ALPN_ENROL), None) => Peer::Stranger,
-        (Some(ALPN_ENROL), Some(_)) => Peer::Nobody("an enrolment came with a certificate"),
+        (Some(ALPN_ENROL), Some(certificate)) => match agent_of(&certificate) {
+            Some(holder) => Peer::Renewer(holder),
+            None => Peer::Nobody("the certificate is not an agent's"),
+        },
         (Some(ALPN_WORK), Some(certificate)) => match agent_of(&certificate) {
-            Some((agent, key)) => Peer::Agent(agent, key),
+            Some(holder) => Peer::Agent(holder),
             None => Peer::Nobody("the certificate is not an agent's"),
         },
         (Some(ALPN_WORK), None) => Peer::Nobody("a work connection came without a certificate"),
         (_, _) => Peer::Nobody("the connection speaks no protocol of ours"),
     }
+}
+
+/// The certificate's time is over: the verifier let it through for its renewal alone.
+fn has_ended(holder: &Holder) -> bool {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX) > holder.not_after_s
 }
 
 impl Accept {

@@ -5,8 +5,19 @@ use mantle_shared::tls::{Fingerprint, agent_from_uri};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The agent's id and key in its certificate; `None` if it is not an agent's certificate.
-pub(super) fn agent_of(der: &[u8]) -> Option<(AgentId, Fingerprint)> {
+/// What an agent's certificate says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Holder {
+    /// Whose it is.
+    pub(super) agent: AgentId,
+    /// The fingerprint of its key.
+    pub(super) key: Fingerprint,
+    /// When it ends, in seconds since 1970.
+    pub(super) not_after_s: i64,
+}
+
+/// Who is named in a certificate; `None` if it is not an agent's certificate.
+pub(super) fn agent_of(der: &[u8]) -> Option<Holder> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let key = Fingerprint::of_der(certificate.public_key().raw);
     let names = certificate.subject_alternative_name().ok()??;
@@ -20,5 +31,9 @@ pub(super) fn agent_of(der: &[u8]) -> Option<(AgentId, Fingerprint)> {
         });
     let agent = agents.next()?;
     // A certificate that speaks for two speaks for none.
-    agents.next().is_none().then_some((agent, key))
+    agents.next().is_none().then_some(Holder {
+        agent,
+        key,
+        not_after_s: certificate.validity().not_after.timestamp(),
+    })
 }

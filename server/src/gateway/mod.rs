@@ -18,6 +18,7 @@ mod identity;
 mod limits;
 mod outbox;
 mod reader;
+mod renewal;
 mod session;
 mod sessions;
 mod transfer;
@@ -34,11 +35,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub use arrival::{Arrival, Refusal};
 pub use arrivals::{ArrivalQueue, Arrivals, arrivals};
 pub use counters::Counters;
-pub use enrol::{EnrolDecision, Enroller};
+pub use enrol::{EnrolDecision, Enroller, Renewal};
 pub use sessions::{SessionId, Sessions};
 pub use transfer::{ObjectSource, WireObject};
-pub use transport::{GatewayError, GatewayKeys, Timing};
-pub use trust::{Trust, TrustedAgent};
+pub use transport::{GatewayError, GatewayKeys, RENEWAL_GRACE, Timing};
+pub use trust::{Standing, Trust, TrustedAgent, TrustedKey};
 
 /// What the gateway is made of.
 pub struct GatewayConfig {

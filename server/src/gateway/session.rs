@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::{
     AttemptReport, CONTROL_LIMIT_BYTES, EVENTS_LIMIT_BYTES, Echo, EchoAnswer, HELLO_LIMIT_BYTES,
-    Hello, Journal, Message, Unsupported, Welcome, close, negotiate,
+    Hello, Journal, Message, RenewAnswer, RenewCertificate, Unsupported, Welcome, close, negotiate,
 };
+use mantle_shared::tls::Fingerprint;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use super::arrival::Arrival;
@@ -18,15 +19,20 @@ use super::counters::Counters;
 use super::limits::{REPORTS, REPORTS_BYTES};
 use super::outbox::{Outbox, Outgoing, Queue, outbox};
 use super::reader::{Next, ReadError, Reader};
-use super::{Shared, transfer};
+use super::{Renewal, Shared, Standing, renewal, transfer};
 
 /// Control goes before logs, logs before bulk.
 const CONTROL_PRIORITY: i32 = 10;
 
 /// Serves an agent whose certificate was judged, until its connection ends.
-pub(super) async fn serve(connection: Connection, agent: AgentId, shared: &Arc<Shared>) {
+pub(super) async fn serve(
+    connection: Connection,
+    agent: AgentId,
+    key: Fingerprint,
+    shared: &Arc<Shared>,
+) {
     match greet(&connection, agent, shared).await {
-        Ok(greeted) => work(connection, agent, greeted, shared).await,
+        Ok(greeted) => work(connection, (agent, key), greeted, shared).await,
         Err(code) => connection.close(VarInt::from_u32(code), b""),
     }
 }
@@ -197,7 +203,12 @@ async fn report(
 }
 
 /// Everything after the resync.
-async fn work(connection: Connection, agent: AgentId, greeted: Greeted, shared: &Arc<Shared>) {
+async fn work(
+    connection: Connection,
+    (agent, key): (AgentId, Fingerprint),
+    greeted: Greeted,
+    shared: &Arc<Shared>,
+) {
     let parts = &shared.parts;
     let (control, queue) = outbox();
     let session = parts.sessions.open(
@@ -206,11 +217,14 @@ async fn work(connection: Connection, agent: AgentId, greeted: Greeted, shared: 
         control.clone(),
         Arc::clone(&parts.counters),
     );
-    if !parts.trust.holds(agent) {
+    let Some(standing) = parts.trust.find(agent, key) else {
         // Revoked between the handshake and now: the look-up and the registration must overlap.
         parts.sessions.close_session(agent, session);
         connection.close(VarInt::from_u32(close::NOT_AUTHORISED), b"");
         return;
+    };
+    if matches!(standing, Standing::Offered(_)) {
+        parts.enroller.seen(agent, key).await;
     }
     Counters::count(&parts.counters.welcomed);
     let resync = Arrival::Resync {
@@ -223,7 +237,8 @@ async fn work(connection: Connection, agent: AgentId, greeted: Greeted, shared: 
     };
     if parts.arrivals.send(resync).await.is_ok() {
         let code = tokio::select! {
-            code = control_in(greeted.reader, agent, &control, shared) => code,
+            code = control_in(greeted.reader, (agent, key), &connection, &control, shared) => code,
+            () = renewal::remind(standing.key(), &control) => close::GOING_AWAY,
             () = control_out(greeted.send, queue, &connection, agent, shared) => close::GOING_AWAY,
             () = events_in(&connection, agent, shared) => close::GOING_AWAY,
             () = transfer::serve(&connection, agent, shared) => close::GOING_AWAY,
@@ -238,7 +253,13 @@ async fn work(connection: Connection, agent: AgentId, greeted: Greeted, shared: 
 }
 
 /// Reads the control stream; the result is the code to close with.
-async fn control_in(mut reader: Reader, agent: AgentId, control: &Outbox, shared: &Shared) -> u32 {
+async fn control_in(
+    mut reader: Reader,
+    (agent, key): (AgentId, Fingerprint),
+    connection: &Connection,
+    control: &Outbox,
+    shared: &Shared,
+) -> u32 {
     loop {
         let arrival = match reader.next_whole_within(shared.timing.message).await {
             Ok(Next::Message(Message::StartAnswer(answer))) => {
@@ -263,6 +284,23 @@ async fn control_in(mut reader: Reader, agent: AgentId, control: &Outbox, shared
                 continue;
             }
             Ok(Next::Message(Message::Unsupported(_))) => continue,
+            Ok(Next::Message(Message::RenewCertificate(asked))) => {
+                let RenewCertificate {
+                    request,
+                    signing_request,
+                } = asked;
+                let renewal = Renewal {
+                    agent,
+                    key,
+                    signing_request,
+                    remote: connection.remote_address(),
+                };
+                // The agent waits for the answer before it asks again, and once in a while only is
+                // anything written.
+                let result = shared.parts.enroller.renew(renewal).await;
+                let _ = control.push(&RenewAnswer { request, result }.into());
+                continue;
+            }
             Ok(Next::Unknown(kind)) => {
                 Counters::count(&shared.parts.counters.unsupported);
                 let _ = control.push(&Unsupported { kind }.into());

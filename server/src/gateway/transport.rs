@@ -39,6 +39,10 @@ pub struct GatewayKeys {
     pub connection_id_key: u64,
 }
 
+/// A machine that was off for a season is the same machine; who holds its key is whom we enrolled, and
+/// revocation is a look-up of its own.
+pub const RENEWAL_GRACE: Duration = Duration::from_hours(90 * 24);
+
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
@@ -58,6 +62,8 @@ pub struct Timing {
     pub message: Duration,
     /// Without an agent taking a byte of what waits for it on the control stream.
     pub stall: Duration,
+    /// For so long after its certificate's end an agent may still renew it.
+    pub renewal_grace: Duration,
 }
 
 impl Default for Timing {
@@ -73,6 +79,7 @@ impl Default for Timing {
             // The largest report over a line of a few kilobytes a second.
             message: Duration::from_mins(2),
             stall: Duration::from_secs(30),
+            renewal_grace: RENEWAL_GRACE,
         }
     }
 }
@@ -128,7 +135,11 @@ pub(super) fn endpoint(
 }
 
 fn server_config(config: Tls, trust: &Arc<Trust>) -> Result<ServerConfig, GatewayError> {
-    let verifier = AgentVerifier::new(config.authority, Arc::clone(trust))?;
+    let verifier = AgentVerifier::new(
+        config.authority,
+        Arc::clone(trust),
+        config.timing.renewal_grace,
+    )?;
     let mut tls = rustls::ServerConfig::builder_with_provider(crypto_provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(GatewayError::Tls)?

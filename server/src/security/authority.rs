@@ -34,8 +34,8 @@ const AUTHORITY_LASTS: Duration = DAY.saturating_mul(3650);
 /// A server certificate is made anew at a start when less than a third of its life is left.
 const SERVER_LASTS: Duration = DAY.saturating_mul(90);
 const SERVER_RENEWS: Duration = DAY.saturating_mul(30);
-/// Nothing renews these yet: an agent joins anew before the end, and `tentacle doctor` tells when that is.
-const AGENT_LASTS: Duration = DAY.saturating_mul(30);
+/// Agents renew at half of it: a machine may be off for two weeks and notice nothing.
+pub const AGENT_LASTS: Duration = DAY.saturating_mul(30);
 const BACKDATE: Duration = Duration::from_hours(1);
 /// A signing request for an elliptic-curve key has some 300 bytes.
 const MAX_CSR_BYTES: usize = 4096;
@@ -48,6 +48,7 @@ const SERVER_FILE: &str = "server.pem";
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    agent_lasts: Duration,
 }
 
 /// The server's key and certificate, with the authority's behind it so that a peer that knows only
@@ -188,7 +189,15 @@ impl Authority {
         Ok(Self {
             issuer,
             certificate,
+            agent_lasts: AGENT_LASTS,
         })
+    }
+
+    /// Agents' certificates last this long.
+    #[must_use]
+    pub fn with_agent_lifetime(mut self, lasts: Duration) -> Self {
+        self.agent_lasts = lasts;
+        self
     }
 
     /// The authority's certificate.
@@ -266,7 +275,7 @@ impl Authority {
             common_name: agent.to_string(),
             names: vec![SanType::URI(uri)],
             usage: ExtendedKeyUsagePurpose::ClientAuth,
-            lasts: AGENT_LASTS,
+            lasts: self.agent_lasts,
         };
         let minted = self
             .mint(leaf, &request.public_key, now)

@@ -20,7 +20,8 @@ pub use api_keys::{
     API_KEY_PREFIX, ApiKeyError, NewApiKey, api_key_authenticate, api_key_mint, api_key_save,
 };
 pub use authority::{
-    AgentCertificate, Authority, AuthorityError, CsrError, ServerIdentity, authority_open,
+    AGENT_LASTS, AgentCertificate, Authority, AuthorityError, CsrError, ServerIdentity,
+    authority_open,
 };
 pub use files::{FileError, read_private};
 pub use join_tokens::{NewJoinToken, join_token_mint, join_token_verify};

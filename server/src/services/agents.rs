@@ -1,5 +1,7 @@
 //! Agents: list and revoke.
 
+use std::collections::HashMap;
+
 use mantle_domain::ids::AgentId;
 use mantle_domain::permission::Permission;
 use serde_json::json;
@@ -7,7 +9,10 @@ use serde_json::json;
 use super::error::{Error, Result};
 use super::{Caller, Deed, Services, at};
 use crate::api::body::Agent;
-use crate::store::{AgentRow, AgentStatus, Tx, agent_fetch, agent_list, agent_mark_revoked};
+use crate::store::{
+    AgentKeyStatus, AgentRow, AgentStatus, Tx, agent_fetch, agent_key_list_allowed, agent_list,
+    agent_mark_revoked,
+};
 
 /// Use cases of agents.
 impl Services {
@@ -17,7 +22,17 @@ impl Services {
         let mut tx = self.store.read().await?;
         let mut rows = agent_list(&mut tx, Some(AgentStatus::Active)).await?;
         rows.extend(agent_list(&mut tx, Some(AgentStatus::Revoked)).await?);
-        Ok(rows.iter().map(|row| self.agent_shape(row)).collect())
+        let ends: HashMap<AgentId, i64> = agent_key_list_allowed(&mut tx)
+            .await?
+            .into_iter()
+            .filter(|key| key.status == AgentKeyStatus::Current)
+            .map(|key| (key.agent_id, key.not_after_us))
+            .collect();
+        let shape = |row: &AgentRow| Agent {
+            certificate_until: ends.get(&row.id).copied().map(at),
+            ..self.agent_shape(row)
+        };
+        Ok(rows.iter().map(shape).collect())
     }
 
     /// Revokes an agent, named by its target or its id: it is out within a second.
@@ -56,6 +71,7 @@ impl Services {
             joined_at: at(row.enrolled_at_us),
             last_seen_at: row.last_seen_at_us.map(at),
             revoked_at: row.revoked_at_us.map(at),
+            certificate_until: None,
         }
     }
 }

@@ -11,11 +11,14 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use mantle_domain::ids::{AgentId, EnvironmentId, TargetId};
 use mantle_domain::name::{IN_ENVIRONMENTS, IN_TAGS, IN_TARGETS};
-use mantle_shared::protocol::{EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest};
+use mantle_shared::protocol::{
+    EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, RenewResult,
+};
+use mantle_shared::tls::Fingerprint;
 use serde_json::json;
 
-use super::names;
-use crate::gateway::{EnrolDecision, Enroller, Trust, TrustedAgent};
+use super::{names, renewal};
+use crate::gateway::{EnrolDecision, Enroller, Renewal, Trust, TrustedAgent};
 use crate::security::{AgentCertificate, Authority, CsrError, join_token_verify};
 use crate::store::{
     AgentKeyRow, AgentKeyStatus, AgentProfile, AgentRow, AgentStatus, AuditEntry, JoinTokenRow,
@@ -65,6 +68,30 @@ impl Enroller for Enrolment {
         // of which the database knows and memory does not.
         let decided = tokio::spawn(async move { this.judge(request, remote).await });
         Box::pin(async move { decided.await.unwrap_or_else(|_| Err(busy())) })
+    }
+
+    fn renew(&self, renewal: Renewal) -> Pin<Box<dyn Future<Output = RenewResult> + Send + '_>> {
+        let this = self.clone();
+        // A task of its own, for the same reason.
+        let decided = tokio::spawn(async move { this.renew_certificate(renewal).await });
+        Box::pin(async move {
+            decided.await.unwrap_or_else(|_| RenewResult::Refused {
+                reason: "the server cannot renew it just now".to_owned(),
+            })
+        })
+    }
+
+    fn seen(
+        &self,
+        agent: AgentId,
+        key: Fingerprint,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let this = self.clone();
+        let written = tokio::spawn(async move { this.key_seen(agent, key).await });
+        Box::pin(async move {
+            // It ends by itself, and says what went wrong.
+            let _ = written.await;
+        })
     }
 }
 
@@ -117,7 +144,8 @@ impl Enrolment {
                 // Signed only for a token that is good, before it is used up.
                 let certificate = self.sign(&request, agent)?;
                 let target = target(tx, &request.name, &wanted.tags, &environments, now).await?;
-                write_agent(tx, agent, &target, &request, &token, &certificate, now).await?;
+                let key =
+                    write_agent(tx, agent, &target, &request, &token, &certificate, now).await?;
                 let used = join_token_use(tx, token.id, now.as_microsecond()).await;
                 match used {
                     Err(StoreError::Conflict { .. }) => {
@@ -143,7 +171,8 @@ impl Enrolment {
                 // Before the commit: whoever sees the agent and revokes it finds it in the list. Nobody
                 // has its certificate yet.
                 let entry = TrustedAgent {
-                    key: certificate.spki,
+                    key: renewal::trusted(&key),
+                    offered: None,
                     target: target.id,
                     name: target.name.clone(),
                 };
@@ -335,7 +364,7 @@ async fn write_agent(
     token: &JoinTokenRow,
     certificate: &AgentCertificate,
     now: Timestamp,
-) -> Result<(), Stop> {
+) -> Result<AgentKeyRow, Stop> {
     let now_us = now.as_microsecond();
     let row = AgentRow {
         id: agent,
@@ -368,7 +397,10 @@ async fn write_agent(
             EnrolRefusal::BadRequest,
             "this key was enrolled before; every agent makes its own",
         )),
-        other => Ok(other?),
+        other => {
+            other?;
+            Ok(key)
+        }
     }
 }
 

@@ -262,6 +262,29 @@ pub async fn agent_key_list_allowed(tx: &mut Tx) -> Result<Vec<AgentKeyRow>> {
     .collect()
 }
 
+/// The key that was offered to an agent last and was not seen in use yet.
+pub async fn agent_key_find_offered(tx: &mut Tx, agent: AgentId) -> Result<Option<AgentKeyRow>> {
+    tx.row(
+        "SELECT * FROM agent_key WHERE agent_id = $1 AND status = 'offered'
+         ORDER BY issued_at_us DESC LIMIT 1",
+        params![agent],
+    )
+    .await?
+    .as_ref()
+    .map(read_key)
+    .transpose()
+}
+
+/// What was offered to an agent and never used is withdrawn, for another offer.
+pub async fn agent_key_retire_offered(tx: &mut Tx, agent: AgentId) -> Result<()> {
+    tx.exec(
+        "UPDATE agent_key SET status = 'retired' WHERE agent_id = $1 AND status = 'offered'",
+        params![agent],
+    )
+    .await?;
+    Ok(())
+}
+
 /// An offered key was seen in use: it is the current one from now on and the others retire.
 pub async fn agent_key_mark_current(tx: &mut Tx, agent: AgentId, spki: Fingerprint) -> Result<()> {
     tx.exec_one(

@@ -46,9 +46,9 @@ mod tests;
 
 pub use agent::{
     AgentKeyRow, AgentKeyStatus, AgentProfile, AgentRow, AgentStatus, agent_fetch,
-    agent_find_of_target, agent_insert, agent_key_find, agent_key_insert, agent_key_list_allowed,
-    agent_key_mark_current, agent_list, agent_list_revoked, agent_mark_connected,
-    agent_mark_revoked, agent_mark_seen,
+    agent_find_of_target, agent_insert, agent_key_find, agent_key_find_offered, agent_key_insert,
+    agent_key_list_allowed, agent_key_mark_current, agent_key_retire_offered, agent_list,
+    agent_list_revoked, agent_mark_connected, agent_mark_revoked, agent_mark_seen,
 };
 pub use api_key::{
     ApiKeyRow, api_key_find, api_key_find_live, api_key_insert, api_key_list, api_key_mark_revoked,

@@ -5,11 +5,13 @@
 
 mod attempt;
 mod bulk;
+mod certificate;
 mod control;
 mod enrol;
 
 pub use attempt::*;
 pub use bulk::*;
+pub use certificate::*;
 pub use control::*;
 pub use enrol::*;
 
@@ -45,6 +47,8 @@ pub mod close {
     pub const HANDSHAKE_TIMEOUT: u32 = 5;
     /// Enrolment is done; the connection has served its purpose.
     pub const ENROLMENT_DONE: u32 = 6;
+    /// The peer's certificate has ended. Its key is known still: it may renew the certificate.
+    pub const CERTIFICATE_ENDED: u32 = 7;
 }
 
 /// Declares the message list: numbers, the enum over all, and its codec.
@@ -122,6 +126,9 @@ messages! {
     0x0040 EnrolRequest,
     0x0041 EnrolAccepted,
     0x0042 EnrolRefused,
+    0x0043 CertificateDue,
+    0x0044 RenewCertificate,
+    0x0045 RenewAnswer,
 }
 
 impl Message {

@@ -1,12 +1,15 @@
 //! The value of every case whose golden bytes are kept, by message.
 
+mod certificate;
+
 use mantle_shared::protocol::{
     Ack, Acquire, AcquireAnswer, AcquireFailure, AcquireProgress, AcquireResult, AttemptEnd,
     AttemptEnded, AttemptPosition, AttemptReport, CancelAnswer, CancelAttempt, CancelResult, Echo,
     EchoAnswer, Encoding, EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, FetchObjects,
     GoAway, Hello, Journal, Level, Message, ObjectFollows, ObjectRefusal, ObjectRefused,
-    ObjectRequest, Outcome, PackageGrant, Record, RecordBody, Records, ReportedState, Resync,
-    Resynced, StartAnswer, StartAttempt, StartRefusal, StartResult, Stream, Unsupported, Welcome,
+    ObjectRequest, Outcome, PackageGrant, Record, RecordBody, Records, RenewResult, ReportedState,
+    Resync, Resynced, StartAnswer, StartAttempt, StartRefusal, StartResult, Stream, Unsupported,
+    Welcome,
 };
 use mantle_shared::uuid::Uuid;
 use mantle_shared::{AgentId, AttemptId, Digest, JournalId, TaskId};
@@ -107,6 +110,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(record_cases());
     cases.extend(bulk_cases());
     cases.extend(enrol_cases());
+    cases.extend(certificate::cases());
     cases
 }
 
@@ -521,6 +525,10 @@ pub(crate) fn data_variants(message: &Message) -> Vec<&'static str> {
                 RecordBody::Gap { .. } => "RecordBody::Gap",
             })
             .collect(),
+        Message::RenewAnswer(answer) => vec![match answer.result {
+            RenewResult::Issued { .. } => "RenewResult::Issued",
+            RenewResult::Refused { .. } => "RenewResult::Refused",
+        }],
         Message::Hello(_)
         | Message::Welcome(_)
         | Message::Journal(_)
@@ -540,7 +548,9 @@ pub(crate) fn data_variants(message: &Message) -> Vec<&'static str> {
         | Message::ObjectRefused(_)
         | Message::EnrolRequest(_)
         | Message::EnrolAccepted(_)
-        | Message::EnrolRefused(_) => Vec::new(),
+        | Message::EnrolRefused(_)
+        | Message::CertificateDue(_)
+        | Message::RenewCertificate(_) => Vec::new(),
     }
 }
 
@@ -557,6 +567,8 @@ pub(crate) const DATA_VARIANTS: &[&str] = &[
     "RecordBody::Line",
     "RecordBody::Progress",
     "RecordBody::Variable",
+    "RenewResult::Issued",
+    "RenewResult::Refused",
     "ReportedState::Accepted",
     "ReportedState::Ended",
     "ReportedState::Running",

@@ -27,8 +27,6 @@ const EARLIEST_UNIX_SECONDS: u64 = 1_704_067_200;
 
 /// One day.
 const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
-/// With fewer days left it is time to join again: nothing renews a certificate yet.
-const LITTLE_TIME_DAYS: i64 = 5;
 
 /// How to print.
 #[derive(Debug, Args)]
@@ -158,21 +156,20 @@ fn server(state_dir: &StateDir) -> Vec<Check> {
 
 fn certificate(identity: &Identity) -> Check {
     let left_us = identity.not_after_us - now_us();
-    let days = left_us / DAY_US;
+    let until = jiff::Timestamp::from_microsecond(identity.not_after_us).unwrap_or_default();
     if left_us <= 0 {
-        let detail = "it has ended; join again with 'tentacle join --force'";
+        let detail = format!(
+            "it ended at {until:.0}; a server that still renews it does so when the agent connects, otherwise join again with 'tentacle join --force'"
+        );
         return check("certificate", Verdict::Bad, detail);
     }
-    let verdict = if days < LITTLE_TIME_DAYS {
-        Verdict::Note
-    } else {
-        Verdict::Good
-    };
     let detail = format!(
-        "'{}', agent {}, {days} days left",
-        identity.name, identity.agent
+        "'{}', agent {}, until {until:.0} ({} days); it is renewed at half of its life",
+        identity.name,
+        identity.agent,
+        left_us / DAY_US
     );
-    check("certificate", verdict, detail)
+    check("certificate", Verdict::Good, detail)
 }
 
 fn rights(state_dir: &StateDir) -> Check {

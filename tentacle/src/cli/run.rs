@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use mantle_shared::tls::Fingerprint;
 use tracing_subscriber::EnvFilter;
 
 use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
@@ -13,7 +12,7 @@ use crate::actions;
 use crate::cache::{Acquirer, Cache};
 use crate::connection::{self, Settings, Timing};
 use crate::driver::{Driver, DriverConfig, OpenDriverError};
-use crate::identity::{Identity, IdentityError};
+use crate::identity::{Identities, IdentityError};
 use crate::journal::OpenError;
 use crate::link::link;
 use crate::settings::{self, Origin, SettingsError};
@@ -38,7 +37,7 @@ pub(super) struct RunArgs {
 
 pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
     log();
-    let identity = Identity::load(state_dir.root()).map_err(|error| {
+    let identities = Identities::load(state_dir.root()).map_err(|error| {
         let code = match &error {
             IdentityError::NotJoined { .. } => EXIT_NOT_FOUND,
             _ => EXIT_INVALID,
@@ -53,7 +52,7 @@ pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
     cache.prepare().map_err(|error| fail(&error))?;
     actions::complete_switches(&state_dir.apps());
     let settings = Settings {
-        identity,
+        identities,
         timing: Timing::from_environment(),
         acquirer: Arc::new(Acquirer::new(cache, state_dir.apps())),
     };
@@ -103,7 +102,7 @@ fn lock(state_dir: &StateDir) -> Result<StateLock, StateDirError> {
 
 async fn work(state_dir: &StateDir, settings: Settings) -> Result<(), Failure> {
     let config = DriverConfig {
-        authority: Some(Fingerprint::of_der(&settings.identity.authority)),
+        authority: Some(settings.identities.shown().authority_fingerprint()),
         ..DriverConfig::new(state_dir.clone())
     };
     let driver = Driver::open(config).map_err(|error| {
@@ -122,7 +121,7 @@ async fn work(state_dir: &StateDir, settings: Settings) -> Result<(), Failure> {
     let stop = stop_signals()?;
     let (link, peer) = link(driver.facts());
     tracing::info!(
-        agent.name = settings.identity.name,
+        agent.name = settings.identities.shown().name,
         version = env!("CARGO_PKG_VERSION"),
         "the agent runs"
     );

@@ -7,8 +7,12 @@ use serde_json::json;
 
 use super::{EXIT_INTERNAL, EXIT_NOT_FOUND, Failure, Output, print, print_json};
 use crate::driver::{Connection, Status};
+use crate::identity::Identity;
+use crate::output::recorder::now_us;
 use crate::settings;
 use crate::state_dir::{StateDir, StateDirError};
+
+const HOUR_US: i64 = 60 * 60 * 1_000_000;
 
 /// How to print.
 #[derive(Debug, Args)]
@@ -41,16 +45,38 @@ pub(super) fn run(args: &StatusArgs, state_dir: &StateDir) -> Result<(), Failure
     let apps = settings::apps(state_dir)
         .map_err(|error| Failure::from_error(EXIT_INTERNAL, &error))?
         .path;
+    // An agent that left its server is shown all the same.
+    let identity = Identity::load(state_dir.root()).ok();
     match args.output {
         Output::Json => print_json(&json!({
             "schema": "tentacle.cli/v1",
             "running": running,
             "applications": apps,
+            "certificate_until_us": identity.as_ref().map(|identity| identity.not_after_us),
             "agent": status,
         })),
-        Output::Table => table(running, &status, &apps),
+        Output::Table => {
+            table(running, &status, &apps);
+            if let Some(identity) = identity {
+                print(&format!("certificate  {}", until(&identity, now_us())));
+            }
+        }
     }
     Ok(())
+}
+
+/// When the certificate ends.
+fn until(identity: &Identity, now_us: i64) -> String {
+    let until = jiff::Timestamp::from_microsecond(identity.not_after_us).unwrap_or_default();
+    let left_hours = (identity.not_after_us - now_us) / HOUR_US;
+    match left_hours {
+        ..0 => format!("ended at {until:.0}"),
+        0..48 => format!("until {until:.0} ({left_hours} h); renewed at half of its life"),
+        48.. => format!(
+            "until {until:.0} ({} days); renewed at half of its life",
+            left_hours / 24
+        ),
+    }
 }
 
 fn table(running: bool, status: &Status, apps: &Path) {
@@ -72,7 +98,7 @@ fn table(running: bool, status: &Status, apps: &Path) {
         (Connection::Connected { clock_ahead_us, .. }, _) => {
             format!("connected, clocks {} ms apart", clock_ahead_us.unsigned_abs() / 1000)
         }
-        (Connection::Disconnected { reason }, _) => format!("lost: {reason}"),
+        (Connection::Disconnected { reason }, _) => format!("not connected: {reason}"),
         (Connection::Stopped, _) => "stopped".to_owned(),
     };
     print(&format!("server       {connection}"));

@@ -57,7 +57,7 @@ pub enum DialError {
     },
     /// The server's certificate is not valid by this machine's clock.
     #[error(
-        "the server's certificate is not valid by this machine's clock: {detail}; compare the clocks of both machines"
+        "the server's certificate is not valid by this machine's clock: {detail}; set the clocks of both machines"
     )]
     Clock {
         /// What TLS said.

@@ -1,5 +1,6 @@
 //! The exchange by which a machine becomes an agent: one request, one answer.
 
+use mantle_shared::AgentId;
 use mantle_shared::protocol::{
     ENROL_LIMIT_BYTES, EnrolAccepted, EnrolRefused, EnrolRequest, Message, close,
 };
@@ -73,7 +74,8 @@ pub(crate) async fn enrol(
     }
 }
 
-async fn exchange(dialled: &Dialled, message: &Message) -> Result<Message, StreamError> {
+/// One message there, one back.
+pub(super) async fn exchange(dialled: &Dialled, message: &Message) -> Result<Message, StreamError> {
     let (mut send, mut recv) = dialled
         .connection
         .open_bi()
@@ -93,12 +95,21 @@ fn check(
     if Fingerprint::of_der(&accepted.authority) != pin {
         return Err("it comes with another authority than the token's");
     }
+    check_certificate(&accepted.certificate, accepted.agent, public_key)
+}
+
+/// A certificate must be for the key that was asked for, and name the agent.
+pub(super) fn check_certificate(
+    certificate: &[u8],
+    agent: AgentId,
+    public_key: &[u8],
+) -> Result<(), &'static str> {
     let (_, certificate) =
-        X509Certificate::from_der(&accepted.certificate).map_err(|_| "it cannot be read")?;
+        X509Certificate::from_der(certificate).map_err(|_| "it cannot be read")?;
     if certificate.public_key().subject_public_key.data.as_ref() != public_key {
         return Err("it is for another key");
     }
-    let uri = agent_uri(accepted.agent);
+    let uri = agent_uri(agent);
     let named = certificate
         .subject_alternative_name()
         .ok()

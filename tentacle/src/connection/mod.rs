@@ -17,6 +17,7 @@ mod handshake;
 mod plain_udp;
 mod probe;
 mod reason;
+mod renewal;
 mod reports;
 mod session;
 #[cfg(test)]
@@ -39,11 +40,13 @@ pub(crate) use handshake::host_name;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mantle_shared::protocol::close;
 use tokio::time::Instant;
 
 use crate::cache::Acquirer;
-use crate::identity::Identity;
+use crate::identity::Identities;
 use crate::link::{HelloFacts, LinkCommand, LinkEvent, LinkPeer};
+use crate::output::recorder::now_us;
 use backoff::Backoff;
 
 /// What the streams of one connection are worth to each other: higher goes first.
@@ -63,7 +66,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Settings {
     /// Who the agent is and where its server.
-    pub identity: Identity,
+    pub identities: Identities,
     /// How long it waits for what.
     pub timing: Timing,
     /// Where packages go.
@@ -71,9 +74,10 @@ pub struct Settings {
 }
 
 /// Keeps the agent connected until the driver says [`LinkCommand::Close`] or is gone.
-pub async fn run(settings: Settings, mut peer: LinkPeer) {
+pub async fn run(mut settings: Settings, mut peer: LinkPeer) {
     let mut backoff = Backoff::new(&settings.timing);
-    let mut servers = Rotation::new(&settings.identity.servers);
+    let addresses = settings.identities.shown().servers.clone();
+    let mut servers = Rotation::new(&addresses);
     let mut complaint = Complaint::default();
     let mut sessions = 0;
     loop {
@@ -85,6 +89,10 @@ pub async fn run(settings: Settings, mut peer: LinkPeer) {
         let asked = match attempt {
             Ok(connected) => {
                 complaint.forget();
+                if let Err(error) = settings.identities.let_in() {
+                    // It is tried again at the next connection; until then both are good.
+                    tracing::warn!(%error, "the renewed certificate could not take the other's place");
+                }
                 tracing::info!(server.address = servers.current(), server.version = %connected.welcomed.welcome.version, "connected");
                 let since = Instant::now();
                 sessions += 1;
@@ -94,6 +102,7 @@ pub async fn run(settings: Settings, mut peer: LinkPeer) {
                     sessions,
                     &mut peer,
                     Arc::clone(&settings.acquirer),
+                    &mut settings.identities,
                     &settings.timing,
                 )
                 .await;
@@ -102,10 +111,17 @@ pub async fn run(settings: Settings, mut peer: LinkPeer) {
                     let _ = tokio::time::timeout(LEAVE_TIMEOUT, leave).await;
                     return;
                 }
-                tracing::warn!(reason = %end.reason, "disconnected");
+                if end.renewed {
+                    tracing::info!(reason = %end.reason, "connecting anew");
+                } else {
+                    tracing::warn!(reason = %end.reason, "disconnected");
+                }
                 let gone = LinkEvent::Disconnected { reason: end.reason };
                 if peer.events.send(gone).await.is_err() {
                     return;
+                }
+                if end.renewed {
+                    continue;
                 }
                 if since.elapsed() >= settings.timing.stable_after {
                     backoff.reset();
@@ -113,7 +129,24 @@ pub async fn run(settings: Settings, mut peer: LinkPeer) {
                 end.retry_after
             }
             Err(error) => {
-                complaint.log(servers.current(), &error);
+                if let Some(reason) = complaint.log(servers.current(), &error) {
+                    // Only for people: a driver that is busy is told the next reason.
+                    let _ = peer.events.try_send(LinkEvent::NotConnected { reason });
+                }
+                match error.code() {
+                    Some(close::CERTIFICATE_ENDED) => {
+                        let renewal = renewal::after_the_end(&mut settings, servers.current());
+                        match meanwhile(&mut peer, renewal).await {
+                            None => return,
+                            Some(Ok(())) => continue,
+                            Some(Err(error)) => {
+                                tracing::warn!(%error, "the certificate could not be renewed; trying again");
+                            }
+                        }
+                    }
+                    Some(close::NOT_AUTHORISED) => settings.identities.refused(),
+                    Some(_) | None => {}
+                }
                 servers.advance();
                 None
             }
@@ -141,6 +174,52 @@ enum ConnectError {
     Dial(#[from] DialError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    #[error(
+        "this agent's certificate ended at {until} and the server does not renew it any more; type \
+         'mantle agent revoke {name}' and 'mantle agent token create' on the server, then here \
+         'tentacle join --force --server {server} --name {name} --token TOKEN'"
+    )]
+    Ended {
+        until: String,
+        name: String,
+        server: String,
+        #[source]
+        source: HandshakeError,
+    },
+}
+
+impl ConnectError {
+    /// The code with which the server closed, if it did.
+    fn code(&self) -> Option<u32> {
+        match self {
+            Self::Handshake(error) | Self::Ended { source: error, .. } => match error {
+                HandshakeError::Closed { code, .. } => *code,
+                HandshakeError::Stream(_)
+                | HandshakeError::Timeout { .. }
+                | HandshakeError::Unexpected { .. }
+                | HandshakeError::Version { .. } => None,
+            },
+            Self::Address(_) | Self::Dial(_) => None,
+        }
+    }
+
+    /// The same, saying more of an agent whose certificate has ended.
+    fn about(self, identities: &Identities, server: &str) -> Self {
+        let (last_end_us, name) = (identities.last_end_us(), &identities.shown().name);
+        match (self.code(), self) {
+            (Some(close::NOT_AUTHORISED), Self::Handshake(source)) if last_end_us < now_us() => {
+                Self::Ended {
+                    until: jiff::Timestamp::from_microsecond(last_end_us)
+                        .unwrap_or_default()
+                        .to_string(),
+                    name: name.clone(),
+                    server: server.to_owned(),
+                    source,
+                }
+            }
+            (_, error) => error,
+        }
+    }
 }
 
 struct Connected {
@@ -156,16 +235,14 @@ async fn connect(
     let address: ServerAddress = server.parse()?;
     let timing = &settings.timing;
     let dialled = dial::server(&address, timing, |verdict| {
-        tls::work(&settings.identity, verdict)
+        tls::work(settings.identities.shown(), verdict)
     })
     .await?;
     match handshake::greet(&dialled.connection, &facts, timing).await {
         Ok(welcomed) => Ok(Connected { dialled, welcomed }),
         Err(error) => {
-            dialled
-                .connection
-                .close(mantle_shared::protocol::close::GOING_AWAY.into(), b"");
-            Err(error.into())
+            dialled.connection.close(close::GOING_AWAY.into(), b"");
+            Err(ConnectError::from(error).about(&settings.identities, server))
         }
     }
 }
@@ -211,20 +288,27 @@ impl<'a> Rotation<'a> {
     }
 }
 
+/// How often a reason that stays the same is said loudly again.
+const COMPLAIN_AGAIN: Duration = Duration::from_hours(1);
+
 /// Says each new reason loudly and its repetitions quietly: a server that is down for a night
 /// must not fill the disk.
 #[derive(Default)]
 struct Complaint {
     last: String,
+    said: Option<Instant>,
 }
 
 impl Complaint {
-    fn log(&mut self, server: &str, error: &ConnectError) {
+    /// Gives the reason if it was said loudly.
+    fn log(&mut self, server: &str, error: &ConnectError) -> Option<String> {
         let text = error.to_string();
-        if text == self.last {
+        let recently = self.said.is_some_and(|at| at.elapsed() < COMPLAIN_AGAIN);
+        if text == self.last && recently {
             tracing::debug!(server.address = server, reason = %text, "still not connected");
-            return;
+            return None;
         }
+        self.said = Some(Instant::now());
         if let ConnectError::Dial(DialError::WrongAuthority { expected, got, .. }) = error {
             tracing::error!(server.address = server, %expected, %got, "the server is not the one that this agent trusts; nothing was sent");
         } else {
@@ -236,7 +320,8 @@ impl Complaint {
             }
             tracing::warn!(server.address = server, reason = %format!("{text}{causes}"), "not connected; trying again");
         }
-        self.last = text;
+        self.last.clone_from(&text);
+        Some(text)
     }
 
     fn forget(&mut self) {

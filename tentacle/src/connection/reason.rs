@@ -62,15 +62,24 @@ fn describe_code(code: u32) -> String {
             "the server waited too long for the agent's first message".to_owned()
         }
         close::ENROLMENT_DONE => "enrolment is over".to_owned(),
+        close::CERTIFICATE_ENDED => {
+            "the agent's certificate has ended; the server may still renew it".to_owned()
+        }
         other => format!("the server closed the connection with code {other}"),
     }
 }
 
-/// The close code, if the peer closed with one.
+/// The close code, if the peer closed with one. Who did not take the certificate in the handshake says
+/// the same as one who refuses it after.
 pub(super) fn close_code(error: &ConnectionError) -> Option<u32> {
     match error {
         ConnectionError::ApplicationClosed(closed) => {
             u32::try_from(closed.error_code.into_inner()).ok()
+        }
+        ConnectionError::ConnectionClosed(closed)
+            if TLS_ALERTS.contains(&u64::from(closed.error_code)) =>
+        {
+            Some(close::NOT_AUTHORISED)
         }
         ConnectionError::VersionMismatch
         | ConnectionError::TransportError(_)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mantle_shared::protocol::{
     Acquire, AcquireAnswer, AcquireFailure, AcquireProgress, AcquireResult, EchoAnswer, Message,
-    Unsupported, close,
+    RenewAnswer, Unsupported, close,
 };
 use quinn::{Connection, SendStream};
 use tokio::sync::mpsc;
@@ -19,10 +19,12 @@ use tokio::time::Instant;
 use super::framed::{self, Incoming, MessageReader, count_bad_stream};
 use super::handshake::Welcomed;
 use super::reason;
+use super::renewal::Renewal;
 use super::reports::Reports;
 use super::timing::Timing;
 use super::transfer::BulkSource;
 use crate::cache::Acquirer;
+use crate::identity::Identities;
 use crate::link::{LinkCommand, LinkEvent, LinkPeer};
 
 /// Messages that wait for the control stream.
@@ -47,6 +49,8 @@ pub(super) struct SessionEnd {
     pub(super) retry_after: Option<Duration>,
     /// The driver asked for the end, or is gone.
     pub(super) closed_by_driver: bool,
+    /// There is another certificate, to be shown at once.
+    pub(super) renewed: bool,
 }
 
 /// What a task tells the loop.
@@ -56,6 +60,10 @@ enum Notice {
     Resynced,
     /// The server goes away.
     GoAway(Duration, String),
+    /// The certificate is to be renewed.
+    CertificateDue,
+    /// The answer to a renewal.
+    Renewal(RenewAnswer),
     /// The session cannot go on.
     Failed(String),
 }
@@ -70,6 +78,8 @@ struct Session {
     number: u64,
     /// The driver has begun its resync; what came before is left over from an earlier session.
     resync_begun: bool,
+    /// The renewal that was asked for last.
+    renewal: Option<Renewal>,
     tasks: JoinSet<()>,
 }
 
@@ -80,6 +90,7 @@ pub(super) async fn run(
     number: u64,
     peer: &mut LinkPeer,
     acquirer: Arc<Acquirer>,
+    identities: &mut Identities,
     timing: &Timing,
 ) -> SessionEnd {
     let (notices, mut noticed) = mpsc::channel(8);
@@ -113,11 +124,12 @@ pub(super) async fn run(
         acquirer,
         number,
         resync_begun: false,
+        renewal: None,
         tasks,
     };
-    let end = session.serve(peer, &mut noticed, timing).await;
+    let end = session.serve(peer, &mut noticed, identities, timing).await;
     drop(session);
-    if end.closed_by_driver {
+    if end.closed_by_driver || end.renewed {
         // Only the writer is left: it ends when what was queued is with the server.
         let _ = tokio::time::timeout(FLUSH_TIMEOUT, writer).await;
     } else {
@@ -132,12 +144,14 @@ impl Session {
         &mut self,
         peer: &mut LinkPeer,
         noticed: &mut mpsc::Receiver<Notice>,
+        identities: &mut Identities,
         timing: &Timing,
     ) -> SessionEnd {
         let mut end = SessionEnd {
             reason: String::new(),
             retry_after: None,
             closed_by_driver: false,
+            renewed: false,
         };
         // Until the resync is through; later, until the server closes after it said so.
         let mut deadline = Some((
@@ -153,6 +167,19 @@ impl Session {
                 }
                 notice = noticed.recv() => match notice {
                     Some(Notice::Resynced) => deadline = None,
+                    Some(Notice::CertificateDue) => {
+                        // Later, if there is no peace just now: the server says it again.
+                        if deadline.is_none() {
+                            self.ask_for_certificate(identities).await;
+                        }
+                    }
+                    Some(Notice::Renewal(answer)) => {
+                        if self.take_certificate(answer, identities) {
+                            "the certificate was renewed".clone_into(&mut end.reason);
+                            end.renewed = true;
+                            return end;
+                        }
+                    }
                     Some(Notice::GoAway(retry_after, why)) => {
                         end.retry_after = Some(retry_after);
                         deadline = Some((Instant::now() + GO_AWAY_PATIENCE, why));
@@ -184,6 +211,34 @@ impl Session {
                     return end;
                 }
                 Some(_) = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    async fn ask_for_certificate(&mut self, identities: &Identities) {
+        let waits = self.renewal.as_ref().is_some_and(Renewal::is_fresh);
+        if waits || !identities.can_renew() {
+            return;
+        }
+        match Renewal::begin(identities.shown()) {
+            Ok((renewal, message)) => {
+                self.renewal = Some(renewal);
+                let _ = self.control.send(message.into()).await;
+            }
+            Err(error) => tracing::warn!(%error, "the certificate could not be renewed"),
+        }
+    }
+
+    /// Whether there is another certificate now.
+    fn take_certificate(&mut self, answer: RenewAnswer, identities: &mut Identities) -> bool {
+        let Some(renewal) = self.renewal.take() else {
+            return false;
+        };
+        match renewal.finish(answer, identities) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the certificate was not renewed; the server will ask again");
+                false
             }
         }
     }
@@ -347,6 +402,12 @@ async fn read_until_end(
                 tracing::info!(reason = %go_away.reason, "the server goes away");
                 let why = format!("the server goes away: {}", go_away.reason);
                 let _ = notices.send(Notice::GoAway(retry_after, why)).await;
+            }
+            Message::CertificateDue(_) => {
+                let _ = notices.send(Notice::CertificateDue).await;
+            }
+            Message::RenewAnswer(answer) => {
+                let _ = notices.send(Notice::Renewal(answer)).await;
             }
             Message::Unsupported(unsupported) => {
                 tracing::warn!(

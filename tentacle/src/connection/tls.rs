@@ -63,12 +63,28 @@ pub(crate) fn work(
     identity: &Identity,
     verdict: VerdictCell,
 ) -> Result<QuicClientConfig, TlsError> {
+    showing(identity, verdict, ALPN_WORK)
+}
+
+fn showing(
+    identity: &Identity,
+    verdict: VerdictCell,
+    alpn: &[u8],
+) -> Result<QuicClientConfig, TlsError> {
     let pin = Pin::Authority(identity.authority.clone());
     let mut config = builder(pin, verdict)?
         .with_client_auth_cert(vec![identity.certificate.clone()], identity.private_key())
         .map_err(|error| TlsError(error.into()))?;
-    finish(&mut config, ALPN_WORK);
+    finish(&mut config, alpn);
     QuicClientConfig::try_from(config).map_err(|error| TlsError(error.into()))
+}
+
+/// The configuration for renewing a certificate that may have ended: shows it, and enrols.
+pub(crate) fn renew(
+    identity: &Identity,
+    verdict: VerdictCell,
+) -> Result<QuicClientConfig, TlsError> {
+    showing(identity, verdict, ALPN_ENROL)
 }
 
 /// The configuration for enrolment: the agent has nothing to show yet.
@@ -158,15 +174,43 @@ impl PinnedVerifier {
             Err(Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             )) => wrong,
+            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
+                time,
+                not_before,
+            })) => Verdict::Time(format!(
+                "the clock says {}, the certificate begins at {}, so the clocks are {} min apart at least",
+                moment(time),
+                moment(not_before),
+                not_before
+                    .as_secs()
+                    .saturating_sub(time.as_secs())
+                    .div_ceil(60)
+            )),
+            Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
+                time,
+                not_after,
+            })) => Verdict::Time(format!(
+                "the clock says {}, the certificate ended at {}, {} min before",
+                moment(time),
+                moment(not_after),
+                time.as_secs()
+                    .saturating_sub(not_after.as_secs())
+                    .div_ceil(60)
+            )),
             Err(Error::InvalidCertificate(
-                error @ (CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. }),
+                error @ (CertificateError::Expired | CertificateError::NotValidYet),
             )) => Verdict::Time(error.to_string()),
             Err(error) => Verdict::Invalid(error.to_string()),
         }
     }
+}
+
+/// A time for people.
+fn moment(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds)
+        .unwrap_or(jiff::Timestamp::MAX)
+        .to_string()
 }
 
 /// The one name that servers go by.

@@ -4,11 +4,15 @@
 //! which names the key file. The second is written last and by one rename, so a kill at any
 //! instant leaves the old identity, the new one or none; never half of one. A key that others may
 //! read is refused at start, because whoever read it can pose as this agent.
+//!
+//! While the certificate is renewed there are more of the kind ([`Identities`]).
 
+mod held;
 mod key;
 #[cfg(test)]
 mod tests;
 
+pub use held::{Identities, Kind};
 pub use key::{NewKey, NewKeyError};
 
 use std::fs;
@@ -18,6 +22,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mantle_shared::AgentId;
+use mantle_shared::fault;
 use mantle_shared::tls::Fingerprint;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -35,7 +40,7 @@ const FORMAT: u32 = 1;
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// An enrolled agent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Identity {
     /// The id by which the server knows the agent.
     pub agent: AgentId,
@@ -70,6 +75,7 @@ pub struct Enrolled {
 }
 
 /// A private key in memory; wiped when dropped, never shown.
+#[derive(Clone)]
 struct SecretKey(Zeroizing<Vec<u8>>);
 
 impl std::fmt::Debug for SecretKey {
@@ -144,8 +150,13 @@ struct Stored {
 impl Identity {
     /// Reads the identity below the agent's data folder.
     pub fn load(data: &Path) -> Result<Self, IdentityError> {
+        Self::load_file(data, FILE)
+    }
+
+    /// Reads one of the files.
+    fn load_file(data: &Path, file: &str) -> Result<Self, IdentityError> {
         let folder = folder(data);
-        let path = folder.join(FILE);
+        let path = folder.join(file);
         let bytes = match read_bounded(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -211,6 +222,18 @@ impl Identity {
 /// Keeps an identity: first the key under a name of its own, then the file that names it.
 pub fn save(data: &Path, key: &NewKey, enrolled: &Enrolled) -> Result<(), IdentityError> {
     let folder = prepare(data)?;
+    write_files(&folder, FILE, key, enrolled)?;
+    held::forget_beside(&folder);
+    Ok(())
+}
+
+/// Writes a key and then the file that names it.
+fn write_files(
+    folder: &Path,
+    file: &str,
+    key: &NewKey,
+    enrolled: &Enrolled,
+) -> Result<(), IdentityError> {
     let key_file = format!("key-{}.p8", uuid::Uuid::now_v7().simple());
     let key_path = folder.join(&key_file);
     durable::write(&key_path, &key.pkcs8(), Privacy::Owner)
@@ -223,9 +246,10 @@ pub fn save(data: &Path, key: &NewKey, enrolled: &Enrolled) -> Result<(), Identi
         certificate: STANDARD.encode(&enrolled.certificate),
         authority: STANDARD.encode(&enrolled.authority),
         not_after_us: enrolled.not_after_us,
-        key_file: key_file.clone(),
+        key_file,
     };
-    let path = folder.join(FILE);
+    fault::point("agent.key_written");
+    let path = folder.join(file);
     let written = serde_json::to_vec_pretty(&stored)
         .map_err(io::Error::from)
         .and_then(|bytes| durable::write(&path, &bytes, Privacy::Owner));
@@ -233,7 +257,6 @@ pub fn save(data: &Path, key: &NewKey, enrolled: &Enrolled) -> Result<(), Identi
         let _ = fs::remove_file(&key_path);
         return Err(io_error("write", &path, source));
     }
-    forget_other_keys(&folder, &key_file);
     Ok(())
 }
 
@@ -338,18 +361,4 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
         ));
     }
     Ok(bytes)
-}
-
-/// Removes the keys that no identity names any more. A leftover is harmless and goes next time.
-fn forget_other_keys(folder: &Path, keep: &str) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("key-") && name != keep {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
 }

@@ -13,6 +13,7 @@
 
 mod agent_faults;
 mod cancels;
+mod certificates;
 mod delivery;
 mod denials;
 mod deploy;

@@ -91,4 +91,7 @@ pub struct Agent {
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
+    /// When the certificate ends that it was last seen with; it is renewed long before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_until: Option<Timestamp>,
 }

@@ -21,7 +21,7 @@ use super::quick;
 use super::server::{Authority, ServerSession, TestServer, facts, soon};
 use crate::cache::test_packages::Package;
 use crate::cache::{Acquirer, Cache};
-use crate::identity::Identity;
+use crate::identity::{Identities, Identity};
 use crate::link::{Link, LinkCommand, LinkEvent, link};
 
 /// A running connection and the driver's end of it.
@@ -43,7 +43,7 @@ impl Agent {
         let cache = Cache::at(data.path().join("cache"));
         cache.prepare().unwrap();
         let settings = Settings {
-            identity: Identity::load(data.path()).unwrap(),
+            identities: Identities::load(data.path()).unwrap(),
             timing,
             acquirer: Arc::new(Acquirer::new(cache, data.path().join("apps")).keep_free(0)),
         };
@@ -54,8 +54,14 @@ impl Agent {
         }
     }
 
+    /// The next event but why there is no connection.
     async fn event(&mut self) -> LinkEvent {
-        soon(self.link.events.recv()).await.unwrap()
+        loop {
+            match soon(self.link.events.recv()).await.unwrap() {
+                LinkEvent::NotConnected { .. } => {}
+                event => return event,
+            }
+        }
     }
 
     async fn say(&self, message: impl Into<Message>) {

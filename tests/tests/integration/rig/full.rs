@@ -121,7 +121,7 @@ fn note_event(seen: &mut Seen, event: &LinkEvent) {
         LinkEvent::Connected { .. } => seen.connections += 1,
         LinkEvent::Received(Message::StartAttempt(start)) => seen.starts.push(start.clone()),
         LinkEvent::Received(Message::CancelAttempt(cancel)) => seen.cancels.push(cancel.clone()),
-        LinkEvent::Received(_) => {}
+        LinkEvent::Received(_) | LinkEvent::NotConnected { .. } => {}
         LinkEvent::Disconnected { reason } => seen.ends.push(reason.clone()),
     }
 }

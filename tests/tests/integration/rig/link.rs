@@ -10,6 +10,7 @@ use mantle_shared::protocol::{
 use mantle_shared::{AttemptId, Digest, JournalId};
 use tentacle::cache::{Acquirer, Cache};
 use tentacle::connection::{self, Settings, Timing};
+use tentacle::identity::Identities;
 use tentacle::link::{HelloFacts, Link, LinkCommand, LinkEvent, LinkPeer, link};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -48,7 +49,7 @@ pub fn settings(home: &Home, timing: Timing) -> Settings {
     let cache = Cache::at(state.cache());
     cache.prepare().unwrap();
     Settings {
-        identity: home.identity(),
+        identities: Identities::load(&home.root).unwrap(),
         timing,
         acquirer: Arc::new(Acquirer::new(cache, state.apps())),
     }
@@ -107,7 +108,7 @@ impl LinkAgent {
         let session = loop {
             match self.event().await {
                 LinkEvent::Connected { session, .. } => break session,
-                LinkEvent::Disconnected { .. } => {}
+                LinkEvent::Disconnected { .. } | LinkEvent::NotConnected { .. } => {}
                 LinkEvent::Received(message) => panic!("{} before a welcome", message.name()),
             }
         };

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use mantle::api::body::{
@@ -14,7 +14,7 @@ use mantle::app::machinery::{Machinery, MachineryConfig};
 use mantle::gateway::{Counters, Gateway, Sessions, Timing};
 use mantle::orchestrator::Online;
 use mantle::packages::PackageRepository;
-use mantle::security::{Authority, authority_open, master_key_open};
+use mantle::security::{AGENT_LASTS, Authority, authority_open, master_key_open};
 use mantle::services::{Caller, Feed, Parts, ServerFacts, Services};
 use mantle::store::{Store, StoreConfig};
 use mantle_domain::state::Policy;
@@ -78,8 +78,27 @@ impl Server {
         server
     }
 
+    /// A new server whose agents' certificates last this long.
+    pub async fn start_issuing(world: &World, lasts: Duration, timing: Timing) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let folder = world.dir("server");
+        let server = Self::open_issuing(world, folder, any, timing, lasts).await;
+        server.apply("infrastructure.yaml", INFRASTRUCTURE).await;
+        server
+    }
+
     /// A server on what an earlier one left behind.
     pub async fn open(world: &World, folder: PathBuf, addr: SocketAddr, timing: Timing) -> Self {
+        Self::open_issuing(world, folder, addr, timing, AGENT_LASTS).await
+    }
+
+    async fn open_issuing(
+        world: &World,
+        folder: PathBuf,
+        addr: SocketAddr,
+        timing: Timing,
+        agent_lasts: Duration,
+    ) -> Self {
         // The port of a server that was stopped comes free when its last packets have left.
         let socket = wait_for("the port is free", SOON, || async {
             UdpSocket::bind(addr).map_err(|error| error.to_string())
@@ -93,7 +112,8 @@ impl Server {
         .await
         .unwrap();
         let now = SystemTime::now();
-        let authority = Arc::new(authority_open(&store, &folder, now).await.unwrap());
+        let authority = authority_open(&store, &folder, now).await.unwrap();
+        let authority = Arc::new(authority.with_agent_lifetime(agent_lasts));
         let identity = authority.server_identity(&folder, &[], now).unwrap();
         let master_key = master_key_open(&store, &folder.join("master.key")).await;
         let master_key = Arc::new(master_key.unwrap());
@@ -280,7 +300,7 @@ impl Server {
     }
 
     /// Waits until a task is over.
-    pub async fn over(&self, number: &str, within: std::time::Duration) -> TaskDetail {
+    pub async fn over(&self, number: &str, within: Duration) -> TaskDetail {
         wait_for("the task is over", within, || async {
             let task = self.task(number).await;
             if task.task.state.is_over() {
@@ -293,7 +313,7 @@ impl Server {
     }
 
     /// Waits until a task has succeeded.
-    pub async fn succeeds(&self, number: &str, within: std::time::Duration) -> TaskDetail {
+    pub async fn succeeds(&self, number: &str, within: Duration) -> TaskDetail {
         let task = self.over(number, within).await;
         assert_eq!(task.task.state, TaskState::Succeeded, "{task:?}");
         task
