@@ -1,5 +1,5 @@
 //! What the server and the agent must agree on: identities, the wire protocol, package manifests,
-//! the order that an attempt carries out and how its inputs are written.
+//! the order that an attempt carries out and how its inputs are written, how secrets are masked.
 //!
 //! This crate is small and slow-moving, since everything is rebuilt after it. It opens no file and
 //! no socket. HTTP bodies, database rows and rules are not in it.
@@ -9,6 +9,7 @@ pub mod fault;
 pub mod ids;
 pub mod inputs;
 pub mod manifest;
+pub mod mask;
 pub mod order;
 pub mod outputs;
 pub mod protocol;

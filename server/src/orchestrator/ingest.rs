@@ -2,7 +2,10 @@
 //!
 //! Records that arrive together are committed together, and acknowledged only then. While the log
 //! cannot be written nothing is taken in: the queue fills, the agents' streams are held back, and
-//! their spools keep what they have.
+//! their spools keep what they have. Everything goes through the masks of its task before it is stored;
+//! what cannot be masked is held back in the same way, for that task alone.
+
+mod masked;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -12,13 +15,16 @@ use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::outputs::OUTPUTS_TOLD;
 use mantle_shared::protocol::{
-    Ack, AttemptEnded, AttemptPosition, AttemptReport, Level, Record, RecordBody, Records, Stream,
-    close,
+    Ack, AcquireResult, AttemptEnded, AttemptPosition, AttemptReport, CancelResult, Level, Record,
+    RecordBody, Records, ReportedState, StartResult, Stream, close,
 };
 use tokio::sync::mpsc;
 
 use super::OrchestratorParts;
 use super::fact::{Fact, NamedOutput, Reported};
+use super::held::Held;
+use super::masking::Places;
+use super::masks::Masks;
 use crate::gateway::{Arrival, ArrivalQueue};
 use crate::store::{
     AttemptRow, AttemptState, LogVariables, Store, StoreError, attempt_find, log_append,
@@ -31,6 +37,8 @@ const BATCH: usize = 256;
 const KNOWN: usize = 10_000;
 /// Between two tries to write the log.
 const RETRY: Duration = Duration::from_secs(1);
+/// Between two tries to have the masks of a task whose output is held back.
+const HELD_RETRY: Duration = Duration::from_secs(5);
 
 /// See the module's documentation.
 pub struct Ingest {
@@ -41,6 +49,9 @@ pub struct Ingest {
     /// Ends that came before all of their records, and how many were there: their agents were asked
     /// to report anew.
     short: HashMap<AttemptId, u64>,
+    masks: Masks,
+    places: Places,
+    held: Held,
 }
 
 impl Ingest {
@@ -49,19 +60,30 @@ impl Ingest {
         arrivals: ArrivalQueue,
         facts: mpsc::Sender<Fact>,
     ) -> Self {
+        let masks = Masks::new(parts.store.clone(), std::sync::Arc::clone(&parts.secrets));
         Self {
             parts,
             arrivals,
             facts,
             owners: HashMap::new(),
             short: HashMap::new(),
+            masks,
+            places: Places::default(),
+            held: Held::default(),
         }
     }
 
     /// Works until the gateway or the orchestrator is gone.
     pub async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
-        while self.arrivals.recv_many(&mut batch, BATCH).await > 0 {
+        let mut look_again = tokio::time::interval(HELD_RETRY);
+        loop {
+            tokio::select! {
+                count = self.arrivals.recv_many(&mut batch, BATCH) => if count == 0 {
+                    return;
+                },
+                _ = look_again.tick() => self.release_held().await,
+            }
             let (records, others): (Vec<_>, Vec<_>) = batch
                 .drain(..)
                 .partition(|arrival| matches!(arrival, Arrival::Records { .. }));
@@ -85,7 +107,11 @@ impl Ingest {
                 continue;
             };
             match self.owner(records.attempt).await {
-                Some((task, owner)) if owner == agent => wanted.push((agent, task, records)),
+                Some((task, owner)) if owner == agent => {
+                    if let Some(records) = self.masked(agent, task, records).await {
+                        wanted.push((agent, task, records));
+                    }
+                }
                 _ => tracing::warn!(
                     agent.id = %agent,
                     attempt.id = %records.attempt,
@@ -205,11 +231,37 @@ impl Ingest {
             }
             Arrival::Disconnected { agent, session } => Some(Fact::Disconnected { agent, session }),
             Arrival::AttemptEnded { agent, ended } => self.ended(agent, ended).await,
-            Arrival::StartAnswered { agent, answer } => Some(Fact::StartAnswered { agent, answer }),
-            Arrival::CancelAnswered { agent, answer } => {
+            Arrival::StartAnswered { agent, mut answer } => {
+                match &mut answer.result {
+                    StartResult::Ended(end) => {
+                        self.sentence_of(answer.attempt, &mut end.message).await;
+                    }
+                    StartResult::Refused { message, .. } => {
+                        self.sentence_of(answer.attempt, message).await;
+                    }
+                    StartResult::Accepted => {}
+                }
+                Some(Fact::StartAnswered { agent, answer })
+            }
+            Arrival::CancelAnswered { agent, mut answer } => {
+                match &mut answer.result {
+                    CancelResult::Ended(end) => {
+                        self.sentence_of(answer.attempt, &mut end.message).await;
+                    }
+                    CancelResult::Cancelling
+                    | CancelResult::Voided
+                    | CancelResult::Fenced
+                    | CancelResult::Failed => {}
+                }
                 Some(Fact::CancelAnswered { agent, answer })
             }
-            Arrival::AcquireAnswered { agent, answer } => {
+            Arrival::AcquireAnswered { agent, mut answer } => {
+                match &mut answer.result {
+                    AcquireResult::Failed { message, .. } => {
+                        self.sentence(answer.task, message).await;
+                    }
+                    AcquireResult::Acquired { .. } => {}
+                }
                 Some(Fact::AcquireAnswered { agent, answer })
             }
             Arrival::Refused(refusal) => Some(Fact::Refused(refusal)),
@@ -220,10 +272,13 @@ impl Ingest {
     /// What is stored of each attempt that an agent reports.
     async fn reported(&mut self, agent: AgentId, reports: Vec<AttemptReport>) -> Vec<Reported> {
         let mut reported = Vec::with_capacity(reports.len());
-        for report in reports {
+        for mut report in reports {
             let row = find_attempt(&self.parts.store, report.attempt).await;
             let ours = row.filter(|row| row.agent_id == agent);
             let next_seq = self.position(report.attempt).await;
+            if let (Some(row), ReportedState::Ended(end)) = (&ours, &mut report.state) {
+                self.sentence(row.task_id, &mut end.message).await;
+            }
             reported.push(Reported {
                 task: ours.as_ref().map(|row| row.task_id),
                 end_stored: ours.is_some_and(|row| row.state == AttemptState::Ended),
@@ -253,13 +308,19 @@ impl Ingest {
     }
 
     /// The end of an attempt. If records are missing its agent is asked for them, once.
-    async fn ended(&mut self, agent: AgentId, ended: AttemptEnded) -> Option<Fact> {
+    async fn ended(&mut self, agent: AgentId, mut ended: AttemptEnded) -> Option<Fact> {
         let attempt = ended.attempt;
         let (task, owner) = self.owner(attempt).await?;
         if owner != agent {
             tracing::warn!(agent.id = %agent, attempt.id = %attempt, "the end of another agent's attempt was dropped");
             return None;
         }
+        if self.held.is_held(task) {
+            // Its records were not taken, so neither is the end that rests on them.
+            self.held.hold(task, agent);
+            return None;
+        }
+        self.sentence(task, &mut ended.end.message).await;
         let said = ended.end.records;
         let mut stored = self.position(attempt).await;
         match stored.cmp(&said) {

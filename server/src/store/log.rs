@@ -4,12 +4,12 @@
 //! stored once each, without a gap, however often they are sent. A task's log is numbered from 1
 //! in the order in which records were committed, over all its attempts; readers resume by it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use futures_util::StreamExt as _;
 use mantle_domain::ids::{AttemptId, TaskId};
 use mantle_shared::Digest;
-use mantle_shared::outputs::{OUTPUTS_TOLD, OutputTally};
+use mantle_shared::outputs::{OUTPUTS_SET_BYTES, OUTPUTS_TOLD, OutputTally};
 use mantle_shared::protocol::{Record, RecordBody, RecordHasher};
 
 use super::error::{Result, StoreError};
@@ -387,6 +387,45 @@ pub async fn log_variables(tx: &mut LogTx, attempt: AttemptId) -> Result<LogVari
         left_out,
         left_out_count,
     })
+}
+
+/// The sensitive output variables of a task's attempts: who sealed it, its name, its sealed value. Each
+/// value once; as many of the last as an attempt may set.
+pub async fn log_sealed_variables(
+    tx: &mut LogTx,
+    task: TaskId,
+) -> Result<Vec<(AttemptId, String, String)>> {
+    let mut found = VecDeque::new();
+    let mut bytes = 0;
+    let mut chunks = tx.stream(
+        "SELECT * FROM log_chunk WHERE task_id = $1 AND has_variables = 1 ORDER BY first_seq",
+        params![task],
+    );
+    while let Some(row) = chunks.next().await {
+        let row = row?;
+        let Some(attempt) = row.find::<AttemptId>("attempt_id")? else {
+            continue;
+        };
+        for record in decode(&row.get::<Vec<u8>>("body")?)? {
+            if let RecordBody::Variable {
+                name,
+                value,
+                sensitive: true,
+            } = record.body
+            {
+                bytes += name.len() + value.len();
+                found.push_back((attempt, name, value));
+            }
+        }
+        // An agent that keeps to no limit must not take the server's memory.
+        while bytes > OUTPUTS_SET_BYTES {
+            let Some((_, name, value)) = found.pop_front() else {
+                break;
+            };
+            bytes -= name.len() + value.len();
+        }
+    }
+    Ok(found.into())
 }
 
 /// Removes a task's whole log.

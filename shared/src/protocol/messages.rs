@@ -30,6 +30,8 @@ pub const EVENTS_LIMIT_BYTES: usize = 256 * 1024;
 pub const BULK_LIMIT_BYTES: usize = 256 * 1024;
 /// The longest text of one log record; a longer line is split and marked.
 pub const MAX_RECORD_TEXT_BYTES: usize = 16 * 1024;
+/// Stands at the end of every piece of a split line but the last.
+pub const CUT_MARK: &str = " [line cut here]";
 /// How much a sender puts into one [`Records`] message before it starts the next.
 pub const RECORDS_TARGET_BYTES: usize = 48 * 1024;
 

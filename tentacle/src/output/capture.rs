@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
+use mantle_shared::mask::{MaskSet, MaskStream};
 use mantle_shared::protocol::Stream;
 
 use super::lines::LineSplitter;
-use super::mask::{MaskSet, MaskStream};
 use super::service_message::{self, LONGEST_BYTES, MARKERS, ServiceMessage};
 
 /// Where lines and messages go.

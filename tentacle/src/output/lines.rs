@@ -4,10 +4,8 @@
 //! program prints without ever ending a line. Bytes that are not UTF-8 become replacement
 //! characters, and so does NUL, which databases refuse in a text.
 
-use mantle_shared::protocol::MAX_RECORD_TEXT_BYTES;
+use mantle_shared::protocol::{CUT_MARK, MAX_RECORD_TEXT_BYTES};
 
-/// Stands at the end of every piece of a long line but the last.
-pub const CUT_MARK: &str = " [line cut here]";
 /// Where a long line is cut: what fits into a record even with the mark.
 pub const LONGEST_RAW_BYTES: usize = MAX_RECORD_TEXT_BYTES - 64;
 

@@ -9,7 +9,6 @@
 
 pub mod capture;
 pub mod lines;
-pub mod mask;
 pub mod recorder;
 pub mod seal;
 pub mod service_message;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use mantle_shared::mask::{MaskSet, TooManySecrets};
 use mantle_shared::order::OutputLimits;
 use mantle_shared::outputs::{OUTPUT_NAME_BYTES, OUTPUT_VALUE_BYTES, OUTPUTS_TOLD, OutputTally};
 use mantle_shared::protocol::{Level, Record, RecordBody, RecordHasher, Stream};
@@ -23,7 +24,6 @@ use zeroize::Zeroizing;
 
 use super::capture::CaptureSink;
 use super::lines::LineSplitter;
-use super::mask::{MaskSet, TooManySecrets};
 use super::seal::Sealer;
 use super::service_message::ServiceMessage;
 use super::spool;

@@ -25,6 +25,7 @@ mod hostile;
 mod installed_versions;
 mod line;
 mod lost_state;
+mod masking;
 mod offline;
 mod others;
 mod records;

@@ -8,6 +8,7 @@ use crate::ids::SecretVersionId;
 
 mod effective;
 pub mod explanation;
+mod in_scope;
 pub mod prompt;
 mod resolve;
 mod system;
@@ -15,6 +16,7 @@ mod tie;
 pub mod uses;
 
 pub use effective::{Effective, EffectiveSet, EffectiveValue};
+pub use in_scope::secrets_in_scope;
 pub(crate) use resolve::describe_value;
 pub use resolve::{
     Candidate, DEPLOYMENT_PROCESS, Rank, Situation, SituationTarget, Tie, candidates,

@@ -5,10 +5,15 @@
 //! whatever the secrets look like.
 //!
 //! A secret is looked for as it is, with the line breaks of either platform, in base64 at each of
-//! its three alignments, URL-encoded and JSON-escaped. Secrets under [`SHORTEST_IN_STREAM`] bytes
-//! would turn every output into asterisks: they are masked where they stand as a whole word.
+//! its three alignments, URL-encoded and JSON-escaped. The character at either end of a base64 form
+//! that holds bits of the secret beside others is masked with it. Secrets under
+//! [`SHORTEST_IN_STREAM`] bytes would turn every output into asterisks: they are masked where they
+//! stand as a whole word.
+//!
+//! The agent masks what a step prints before it is written, the server once more before it stores it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -41,11 +46,15 @@ struct Search {
     start: StateID,
     /// How many bytes of a form each state has seen.
     depths: HashMap<StateID, usize>,
+    /// Of each form whether the base64 character before it holds bits of the secret too.
+    heads: Vec<bool>,
+    /// Whether any does.
+    any_head: bool,
 }
 
 /// The automaton over the secrets' forms could not be built.
 #[derive(Debug, thiserror::Error)]
-#[error("the secrets of this attempt are too large to be masked ({bytes} bytes in all forms)")]
+#[error("the secrets are too large to be masked ({bytes} bytes in all forms)")]
 pub struct TooManySecrets {
     /// How long all forms are.
     bytes: usize,
@@ -54,7 +63,7 @@ pub struct TooManySecrets {
 impl MaskSet {
     /// A set over these secrets. Empty ones are skipped.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Result<Self, TooManySecrets> {
-        let mut forms = BTreeSet::new();
+        let mut forms = Forms::default();
         let mut words = Vec::new();
         for secret in secrets {
             if secret.len() < SHORTEST_IN_STREAM {
@@ -69,6 +78,22 @@ impl MaskSet {
             automaton: Search::new(&forms)?,
             words,
         })
+    }
+
+    /// Whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.automaton.is_none() && self.words.is_empty()
+    }
+
+    /// About what it takes in memory.
+    pub fn memory_bytes(&self) -> usize {
+        /// What a state takes in the table of depths.
+        const STATE_BYTES: usize = 32;
+        let words: usize = self.words.iter().map(String::len).sum();
+        words
+            + self.automaton.as_ref().map_or(0, |search| {
+                search.nfa.memory_usage() + search.depths.len() * STATE_BYTES
+            })
     }
 
     /// Masks a whole text at once.
@@ -119,48 +144,103 @@ fn replace_word(line: &str, word: &str) -> String {
     out
 }
 
-fn add_forms(secret: &str, forms: &mut BTreeSet<Vec<u8>>) {
+/// What is looked for; `true` for base64 whose character before it holds bits of the secret too.
+#[derive(Debug, Default)]
+struct Forms(BTreeMap<Vec<u8>, bool>);
+
+impl Forms {
+    fn add(&mut self, form: Vec<u8>) {
+        // Another secret may have the same text as it is; being wary is the safe side.
+        self.0.entry(form).or_insert(false);
+    }
+
+    fn add_encoded(&mut self, form: String) {
+        if form.len() >= SHORTEST_ENCODED {
+            self.add(form.into_bytes());
+        }
+    }
+}
+
+fn add_forms(secret: &str, forms: &mut Forms) {
     let unix = secret.replace("\r\n", "\n");
     let windows = unix.replace('\n', "\r\n");
-    for text in [secret, &unix, &windows] {
-        forms.insert(text.as_bytes().to_vec());
+    for text in BTreeSet::from([secret, &unix, &windows]) {
+        forms.add(text.as_bytes().to_vec());
         add_encoded(text, forms);
     }
     if unix.contains('\n') {
         for line in unix.lines().map(str::trim) {
             // The armour of a key is no secret, and masking it would hide what was printed.
             if line.len() >= SHORTEST_LINE && !line.starts_with("-----") {
-                forms.insert(line.as_bytes().to_vec());
+                forms.add(line.as_bytes().to_vec());
             }
         }
     }
 }
 
-fn add_encoded(text: &str, forms: &mut BTreeSet<Vec<u8>>) {
-    let mut add = |form: String| {
-        if form.len() >= SHORTEST_ENCODED {
-            forms.insert(form.into_bytes());
-        }
-    };
+fn add_encoded(text: &str, forms: &mut Forms) {
     for offset in 0..3 {
-        add(base64_inside(text.as_bytes(), offset, &STANDARD_NO_PAD));
-        add(base64_inside(text.as_bytes(), offset, &URL_SAFE_NO_PAD));
+        add_base64(text.as_bytes(), offset, &STANDARD_NO_PAD, STANDARD, forms);
+        add_base64(text.as_bytes(), offset, &URL_SAFE_NO_PAD, URL_SAFE, forms);
     }
-    for plus in [false, true] {
-        add(url_encoded(text, plus, b"0123456789ABCDEF"));
-        add(url_encoded(text, plus, b"0123456789abcdef"));
+    // Which characters stay as they are differs: RFC 3986, JavaScript's encodeURIComponent, Python's
+    // quote, a whole URL's path.
+    for kept in ["", "/", "!'()*", "!'()*/:@&=+$,;"] {
+        for plus in [false, true] {
+            forms.add_encoded(url_encoded(text, kept, plus, b"0123456789ABCDEF"));
+            forms.add_encoded(url_encoded(text, kept, plus, b"0123456789abcdef"));
+        }
     }
     if let Ok(quoted) = serde_json::to_string(text) {
-        let inner = quoted.trim_start_matches('"');
+        let inner = quoted.strip_prefix('"').unwrap_or(&quoted);
         let inner = inner.strip_suffix('"').unwrap_or(inner);
-        add(inner.to_owned());
-        add(inner.replace('/', "\\/"));
+        for upper in [false, true] {
+            forms.add_encoded(json_escaped(inner, |c| c.is_ascii(), upper));
+            // Encoders that mind HTML escape these too.
+            let harmless = |c: char| c.is_ascii() && !"<>&'+".contains(c);
+            forms.add_encoded(json_escaped(inner, harmless, upper));
+            let outside_html = |c: char| !"<>&\u{2028}\u{2029}".contains(c);
+            forms.add_encoded(json_escaped(inner, outside_html, upper));
+        }
+        forms.add_encoded(inner.replace('/', "\\/"));
+        forms.add_encoded(inner.to_owned());
     }
 }
 
+/// The text of a JSON string with what is not `kept` as `\uXXXX`.
+fn json_escaped(inner: &str, kept: impl Fn(char) -> bool, upper: bool) -> String {
+    let mut out = String::with_capacity(inner.len());
+    for c in inner.chars() {
+        if kept(c) {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing to a string cannot fail.
+            let _ = if upper {
+                write!(out, "\\u{unit:04X}")
+            } else {
+                write!(out, "\\u{unit:04x}")
+            };
+        }
+    }
+    out
+}
+
+/// The alphabets of base64, in order.
+const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// The part of the base64 text that depends on the secret alone, when `offset` other bytes stand
-/// before it in its group of three.
-fn base64_inside(secret: &[u8], offset: usize, engine: &impl Engine) -> String {
+/// before it in its group of three; then the same with each character that may follow it and holds
+/// the secret's last bits.
+fn add_base64(
+    secret: &[u8],
+    offset: usize,
+    engine: &impl Engine,
+    alphabet: &[u8; 64],
+    forms: &mut Forms,
+) {
     let padded: Vec<u8> = std::iter::repeat_n(0, offset)
         .chain(secret.iter().copied())
         .collect();
@@ -172,15 +252,34 @@ fn base64_inside(secret: &[u8], offset: usize, engine: &impl Engine) -> String {
         _ => 3,
     };
     // What follows shapes the last character unless the text ends on a group.
-    let to = if padded.len().is_multiple_of(3) {
-        text.len()
-    } else {
-        text.len().saturating_sub(1)
+    let open_bits = match padded.len() % 3 {
+        0 => 0,
+        1 => 4,
+        _ => 2,
     };
-    text.get(from..to).unwrap_or_default().to_owned()
+    let to = text.len() - usize::from(open_bits > 0);
+    let inside = text.get(from..to).unwrap_or_default();
+    if inside.len() < SHORTEST_ENCODED {
+        return;
+    }
+    let mut add = |form: Vec<u8>| {
+        *forms.0.entry(form).or_insert(false) |= offset > 0;
+    };
+    add(inside.as_bytes().to_vec());
+    let last = text.as_bytes().get(to).and_then(|last| {
+        let value = alphabet.iter().position(|c| c == last)?;
+        alphabet.get(value..value + (1 << open_bits))
+    });
+    for c in last.unwrap_or_default() {
+        add([inside.as_bytes(), &[*c]].concat());
+    }
 }
 
-fn url_encoded(text: &str, plus: bool, digits: &[u8; 16]) -> String {
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+}
+
+fn url_encoded(text: &str, kept: &str, plus: bool, digits: &[u8; 16]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -188,6 +287,7 @@ fn url_encoded(text: &str, plus: bool, digits: &[u8; 16]) -> String {
                 out.push(char::from(byte));
             }
             b' ' if plus => out.push('+'),
+            byte if kept.as_bytes().contains(&byte) => out.push(char::from(byte)),
             _ => {
                 out.push('%');
                 for nibble in [byte >> 4, byte & 15] {
@@ -201,36 +301,62 @@ fn url_encoded(text: &str, plus: bool, digits: &[u8; 16]) -> String {
 }
 
 impl Search {
-    fn new(forms: &BTreeSet<Vec<u8>>) -> Result<Option<Self>, TooManySecrets> {
-        if forms.is_empty() {
+    fn new(forms: &Forms) -> Result<Option<Self>, TooManySecrets> {
+        if forms.0.is_empty() {
             return Ok(None);
         }
         let too_many = || TooManySecrets {
-            bytes: forms.iter().map(Vec::len).sum(),
+            bytes: forms.0.keys().map(Vec::len).sum(),
         };
         let nfa = NFA::builder()
             .match_kind(MatchKind::Standard)
             .prefilter(false)
-            .build(forms)
+            .build(forms.0.keys())
             .map_err(|_| too_many())?;
         let start = nfa.start_state(Anchored::No).map_err(|_| too_many())?;
         let mut depths = HashMap::from([(start, 0)]);
-        for form in forms {
+        for form in forms.0.keys() {
             let mut state = start;
             for (index, byte) in form.iter().enumerate() {
                 state = nfa.next_state(Anchored::No, state, *byte);
                 depths.insert(state, index + 1);
             }
         }
-        Ok(Some(Self { nfa, start, depths }))
+        let heads: Vec<bool> = forms.0.values().copied().collect();
+        let any_head = heads.contains(&true);
+        Ok(Some(Self {
+            nfa,
+            start,
+            depths,
+            heads,
+            any_head,
+        }))
     }
 
-    /// The longest form that ends in this state.
-    fn longest_match(&self, state: StateID) -> usize {
+    /// Where the longest form begins that ends before `end` in this state.
+    fn match_start(&self, state: StateID, bytes: &[u8], end: usize) -> usize {
         (0..self.nfa.match_len(state))
-            .map(|index| self.nfa.pattern_len(self.nfa.match_pattern(state, index)))
-            .max()
-            .unwrap_or(0)
+            .map(|index| {
+                let pattern = self.nfa.match_pattern(state, index);
+                let start = end.saturating_sub(self.nfa.pattern_len(pattern));
+                let has_head = self.heads.get(pattern.as_usize()).copied().unwrap_or(false);
+                let before = start.checked_sub(1).and_then(|at| bytes.get(at)).copied();
+                start - usize::from(has_head && before.is_some_and(is_base64))
+            })
+            .min()
+            .unwrap_or(end)
+    }
+
+    /// How many of the last bytes may be the beginning of a secret.
+    fn depth(&self, state: StateID, bytes: &[u8]) -> usize {
+        // A state without a depth cannot be; holding everything back is the safe side.
+        let depth = self.depths.get(&state).copied().unwrap_or(bytes.len());
+        let before = bytes.len().checked_sub(depth + 1);
+        let head = self.any_head
+            && before
+                .and_then(|at| bytes.get(at))
+                .is_some_and(|byte| is_base64(*byte));
+        depth + usize::from(head)
     }
 }
 
@@ -280,14 +406,7 @@ impl MaskStream {
         self.held.extend_from_slice(bytes);
         self.scan(from);
         let depth = match (&self.set.automaton, self.state) {
-            (Some(search), Some(state)) => {
-                // A state without a depth cannot be; holding everything back is the safe side.
-                search
-                    .depths
-                    .get(&state)
-                    .copied()
-                    .unwrap_or(self.held.len())
-            }
+            (Some(search), Some(state)) => search.depth(state, &self.held),
             _ => 0,
         };
         self.emit(self.held.len().saturating_sub(depth), out);
@@ -309,10 +428,8 @@ impl MaskStream {
             state = search.nfa.next_state(Anchored::No, state, *byte);
             if state != search.start && search.nfa.is_special(state) && search.nfa.is_match(state) {
                 let end = index + 1;
-                mark(
-                    &mut self.marks,
-                    end.saturating_sub(search.longest_match(state))..end,
-                );
+                let start = search.match_start(state, &self.held, end);
+                mark(&mut self.marks, start..end);
             }
         }
         self.state = Some(state);
@@ -346,6 +463,46 @@ impl MaskStream {
             range.end = range.end.saturating_sub(count);
             range.end > range.start
         });
+    }
+}
+
+/// Looks through texts that follow each other, without holding anything back.
+#[derive(Debug, Clone, Default)]
+pub struct MaskScan {
+    state: Option<StateID>,
+}
+
+impl MaskScan {
+    /// The ranges of these bytes that belong to a secret, in order and apart; also of one that began
+    /// in what was looked through before.
+    pub fn find(&mut self, set: &MaskSet, bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut marks = Vec::new();
+        let Some(search) = &set.automaton else {
+            return marks;
+        };
+        let mut state = self.state.unwrap_or(search.start);
+        for (index, byte) in bytes.iter().enumerate() {
+            state = search.nfa.next_state(Anchored::No, state, *byte);
+            if state != search.start && search.nfa.is_special(state) && search.nfa.is_match(state) {
+                let end = index + 1;
+                mark(&mut marks, search.match_start(state, bytes, end)..end);
+            }
+        }
+        self.state = (state != search.start).then_some(state);
+        marks
+    }
+
+    /// How many of the last bytes may be the beginning of a secret.
+    pub fn open_bytes(&self, set: &MaskSet) -> usize {
+        let state = set.automaton.as_ref().zip(self.state);
+        state.map_or(0, |(search, state)| {
+            search.depths.get(&state).copied().unwrap_or(0)
+        })
+    }
+
+    /// Whether nothing of what was looked through matters any more.
+    pub fn is_idle(&self) -> bool {
+        self.state.is_none()
     }
 }
 
