@@ -63,6 +63,9 @@ pub struct TooManySecrets {
 impl MaskSet {
     /// A set over these secrets. Empty ones are skipped.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Result<Self, TooManySecrets> {
+        if crate::fault::sabotaged("secrets-not-known") {
+            return Ok(Self::default());
+        }
         let mut forms = Forms::default();
         let mut words = Vec::new();
         for secret in secrets {

@@ -58,6 +58,8 @@ fn script() -> Vec<(Value, bool)> {
             json!({"run": "true", "substitute": null, "arguments": null}),
             true,
         ),
+        (json!({"run": "true", "service_messages": false}), true),
+        (json!({"run": "true", "service_messages": "no"}), false),
         (json!({"run": "true", "substitute": "maybe"}), false),
         (json!({"run": "true", "substitute": 1}), false),
         (json!({"run": "true", "shell": "python3"}), false),

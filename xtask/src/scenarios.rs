@@ -274,7 +274,7 @@ mod tests {
     fn the_list_of_this_repository_can_be_read() {
         let text = include_str!("../../tests/scenarios.txt");
         let scenarios = parse_list(text).unwrap();
-        assert_eq!(scenarios.len(), 42);
+        assert!(scenarios.len() >= 42, "the list only grows");
         let ids: std::collections::BTreeSet<_> = scenarios.iter().map(|s| &s.id).collect();
         assert_eq!(ids.len(), scenarios.len(), "a scenario stands twice");
     }

@@ -9,7 +9,7 @@ use super::args::duration;
 use super::exit::{CliResult, Exit};
 use super::live::{Show, harmless, watch};
 use super::output::{Output, clock, line_out, with_schema};
-use crate::api::body::{DeploymentCreate, Task, TaskDetail, TaskState, WorkState};
+use crate::api::body::{DeploymentCreate, Task, TaskDetail, TaskState, TaskWarning, WorkState};
 use crate::client::Client;
 
 /// How to wait for a task.
@@ -134,6 +134,9 @@ pub(super) async fn wait(task: &Task, args: &WaitArgs, client: &Client, out: Out
     } else {
         line_out(&summary(&watched.task))?;
     }
+    for line in highlights(&watched.task) {
+        out.note(&line);
+    }
     for line in warned(&watched.task) {
         out.note(&line);
     }
@@ -176,6 +179,19 @@ pub(super) fn warned(detail: &TaskDetail) -> Vec<String> {
         lines.push(format!("  'mantle task logs {number}' shows the warnings"));
     }
     lines
+}
+
+/// What the steps of a task highlighted, a line each.
+pub(super) fn highlights(detail: &TaskDetail) -> Vec<String> {
+    let line = |one: &TaskWarning| {
+        format!(
+            "  ★ {} › {}: {}",
+            one.target,
+            one.action,
+            harmless(&one.text)
+        )
+    };
+    detail.highlights.iter().map(line).collect()
 }
 
 /// How a task stands, in a sentence.

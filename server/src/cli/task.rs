@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::deploy::{WaitArgs, summary, wait, warned};
+use super::deploy::{WaitArgs, highlights, summary, wait, warned};
 use super::exit::{CliResult, Exit, Failure};
 use super::live::{line_text, print_log};
 use super::output::{Output, ago, clock, json_line, line_out};
@@ -128,6 +128,7 @@ fn print(line: &LogLine, out: Output) -> Result<(), Failure> {
         (_, "error") => super::output::BAD,
         (LogKind::Gap, _) | (_, "warning") => super::output::WARN,
         (_, "verbose") => super::output::DIM,
+        (_, "highlight") => super::output::GOOD,
         _ => anstyle::Style::new(),
     };
     line_out(&format!("{time} {style}{}{style:#}", line_text(line)))
@@ -152,6 +153,7 @@ fn row(task: &Task) -> Vec<String> {
 fn lines(detail: &TaskDetail) -> Vec<String> {
     let mut lines = vec![summary(detail)];
     lines.extend(warned(detail));
+    lines.extend(highlights(detail));
     if let Some(digest) = &detail.manifest {
         let number = &detail.task.number;
         lines.push(format!(

@@ -18,16 +18,18 @@ use crate::api::body::{
 use crate::store::{
     self, LogRecord, TaskFilter, TaskOutcome, TaskRow, Tx, attempt_list_of_task,
     deployment_current_list, deployment_current_show, deployment_manifest_find, log_read,
-    task_event_list, task_fetch, task_find_ahead, task_list, task_mark_cancel_asked,
-    task_mark_dropped,
+    log_read_remarks, task_event_list, task_fetch, task_find_ahead, task_list,
+    task_mark_cancel_asked, task_mark_dropped,
 };
 
 /// How many events or lines are read at once.
 const BATCH: u32 = 500;
 /// How many warnings a task shows; its log has all.
 const WARNED_MOST: usize = 20;
+/// How many highlights.
+const HIGHLIGHTS_MOST: usize = 50;
 /// In so much of a log they are looked for: a long one must not hold up who asks how it stands.
-const WARNED_BATCHES: usize = 100;
+const REMARKS_BATCHES: usize = 100;
 
 /// Use cases of tasks.
 impl Services {
@@ -67,13 +69,10 @@ impl Services {
         task.message = reader.message();
         let manifest = deployment_manifest_find(&mut tx, row.id).await?;
         drop(tx);
-        let warned = if row.has_warnings {
-            self.task_warnings(&row, &reader).await?
-        } else {
-            Vec::new()
-        };
+        let (warned, highlights) = self.task_remarks(&row, &reader).await?;
         Ok(TaskDetail {
             warned,
+            highlights,
             manifest: manifest.map(|body| Digest::of(&body).to_string()),
             task,
             steps: reader.steps(),
@@ -167,34 +166,46 @@ impl Services {
     }
 
     /// What in a task is worth a look: what its plan said, then what its log says, as far as that
-    /// can be read in a moment.
-    async fn task_warnings(&self, row: &TaskRow, events: &EventReader) -> Result<Vec<TaskWarning>> {
-        let planned = events.plan().map_or(&[][..], |plan| &plan.warnings);
-        let mut warned: Vec<TaskWarning> = planned
-            .iter()
-            .map(|text| TaskWarning {
+    /// can be read in a moment. First what may be wrong, then what its steps highlighted.
+    async fn task_remarks(
+        &self,
+        row: &TaskRow,
+        events: &EventReader,
+    ) -> Result<(Vec<TaskWarning>, Vec<TaskWarning>)> {
+        let mut warned = Vec::new();
+        let mut highlights = Vec::new();
+        if row.has_warnings {
+            let planned = events.plan().map_or(&[][..], |plan| &plan.warnings);
+            warned.extend(planned.iter().map(|text| TaskWarning {
                 target: String::new(),
                 action: String::new(),
                 text: text.clone(),
-            })
-            .collect();
-        if row.outcome == Some(TaskOutcome::Succeeded) && !events.message().is_empty() {
-            warned.push(TaskWarning {
-                target: String::new(),
-                action: String::new(),
-                text: events.message(),
-            });
+            }));
+            if row.outcome == Some(TaskOutcome::Succeeded) && !events.message().is_empty() {
+                warned.push(TaskWarning {
+                    target: String::new(),
+                    action: String::new(),
+                    text: events.message(),
+                });
+            }
         }
         let mut log = LogReader::new(row.id, 0);
-        for _ in 0..WARNED_BATCHES {
-            let lines = log.read(self).await?;
-            warned.extend(lines.into_iter().filter_map(as_warning));
-            if !log.more || warned.len() >= WARNED_MOST {
+        for _ in 0..REMARKS_BATCHES {
+            for line in log.read_remarks(self).await? {
+                if line.level == level_word(Level::Highlight) {
+                    highlights.push(as_remark(line));
+                } else if row.has_warnings {
+                    warned.push(as_remark(line));
+                }
+            }
+            let enough = warned.len() >= WARNED_MOST && highlights.len() >= HIGHLIGHTS_MOST;
+            if !log.more || enough {
                 break;
             }
         }
         warned.truncate(WARNED_MOST);
-        Ok(warned)
+        highlights.truncate(HIGHLIGHTS_MOST);
+        Ok((warned, highlights))
     }
 
     /// The task of a number, as it stands.
@@ -255,6 +266,19 @@ impl LogReader {
             let mut logs = services.store.read_logs().await?;
             log_read(&mut logs, self.task, self.after, BATCH).await?
         };
+        self.take(services, records).await
+    }
+
+    /// The same, of warnings, highlights and gaps alone.
+    async fn read_remarks(&mut self, services: &Services) -> Result<Vec<LogLine>> {
+        let records = {
+            let mut logs = services.store.read_logs().await?;
+            log_read_remarks(&mut logs, self.task, self.after, BATCH).await?
+        };
+        self.take(services, records).await
+    }
+
+    async fn take(&mut self, services: &Services, records: Vec<LogRecord>) -> Result<Vec<LogLine>> {
         self.more = records.len() >= BATCH as usize;
         let unknown = records
             .iter()
@@ -276,12 +300,17 @@ impl LogReader {
             .attempt
             .and_then(|(attempt, _)| self.places.get(&attempt).cloned())
             .unwrap_or_default();
-        let (kind, level, text) = match record.record.body {
+        let (kind, level, text, percent) = match record.record.body {
             RecordBody::Line {
                 stream,
                 level,
                 text,
-            } => (log_kind(stream, record.attempt.is_some()), level, text),
+            } => (
+                log_kind(stream, record.attempt.is_some()),
+                level,
+                text,
+                None,
+            ),
             RecordBody::Gap {
                 lines,
                 bytes,
@@ -290,8 +319,12 @@ impl LogReader {
                 LogKind::Gap,
                 Level::Warning,
                 format!("{lines} lines ({bytes} bytes) of output could not be kept: {reason}"),
+                None,
             ),
-            RecordBody::Variable { .. } | RecordBody::Progress { .. } => return None,
+            RecordBody::Progress { percent, message } => {
+                (LogKind::Agent, Level::Verbose, message, Some(percent))
+            }
+            RecordBody::Variable { .. } => return None,
         };
         Some(LogLine {
             seq: record.seq,
@@ -304,6 +337,7 @@ impl LogReader {
             kind,
             level: level_word(level).to_owned(),
             text,
+            percent,
         })
     }
 }
@@ -359,13 +393,13 @@ pub(super) fn number(number: u64) -> String {
     format!("T-{number}")
 }
 
-/// A line of a log, if it is one that makes its task worth a look.
-fn as_warning(line: LogLine) -> Option<TaskWarning> {
-    (line.kind == LogKind::Gap || line.level == level_word(Level::Warning)).then_some(TaskWarning {
+/// A line of a log that makes its task worth a look.
+fn as_remark(line: LogLine) -> TaskWarning {
+    TaskWarning {
         target: line.target,
         action: line.action,
         text: line.text,
-    })
+    }
 }
 
 /// A task as the API shows it, with what it waits for while it is queued.

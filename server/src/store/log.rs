@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use mantle_domain::ids::{AttemptId, TaskId};
 use mantle_shared::Digest;
 use mantle_shared::outputs::{OUTPUTS_SET_BYTES, OUTPUTS_TOLD, OutputTally};
-use mantle_shared::protocol::{Record, RecordBody, RecordHasher};
+use mantle_shared::protocol::{Level, Record, RecordBody, RecordHasher};
 
 use super::error::{Result, StoreError};
 use super::log_chunk::{decode, encode};
@@ -146,10 +146,11 @@ async fn store(
         let has_variables = chunk
             .iter()
             .any(|record| matches!(record.body, RecordBody::Variable { .. }));
+        let has_remarks = chunk.iter().any(is_remark);
         tx.exec(
             "INSERT INTO log_chunk (task_id, first_seq, count, attempt_id, attempt_first_seq,
-                 has_variables, body)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                 has_variables, has_remarks, body)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             params![
                 task,
                 seq,
@@ -157,6 +158,7 @@ async fn store(
                 attempt,
                 attempt_seq,
                 has_variables,
+                has_remarks,
                 encode(chunk)?,
             ],
         )
@@ -165,6 +167,15 @@ async fn store(
         attempt_seq += chunk.len() as u64;
     }
     Ok((first, end))
+}
+
+/// Whether a record is worth a look by itself.
+fn is_remark(record: &Record) -> bool {
+    match &record.body {
+        RecordBody::Line { level, .. } => matches!(level, Level::Highlight | Level::Warning),
+        RecordBody::Gap { .. } => true,
+        RecordBody::Variable { .. } | RecordBody::Progress { .. } => false,
+    }
 }
 
 /// Cuts records into chunks of bounded size, each of at least one record.
@@ -279,6 +290,34 @@ pub async fn log_read_before(
         }
     }
     Ok(pages.into_iter().rev().flatten().collect())
+}
+
+/// The warnings, highlights and gaps of a task after this number, in order, about `limit` of them.
+/// Chunks without any are not read.
+pub async fn log_read_remarks(
+    tx: &mut LogTx,
+    task: TaskId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<LogRecord>> {
+    let mut records = Vec::new();
+    let mut chunks = tx.stream(
+        "SELECT * FROM log_chunk
+         WHERE task_id = $1 AND has_remarks = 1 AND first_seq + count > $2
+         ORDER BY first_seq",
+        params![task, after + 1],
+    );
+    while let Some(row) = chunks.next().await {
+        records.extend(
+            chunk_records(&row?)?
+                .into_iter()
+                .filter(|record| record.seq > after && is_remark(&record.record)),
+        );
+        if records.len() >= limit as usize {
+            break;
+        }
+    }
+    Ok(records)
 }
 
 /// The last number in a task's log; 0 if it is empty.

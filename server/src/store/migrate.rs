@@ -47,11 +47,18 @@ pub(super) const STATE: &[Migration] = &[
 ];
 
 /// The logs' schema.
-pub(super) const LOGS: &[Migration] = &[Migration {
-    version: 1,
-    sqlite: include_str!("migrations/sqlite/logs/0001_initial.sql"),
-    postgres: include_str!("migrations/postgres/logs/0001_initial.sql"),
-}];
+pub(super) const LOGS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sqlite: include_str!("migrations/sqlite/logs/0001_initial.sql"),
+        postgres: include_str!("migrations/postgres/logs/0001_initial.sql"),
+    },
+    Migration {
+        version: 2,
+        sqlite: include_str!("migrations/sqlite/logs/0002_remarks.sql"),
+        postgres: include_str!("migrations/postgres/logs/0002_remarks.sql"),
+    },
+];
 
 /// Why a schema could not be brought up to date. The database is as it was, or at a step between.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::ActionError;
+use crate::output::service_message::MessageRules;
 use crate::state_dir::StateDir;
 
 /// The context of one run of an action.
@@ -95,7 +96,8 @@ pub trait OutputSink: Sync {
     /// Runs a child process in the attempt's process group, its output captured as the step's
     /// output, until it ends or the stop token trips (then its whole tree is stopped and the error
     /// is [`ActionError::Stopped`]).
-    fn run_child(&self, command: Command) -> Result<ChildEnd, ActionError>;
+    /// Which service messages of its output are obeyed, the rules say.
+    fn run_child(&self, command: Command, rules: &MessageRules) -> Result<ChildEnd, ActionError>;
 }
 
 /// Brings files of a package out of the cache.

@@ -14,6 +14,7 @@ use super::shells::{Bootstrap, Shell};
 use super::values;
 use super::{Action, ActionContext, ActionError, ActionReport};
 use crate::durable;
+use crate::output::service_message::{MESSAGE_KEY_VARIABLE, MessageRules};
 
 /// Environment texts longer than this are left out: Linux refuses to start a program with one over
 /// 128 KiB. The helper functions have them all the same.
@@ -36,6 +37,14 @@ struct Inputs {
     arguments: Arguments,
     #[serde(default, deserialize_with = "values::switch")]
     substitute: bool,
+    /// Whether messages that stand in the output without the key are obeyed. Steps that come from
+    /// elsewhere print them, and releases of before know no other way.
+    #[serde(default = "allowed", deserialize_with = "values::switch")]
+    service_messages: bool,
+}
+
+fn allowed() -> bool {
+    true
 }
 
 /// One text is split at spaces, with quotes; a list is taken as it is.
@@ -102,7 +111,9 @@ impl Action for Script {
             Some(path) if !inputs.substitute => path.clone(),
             _ => write_script(context, shell, &source, inputs.substitute)?,
         };
-        let mut command = match Bootstrap::new(shell, context.variables, &script).file() {
+        let rules = MessageRules::new(inputs.service_messages);
+        let bootstrap = Bootstrap::new(shell, context.variables, &script, &rules.key);
+        let mut command = match bootstrap.file() {
             Some((name, text)) => {
                 let path = context.private_dir.join(name);
                 durable::write_scratch(&path, text.as_bytes()).map_err(|error| {
@@ -121,7 +132,11 @@ impl Action for Script {
         };
         command.args(arguments).current_dir(context.work_dir);
         set_environment(context, &mut command);
-        let end = context.output.run_child(command)?;
+        if bootstrap.file().is_none() {
+            // It has no functions; what it calls in their place finds the key there.
+            command.env(MESSAGE_KEY_VARIABLE, &rules.key);
+        }
+        let end = context.output.run_child(command, &rules)?;
         if end.exit_code == 0 {
             return Ok(ActionReport {
                 exit_code: Some(0),
@@ -226,7 +241,9 @@ fn write_script(
 /// Variables under their names in upper case, with `_` for what a name may not hold. Where two would
 /// be the same the first one stays; the helper functions know both.
 fn set_environment(context: &ActionContext<'_>, command: &mut Command) {
-    command.env_remove("MANTLE_FAULT");
+    command
+        .env_remove("MANTLE_FAULT")
+        .env_remove(MESSAGE_KEY_VARIABLE);
     let mut bytes = 0;
     let mut used = std::collections::BTreeSet::new();
     for variable in context

@@ -174,11 +174,11 @@ pub(super) struct Bootstrap {
 
 impl Bootstrap {
     /// The bootstrap of a script.
-    pub(super) fn new(shell: Shell, variables: &Variables, script: &Path) -> Self {
+    pub(super) fn new(shell: Shell, variables: &Variables, script: &Path, key: &str) -> Self {
         let text = match shell {
-            Shell::Sh | Shell::Bash => posix(variables, script),
-            Shell::Python => python(variables, script),
-            Shell::Powershell | Shell::Pwsh => powershell(variables, script),
+            Shell::Sh | Shell::Bash => posix(variables, script, key),
+            Shell::Python => filled_in(PYTHON, variables, script, key),
+            Shell::Powershell | Shell::Pwsh => filled_in(POWERSHELL, variables, script, key),
             Shell::Cmd => String::new(),
         };
         Self { shell, text }
@@ -210,7 +210,7 @@ fn posix_case(name: &str, quoted: &str) -> String {
     format!("{}) printf '%s' {quoted};;\n", posix_quote(name))
 }
 
-fn posix(variables: &Variables, script: &Path) -> String {
+fn posix(variables: &Variables, script: &Path, key: &str) -> String {
     let mut exact = String::new();
     let mut folded = String::new();
     let mut seen = std::collections::BTreeSet::new();
@@ -231,6 +231,9 @@ fn posix(variables: &Variables, script: &Path) -> String {
     }
     // Values stand between fixed pieces and are never searched for places to fill in.
     [
+        "__mantle_key=",
+        &posix_quote(key),
+        "\n",
         POSIX_HELPERS,
         "get_octopusvariable() {\ncase \"$1\" in\n",
         &exact,
@@ -267,21 +270,14 @@ fn withheld(variables: &Variables) -> String {
 }
 
 /// A bootstrap with its places filled in. Base64 has no `@`, so that nothing is filled in twice.
-fn filled_in(text: &str, variables: &Variables, script: &Path) -> String {
+fn filled_in(text: &str, variables: &Variables, script: &Path, key: &str) -> String {
     let script = STANDARD.encode(script.to_string_lossy().as_bytes());
-    text.replace("@PAIRS@", &pairs(variables))
+    text.replace("@KEY@", key)
+        .replace("@PAIRS@", &pairs(variables))
         .replace("@WITHHELD@", &withheld(variables))
         .replace("@SCRIPT@", &script)
 }
 
-fn python(variables: &Variables, script: &Path) -> String {
-    filled_in(PYTHON, variables, script)
-}
-
 const PYTHON: &str = include_str!("helpers/helpers.py");
-
-fn powershell(variables: &Variables, script: &Path) -> String {
-    filled_in(POWERSHELL, variables, script)
-}
 
 const POWERSHELL: &str = include_str!("helpers/helpers.ps1");

@@ -67,7 +67,11 @@ impl OutputSink for Said {
         variables.push((name.to_owned(), value.to_owned()));
     }
 
-    fn run_child(&self, _command: std::process::Command) -> Result<ChildEnd, ActionError> {
+    fn run_child(
+        &self,
+        _command: std::process::Command,
+        _rules: &crate::output::service_message::MessageRules,
+    ) -> Result<ChildEnd, ActionError> {
         Err(ActionError::failed("no children here"))
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Failure, print};
-use crate::output::service_message::render;
+use crate::output::service_message::{MESSAGE_KEY_VARIABLE, render};
 
 /// The variable.
 #[derive(Debug, Args)]
@@ -23,6 +23,7 @@ pub(super) fn run(args: &SetVariableArgs) -> Result<(), Failure> {
     if args.sensitive {
         fields.push(("sensitive", "True"));
     }
-    print(&render("setVariable", &fields));
+    let key = std::env::var(MESSAGE_KEY_VARIABLE).ok();
+    print(&render(key.as_deref(), "setVariable", &fields));
     Ok(())
 }

@@ -9,7 +9,7 @@ use mantle_shared::mask::{MaskSet, MaskStream};
 use mantle_shared::protocol::Stream;
 
 use super::lines::LineSplitter;
-use super::service_message::{self, LONGEST_BYTES, MARKERS, ServiceMessage};
+use super::service_message::{self, LONGEST_BYTES, MARKERS, MessageRules, ServiceMessage};
 
 /// Where lines and messages go.
 pub trait CaptureSink {
@@ -19,11 +19,23 @@ pub trait CaptureSink {
     fn line(&mut self, stream: Stream, text: String);
     /// A message; its values are not masked.
     fn message(&mut self, message: ServiceMessage);
+    /// Something that was to be a message and is not obeyed, and why. It stays in the output.
+    fn not_obeyed(&mut self, why: NotObeyed);
+}
+
+/// Why a message is not obeyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotObeyed {
+    /// The step takes messages of its helper functions alone.
+    Forbidden,
+    /// It is damaged.
+    Malformed(String),
 }
 
 /// The state of one stream.
 pub struct Capture {
     stream: Stream,
+    rules: MessageRules,
     stage: Stage,
     /// The line so far consisted of a message alone, so its end is not a line's end.
     swallow_line_end: bool,
@@ -41,9 +53,10 @@ enum Stage {
 
 impl Capture {
     /// A stream that begins here.
-    pub fn new(stream: Stream, masks: Arc<MaskSet>) -> Self {
+    pub fn new(stream: Stream, rules: MessageRules, masks: Arc<MaskSet>) -> Self {
         Self {
             stream,
+            rules,
             stage: Stage::Text(Vec::new()),
             swallow_line_end: false,
             mask: MaskStream::new(masks),
@@ -83,7 +96,11 @@ impl Capture {
     /// The stream ended.
     pub fn finish(&mut self, sink: &mut dyn CaptureSink) {
         let held = match std::mem::replace(&mut self.stage, Stage::Text(Vec::new())) {
-            Stage::Text(held) | Stage::Message(held) => held,
+            Stage::Text(held) => held,
+            Stage::Message(held) => {
+                self.refuse("it does not end", sink);
+                held
+            }
         };
         self.plain(&held, sink);
         self.flush_mask(sink);
@@ -130,6 +147,7 @@ impl Capture {
             body.extend_from_slice(bytes);
             if body.len() > LONGEST_BYTES {
                 // Nobody sends that: it is output that looks like a message.
+                self.refuse("it is longer than 1 MiB", sink);
                 self.plain(&std::mem::take(body), sink);
                 return Some(bytes.len());
             }
@@ -139,17 +157,30 @@ impl Capture {
         let text = String::from_utf8_lossy(body).into_owned();
         let inner = text.split_once('[').map_or("", |(_, inner)| inner);
         let closed = bytes.get(at) == Some(&b']');
-        if let Some(message) = closed.then(|| service_message::parse(inner)).flatten() {
-            self.swallow_line_end = self.lines.is_empty();
-            sink.message(message);
-            self.mask.replace_set(&sink.masks());
-            return Some(at + 1);
+        match self.rules.admit(inner).map(service_message::parse) {
+            Some(Ok(message)) if closed => {
+                self.swallow_line_end = self.lines.is_empty();
+                sink.message(message);
+                self.mask.replace_set(&sink.masks());
+                return Some(at + 1);
+            }
+            Some(Ok(_)) => self.refuse("it does not end on its line", sink),
+            Some(Err(why)) => sink.not_obeyed(NotObeyed::Malformed(why)),
+            None => sink.not_obeyed(NotObeyed::Forbidden),
         }
         if closed {
             body.push(b']');
         }
         self.plain(body, sink);
         Some(if closed { at + 1 } else { at })
+    }
+
+    fn refuse(&self, why: &str, sink: &mut dyn CaptureSink) {
+        sink.not_obeyed(if self.rules.from_anybody {
+            NotObeyed::Malformed(why.to_owned())
+        } else {
+            NotObeyed::Forbidden
+        });
     }
 
     fn plain(&mut self, bytes: &[u8], sink: &mut dyn CaptureSink) {
@@ -209,6 +240,7 @@ mod tests {
         secrets: Vec<String>,
         masks: Arc<MaskSet>,
         seen: Vec<String>,
+        refused: Vec<NotObeyed>,
     }
 
     impl CaptureSink for Sink {
@@ -226,27 +258,95 @@ mod tests {
             }
             self.seen.push(format!("<{message:?}>"));
         }
+        fn not_obeyed(&mut self, why: NotObeyed) {
+            self.refused.push(why);
+        }
+    }
+
+    fn rules(from_anybody: bool) -> MessageRules {
+        MessageRules {
+            key: "k3y".to_owned(),
+            from_anybody,
+        }
     }
 
     fn run(text: &str, chunk: usize) -> Vec<String> {
+        run_by(rules(true), text, chunk).0
+    }
+
+    fn run_by(rules: MessageRules, text: &str, chunk: usize) -> (Vec<String>, Vec<NotObeyed>) {
         let masks = Arc::new(MaskSet::new(["hunter2"]).unwrap());
         let mut sink = Sink {
             secrets: vec!["hunter2".to_owned()],
             masks: Arc::clone(&masks),
             seen: Vec::new(),
+            refused: Vec::new(),
         };
-        let mut capture = Capture::new(Stream::Stdout, masks);
+        let mut capture = Capture::new(Stream::Stdout, rules, masks);
         for piece in text.as_bytes().chunks(chunk) {
             capture.push(piece, &mut sink);
         }
         capture.finish(&mut sink);
-        sink.seen
+        (sink.seen, sink.refused)
+    }
+
+    #[test]
+    fn where_it_is_forbidden_output_cannot_forge_a_message_and_the_helpers_still_speak() {
+        let forged = render(None, "setVariable", &[("name", "A"), ("value", "b")]);
+        let guessed = render(Some("guess"), "progress", &[("percentage", "9")]);
+        let own = render(Some("k3y"), "setVariable", &[("name", "A"), ("value", "b")]);
+        let text = format!("{forged}\n{own}\nx {guessed}\n##octopus[mask");
+        for chunk in 1..text.len() {
+            let (seen, refused) = run_by(rules(false), &text, chunk);
+            let expected = [
+                forged.as_str(),
+                "<SetVariable>",
+                &format!("x {guessed}"),
+                "##octopus[mask",
+            ];
+            assert_eq!(seen, expected, "chunks of {chunk}");
+            assert_eq!(refused, vec![NotObeyed::Forbidden; 3]);
+        }
+        let (seen, refused) = run_by(rules(true), &text, 7);
+        let guess = format!("x {guessed}");
+        let all = ["<SetVariable>", "<SetVariable>", &guess, "##octopus[mask"];
+        assert_eq!(seen, all);
+        let malformed = |why: &NotObeyed| matches!(why, NotObeyed::Malformed(_));
+        assert!(
+            refused.len() == 2 && refused.iter().all(malformed),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_message_stays_in_the_output_and_its_reason_is_told() {
+        let text =
+            "##octopus[setVariable name='!!']\n##octopus[progress\nx\n##octopus[mask value=''";
+        let (seen, refused) = run_by(rules(true), text, 5);
+        assert_eq!(
+            seen,
+            [
+                "##octopus[setVariable name='!!']",
+                "##octopus[progress",
+                "x",
+                "##octopus[mask value=''"
+            ]
+        );
+        let malformed = |why: &str| NotObeyed::Malformed(why.to_owned());
+        assert_eq!(
+            refused,
+            [
+                malformed("setVariable: the value of 'name' is not base64"),
+                malformed("progress: 'percentage' is missing or empty"),
+                malformed("it does not end"),
+            ]
+        );
     }
 
     #[test]
     fn messages_are_found_in_any_chunks() {
-        let set = render("setVariable", &[("name", "A"), ("value", "hunter2")]);
-        let mask = render("mask", &[("value", "later-secret")]);
+        let set = render(None, "setVariable", &[("name", "A"), ("value", "hunter2")]);
+        let mask = render(None, "mask", &[("value", "later-secret")]);
         let text = format!(
             "one ## two #\n{set}\r\nthree hunter2\nfour{set}five\n##octopus[nonsense x\n\n{mask}\nlater-secret\n##octop"
         );

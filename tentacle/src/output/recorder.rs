@@ -22,7 +22,7 @@ use mantle_shared::protocol::{Level, Record, RecordBody, RecordHasher, Stream};
 use mantle_shared::{AttemptId, Digest};
 use zeroize::Zeroizing;
 
-use super::capture::CaptureSink;
+use super::capture::{CaptureSink, NotObeyed};
 use super::lines::LineSplitter;
 use super::seal::Sealer;
 use super::service_message::ServiceMessage;
@@ -134,6 +134,12 @@ pub struct Recorder {
     outputs: OutputTally,
     /// Output variables that were left out.
     outputs_left_out: u64,
+    /// Messages that were not obeyed.
+    not_obeyed: u64,
+    /// It was said that the step forbids them.
+    forbidden_told: bool,
+    /// The masks cannot be built any more, so no text is kept.
+    blind: bool,
     /// What could not be stored to the very end, for people.
     lost: Option<String>,
     /// The count and the digest were given; nothing may change them any more.
@@ -176,6 +182,9 @@ impl Recorder {
             dropping: None,
             outputs: OutputTally::default(),
             outputs_left_out: 0,
+            not_obeyed: 0,
+            forbidden_told: false,
+            blind: false,
             lost: None,
             closed: false,
             options,
@@ -288,6 +297,13 @@ impl Recorder {
 
     /// Says how many more were left out than were named.
     fn tell_left_out(&mut self) {
+        let more = self.not_obeyed.saturating_sub(OUTPUTS_TOLD);
+        if more > 0 {
+            self.say(
+                Level::Warning,
+                &format!("{more} more service messages are damaged and did nothing"),
+            );
+        }
         let more = self.outputs_left_out.saturating_sub(OUTPUTS_TOLD);
         if more > 0 {
             self.say(
@@ -314,8 +330,12 @@ impl Recorder {
         match MaskSet::new(self.options.secrets.iter().map(|secret| secret.as_str())) {
             Ok(set) => self.masks = Arc::new(set),
             Err(error) => {
-                self.options.secrets.pop();
-                self.say(Level::Warning, &error.to_string());
+                // What cannot be masked must not be shown: from here on no text is.
+                self.say(
+                    Level::Warning,
+                    &format!("{error}; its output is not shown from here on"),
+                );
+                self.blind = true;
             }
         }
     }
@@ -378,6 +398,7 @@ impl Recorder {
             // A process that was abandoned is still printing.
             return;
         }
+        let body = if self.blind { unseen(body) } else { body };
         let record = Record {
             at_us: now_us(),
             body,
@@ -563,6 +584,30 @@ impl CaptureSink for Recorder {
         }
     }
 
+    fn not_obeyed(&mut self, why: NotObeyed) {
+        match why {
+            NotObeyed::Forbidden => {
+                if !std::mem::replace(&mut self.forbidden_told, true) {
+                    self.say(
+                        Level::Warning,
+                        "the step printed a service message and did not allow it: it stays in the output \
+                         and did nothing. Helper functions such as mantle_set may always be used; \
+                         'service_messages: true' under 'with' allows messages in the output",
+                    );
+                }
+            }
+            NotObeyed::Malformed(why) => {
+                self.not_obeyed += 1;
+                if self.not_obeyed <= OUTPUTS_TOLD {
+                    self.say(
+                        Level::Warning,
+                        &format!("a service message is damaged and did nothing: {why}"),
+                    );
+                }
+            }
+        }
+    }
+
     fn message(&mut self, message: ServiceMessage) {
         match message {
             ServiceMessage::SetVariable {
@@ -587,6 +632,30 @@ impl CaptureSink for Recorder {
                 &format!("the service message '{name}' is not known to this agent and did nothing"),
             ),
         }
+    }
+}
+
+/// What is left of a record whose texts cannot be masked.
+fn unseen(body: RecordBody) -> RecordBody {
+    const NOT_SHOWN: &str = "(not shown: it cannot be masked)";
+    match body {
+        RecordBody::Line { stream, level, .. } => RecordBody::Line {
+            stream,
+            level,
+            text: NOT_SHOWN.to_owned(),
+        },
+        RecordBody::Progress { percent, .. } => RecordBody::Progress {
+            percent,
+            message: NOT_SHOWN.to_owned(),
+        },
+        RecordBody::Variable {
+            name, sensitive, ..
+        } if !sensitive => RecordBody::Variable {
+            name,
+            value: NOT_SHOWN.to_owned(),
+            sensitive,
+        },
+        RecordBody::Variable { .. } | RecordBody::Gap { .. } => body,
     }
 }
 

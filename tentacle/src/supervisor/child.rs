@@ -16,6 +16,7 @@ use super::stop::StopState;
 use crate::actions::{ActionError, ChildEnd, OutputSink};
 use crate::output::capture::{Capture, CaptureSink};
 use crate::output::recorder::Recorder;
+use crate::output::service_message::MessageRules;
 use crate::process::{Holders, Survivor, Tree};
 
 /// How long processes that outlive the main one may keep its output open.
@@ -61,8 +62,14 @@ impl OutputSink for Sink {
         self.recorder().set_variable(name, value, sensitive);
     }
 
-    fn run_child(&self, mut command: Command) -> Result<ChildEnd, ActionError> {
+    fn run_child(
+        &self,
+        mut command: Command,
+        rules: &MessageRules,
+    ) -> Result<ChildEnd, ActionError> {
         self.stop.token().check()?;
+        // What traces its commands prints the key with them.
+        self.recorder().learn(&rules.key);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -76,7 +83,7 @@ impl OutputSink for Sink {
         let holders = Holders::of(&child);
         let pid = child.id();
         let (sender, events) = channel();
-        let started = self.read(&mut child, &sender);
+        let started = self.read(&mut child, rules, &sender);
         let waited = started.and_then(|()| wait_for(child, sender));
         if let Err(error) = waited {
             self.tree.kill_all(KILL);
@@ -97,12 +104,17 @@ impl OutputSink for Sink {
 }
 
 impl Sink {
-    fn read(&self, child: &mut Child, sender: &Sender<Happened>) -> std::io::Result<()> {
+    fn read(
+        &self,
+        child: &mut Child,
+        rules: &MessageRules,
+        sender: &Sender<Happened>,
+    ) -> std::io::Result<()> {
         if let Some(pipe) = child.stdout.take() {
-            self.read_stream(Stream::Stdout, pipe, sender.clone())?;
+            self.read_stream(Stream::Stdout, rules.clone(), pipe, sender.clone())?;
         }
         if let Some(pipe) = child.stderr.take() {
-            self.read_stream(Stream::Stderr, pipe, sender.clone())?;
+            self.read_stream(Stream::Stderr, rules.clone(), pipe, sender.clone())?;
         }
         Ok(())
     }
@@ -110,6 +122,7 @@ impl Sink {
     fn read_stream(
         &self,
         stream: Stream,
+        rules: MessageRules,
         mut pipe: impl Read + Send + 'static,
         sender: Sender<Happened>,
     ) -> std::io::Result<()> {
@@ -119,7 +132,7 @@ impl Sink {
             .name("output".to_owned())
             .spawn(move || {
                 let lock = || recorder.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut capture = Capture::new(stream, lock().masks());
+                let mut capture = Capture::new(stream, rules, lock().masks());
                 let mut buffer = vec![0; READ_BYTES];
                 loop {
                     match pipe.read(&mut buffer) {

@@ -26,6 +26,7 @@ mod installed_versions;
 mod line;
 mod lost_state;
 mod masking;
+mod messages;
 mod offline;
 mod others;
 mod records;

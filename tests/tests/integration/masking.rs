@@ -84,7 +84,7 @@ fn i10_the_search_finds_what_it_looks_for() {
 }
 
 #[tokio::test]
-async fn i10_s40_canary_secrets_are_in_no_file_and_no_answer() {
+async fn s40_i10_canary_secrets_are_in_no_file_and_no_answer() {
     let fleet = Fleet::new(1).await;
     let set = fleet.server.cli();
     let set = set.run_with_input(&["secret", "set", "shop/canary"], CANARY.as_bytes());
@@ -164,7 +164,7 @@ process:
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i10_s40_what_an_agent_does_not_mask_the_server_does() {
+async fn s40_i10_what_an_agent_does_not_mask_the_server_does() {
     let world = World::new();
     let server = Server::start(&world).await;
     let home = server.enrol("web01", &["web"], server.addr).await;
@@ -204,7 +204,9 @@ async fn i10_s40_what_an_agent_does_not_mask_the_server_does() {
         text("the end"),
     ];
     let mut hasher = RecordHasher::new();
-    records.iter().for_each(|record| hasher.update(record));
+    for record in &records {
+        hasher.update(record);
+    }
     let attempt = start.attempt;
     let end = AttemptEnd {
         outcome: Outcome::Failed,
@@ -283,11 +285,8 @@ async fn what_cannot_be_masked_is_held_back_and_comes_once_it_can() {
     });
     let told = told.await;
     assert!(told.contains("held back"), "{told}");
-    assert_eq!(
-        server.lines(&task).await,
-        [told.clone()],
-        "nothing is stored as it came"
-    );
+    let lines = server.lines(&task).await;
+    assert_eq!(lines, [told.as_str()], "nothing is stored as it came");
     assert!(!server.task(&task).await.task.state.is_over());
 
     reseal(&server, Some(sealed)).await;

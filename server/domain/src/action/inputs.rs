@@ -39,6 +39,10 @@ pub struct Script {
     /// are, so only where they can be trusted.
     #[serde(default)]
     pub substitute: Option<Switch>,
+    /// Whether lines of its output such as `##octopus[setVariable ...]` are obeyed, as they are
+    /// unless this says no. With `false` only the helper functions can say such things.
+    #[serde(default)]
+    pub service_messages: Option<Switch>,
 }
 
 /// What runs a script.

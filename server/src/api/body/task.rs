@@ -98,6 +98,9 @@ pub struct TaskDetail {
     /// What is worth a look, if `warnings` is set: the first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warned: Vec<TaskWarning>,
+    /// What its steps found worth highlighting: the first of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub highlights: Vec<TaskWarning>,
     /// The digest of the manifest of what it used, once it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
@@ -302,6 +305,9 @@ pub struct LogLine {
     pub level: String,
     /// The text.
     pub text: String,
+    /// Of a report of progress, how far the action is, 0 to 100; other lines have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
 }
 
 /// Where a line came from.

@@ -167,7 +167,7 @@ fn block(picture: &Picture, width: usize, height: usize, now: Timestamp) -> Vec<
         let mut rank = 2;
         for step in &shown {
             let subject = step.targets.iter().find(|s| s.target == **target);
-            let (text, style, weight) = cell(subject, now);
+            let (text, style, weight) = cell(picture, subject, now);
             rank = rank.min(weight);
             let text = clip(&text, cell_width);
             let _ = write!(row, " {style}{text:<cell_width$}{style:#}");
@@ -256,7 +256,11 @@ fn headline(picture: &Picture, width: usize, now: Timestamp) -> String {
 }
 
 /// A cell's text and colour, and how much it matters: 0 failed, 1 at work, 2 the rest.
-fn cell(subject: Option<&SubjectView>, now: Timestamp) -> (String, anstyle::Style, u8) {
+fn cell(
+    picture: &Picture,
+    subject: Option<&SubjectView>,
+    now: Timestamp,
+) -> (String, anstyle::Style, u8) {
     let plain = anstyle::Style::new();
     let Some(subject) = subject else {
         return (String::new(), plain, 2);
@@ -274,8 +278,15 @@ fn cell(subject: Option<&SubjectView>, now: Timestamp) -> (String, anstyle::Styl
         WorkState::Pending | WorkState::Waiting => ("·".to_owned(), DIM, 2),
         WorkState::Running => {
             let of = subject.actions.len();
+            let mut percents = subject
+                .actions
+                .iter()
+                .filter_map(|action| picture.percent(&subject.target, action));
+            let percent = percents
+                .next()
+                .map_or_else(String::new, |percent| format!("{percent}% "));
             (
-                format!("▶ {}/{of} {elapsed}", (done + 1).min(of)),
+                format!("▶ {}/{of} {percent}{elapsed}", (done + 1).min(of)),
                 plain.bold(),
                 1,
             )
@@ -306,7 +317,7 @@ fn clip(text: &str, width: usize) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::api::body::{ActionView, Task};
+    use crate::api::body::{ActionView, LogKind, LogLine, Task};
 
     fn picture(targets: usize, steps: u32) -> Picture {
         let now = Timestamp::UNIX_EPOCH;
@@ -440,6 +451,38 @@ mod tests {
         let (header, row) = lines(60);
         assert!(row.contains("web-frontend-01.example…"), "{row}");
         assert!(header.contains("1 Step with a l…"), "{header}");
+    }
+
+    #[test]
+    fn a_running_target_shows_how_far_its_action_is() {
+        let mut picture = picture(1, 1);
+        let mut line = LogLine {
+            seq: 1,
+            at: Timestamp::UNIX_EPOCH,
+            step: 1,
+            action: "Install".to_owned(),
+            target: "web00".to_owned(),
+            executor: "web00".to_owned(),
+            attempt: 1,
+            kind: LogKind::Agent,
+            level: "verbose".to_owned(),
+            text: "half".to_owned(),
+            percent: Some(50),
+        };
+        assert_eq!(log_line(&line), "web00 › Install | 50 % half");
+        picture.note_progress(&line);
+        line.percent = None;
+        picture.note_progress(&line);
+        let shown = |picture: &Picture| {
+            let lines = block(picture, 80, 24, Timestamp::from_second(75).unwrap());
+            bare(lines.get(2).unwrap()).trim().to_owned()
+        };
+        assert_eq!(shown(&picture), "web00 ▶ 1/1 50% 1:15");
+        // Another attempt begins anew.
+        for action in &mut picture.steps[0].targets[0].actions {
+            action.attempts = 2;
+        }
+        assert_eq!(shown(&picture), "web00 ▶ 1/1 1:15");
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Watch<'_> {
             Followed::Event(event) => {
                 self.found();
                 let line: LogLine = parse(&event)?;
+                self.picture.note_progress(&line);
                 self.screen.line(&self.picture, &line);
             }
             Followed::Lost(error) => self.lose(&error),

@@ -1,9 +1,12 @@
 //! The task as the watcher knows it: the matrix at some moment, and the events since.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use crate::api::body::{
-    ActionView, StepView, SubjectView, Task, TaskDetail, TaskEvent, TaskEventKind, WorkState,
+    ActionView, LogLine, StepView, SubjectView, Task, TaskDetail, TaskEvent, TaskEventKind,
+    WorkState,
 };
 
 /// What is known.
@@ -14,6 +17,8 @@ pub(super) struct Picture {
     /// Its steps; empty until it has begun.
     pub steps: Vec<StepView>,
     known: u64,
+    /// How far actions say they are, by target, action and executor; of which attempt.
+    progress: HashMap<(String, String, String), (u32, u8)>,
 }
 
 impl Picture {
@@ -23,6 +28,7 @@ impl Picture {
             task,
             steps: Vec::new(),
             known: 0,
+            progress: HashMap::new(),
         }
     }
 
@@ -72,6 +78,30 @@ impl Picture {
             }
             TaskEventKind::Packages | TaskEventKind::Note => {}
         }
+    }
+
+    /// Takes a report of progress into the picture; other lines change nothing.
+    pub(super) fn note_progress(&mut self, line: &LogLine) {
+        if let Some(percent) = line.percent {
+            let place = (
+                line.target.clone(),
+                line.action.clone(),
+                line.executor.clone(),
+            );
+            self.progress.insert(place, (line.attempt, percent));
+        }
+    }
+
+    /// How far an action says it is, while it runs and if it says so.
+    pub(super) fn percent(&self, target: &str, action: &ActionView) -> Option<u8> {
+        let place = (
+            target.to_owned(),
+            action.name.clone(),
+            action.executor.clone(),
+        );
+        let (attempt, percent) = self.progress.get(&place)?;
+        let is_now = action.state == WorkState::Running && *attempt >= action.attempts;
+        is_now.then_some(*percent)
     }
 
     /// The name of a step.

@@ -58,7 +58,12 @@ pub(in crate::cli) fn log_line(line: &LogLine) -> String {
         LogKind::Stderr => "!",
         LogKind::Gap => "~",
     };
-    let text = harmless(&line.text);
+    let text = match line.percent {
+        Some(percent) if line.text.is_empty() => format!("{percent} %"),
+        Some(percent) => format!("{percent} % {}", harmless(&line.text)),
+        None if line.level == "highlight" => format!("★ {}", harmless(&line.text)),
+        None => harmless(&line.text),
+    };
     match (line.target.is_empty(), line.executor == line.target) {
         (true, _) => format!("server {mark} {text}"),
         (false, true) => format!("{} › {} {mark} {text}", line.target, line.action),
@@ -142,8 +147,10 @@ fn doing(picture: &Picture) -> String {
                 let since = action
                     .started_at
                     .map_or(0, |at| now.as_second() - at.as_second());
+                let percent = picture.percent(&subject.target, action);
+                let percent = percent.map_or_else(String::new, |percent| format!(" {percent} %"));
                 running.push(format!(
-                    "{} › {} {} ({})",
+                    "{} › {} {}{percent} ({})",
                     subject.target,
                     action.name,
                     action.state.as_str(),

@@ -7,12 +7,15 @@ use super::fixtures::uuid;
 use crate::store::testing::on_both;
 use crate::store::{
     LogRecord, LogVariable, Store, StoreError, log_append, log_append_server, log_delete,
-    log_digest, log_last, log_position, log_read, log_read_attempt, log_read_before, log_variables,
+    log_digest, log_last, log_position, log_read, log_read_attempt, log_read_before,
+    log_read_remarks, log_sealed_variables, log_variables,
 };
 
 on_both!(
     records_are_stored_once_however_often_they_come,
     a_hole_is_refused,
+    warnings_highlights_and_gaps_are_found_without_reading_the_rest,
+    sealed_variables_of_a_task_are_found,
     an_attempt_belongs_to_one_task,
     a_log_is_read_from_any_place,
     a_log_is_read_backwards,
@@ -94,6 +97,70 @@ async fn records_are_stored_once_however_often_they_come(store: &Store) {
     assert_eq!(all[5].attempt, None);
     assert_eq!(log_position(&mut tx, attempt).await.unwrap(), 5);
     assert_eq!(log_last(&mut tx, task).await.unwrap(), 6);
+}
+
+async fn warnings_highlights_and_gaps_are_found_without_reading_the_rest(store: &Store) {
+    let (task, attempt) = (task(), attempt());
+    let of_level = |text: &str, wanted: Level| {
+        let mut record = line(text);
+        if let RecordBody::Line { level, .. } = &mut record.body {
+            *level = wanted;
+        }
+        record
+    };
+    append(store, task, attempt, 0, &lines(0, 1500))
+        .await
+        .unwrap();
+    let some = [
+        of_level("w", Level::Warning),
+        line("x"),
+        of_level("h", Level::Highlight),
+    ];
+    append(store, task, attempt, 1500, &some).await.unwrap();
+    append(store, task, attempt, 1503, &lines(0, 10))
+        .await
+        .unwrap();
+    let gap = RecordBody::Gap {
+        lines: 1,
+        bytes: 2,
+        reason: "full".to_owned(),
+    };
+    let gap = Record {
+        at_us: 5,
+        body: gap,
+    };
+    append(store, task, attempt, 1513, &[gap]).await.unwrap();
+    let mut tx = store.read_logs().await.unwrap();
+    let found = log_read_remarks(&mut tx, task, 0, 10).await.unwrap();
+    assert_eq!(numbers(&found), [1501, 1503, 1514]);
+    let found = log_read_remarks(&mut tx, task, 1501, 10).await.unwrap();
+    assert_eq!(numbers(&found), [1503, 1514]);
+    assert_eq!(log_read_remarks(&mut tx, task, 1514, 10).await.unwrap(), []);
+}
+
+async fn sealed_variables_of_a_task_are_found(store: &Store) {
+    let (task, attempt) = (task(), attempt());
+    let variable = |name: &str, sensitive| Record {
+        at_us: 1,
+        body: RecordBody::Variable {
+            name: name.to_owned(),
+            value: format!("value of {name}"),
+            sensitive,
+        },
+    };
+    append(store, task, attempt, 0, &lines(0, 3)).await.unwrap();
+    let some = [variable("Open", false), variable("Key", true)];
+    append(store, task, attempt, 3, &some).await.unwrap();
+    let mut tx = store.read_logs().await.unwrap();
+    let found = log_sealed_variables(&mut tx, task).await.unwrap();
+    assert_eq!(
+        found,
+        [(attempt, "Key".to_owned(), "value of Key".to_owned())]
+    );
+    assert_eq!(
+        log_sealed_variables(&mut tx, self::task()).await.unwrap(),
+        []
+    );
 }
 
 async fn a_hole_is_refused(store: &Store) {

@@ -141,7 +141,7 @@ async fn an_older_binary_refuses_a_newer_database() {
             OpenError::Migrate(MigrateError::Newer {
                 component: "logs",
                 found: 7,
-                known: 1
+                known: 2
             })
         ),
         "{error:?}"

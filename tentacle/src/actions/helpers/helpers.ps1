@@ -2,7 +2,8 @@ $ErrorActionPreference = 'Stop'
 try { [Console]::OutputEncoding = [Text.UTF8Encoding]::new($false) } catch { }
 function __Mantle-Text([string]$data) { [Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($data)) }
 function __Mantle-Data([string]$text) { [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes($text)) }
-function __Mantle-Say([string]$line) { [Console]::Out.WriteLine($line); [Console]::Out.Flush() }
+function __Mantle-Line([string]$line) { [Console]::Out.WriteLine($line); [Console]::Out.Flush() }
+function __Mantle-Say([string]$message) { __Mantle-Line "##mantle[@KEY@ $message]" }
 $OctopusParameters = New-Object 'System.Collections.Generic.Dictionary[String,String]' ([StringComparer]::OrdinalIgnoreCase)
 foreach ($line in @'
 @PAIRS@
@@ -21,27 +22,27 @@ foreach ($line in @'
 function Get-OctopusVariable([string]$Name) {
     if ($__mantle_withheld.Contains($Name)) {
         $why = "'$Name' is a secret, or reaches one, that this action was not given; name it under secrets: of the action"
-        __Mantle-Say "##octopus[resultMessage message='$(__Mantle-Data $why)']"
+        __Mantle-Say "resultMessage message='$(__Mantle-Data $why)'"
         throw $why
     }
     if ($OctopusParameters.ContainsKey($Name)) { $OctopusParameters[$Name] } else { '' }
 }
 function Set-OctopusVariable([string]$Name, [string]$Value, [switch]$Sensitive) {
     $tail = if ($Sensitive) { " sensitive='$(__Mantle-Data 'True')'" } else { '' }
-    __Mantle-Say "##octopus[setVariable name='$(__Mantle-Data $Name)' value='$(__Mantle-Data $Value)'$tail]"
+    __Mantle-Say "setVariable name='$(__Mantle-Data $Name)' value='$(__Mantle-Data $Value)'$tail"
 }
 function New-OctopusArtifact([string]$Path, [string]$Name) {
     throw "collecting files as artifacts is not available in this version; copy '$Path' to a place of your own"
 }
 function Update-Progress([int]$Percentage, [string]$Message) {
-    __Mantle-Say "##octopus[progress percentage='$(__Mantle-Data $Percentage)' message='$(__Mantle-Data $Message)']"
+    __Mantle-Say "progress percentage='$(__Mantle-Data $Percentage)' message='$(__Mantle-Data $Message)'"
 }
 function Fail-Step([string]$Message) {
-    if ($Message) { __Mantle-Say "##octopus[resultMessage message='$(__Mantle-Data $Message)']" }
+    if ($Message) { __Mantle-Say "resultMessage message='$(__Mantle-Data $Message)'" }
     exit 1
 }
 function __Mantle-Write([string]$Level, [string]$Text) {
-    __Mantle-Say "##octopus[stdout-$Level]"; __Mantle-Say $Text; __Mantle-Say '##octopus[stdout-default]'
+    __Mantle-Say "stdout-$Level"; __Mantle-Line $Text; __Mantle-Say 'stdout-default'
 }
 function Write-Verbose([Parameter(ValueFromPipeline = $true)][string]$Message) { process { __Mantle-Write 'verbose' $Message } }
 function Write-Highlight([Parameter(ValueFromPipeline = $true)][string]$Message) { process { __Mantle-Write 'highlight' $Message } }

@@ -22,7 +22,7 @@ for _line in """@PAIRS@""".split("\n"):
         _name, _, _value = _line.partition(" ")
         dict.setdefault(octopusvariables, _text(_name).lower(), _text(_value))
 def _say(_name, **fields):
-    _sys.stdout.write("##octopus[" + _name + "".join(" %s='%s'" % (k, _data(v)) for k, v in fields.items()) + "]\n")
+    _sys.stdout.write("##mantle[@KEY@ " + _name + "".join(" %s='%s'" % (k, _data(v)) for k, v in fields.items()) + "]\n")
     _sys.stdout.flush()
 def _write(level, text):
     _say("stdout-" + level)

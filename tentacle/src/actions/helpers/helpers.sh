@@ -3,28 +3,30 @@
 __mantle_withheld() {
 __mantle_why="'$1' is a secret, or reaches one, that this action was not given; name it under secrets: of the action"
 printf '%s\n' "$__mantle_why" >&2
-printf "##octopus[resultMessage message='%s']\n" "$(__mantle_64 "$__mantle_why")" >&2
+__mantle_say "resultMessage message='$(__mantle_64 "$__mantle_why")'" >&2
 kill -TERM $$
 exit 1
 }
+# In pieces, so that a shell that traces its commands prints nothing that looks like a message.
+__mantle_say() { printf '%s%s[%s %s]\n' '##' mantle "$__mantle_key" "$1"; }
 __mantle_64() { printf '%s' "$1" | base64 | tr -d '\r\n'; }
 set_octopusvariable() {
 case "$3" in
--sensitive) printf "##octopus[setVariable name='%s' value='%s' sensitive='VHJ1ZQ==']\n" "$(__mantle_64 "$1")" "$(__mantle_64 "$2")";;
-*) printf "##octopus[setVariable name='%s' value='%s']\n" "$(__mantle_64 "$1")" "$(__mantle_64 "$2")";;
+-sensitive) __mantle_say "setVariable name='$(__mantle_64 "$1")' value='$(__mantle_64 "$2")' sensitive='VHJ1ZQ=='";;
+*) __mantle_say "setVariable name='$(__mantle_64 "$1")' value='$(__mantle_64 "$2")'";;
 esac
 }
 new_octopusartifact() {
 echo "new_octopusartifact: collecting files as artifacts is not available in this version; copy '$1' to a place of your own" >&2
 return 1
 }
-update_progress() { printf "##octopus[progress percentage='%s' message='%s']\n" "$(__mantle_64 "$1")" "$(__mantle_64 "$2")"; }
+update_progress() { __mantle_say "progress percentage='$(__mantle_64 "$1")' message='$(__mantle_64 "$2")'"; }
 fail_step() {
-if [ -n "$1" ]; then printf "##octopus[resultMessage message='%s']\n" "$(__mantle_64 "$1")"; fi
+if [ -n "$1" ]; then __mantle_say "resultMessage message='$(__mantle_64 "$1")'"; fi
 exit 1
 }
-mask_octopusvalue() { printf "##octopus[mask value='%s']\n" "$(__mantle_64 "$1")"; }
-__mantle_write() { printf '##octopus[stdout-%s]\n' "$1"; shift; printf '%s\n' "$*"; printf '##octopus[stdout-default]\n'; }
+mask_octopusvalue() { __mantle_say "mask value='$(__mantle_64 "$1")'"; }
+__mantle_write() { __mantle_say "stdout-$1"; shift; printf '%s\n' "$*"; __mantle_say stdout-default; }
 write_verbose() { __mantle_write verbose "$@"; }
 write_highlight() { __mantle_write highlight "$@"; }
 write_wait() { __mantle_write wait "$@"; }
