@@ -223,7 +223,7 @@ impl Driver {
                 self.status.connected(skew_us, self.brain.is_stale());
                 if self.brain.is_stale() {
                     tracing::error!(
-                        "the server is older than what this agent has seen (a restored backup): nothing is obeyed until the server runs on its newest data again"
+                        "the server is older than what this agent has seen (a restored backup): nothing is obeyed until 'mantle server recover' is typed there, or the server runs on its newest data again"
                     );
                 }
             }

@@ -49,6 +49,8 @@ pub enum Permission {
     ManageKeys,
     /// Read the audit log.
     ReadAudit,
+    /// Take a restored server into use.
+    ManageServer,
 }
 
 impl Permission {
@@ -68,6 +70,7 @@ impl Permission {
             Self::ManageSecrets => "manage secrets",
             Self::ManageKeys => "manage API keys",
             Self::ReadAudit => "read the audit log",
+            Self::ManageServer => "take a restored server into use",
         }
     }
 }

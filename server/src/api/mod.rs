@@ -81,6 +81,8 @@ fn resources() -> OpenApiRouter<Services> {
         .layer(DefaultBodyLimit::max(MOST_PIECE_BYTES));
     OpenApiRouter::with_openapi(OpenApiBuilder::new().build())
         .routes(routes!(server::show))
+        .routes(routes!(server::status))
+        .routes(routes!(server::recover))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(audit::list))

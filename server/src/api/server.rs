@@ -3,7 +3,7 @@
 use axum::extract::State;
 use mantle_domain::permission::Permission;
 
-use super::body::ServerInfo;
+use super::body::{ServerInfo, ServerRecovered, ServerStatus};
 use super::error::ApiResult;
 use super::extract::Json;
 use crate::services::{Caller, Services};
@@ -25,4 +25,22 @@ pub(super) async fn show(
         key: caller.actor.name,
         team: caller.actor.team,
     }))
+}
+
+/// How the server stands: whether it was restored, which agents are ahead of it, what is missing.
+#[utoipa::path(get, path = "/server/status", tag = "server", responses((status = 200, body = ServerStatus)))]
+pub(super) async fn status(
+    State(services): State<Services>,
+    caller: Caller,
+) -> ApiResult<Json<ServerStatus>> {
+    Ok(Json(services.server_status(&caller).await?))
+}
+
+/// Takes a restored server into use: its agents obey it from then on.
+#[utoipa::path(post, path = "/server/recover", tag = "server", responses((status = 200, body = ServerRecovered)))]
+pub(super) async fn recover(
+    State(services): State<Services>,
+    caller: Caller,
+) -> ApiResult<Json<ServerRecovered>> {
+    Ok(Json(services.server_recover(&caller).await?))
 }

@@ -112,8 +112,9 @@ fn write_pid(mut lock: &File) -> io::Result<()> {
     lock.write_all(std::process::id().to_string().as_bytes())
 }
 
+/// Makes a folder that only its owner may enter, and its parents.
 #[cfg(unix)]
-fn create_private(path: &Path) -> io::Result<()> {
+pub fn create_private(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     if path.is_dir() {
         return Ok(());
@@ -127,8 +128,9 @@ fn create_private(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
+/// Makes a folder, and its parents.
 #[cfg(not(unix))]
-fn create_private(path: &Path) -> io::Result<()> {
+pub fn create_private(path: &Path) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 

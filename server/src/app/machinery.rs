@@ -1,9 +1,9 @@
 //! The machinery: gateway, ingest and orchestrator, put together, and the handle that sets it in
 //! motion.
 
+use std::collections::BTreeMap;
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use mantle_domain::state::Policy;
 use mantle_shared::ids::{AgentId, TaskId};
@@ -12,8 +12,8 @@ use rand::RngCore as _;
 use uuid::Uuid;
 
 use crate::gateway::{
-    Counters, Gateway, GatewayConfig, GatewayError, GatewayKeys, GatewayParts, Sessions, Timing,
-    Trust, TrustedAgent, arrivals,
+    Counters, Epochs, Gateway, GatewayConfig, GatewayError, GatewayKeys, GatewayParts, Sessions,
+    Timing, Trust, TrustedAgent, arrivals,
 };
 use crate::orchestrator::{
     GrantedObjects, Grants, Hints, Ingest, Online, Orchestrator, OrchestratorParts,
@@ -22,8 +22,9 @@ use crate::packages::PackageRepository;
 use crate::security::{Authority, MasterKey, ServerIdentity};
 use crate::services::{Enrolment, Feed, Wake, trusted};
 use crate::store::{
-    AgentKeyStatus, META_CONNECTION_ID_KEY, META_RESET_KEY, NodeId, Store, StoreError, agent_fetch,
-    agent_key_list_allowed, epoch_current, server_meta_keep,
+    AgentKeyStatus, META_CONNECTION_ID_KEY, META_RESET_KEY, META_RESTORED, NodeId, Store,
+    StoreError, agent_fetch, agent_key_list_allowed, epoch_current, server_meta_find,
+    server_meta_keep,
 };
 
 /// What the machinery is made of.
@@ -64,6 +65,8 @@ pub struct Machinery {
     pub sessions: Sessions,
     /// What happened on the network, in numbers.
     pub counters: Arc<Counters>,
+    /// Whether the server is held.
+    pub epochs: Arc<Epochs>,
 }
 
 /// Why the machinery cannot be built.
@@ -82,9 +85,13 @@ impl Machinery {
     pub async fn build(config: MachineryConfig) -> Result<Self, MachineryError> {
         let keys = gateway_keys(&config.store).await?;
         let trust = Arc::new(load_trust(&config.store).await?);
-        let epoch = {
+        let epochs = {
             let mut tx = config.store.read().await?;
-            Arc::new(AtomicU64::new(epoch_current(&mut tx).await?))
+            let restored = server_meta_find(&mut tx, META_RESTORED).await?;
+            Arc::new(Epochs::new(
+                epoch_current(&mut tx).await?,
+                restored.is_some(),
+            ))
         };
         let (arrival_sender, arrivals) = arrivals();
         let sessions = Sessions::new();
@@ -117,7 +124,7 @@ impl Machinery {
                 objects: Arc::new(objects),
                 arrivals: arrival_sender,
                 counters: Arc::clone(&counters),
-                epoch: Arc::clone(&epoch),
+                epochs: Arc::clone(&epochs),
             },
         )?;
         let parts = OrchestratorParts {
@@ -128,7 +135,7 @@ impl Machinery {
             feed: config.feed,
             grants,
             secrets: config.master_key,
-            epoch,
+            epochs: Arc::clone(&epochs),
             policy: config.policy,
             // Minted at each start, so that a restart is another holder of leases.
             node: NodeId::from_uuid(Uuid::now_v7()),
@@ -139,6 +146,7 @@ impl Machinery {
             hints,
             trust,
             sessions,
+            epochs: Arc::clone(&epochs),
         };
         Ok(Self {
             gateway: Arc::new(gateway),
@@ -148,6 +156,7 @@ impl Machinery {
             online,
             sessions: kept,
             counters,
+            epochs,
         })
     }
 }
@@ -158,6 +167,7 @@ pub struct Waker {
     hints: Hints,
     trust: Arc<Trust>,
     sessions: Sessions,
+    epochs: Arc<Epochs>,
 }
 
 impl Wake for Waker {
@@ -178,6 +188,18 @@ impl Wake for Waker {
 
     fn targets_changed(&self) {
         self.hints.look_again();
+    }
+
+    fn is_held(&self) -> bool {
+        self.epochs.is_held()
+    }
+
+    fn ahead(&self) -> BTreeMap<AgentId, u64> {
+        self.epochs.ahead()
+    }
+
+    fn recovered(&self, epoch: u64) {
+        self.epochs.recovered(epoch);
     }
 }
 

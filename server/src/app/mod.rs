@@ -221,6 +221,12 @@ async fn compose(
     let (master_key, feed) = (config.master_key.clone(), config.feed.clone());
     let machinery = Machinery::build(config).await?;
     let (wake, presence) = (machinery.waker.clone(), machinery.online.clone());
+    let epochs = machinery.epochs.clone();
+    if epochs.is_held() {
+        tracing::warn!(
+            "this server was restored from a backup: it lets no agent in and begins nothing until 'mantle server recover'"
+        );
+    }
     moving::start(machinery, supervisor);
     let services = Services::new(Parts {
         store,
@@ -232,8 +238,8 @@ async fn compose(
         stopping: supervisor.stop_token(Stage::Intake),
         server,
     });
-    moving::start_janitor(services.clone(), supervisor);
-    moving::start_collector(services.clone(), supervisor);
+    moving::start_janitor(services.clone(), Arc::clone(&epochs), supervisor);
+    moving::start_collector(services.clone(), epochs, supervisor);
     Ok(services)
 }
 

@@ -1,10 +1,12 @@
 //! The machinery's long-lived tasks, with when and how each of them stops.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::machinery::Machinery;
 use crate::api::body::PackageCollect;
 use crate::api::error_chain;
+use crate::gateway::Epochs;
 use crate::services::{COLLECT_EVERY, COLLECT_FIRST, Caller, RETAIN_EVERY, Services, TIDY_EVERY};
 use crate::supervise::{Stage, Supervisor};
 
@@ -42,10 +44,15 @@ pub(super) fn start(machinery: Machinery, supervisor: &mut Supervisor) {
     });
 }
 
-/// Starts what tidies up now and then. It may fail: the next time it finds the same again.
-pub(super) fn start_janitor(services: Services, supervisor: &mut Supervisor) {
+/// Starts what tidies up now and then. It may fail: the next time it finds the same again. A server
+/// that was restored and not yet recovered removes nothing.
+pub(super) fn start_janitor(services: Services, epochs: Arc<Epochs>, supervisor: &mut Supervisor) {
     let stop = supervisor.stop_token(Stage::Work);
     supervisor.spawn(Stage::Work, "janitor", async move {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = epochs.released() => {}
+        }
         let mut due = tokio::time::interval(TIDY_EVERY);
         // Not at the start: a server that is restarted again and again has better things to do.
         let first = tokio::time::Instant::now() + RETAIN_EVERY;
@@ -84,10 +91,17 @@ async fn retain_now(services: &Services) {
 
 /// Starts what collects packages that nothing names, off every request's way. Like the janitor it
 /// may fail; a stop does not wait for it.
-pub(super) fn start_collector(services: Services, supervisor: &mut Supervisor) {
+pub(super) fn start_collector(
+    services: Services,
+    epochs: Arc<Epochs>,
+    supervisor: &mut Supervisor,
+) {
     let stop = supervisor.stop_token(Stage::Work);
     supervisor.spawn(Stage::Work, "collector", async move {
-        let work = every(COLLECT_FIRST, COLLECT_EVERY, || collect(services.clone()));
+        let work = async {
+            epochs.released().await;
+            every(COLLECT_FIRST, COLLECT_EVERY, || collect(services.clone())).await;
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = work => {}

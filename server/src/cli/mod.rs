@@ -31,6 +31,7 @@ mod release_variables;
 mod retention;
 mod secret;
 mod server;
+mod server_care;
 mod status;
 mod target;
 mod task;
@@ -74,7 +75,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server
+    /// Run, back up and restore the server
     #[command(subcommand)]
     Server(server::Command),
     /// Log in to a server: pins its certificate authority and keeps an API key
@@ -174,9 +175,14 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli, output: Output) -> CliResult {
     let Cli { global, command } = cli;
-    if let Command::Server(command) = command {
-        return server::run(command, &global, output);
-    }
+    // What runs or holds the server's data is beside the client's runtime.
+    let command = match command {
+        Command::Server(command) => match server::local(command, &global, output) {
+            Ok(result) => return result,
+            Err(command) => Command::Server(*command),
+        },
+        other => other,
+    };
     // These wait for nothing and nobody.
     if let Command::Template(command) = command {
         return template::run(command, output);
@@ -213,7 +219,7 @@ async fn interrupted() {
 
 async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
     match command {
-        Command::Server(command) => server::run(command, global, out),
+        Command::Server(command) => server::remote(command, global, out).await,
         Command::Login(args) => login::login(args, out).await,
         Command::Logout => login::logout(out),
         Command::Completion(args) => misc::completion(&args),

@@ -12,6 +12,7 @@ use super::args::{Global, duration};
 use super::connect::default_data_dir;
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, line_out, with_schema};
+use super::server_care;
 use crate::api::error_chain;
 use crate::app::server_file::ServerFile;
 use crate::app::{AgentCertificates, App, ServerOptions, StartError, TlsFiles};
@@ -22,6 +23,14 @@ use crate::security::Secret;
 pub(super) enum Command {
     /// Run the server in the foreground, with --data as its directory
     Run(RunArgs),
+    /// Write a backup of the server in --data to one file; it may be running
+    Backup(server_care::BackupArgs),
+    /// Make the data directory --data from a backup
+    Restore(server_care::RestoreArgs),
+    /// Take a restored server into use: its agents obey it from then on
+    Recover(server_care::RecoverArgs),
+    /// Show how the server stands: restored, ahead of it, missing
+    Status,
 }
 
 /// How to run.
@@ -104,9 +113,31 @@ fn certificate_life(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Does it.
-pub(super) fn run(command: Command, global: &Global, out: Output) -> CliResult {
-    let Command::Run(args) = command;
+/// Does what needs no running server; gives the rest back.
+pub(super) fn local(
+    command: Command,
+    global: &Global,
+    out: Output,
+) -> Result<CliResult, Box<Command>> {
+    match command {
+        Command::Run(args) => Ok(run(args, global, out)),
+        Command::Backup(args) => Ok(server_care::backup(&args, global, out)),
+        Command::Restore(args) => Ok(server_care::restore(&args, global, out)),
+        command @ (Command::Recover(_) | Command::Status) => Err(Box::new(command)),
+    }
+}
+
+/// Does what is asked of a running server.
+pub(super) async fn remote(command: Command, global: &Global, out: Output) -> CliResult {
+    match command {
+        Command::Recover(args) => server_care::recover(args, global, out).await,
+        Command::Status => server_care::status(global, out).await,
+        // The others were done before.
+        Command::Run(_) | Command::Backup(_) | Command::Restore(_) => Ok(Exit::Success),
+    }
+}
+
+fn run(args: RunArgs, global: &Global, out: Output) -> CliResult {
     log_to_stderr();
     let options = ServerOptions {
         data: global.data.clone().unwrap_or_else(default_data_dir),

@@ -12,9 +12,9 @@ use crate::api::body::{
     PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, Project, ProjectDetail,
     RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail,
     ReleaseDiff, ReleaseDrift, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet,
-    ServerInfo, StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, Upload, UploadCreate,
-    VariableExplanation, VariablePlace, VariablePut, VariableRemove, VariableSet,
-    VariableSetDetail, VariableView, VariablesChanged,
+    ServerInfo, ServerRecovered, ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail,
+    TaskEvent, Upload, UploadCreate, VariableExplanation, VariablePlace, VariablePut,
+    VariableRemove, VariableSet, VariableSetDetail, VariableView, VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -24,6 +24,16 @@ impl Client {
     /// Who answers, and as whom we are known.
     pub async fn server_info(&self) -> Answer<ServerInfo> {
         self.get(&["server"], &[]).await
+    }
+
+    /// How the server stands.
+    pub async fn server_status(&self) -> Answer<ServerStatus> {
+        self.get(&["server", "status"], &[]).await
+    }
+
+    /// Takes a restored server into use.
+    pub async fn server_recover(&self) -> Answer<ServerRecovered> {
+        self.act(Method::POST, &["server", "recover"]).await
     }
 
     /// All API keys.

@@ -14,6 +14,7 @@ mod arrivals;
 mod counters;
 mod door;
 mod enrol;
+mod epochs;
 mod identity;
 mod limits;
 mod outbox;
@@ -36,6 +37,7 @@ pub use arrival::{Arrival, Refusal};
 pub use arrivals::{ArrivalQueue, Arrivals, arrivals};
 pub use counters::Counters;
 pub use enrol::{EnrolDecision, Enroller, Renewal};
+pub use epochs::{Epochs, Meeting};
 pub use sessions::{SessionId, Sessions};
 pub use transfer::{ObjectSource, WireObject};
 pub use transport::{GatewayError, GatewayKeys, RENEWAL_GRACE, Timing};
@@ -74,8 +76,8 @@ pub struct GatewayParts {
     pub arrivals: Arrivals,
     /// What happened so far, in numbers.
     pub counters: Arc<Counters>,
-    /// The server's epoch counter, for `Welcome`.
-    pub epoch: Arc<std::sync::atomic::AtomicU64>,
+    /// The server's epoch counter, for `Welcome`, and who is ahead of it.
+    pub epochs: Arc<Epochs>,
 }
 
 /// A listening gateway.

@@ -1,14 +1,14 @@
 //! A work connection: who is who, the resync, then messages both ways until it ends.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::{
-    AttemptReport, CONTROL_LIMIT_BYTES, EVENTS_LIMIT_BYTES, Echo, EchoAnswer, HELLO_LIMIT_BYTES,
-    Hello, Journal, Message, RenewAnswer, RenewCertificate, Unsupported, Welcome, close, negotiate,
+    AttemptReport, CONTROL_LIMIT_BYTES, EVENTS_LIMIT_BYTES, Echo, EchoAnswer, GoAway,
+    HELLO_LIMIT_BYTES, Hello, Journal, Message, RenewAnswer, RenewCertificate, Unsupported,
+    Welcome, close, negotiate,
 };
 use mantle_shared::tls::Fingerprint;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
@@ -19,7 +19,7 @@ use super::counters::Counters;
 use super::limits::{REPORTS, REPORTS_BYTES};
 use super::outbox::{Outbox, Outgoing, Queue, outbox};
 use super::reader::{Next, ReadError, Reader};
-use super::{Renewal, Shared, Standing, renewal, transfer};
+use super::{Meeting, Renewal, Shared, Standing, renewal, transfer};
 
 /// Control goes before logs, logs before bulk.
 const CONTROL_PRIORITY: i32 = 10;
@@ -122,11 +122,16 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
         );
         return Err(close::PROTOCOL);
     };
+    let meeting = shared.parts.epochs.meet(agent, hello.highest_epoch);
     let welcome = Welcome {
         protocol,
         version: shared.version.clone(),
         now_us: now_us(),
-        epoch: shared.parts.epoch.load(Ordering::SeqCst),
+        // Of a server that it must not obey an agent is told the lowest one.
+        epoch: match meeting {
+            Meeting::Fine(epoch) => epoch,
+            Meeting::Held | Meeting::Ahead => 0,
+        },
     };
     let frame = Message::from(welcome)
         .to_frame()
@@ -135,6 +140,19 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
         .await
         .map_err(|_| close::HANDSHAKE_TIMEOUT)?
         .map_err(|_| close::PROTOCOL)?;
+    match meeting {
+        Meeting::Fine(_) => {}
+        Meeting::Held => return Err(turn_away(connection, send, shared, RESTORED).await),
+        Meeting::Ahead => {
+            tracing::error!(
+                agent.id = %agent,
+                agent.highest_epoch = hello.highest_epoch,
+                epoch = shared.parts.epochs.current(),
+                "an agent has seen more than this server knows: it runs on older data than it has served. The agent is not let in; type 'mantle server recover' if the server was put back from a backup"
+            );
+            return Err(turn_away(connection, send, shared, AHEAD).await);
+        }
+    }
     let mut reader = reader.into_limit(CONTROL_LIMIT_BYTES);
     let _newest = shared.greetings.begin(agent, connection);
     let report = report(&mut reader, &mut send, shared);
@@ -148,6 +166,34 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
         reader,
         send,
     })
+}
+
+/// What an agent is told that a restored server does not let in.
+const RESTORED: &str = "it was restored from a backup, and nothing is ordered until 'mantle server recover' is typed there";
+/// The same where only the agent shows it.
+const AHEAD: &str = "it runs on older data than this agent has seen, as if restored from a backup, and nothing is ordered until 'mantle server recover' is typed there";
+/// When it may ask again.
+const TURNED_AWAY_MS: u32 = 3000;
+
+/// Tells an agent to come back later, and why. Gives the code to close with.
+async fn turn_away(
+    connection: &Connection,
+    mut send: SendStream,
+    shared: &Shared,
+    reason: &str,
+) -> u32 {
+    let message = Message::from(GoAway {
+        retry_after_ms: TURNED_AWAY_MS,
+        reason: reason.to_owned(),
+    });
+    if let Ok(frame) = message.to_frame()
+        && send.write_all(&frame).await.is_ok()
+    {
+        let _ = send.finish();
+        // It closes when it has read that.
+        let _ = tokio::time::timeout(shared.timing.drain, connection.closed()).await;
+    }
+    close::GOING_AWAY
 }
 
 /// The agent's report: which journal it goes by, if it says so, and what stands in it. An echo before

@@ -1,7 +1,6 @@
 //! Starting queued deployments: in order, one at a time for each project and environment.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -154,7 +153,7 @@ impl Orchestrator {
             }
         };
         self.parked.remove(&task);
-        self.parts.epoch.fetch_max(current, Ordering::SeqCst);
+        self.parts.epochs.raise(current);
         for decision in decided {
             if let Some(deployment) = self.deployments.get_mut(&task) {
                 deployment.epoch = epoch;

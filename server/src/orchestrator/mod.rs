@@ -29,7 +29,6 @@ mod recovery;
 mod run;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use mantle_domain::state::Policy;
@@ -42,7 +41,7 @@ pub use online::Online;
 pub use orders::{OrderSecrets, SecretError};
 pub use run::Orchestrator;
 
-use crate::gateway::{Counters, Sessions};
+use crate::gateway::{Counters, Epochs, Sessions};
 use crate::services::Feed;
 use crate::store::{NodeId, Store};
 
@@ -76,8 +75,8 @@ pub struct OrchestratorParts {
     pub grants: Arc<Grants>,
     /// Opens what orders need.
     pub secrets: Arc<dyn OrderSecrets>,
-    /// The server's epoch counter, for `Welcome`.
-    pub epoch: Arc<AtomicU64>,
+    /// The server's epoch counter, for `Welcome`; while the server is held nothing is begun.
+    pub epochs: Arc<Epochs>,
     /// How long things may take.
     pub policy: Policy,
     /// This process.

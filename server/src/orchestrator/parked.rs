@@ -5,7 +5,6 @@
 //! keep what they have to say; and it is looked at again, less and less often, at once if somebody
 //! asks for it to be cancelled. Whoever holds its lease by then drives it.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -107,7 +106,7 @@ impl Orchestrator {
             .store
             .write(async |tx| task_lease_take(tx, task, node, LEASE).await)
             .await?;
-        self.parts.epoch.fetch_max(lease.epoch, Ordering::SeqCst);
+        self.parts.epochs.raise(lease.epoch);
         self.take_up(row, lease.epoch).await?;
         let waited = self.parked.remove(&task).map_or(FIRST, |p| p.wait);
         if let Some(deployment) = self.deployments.get_mut(&task) {

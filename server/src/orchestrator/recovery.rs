@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -61,7 +60,7 @@ impl Orchestrator {
                 Ok::<_, StoreError>((running, epoch_current(tx).await?))
             })
             .await?;
-        self.parts.epoch.fetch_max(epoch, Ordering::SeqCst);
+        self.parts.epochs.raise(epoch);
         let mut tasks = Vec::new();
         for (row, epoch) in running {
             let task = row.id;

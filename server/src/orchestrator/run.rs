@@ -1,6 +1,7 @@
 //! The loop: what has arrived together is decided together, committed together, then carried out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -150,6 +151,9 @@ impl Orchestrator {
 
     /// Takes up what was under way, then works until its ingest is gone.
     pub async fn run(mut self) {
+        if !self.released().await {
+            return;
+        }
         self.recover().await;
         let mut renew = tokio::time::interval(RENEW);
         let mut sweep = tokio::time::interval(SWEEP);
@@ -188,6 +192,23 @@ impl Orchestrator {
                 }
             }
             self.turn(std::mem::take(&mut arrived)).await;
+        }
+    }
+
+    /// Waits until the server is not held; `false` if its ingest is gone first. No agent is let in
+    /// meanwhile, so what arrives are refused connections.
+    async fn released(&mut self) -> bool {
+        let epochs = Arc::clone(&self.parts.epochs);
+        loop {
+            tokio::select! {
+                () = epochs.released() => return true,
+                fact = self.facts.recv() => if fact.is_none() {
+                    return false;
+                },
+                command = self.commands.recv() => if command.is_none() {
+                    return false;
+                },
+            }
         }
     }
 

@@ -130,6 +130,11 @@ pub async fn master_key_open(store: &Store, path: &Path) -> Result<MasterKey, Ma
     Ok(key)
 }
 
+/// Whether a key file is the one that a database with this check value was written with.
+pub fn master_key_fits(file: &[u8], check: &[u8]) -> bool {
+    MasterKey::parse(file).is_ok_and(|key| key.covers(check))
+}
+
 impl MasterKey {
     /// Fresh keys, written nowhere.
     pub fn generate() -> Self {

@@ -25,6 +25,6 @@ pub use authority::{
 };
 pub use files::{FileError, read_private};
 pub use join_tokens::{NewJoinToken, join_token_mint, join_token_verify};
-pub use master_key::{MasterKey, MasterKeyError, SealError, master_key_open};
+pub use master_key::{MasterKey, MasterKeyError, SealError, master_key_fits, master_key_open};
 pub use rotation::{RotationError, SECRET_VERSION_TABLE, master_key_rotate};
 pub use secret::Secret;

@@ -78,6 +78,7 @@ impl Services {
     /// Queues a deployment, if the rules allow it and it could be planned now.
     pub async fn deploy(&self, caller: &Caller, request: &DeploymentCreate) -> Result<Task> {
         caller.may(Permission::Deploy)?;
+        self.must_not_be_held()?;
         let now = self.now();
         let mut tx = self.store.begin().await?;
         let place = place(&mut tx, request).await?;

@@ -27,6 +27,7 @@ mod plans;
 pub mod progress;
 mod prompts;
 mod prune;
+mod recovery;
 mod release_block;
 mod release_compare;
 #[cfg(test)]

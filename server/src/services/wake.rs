@@ -4,6 +4,8 @@
 //! fail or wait, because what a hint tells of stands in the store: the orchestrator's sweep, which
 //! also comes first after a start, finds queued tasks, requests to stop and revoked agents by itself.
 
+use std::collections::BTreeMap;
+
 use mantle_shared::ids::{AgentId, TaskId};
 
 /// What services tell the orchestrator and the gateway.
@@ -16,6 +18,16 @@ pub trait Wake: Send + Sync + 'static {
     fn agent_revoked(&self, agent: AgentId);
     /// A target's tags, environments or switch changed: what waits for it may look again.
     fn targets_changed(&self);
+    /// The server was restored from a backup and not yet recovered: nothing is begun.
+    fn is_held(&self) -> bool {
+        false
+    }
+    /// The agents that saw a higher epoch than this server gave out, and which.
+    fn ahead(&self) -> BTreeMap<AgentId, u64> {
+        BTreeMap::new()
+    }
+    /// The epoch counter was raised above all that agents may have seen: let them in, and go on.
+    fn recovered(&self, _epoch: u64) {}
 }
 
 /// Wakes nobody: for tests of services, and for a server that only serves its API.

@@ -11,6 +11,7 @@ mod agent;
 mod api_key;
 mod attempt;
 mod audit;
+mod copy;
 mod deployment;
 mod environment;
 mod error;
@@ -62,6 +63,10 @@ pub use audit::{
     AuditEntry, AuditFault, AuditHead, AuditVerdict, audit_append, audit_head, audit_list,
     audit_verify,
 };
+pub use copy::{
+    COPIED_FILES, CopiedPackage, CopyFacts, MaintenanceLock, sqlite_copy, sqlite_copy_check,
+    sqlite_copy_facts, sqlite_copy_mark, sqlite_copy_meta,
+};
 pub use deployment::{
     DeploymentCurrentRow, DeploymentSucceeded, TargetCurrentFilter, TargetCurrentRow, TargetState,
     automatic_deployment_claim, deployment_current_list, deployment_current_show,
@@ -93,7 +98,8 @@ pub use migrate::MigrateError;
 pub use open::{LOGS_FILE, OpenError, STATE_FILE, Store, StoreConfig};
 pub use package::{
     PackageSummary, PackageVersionRow, package_list, package_version_delete, package_version_find,
-    package_version_insert, package_version_list, package_version_list_digests,
+    package_version_insert, package_version_list, package_version_list_all,
+    package_version_list_digests,
 };
 pub use plan::{plan_find, plan_keep, plan_prune};
 pub use project::{
@@ -116,8 +122,8 @@ pub use secret::{
 };
 pub use server_meta::{
     META_AUTHORITY, META_CONNECTION_ID_KEY, META_INSTANCE_ID, META_MASTER_KEY_CHECK,
-    META_RESET_KEY, epoch_current, epoch_next, epoch_raise, now_us, server_meta_find,
-    server_meta_keep, server_meta_replace,
+    META_RESET_KEY, META_RESTORED, epoch_current, epoch_next, epoch_raise, now_us,
+    server_meta_find, server_meta_keep, server_meta_remove, server_meta_replace,
 };
 pub use snapshot::{SnapshotKind, snapshot_fetch, snapshot_keep};
 pub use target::{

@@ -129,6 +129,24 @@ pub async fn package_list(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<Pa
     .collect()
 }
 
+/// Every version there is: package, version, root.
+pub async fn package_version_list_all(tx: &mut Tx) -> Result<Vec<(String, String, Digest)>> {
+    tx.rows(
+        "SELECT package_id, version, root FROM package_version ORDER BY package_id, version",
+        params![],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok((
+            row.get("package_id")?,
+            row.get("version")?,
+            row.get("root")?,
+        ))
+    })
+    .collect()
+}
+
 /// The root and the archive of every version: what the object store must keep.
 pub async fn package_version_list_digests(tx: &mut Tx) -> Result<Vec<(Digest, Digest)>> {
     tx.rows(

@@ -16,6 +16,9 @@ pub const META_MASTER_KEY_CHECK: &str = "master_key_check";
 /// The fingerprint of the certificate authority.
 pub const META_AUTHORITY: &str = "authority";
 
+/// That the database comes from a backup, until it was recovered; JSON.
+pub const META_RESTORED: &str = "restored";
+
 /// The value of this name.
 pub async fn server_meta_find(tx: &mut Tx, name: &str) -> Result<Option<Vec<u8>>> {
     tx.row(
@@ -47,6 +50,13 @@ pub async fn server_meta_replace(tx: &mut Tx, name: &str, value: &[u8]) -> Resul
         StoreError::not_found("server setting"),
     )
     .await
+}
+
+/// Removes a value; it need not be there.
+pub async fn server_meta_remove(tx: &mut Tx, name: &str) -> Result<()> {
+    tx.exec("DELETE FROM server_meta WHERE name = $1", params![name])
+        .await?;
+    Ok(())
 }
 
 /// The highest epoch that was given out; what `Welcome` says.

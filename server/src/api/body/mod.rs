@@ -35,7 +35,9 @@ pub use release::{
     ReleaseBlockCreate, ReleaseBlocked, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff,
     ReleaseDrift, ReleasePackage, RevertVariables, VariableSnapshotEntry, VariablesChanged,
 };
-pub use server::{Page, ServerInfo};
+pub use server::{
+    AgentAhead, MissingPackage, Page, RestoredServer, ServerInfo, ServerRecovered, ServerStatus,
+};
 pub use target::{Agent, Target, TargetAgent, TargetState, TargetTags};
 pub use task::{
     ActionView, LogKind, LogLine, StepView, SubjectView, Task, TaskDetail, TaskEvent,

@@ -1,6 +1,7 @@
 //! The server itself, and the frame of every list.
 
 use jiff::Timestamp;
+use mantle_shared::ids::AgentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -38,4 +39,63 @@ pub struct ServerInfo {
     pub key: String,
     /// The team of the API key that asked.
     pub team: String,
+}
+
+/// How the server stands.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ServerStatus {
+    /// Its version.
+    pub version: String,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// The epoch counter.
+    pub epoch: u64,
+    /// It was restored from a backup and not yet recovered: it orders nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<RestoredServer>,
+    /// Agents that saw a higher epoch than this server gave out; they are not let in.
+    pub ahead: Vec<AgentAhead>,
+    /// Packages whose content is not in the repository; the first hundred.
+    pub missing_packages: Vec<MissingPackage>,
+    /// How many those are.
+    pub missing_count: u64,
+}
+
+/// A server that comes from a backup.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RestoredServer {
+    /// When the backup was taken.
+    pub taken_at: Timestamp,
+    /// When it was restored.
+    pub restored_at: Timestamp,
+}
+
+/// An agent that knows of more than the server.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AgentAhead {
+    /// Which.
+    #[schema(value_type = String, format = "uuid")]
+    pub agent: AgentId,
+    /// Its target's name.
+    pub target: String,
+    /// The epoch that it saw.
+    pub epoch: u64,
+}
+
+/// A package whose content is not in the repository.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct MissingPackage {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What taking a restored server into use did.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ServerRecovered {
+    /// Where the epoch counter stood.
+    pub epoch_before: u64,
+    /// Where it stands.
+    pub epoch: u64,
 }
