@@ -10,6 +10,7 @@ mod machine;
 mod memory;
 mod noop;
 mod payload;
+mod projects;
 mod push;
 mod quinn_limit;
 mod report;
@@ -25,6 +26,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use binaries::Programs;
+use projects::Crowd;
 use report::Report;
 use rig::Rig;
 
@@ -82,6 +84,8 @@ enum Part {
     Noop,
     /// A package to one agent
     Push,
+    /// Many projects, variables and releases
+    Projects,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,6 +106,8 @@ struct Extent {
     package_bytes: usize,
     /// How many packages are pushed.
     pushes: usize,
+    /// How many projects there are.
+    crowd: Crowd,
 }
 
 impl Extent {
@@ -112,6 +118,12 @@ impl Extent {
                 noops: 3,
                 package_bytes: 8 << 20,
                 pushes: 1,
+                crowd: Crowd {
+                    projects: 8,
+                    variables: 10,
+                    releases: 3,
+                    samples: 3,
+                },
             };
         }
         Self {
@@ -119,6 +131,12 @@ impl Extent {
             noops: 15,
             package_bytes: 100 << 20,
             pushes: 5,
+            crowd: Crowd {
+                projects: 500,
+                variables: 50,
+                releases: 20,
+                samples: 40,
+            },
         }
     }
 }
@@ -191,6 +209,18 @@ fn measure(cli: &Cli, programs: &Programs, oddities: Vec<String>) -> Result<Repo
         if wanted(Part::Memory) && (wanted(Part::Noop) || wanted(Part::Push)) {
             report.add(memory::after_work(&rig)?);
         }
+        rig.stop()?;
+    }
+    if wanted(Part::Projects) {
+        // A server of its own: what the others left behind would count.
+        let Crowd {
+            projects, releases, ..
+        } = extent.crowd;
+        say(&format!(
+            "{projects} projects with {releases} releases each"
+        ));
+        let rig = Rig::start(programs)?;
+        report.add(projects::rows(&rig, extent.crowd)?);
         rig.stop()?;
     }
     Ok(report)

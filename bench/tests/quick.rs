@@ -41,6 +41,11 @@ const FIGURES: &[&str] = &[
     "an agent after all of this, PSS",
     "an agent after all of this, anonymous",
     "the server after all of this, RSS",
+    "first apply of 8 projects",
+    "apply without a change, 8 projects",
+    "release create among 8 projects",
+    "variable explain among 8 projects",
+    "the database of 8 projects",
 ];
 
 fn bench(args: &[&str]) -> Output {

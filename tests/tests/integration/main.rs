@@ -23,6 +23,7 @@ mod errors;
 mod fleet;
 mod haproxy_rollout;
 mod hostile;
+mod hostile_files;
 mod installed_versions;
 mod line;
 mod lost_state;

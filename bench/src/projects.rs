@@ -1,0 +1,221 @@
+//! Many projects with variables and releases: what the operator's commands take then, beside one that
+//! asks the server for next to nothing.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::memory::mib;
+use crate::payload;
+use crate::report::{Row, ToReach, Unit};
+use crate::rig::{ENVIRONMENT, Rig};
+use crate::statistics::Samples;
+
+/// An apply without a change, of everything.
+const APPLY_MS: f64 = 1000.0;
+/// One release more.
+const RELEASE_MS: f64 = 200.0;
+/// The explanation of one variable.
+const EXPLAIN_MS: f64 = 50.0;
+/// The package of all releases.
+const PACKAGE: &str = "Common";
+/// Its size does not matter here.
+const PACKAGE_BYTES: usize = 4096;
+/// How many commands are typed at once while the server is filled; what is measured is typed alone.
+const HANDS: usize = 4;
+
+/// How much there is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    /// Projects.
+    pub(crate) projects: usize,
+    /// Of each.
+    pub(crate) variables: usize,
+    /// Of each.
+    pub(crate) releases: usize,
+    /// How often a command is measured, each time on another project.
+    pub(crate) samples: usize,
+}
+
+/// Fills a server and measures.
+pub(crate) fn rows(rig: &Rig, crowd: Crowd) -> Result<Vec<Row>> {
+    let folder = write_files(rig, crowd)?;
+    let folder = folder.display().to_string();
+    let archive = rig.folder().join(format!("{PACKAGE}.1.0.0.tar.gz"));
+    payload::pack(&archive, &payload::bytes(0, PACKAGE_BYTES))?;
+    rig.run(&["package", "push", &archive.display().to_string()])?;
+    let first = timed(|| rig.run(&["apply", "--yes", "-f", &folder]))?;
+    // All but the last release of each, which is measured.
+    fill(rig, crowd)?;
+    let samples = crowd.samples.min(crowd.projects);
+    // Spread over all of them.
+    let chosen = (0..samples).map(|nth| nth * crowd.projects / samples);
+    let floor: Samples = several(chosen.clone(), |_| rig.run(&["environment", "list"]))?;
+    let floor = floor.median();
+    let version = version(crowd.releases);
+    let release = several(chosen.clone(), |nth| {
+        rig.run(&["release", "create", &name(nth), &version])
+    })?;
+    let explain = several(chosen, |nth| {
+        let project = name(nth);
+        let asked = ["-p", &project, "-e", ENVIRONMENT];
+        rig.run(&[&["variable", "explain", "Value.0"][..], &asked].concat())
+    })?;
+    let apply = several(0..samples.min(5), |_| {
+        rig.run(&["apply", "--yes", "-f", &folder])
+    })?;
+    let beside = "a list of one";
+    let count = crowd.projects;
+    Ok(vec![
+        Row::single(format!("first apply of {count} projects"), first, Unit::Ms),
+        Row::median(
+            format!("apply without a change, {count} projects"),
+            &apply,
+            Unit::Ms,
+        )
+        .beside(beside, floor)
+        .reaching(ToReach::AtMost(APPLY_MS)),
+        Row::median(
+            format!("release create among {count} projects"),
+            &release,
+            Unit::Ms,
+        )
+        .beside(beside, floor)
+        .reaching(ToReach::AtMost(RELEASE_MS)),
+        Row::median(
+            format!("variable explain among {count} projects"),
+            &explain,
+            Unit::Ms,
+        )
+        .beside(beside, floor)
+        .reaching(ToReach::AtMost(EXPLAIN_MS)),
+        Row::single(
+            format!("the database of {count} projects"),
+            mib(database_bytes(rig)?),
+            Unit::MiB,
+        ),
+    ])
+}
+
+fn write_files(rig: &Rig, crowd: Crowd) -> Result<PathBuf> {
+    let folder = rig.folder().join("projects");
+    std::fs::create_dir_all(&folder).context("a folder for project files")?;
+    for nth in 0..crowd.projects {
+        let file = folder.join(format!("{}.yaml", name(nth)));
+        std::fs::write(&file, project_file(nth, crowd.variables))
+            .with_context(|| file.display().to_string())?;
+    }
+    Ok(folder)
+}
+
+fn name(nth: usize) -> String {
+    format!("project-{nth:03}")
+}
+
+fn version(number: usize) -> String {
+    format!("1.0.{number}")
+}
+
+/// A plain project; one variable in five has a value of its own for the environment, and each refers
+/// to the next.
+fn project_file(nth: usize, variables: usize) -> String {
+    let mut text = format!(
+        "mantle: v1
+project: {project}
+lifecycle: bench
+packages: [{{ id: {PACKAGE} }}]
+process:
+  - step: install
+    targets: {{ tag: first-1 }}
+    uses: package
+    with: {{ package: {PACKAGE}, keep: 1 }}
+  - step: say
+    targets: {{ tag: first-1 }}
+    uses: script
+    with: {{ shell: sh, run: 'echo \"$Value_0\"' }}
+variables:
+",
+        project = name(nth)
+    );
+    for number in 0..variables {
+        let value = if number + 1 == variables {
+            format!("of {}", name(nth))
+        } else {
+            format!("{number} before #{{Value.{}}}", number + 1)
+        };
+        // Writing to a text cannot fail.
+        let _ = if number % 5 == 0 {
+            writeln!(
+                text,
+                "  Value.{number}:\n    - {{ value: \"{value}\" }}\n    - {{ value: \"{value}, here\", environment: {ENVIRONMENT} }}"
+            )
+        } else {
+            writeln!(text, "  Value.{number}: \"{value}\"")
+        };
+    }
+    text
+}
+
+/// Creates all releases but the last of each project, by several hands.
+fn fill(rig: &Rig, crowd: Crowd) -> Result<()> {
+    std::thread::scope(|scope| {
+        let hands: Vec<_> = (0..HANDS)
+            .map(|hand| {
+                scope.spawn(move || -> Result<()> {
+                    for nth in (hand..crowd.projects).step_by(HANDS) {
+                        for number in 1..crowd.releases {
+                            rig.run(&["release", "create", &name(nth), &version(number)])?;
+                        }
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        hands.into_iter().try_for_each(|hand| {
+            hand.join()
+                .map_err(|_| anyhow!("a hand that creates releases panicked"))?
+        })
+    })
+}
+
+fn several(
+    which: impl Iterator<Item = usize>,
+    mut command: impl FnMut(usize) -> Result<String>,
+) -> Result<Samples> {
+    which.map(|nth| timed(|| command(nth))).collect()
+}
+
+fn timed(command: impl FnOnce() -> Result<String>) -> Result<f64> {
+    let begun = Instant::now();
+    command()?;
+    Ok(begun.elapsed().as_secs_f64() * 1e3)
+}
+
+/// The files of the database, those of its journal included.
+fn database_bytes(rig: &Rig) -> Result<u64> {
+    let folder = rig.folder().join("server");
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let entry = entry.context("the server's folder")?;
+        if entry.file_name().to_string_lossy().contains(".db") {
+            bytes += entry.metadata().context("a file of the database")?.len();
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::project_file;
+
+    #[test]
+    fn every_variable_refers_to_one_that_is_there() {
+        let file = project_file(7, 50);
+        for number in 0..50 {
+            assert!(file.contains(&format!("\n  Value.{number}:")), "{file}");
+        }
+        assert!(file.contains("#{Value.49}") && !file.contains("#{Value.50}"));
+    }
+}
