@@ -86,7 +86,8 @@ pub(super) enum Command {
 pub(super) struct CreateArgs {
     /// The project's name
     project: String,
-    /// Its version; by default the project says
+    /// Its version, or a mask such as 1.2.i for the next one of that line; by default the project
+    /// says
     version: Option<String>,
     /// Its channel; by default the one whose rules its packages satisfy
     #[arg(long)]

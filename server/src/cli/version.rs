@@ -29,7 +29,7 @@ pub(super) enum Command {
 /// A rule and a version.
 #[derive(Debug, Args)]
 pub(super) struct MatchArgs {
-    /// A `NuGet` range, such as `1.0`, `[1.0,2.0)` or `(,2.0]`
+    /// A `NuGet` range, such as `1.0`, `[1.0,2.0)`, `(,2.0]` or `1.*`
     #[arg(long, value_name = "RANGE", required_unless_present = "prerelease")]
     range: Option<String>,
     /// An expression that must match the pre-release text together with `+metadata`, such as `^$`
@@ -172,7 +172,12 @@ mod tests {
             (Some("[1.0,2.0)"), Some("^$"), "1.5-rc", Some(false)),
             (None, Some("^(?!beta).+"), "1.5-rc", Some(true)),
             (None, Some("^(|\\+.*)$"), "1.5+sha.1", Some(true)),
+            (Some("1.*"), None, "1.5", Some(true)),
+            (Some("1.*"), None, "1.5-rc", Some(false)),
+            (Some("1.*-*"), Some("^rc"), "1.5-rc", Some(true)),
             (Some("[1.0"), None, "1.5", None),
+            (Some("1.*.2"), None, "1.5", None),
+            (Some("1.0"), None, "v1.5", None),
             (Some("1.0"), Some("("), "1.5", None),
             (Some("1.0"), None, "one", None),
         ] {

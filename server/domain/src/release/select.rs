@@ -10,7 +10,7 @@ use crate::channel::{self, ChannelDefinition};
 use crate::explain::{Refusal, nearest};
 use crate::project::{ProjectDefinition, VersionSource};
 use crate::variable::{Scope, VariableValue};
-use crate::version::{NextVersion, Released, Version, next_version};
+use crate::version::{NextVersion, Released, Version, next_version, written_version};
 
 /// Chooses. `available` are the versions of the project's packages that the repository holds.
 ///
@@ -263,9 +263,8 @@ fn choose_version(
         })
         .collect();
     let version = match (&options.version, &project.version) {
-        (Some(text), _) => {
-            Version::parse(text).map_err(|error| bad("the release's version", error.to_string()))?
-        }
+        (Some(text), _) => written_version(text, &releases)
+            .map_err(|error| bad("the release's version", error.to_string()))?,
         (None, VersionSource::Template(template)) => {
             let channels: Vec<&str> = project
                 .channels

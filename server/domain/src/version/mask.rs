@@ -99,7 +99,7 @@ impl<'m> Mask<'m> {
             }
             true
         };
-        versions.filter(fits).max()
+        versions.filter(fits).max_by(|a, b| a.cmp_builds(b))
     }
 
     /// The text of the version that follows `current`; the first of all if there is none.
@@ -245,10 +245,19 @@ mod tests {
 
     #[test]
     fn the_current_version_is_the_highest_that_fits() {
-        let versions: Vec<Version> = ["1.2.3", "1.2.10-rc.1", "1.3.0", "2.0", "2026.11.24.3"]
-            .iter()
-            .map(|text| Version::parse(text).unwrap())
-            .collect();
+        let versions: Vec<Version> = [
+            "1.2.3",
+            "1.2.10-rc.1",
+            "1.3.0",
+            "2.0",
+            "2026.11.24.3",
+            "4.0+b.10",
+            "4.0+b.9",
+            "4.0",
+        ]
+        .iter()
+        .map(|text| Version::parse(text).unwrap())
+        .collect();
         for (mask, latest) in [
             ("1.2.i", Some("1.2.10-rc.1")),
             ("1.i.i", Some("1.3.0")),
@@ -258,6 +267,8 @@ mod tests {
             ("3.i", None),
             ("2026.11.24.i", Some("2026.11.24.3")),
             ("2026.11.25.i", None),
+            // Builds of one version count by their labels, whatever the order of the releases.
+            ("4.0+b.i", Some("4.0+b.10")),
         ] {
             let found = Mask::parse(mask).unwrap().latest(versions.iter());
             assert_eq!(found.map(Version::as_str), latest, "{mask}");

@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+mod floating;
 #[cfg(test)]
 mod manual;
 mod mask;
@@ -18,7 +19,7 @@ mod next;
 mod pattern;
 mod range;
 
-pub use next::{NextVersion, NextVersionError, Released, next_version};
+pub use next::{NextVersion, NextVersionError, Released, next_version, written_version};
 pub use pattern::{PatternError, PrereleasePattern};
 pub use range::{Range, RangeError};
 
@@ -56,6 +57,10 @@ impl Version {
         }
         if text.len() > MAX_LENGTH {
             return Err(error("it is longer than 250 characters"));
+        }
+        let after = text.trim_start_matches(['v', 'V']);
+        if after.len() < text.len() && after.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(error("it has a 'v' in front, as tags do; leave that out"));
         }
         let (rest, metadata) = match text.split_once('+') {
             Some((rest, metadata)) => (rest, Some(metadata)),
@@ -123,6 +128,16 @@ impl Version {
     /// It has a pre-release.
     pub fn is_prerelease(&self) -> bool {
         !self.prerelease.is_empty()
+    }
+
+    /// Order in which the metadata counts last: builds of one version in the order of their labels.
+    pub fn cmp_builds(&self, other: &Self) -> Ordering {
+        self.cmp(other).then_with(
+            || match (self.metadata.is_empty(), other.metadata.is_empty()) {
+                (false, false) => compare_prereleases(&self.metadata, &other.metadata),
+                (mine, theirs) => theirs.cmp(&mine),
+            },
+        )
     }
 
     /// The same version and the same build: what may exist once.

@@ -83,13 +83,18 @@ pub fn next_version(template: &str, given: &NextVersion<'_>) -> Result<Version, 
             why: error.to_string(),
         })?;
     let text: String = rendered.text.split_whitespace().collect();
-    match Mask::parse(&text).filter(Mask::is_mask) {
+    Ok(written_version(&text, given.releases)?)
+}
+
+/// A version as somebody wrote it: `1.2.3`, or a mask such as `1.2.i`, which counts on from the
+/// project's releases.
+pub fn written_version(text: &str, releases: &[Released]) -> Result<Version, VersionError> {
+    match Mask::parse(text).filter(Mask::is_mask) {
         Some(mask) => {
-            let versions = given.releases.iter().map(|release| &release.version);
-            let current = mask.latest(versions);
-            Ok(Version::parse(&mask.apply(current))?)
+            let current = mask.latest(releases.iter().map(|release| &release.version));
+            Version::parse(&mask.apply(current))
         }
-        None => Ok(Version::parse(&text)?),
+        None => Version::parse(text),
     }
 }
 
@@ -237,6 +242,49 @@ mod tests {
             "1.2.#{Octopus.Version.Channel[gone].LastPatch}",
         ] {
             assert!(next(bad, &[]).is_err(), "{bad}");
+        }
+    }
+
+    /// Sections 1.3 (release, versions) and 7 (surprises) of the reference, and decision 0018: the
+    /// last release is the highest, not the one that was created last, which a patch of an older
+    /// line would be. What a channel's variables count is the channel's alone.
+    #[test]
+    fn the_last_release_is_the_highest_whatever_was_created_last() {
+        // The newest first, as the store lists them, and the other way round.
+        for releases in [["1.0.1", "1.0.2", "1.0.0"], ["1.0.0", "1.0.2", "1.0.1"]] {
+            assert_eq!(next(DEFAULT_VERSION_TEMPLATE, &releases).unwrap(), "1.0.3");
+        }
+        let releases = ["9.1.1@hot fix", "10.2.99", "9.1.2@hot fix"];
+        for (template, expected) in [
+            (
+                "#{Octopus.Version.LastMajor}.#{Octopus.Version.NextMinor}",
+                "10.3",
+            ),
+            ("9.1.#{Octopus.Version.Channel[hot fix].NextPatch}", "9.1.3"),
+            ("10.2.#{Octopus.Version.Channel.NextPatch}", "10.2.100"),
+            ("1.#{Octopus.Version.Channel[empty].NextMinor}", "1.1"),
+        ] {
+            assert_eq!(next(template, &releases).unwrap(), expected, "{template}");
+        }
+    }
+
+    /// Section 1.3 of the reference (release): masks `i` and `c`.
+    #[test]
+    fn a_version_that_is_written_may_be_a_mask() {
+        let releases = releases(&["1.2.3", "1.2.4@hot fix", "1.3.0"]);
+        for (text, expected) in [
+            ("1.2.i", Some("1.2.5")),
+            ("1.c.i", Some("1.3.1")),
+            ("2.0.i", Some("2.0.0")),
+            ("1.3.0-rc.i", Some("1.3.0-rc.1")),
+            ("1.2.7", Some("1.2.7")),
+            ("1.2.x", None),
+            ("v1.2.i", None),
+            ("1.2.3.4.i", None),
+        ] {
+            let version = written_version(text, &releases).ok();
+            let version = version.as_ref().map(Version::as_str);
+            assert_eq!(version, expected, "{text}");
         }
     }
 

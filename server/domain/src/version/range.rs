@@ -1,10 +1,13 @@
-//! `NuGet` version ranges: `1.0`, `[1.0]`, `[1.0,2.0)`, `(1.0,)`, `(,2.0]`.
+//! `NuGet` version ranges: `1.0`, `[1.0]`, `[1.0,2.0)`, `(1.0,)`, `(,2.0]`, `1.*`, `[1.*,1.5)`.
 
+use super::floating::Floating;
 use super::{Version, VersionError};
 
-/// Which versions a rule lets through, by order alone: pre-releases count like any other.
+/// Which versions a rule lets through, by order alone: pre-releases count like any other. Where a
+/// lower end floats they count only if it says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
+    floating: Option<Floating>,
     low: Option<Bound>,
     high: Option<Bound>,
 }
@@ -19,10 +22,26 @@ struct Bound {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RangeError {
     /// The brackets or commas are wrong.
-    #[error("'{text}' is not a version range; write one like [1.0,2.0) or [1.0,)")]
+    #[error("'{text}' is not a version range; write one like [1.0,2.0), [1.0,) or 1.*")]
     Shape {
         /// What was given, shortened.
         text: String,
+    },
+    /// A star stands where none can.
+    #[error(
+        "'{text}' is not a floating version; write one like 1.*, 1.2.*, 1.*-* (with pre-releases) or 2.0.0-rc.*"
+    )]
+    Floating {
+        /// What was given, shortened.
+        text: String,
+    },
+    /// Only an inclusive lower end can float.
+    #[error("in the version range '{text}' {why}")]
+    FloatingEnd {
+        /// What was given, shortened.
+        text: String,
+        /// What is wrong, and what to write.
+        why: &'static str,
     },
     /// No version can be in it.
     #[error("the version range '{text}' is empty: its lower end lies above its upper end")]
@@ -53,14 +72,11 @@ impl Range {
         } else if let Some(inner) = trimmed.strip_prefix('(') {
             (false, inner)
         } else {
+            if trimmed.contains(['[', ']', '(', ')', ',']) {
+                return Err(shape());
+            }
             // A bare version is the lowest one allowed.
-            return Ok(Self {
-                low: Some(Bound {
-                    version: Version::parse(trimmed)?,
-                    inclusive: true,
-                }),
-                high: None,
-            });
+            return Ok(Self::rising(low(trimmed, true)?, None));
         };
         let (high_inclusive, inner) = if let Some(inner) = inner.strip_suffix(']') {
             (true, inner)
@@ -69,25 +85,51 @@ impl Range {
         } else {
             return Err(shape());
         };
+        let misplaced = |why| RangeError::FloatingEnd {
+            text: trimmed.chars().take(80).collect(),
+            why,
+        };
         let range = match inner.split_once(',') {
+            None if Floating::is_meant(inner) => {
+                return Err(misplaced(
+                    "one version cannot float; write 1.* without brackets",
+                ));
+            }
             None if low_inclusive && high_inclusive => {
                 let exact = bound(inner, true)?.ok_or_else(shape)?;
                 Self {
+                    floating: None,
                     low: Some(exact.clone()),
                     high: Some(exact),
                 }
             }
             None => return Err(shape()),
             Some((_, high)) if high.contains(',') => return Err(shape()),
+            Some((_, high)) if Floating::is_meant(high) => {
+                return Err(misplaced("the upper end cannot float; write a version"));
+            }
+            Some((low, _)) if Floating::is_meant(low) && !low_inclusive => {
+                return Err(misplaced(
+                    "a lower end that floats belongs to it; write [1.*,2.0)",
+                ));
+            }
             Some((low, high)) if low.trim().is_empty() && high.trim().is_empty() => {
                 return Err(RangeError::Boundless {
                     text: trimmed.to_owned(),
                 });
             }
-            Some((low, high)) => Self {
-                low: bound(low, low_inclusive)?,
-                high: bound(high, high_inclusive)?,
-            },
+            Some((lower, higher)) => {
+                let high = bound(higher, high_inclusive)?;
+                if lower.trim().is_empty() {
+                    Self {
+                        floating: None,
+                        low: None,
+                        high,
+                    }
+                } else {
+                    Self::rising(low(lower.trim(), low_inclusive)?, high)
+                }
+            }
         };
         if let (Some(low), Some(high)) = (&range.low, &range.high) {
             let both = low.inclusive && high.inclusive;
@@ -100,8 +142,17 @@ impl Range {
         Ok(range)
     }
 
+    fn rising((floating, low): (Option<Floating>, Bound), high: Option<Bound>) -> Self {
+        Self {
+            floating,
+            low: Some(low),
+            high,
+        }
+    }
+
     /// Whether a version lies in it.
     pub fn contains(&self, version: &Version) -> bool {
+        let floats = self.floating.as_ref();
         let above = self
             .low
             .as_ref()
@@ -109,8 +160,19 @@ impl Range {
         let below = self.high.as_ref().is_none_or(|high| {
             *version < high.version || (high.inclusive && *version == high.version)
         });
-        above && below
+        above && below && floats.is_none_or(|floating| floating.contains(version))
     }
+}
+
+/// A lower end, which may float.
+fn low(text: &str, inclusive: bool) -> Result<(Option<Floating>, Bound), RangeError> {
+    if Floating::is_meant(text) {
+        let floating = Floating::parse(text)?;
+        let version = floating.floor()?;
+        return Ok((Some(floating), Bound { version, inclusive }));
+    }
+    let version = Version::parse(text)?;
+    Ok((None, Bound { version, inclusive }))
 }
 
 fn bound(text: &str, inclusive: bool) -> Result<Option<Bound>, RangeError> {
