@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use mantle_domain::environment::EnvironmentDefinition;
-use mantle_domain::file::{self, Definitions, FileError, Known, Source, diff, export};
+use mantle_domain::file::{self, Definitions, FileError, Known, OldNames, Source, diff, export};
 use mantle_domain::ids::{EnvironmentId, LifecycleId, ProjectId, TargetId, VariableSetId};
 use mantle_domain::lifecycle::LifecycleDefinition;
 use mantle_domain::permission::Permission;
@@ -59,8 +59,7 @@ impl Services {
         caller: &Caller,
         request: &ApplyRequest,
     ) -> Result<ApplyResult> {
-        let known = known(&mut tx, &request.files).await?;
-        let definitions = parse(&request.files, &known)?;
+        let definitions = definitions(&mut tx, &request.files).await?;
         let mut applier = Applier {
             tx: &mut tx,
             caller,
@@ -142,7 +141,7 @@ impl Services {
     }
 }
 
-fn parse(files: &[ApplyFile], known: &Known) -> Result<Definitions> {
+async fn definitions(tx: &mut Tx, files: &[ApplyFile]) -> Result<Definitions> {
     let sources: Vec<Source<'_>> = files
         .iter()
         .map(|file| Source {
@@ -150,7 +149,22 @@ fn parse(files: &[ApplyFile], known: &Known) -> Result<Definitions> {
             text: &file.text,
         })
         .collect();
-    file::parse(&sources, known).map_err(|errors| invalid(&errors))
+    let mut known = known(tx, files).await?;
+    let mut parsed = file::parse(&sources, &known);
+    if let Err(errors) = &parsed
+        && errors.iter().any(FileError::is_about_a_name)
+    {
+        // It may be one that projects have used since before there was a rule. Seldom, and to read
+        // them all takes a while.
+        for row in project_list(tx, "", LIST_MOST).await? {
+            known.old_names.project(&project_definition(&row)?);
+        }
+        for set in known.variable_sets.values() {
+            known.old_names.variable_set(set);
+        }
+        parsed = file::parse(&sources, &known);
+    }
+    parsed.map_err(|errors| invalid(&errors))
 }
 
 fn invalid(errors: &[FileError]) -> Error {
@@ -194,9 +208,18 @@ async fn known(tx: &mut Tx, files: &[ApplyFile]) -> Result<Known> {
     let targets = target_list(tx, None).await?;
     let secrets = secret_list(tx, "", LIST_MOST).await?;
     let lifecycles = lifecycle_list(tx).await?;
+    let environments = environment_order(tx).await?;
+    let mut old_names = OldNames::default();
+    for name in &environments {
+        old_names.environment(name);
+    }
+    for target in &targets {
+        old_names.target(&target.name);
+        target.tags.iter().for_each(|tag| old_names.tag(tag));
+    }
     Ok(Known {
         complete: true,
-        environments: environment_order(tx).await?.into_iter().collect(),
+        environments: environments.into_iter().collect(),
         lifecycles: lifecycles.into_iter().map(|row| row.name).collect(),
         targets: targets
             .into_iter()
@@ -205,6 +228,7 @@ async fn known(tx: &mut Tx, files: &[ApplyFile]) -> Result<Known> {
         secrets: secrets.into_iter().map(|row| row.path).collect(),
         variable_sets: variable_sets(tx).await?,
         projects,
+        old_names,
     })
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +24,13 @@ mod emit;
 pub mod export;
 mod grammar;
 mod node;
+mod old_names;
 mod report;
 mod scalar;
 mod schema;
 mod typed;
 
+pub use old_names::OldNames;
 pub use schema::schema;
 
 use convert::{Declared, World};
@@ -41,8 +44,10 @@ use typed::Each;
 pub fn parse(sources: &[Source<'_>], known: &Known) -> Result<Definitions, Vec<FileError>> {
     let mut errors: Vec<FileError> = Vec::new();
     let mut documents: Vec<(Report, Document)> = Vec::new();
+    let old_names = Arc::new(known.old_names.clone());
+    let report_on = |name| Report::new(name, Arc::clone(&old_names));
     for source in sources {
-        let mut report = Report::new(source.name);
+        let mut report = report_on(source.name);
         match node::load(source.text) {
             Ok(nodes) => {
                 if nodes.is_empty() {
@@ -56,7 +61,7 @@ pub fn parse(sources: &[Source<'_>], known: &Known) -> Result<Definitions, Vec<F
                 }
                 for node in nodes {
                     match node.read::<Document>() {
-                        Ok(document) => documents.push((Report::new(source.name), document)),
+                        Ok(document) => documents.push((report_on(source.name), document)),
                         Err(problem) => report.error(problem),
                     }
                 }
@@ -121,6 +126,8 @@ pub struct Known {
     pub variable_sets: VariableSets,
     /// The projects that include variable sets: a set that changes must still fit them.
     pub projects: Vec<ProjectDefinition>,
+    /// Names that could not be given any more, of what is there.
+    pub old_names: OldNames,
 }
 
 /// What a set of files defines.
@@ -172,6 +179,13 @@ impl fmt::Display for FileError {
 }
 
 impl std::error::Error for FileError {}
+
+impl FileError {
+    /// It is about a name that cannot be given, which may be in use all the same.
+    pub fn is_about_a_name(&self) -> bool {
+        self.what.contains(report::NO_NAME)
+    }
+}
 
 #[cfg(test)]
 mod library_tests;

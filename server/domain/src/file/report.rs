@@ -1,25 +1,32 @@
 //! Collects what is wrong in one file, and checks names on the way.
 
-use super::FileError;
+use std::sync::Arc;
+
 use super::node::{Position, Problem};
 use super::typed::{At, Each};
+use super::{FileError, OldNames};
 use crate::explain::nearest;
 use crate::name;
 
 /// More problems than these help nobody; they mostly follow from the first.
 const MAX_ERRORS: usize = 50;
 
+/// What is said of every name that cannot be given.
+pub(super) const NO_NAME: &str = "cannot be the name of";
+
 /// The problems of one file.
 #[derive(Debug, Default)]
 pub(super) struct Report {
+    old_names: Arc<OldNames>,
     pub(super) file: String,
     pub(super) errors: Vec<FileError>,
     pub(super) warnings: Vec<FileError>,
 }
 
 impl Report {
-    pub(super) fn new(file: &str) -> Self {
+    pub(super) fn new(file: &str, old_names: Arc<OldNames>) -> Self {
         Self {
+            old_names,
             file: file.to_owned(),
             ..Self::default()
         }
@@ -101,19 +108,19 @@ impl Report {
     /// A name that people type and that becomes a folder: letters, digits, `.`, `_` and `-`, with
     /// `extra` characters inside.
     pub(super) fn word(&mut self, kind: &str, name: &At<String>, extra: &[char]) {
-        if !name::is_sound(name, extra) {
-            self.error(
-                Problem::new(
-                    name.at,
-                    format!(
-                        "'{}' cannot be the name of {}",
-                        shorten(name),
-                        name::with_article(kind)
-                    ),
-                )
-                .next(name::remedy(extra)),
-            );
+        if name::is_sound(name, extra) {
+            return;
         }
+        let (shown, what) = (shorten(name), name::with_article(kind));
+        if self.old_names.contains(kind, name) {
+            let kept = format!(
+                "'{shown}' {NO_NAME} {what} any more; it is kept, since there is one of that name"
+            );
+            self.warn(Problem::new(name.at, kept).next(name::remedy(extra)));
+            return;
+        }
+        let problem = Problem::new(name.at, format!("'{shown}' {NO_NAME} {what}"));
+        self.error(problem.next(name::remedy(extra)));
     }
 
     /// A name that stands in templates, as `Octopus.Action[Name]`: one line without brackets.
@@ -128,11 +135,7 @@ impl Report {
             self.error(
                 Problem::new(
                     name.at,
-                    format!(
-                        "'{}' cannot be the name of {}",
-                        shorten(name),
-                        name::with_article(kind)
-                    ),
+                    format!("'{}' {NO_NAME} {}", shorten(name), name::with_article(kind)),
                 )
                 .next("use one line without the characters [ ] # { } and without spaces around it"),
             );
