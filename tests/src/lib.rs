@@ -45,6 +45,7 @@ pub mod load;
 mod manual_tests;
 pub mod process;
 pub mod proxy;
+pub mod pty;
 #[cfg(test)]
 mod refusals_tests;
 pub mod sabotage;

@@ -91,6 +91,7 @@ fn samples() -> Vec<Refusal> {
         Refusal::BadField {
             why: text("a field of a release needs a name"),
         },
+        Refusal::BadComment { most: 2000 },
         Refusal::UnknownTag {
             place: place(),
             tag: tag(),
@@ -285,6 +286,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::ChannelAmbiguous { .. } => "ChannelAmbiguous",
         Refusal::PlanChanged { .. } => "PlanChanged",
         Refusal::BadField { .. } => "BadField",
+        Refusal::BadComment { .. } => "BadComment",
         Refusal::NoTargetInEnvironment { .. } => "NoTargetInEnvironment",
         Refusal::NoTargetForStep { .. } => "NoTargetForStep",
         Refusal::UnknownTag { .. } => "UnknownTag",
@@ -319,7 +321,7 @@ fn name(refusal: &Refusal) -> &'static str {
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 41;
+const KINDS: usize = 42;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {

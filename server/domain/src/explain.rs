@@ -118,6 +118,11 @@ pub enum Refusal {
         /// What is wrong.
         why: String,
     },
+    /// What is said about a deployment is too long.
+    BadComment {
+        /// The longest, in characters.
+        most: usize,
+    },
     /// No target of the environment can take part.
     NoTargetInEnvironment {
         /// The environment.

@@ -48,6 +48,12 @@ pub struct Manifest {
     pub release: String,
     /// The release's channel.
     pub channel: String,
+    /// What whoever asked for it said about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// The deployment's own fields.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
     /// The digests of the release's snapshots.
     #[serde(default)]
     pub snapshots: Option<SnapshotDigests>,
@@ -111,6 +117,8 @@ pub fn manifest(
         environment: plan.environment.clone(),
         release: plan.release.clone(),
         channel: plan.channel.clone(),
+        comment: plan.facts.comment.clone(),
+        fields: plan.facts.fields.clone(),
         snapshots: Some(SnapshotDigests {
             process: digests.process,
             variables: digests.variables,
@@ -263,6 +271,21 @@ pub fn compare(first: &Manifest, second: &Manifest) -> ManifestDiff {
     ] {
         if before != after {
             what.push(changed(key.to_owned(), before, after));
+        }
+    }
+    let names: BTreeSet<&String> = first.fields.keys().chain(second.fields.keys()).collect();
+    for name in names {
+        let subject = format!("field {name}");
+        match (first.fields.get(name), second.fields.get(name)) {
+            (Some(before), Some(after)) if before != after => {
+                what.push(changed(subject, before, after));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+            (None, Some(after)) => {
+                let detail = Some(short(after));
+                what.push(simple(ChangeKind::Added, subject, detail));
+            }
+            (Some(_), None) => what.push(simple(ChangeKind::Removed, subject, None)),
         }
     }
     if let (Some(before), Some(after)) = (first.snapshots, second.snapshots) {

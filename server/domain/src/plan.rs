@@ -4,6 +4,7 @@
 //! written into the deployment's first event and never changes afterwards. It is read for as long
 //! as the deployment's log lives.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use mantle_shared::ids::{AgentId, TargetId, TaskId};
@@ -62,12 +63,21 @@ pub struct PlanFacts {
     pub release: String,
     /// What was said to be new in it.
     pub release_notes: String,
+    /// Its own fields.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub release_fields: BTreeMap<String, String>,
     /// When it was created.
     pub release_created: String,
     /// When the deployment was asked for.
     pub created: String,
     /// By whom.
     pub created_by: String,
+    /// What whoever asked for it said about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// The deployment's own fields.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
     /// The release that runs in the environment: the last that was deployed there with success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<PastRelease>,

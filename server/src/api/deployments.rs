@@ -6,8 +6,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::body::{
-    DeploymentCreate, DeploymentDiff, DeploymentManifest, PlanBody, RetentionResult, RetentionRun,
-    StatusBody, Task,
+    DeploymentCreate, DeploymentDiff, DeploymentManifest, Page, PlanBody, PlanPrompt,
+    RetentionResult, RetentionRun, StatusBody, Task,
 };
 use super::error::ApiResult;
 use super::extract::{Json, Path, Query};
@@ -30,6 +30,17 @@ pub(super) async fn plan(
     Json(body): Json<DeploymentCreate>,
 ) -> ApiResult<Json<PlanBody>> {
     Ok(Json(services.deployment_plan(&caller, &body).await?))
+}
+
+/// What a deployment would ask for, and what of it is answered. Changes nothing.
+#[utoipa::path(post, path = "/prompts", tag = "deployments", request_body = DeploymentCreate, responses((status = 200, body = Page<PlanPrompt>)))]
+pub(super) async fn prompts(
+    State(services): State<Services>,
+    caller: Caller,
+    Json(body): Json<DeploymentCreate>,
+) -> ApiResult<Json<Page<PlanPrompt>>> {
+    let items = services.deployment_prompts(&caller, &body).await?;
+    Ok(Json(Page::whole(items)))
 }
 
 /// Queues a deployment, if the rules allow it.

@@ -132,6 +132,7 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(deployments::diff))
         .routes(routes!(deployments::retention))
         .routes(routes!(deployments::plan))
+        .routes(routes!(deployments::prompts))
         .routes(routes!(deployments::create))
         .routes(routes!(deployments::status))
         .routes(routes!(tasks::list))

@@ -1,5 +1,5 @@
-//! Answers to what a deployment asks: `--variable NAME=VALUE` and, for secrets and long texts,
-//! `--variable-file NAME=FILE`.
+//! What is said about a deployment: answers to what it asks (`--variable NAME=VALUE` and, for
+//! secrets and long texts, `--variable-file NAME=FILE`), a comment, fields of its own.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -7,10 +7,42 @@ use std::io::Read as _;
 use clap::Args;
 
 use super::exit::{Exit, Failure};
+use super::release::field;
 use crate::api::body::Answers;
 
 /// The largest answer; the server refuses larger ones too.
 const MAX_BYTES: u64 = 64 * 1024;
+
+/// What is to be remembered of a deployment.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AboutArgs {
+    /// What is to be said about it; 'deployment show' shows it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    comment: String,
+    /// A field of its own, as NAME:VALUE, such as ticket:OPS-12; at most 10
+    #[arg(long = "field", value_name = "NAME:VALUE", value_parser = field)]
+    fields: Vec<(String, String)>,
+}
+
+impl AboutArgs {
+    /// The comment and the fields.
+    pub(super) fn read(self) -> Result<(String, BTreeMap<String, String>), Failure> {
+        Ok((self.comment, once(self.fields)?))
+    }
+}
+
+/// Fields by name, each given once.
+pub(super) fn once(fields: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut all = BTreeMap::new();
+    for (name, value) in fields {
+        if all.contains_key(&name) {
+            let message = format!("the field '{name}' is given twice");
+            return Err(Failure::new(Exit::Usage, message).with_help("give each field once"));
+        }
+        all.insert(name, value);
+    }
+    Ok(all)
+}
 
 /// Answers on the command line.
 #[derive(Clone, Args)]
@@ -95,6 +127,15 @@ fn read(name: &str, file: &str) -> Result<String, Failure> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_field_is_given_once() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let fields = once(vec![pair("a", "1"), pair("b", "")]).unwrap();
+        assert_eq!(fields.len(), 2);
+        let failure = once(vec![pair("a", "1"), pair("a", "2")]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+    }
 
     #[test]
     fn a_value_may_hold_equal_signs_and_a_name_must_be_there() {

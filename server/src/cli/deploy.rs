@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::answers::AnswerArgs;
+use super::answers::{AboutArgs, AnswerArgs};
 use super::args::duration;
-use super::exit::{CliResult, Exit};
+use super::ask;
+use super::exit::{CliResult, Exit, Failure};
 use super::live::{Show, harmless, watch};
 use super::output::{Output, clock, line_out, with_schema};
 use crate::api::body::{DeploymentCreate, Task, TaskDetail, TaskState, TaskWarning, WorkState};
@@ -40,8 +41,13 @@ pub(super) struct DeployArgs {
     /// Return as soon as it is queued
     #[arg(long)]
     detach: bool,
+    /// Ask nothing, also on a terminal: what is not answered takes its default
+    #[arg(long)]
+    defaults: bool,
     #[command(flatten)]
     answers: AnswerArgs,
+    #[command(flatten)]
+    about: AboutArgs,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -62,38 +68,63 @@ pub(super) struct PromoteArgs {
     /// Return as soon as it is queued
     #[arg(long)]
     detach: bool,
+    /// Ask nothing, also on a terminal: what is not answered takes its default
+    #[arg(long)]
+    defaults: bool,
     #[command(flatten)]
     answers: AnswerArgs,
+    #[command(flatten)]
+    about: AboutArgs,
     #[command(flatten)]
     wait: WaitArgs,
 }
 
 /// Deploys.
 pub(super) async fn deploy(args: DeployArgs, client: &Client, out: Output) -> CliResult {
+    let (comment, fields) = args.about.read()?;
     let request = DeploymentCreate {
         project: args.project,
         version: Some(args.version),
-        from: None,
         environment: args.environment,
         plan: args.plan,
         variables: args.answers.read()?,
+        comment,
+        fields,
+        ..DeploymentCreate::default()
     };
-    let task = client.deploy(&request).await?;
+    let task = order(request, args.defaults, client, out).await?;
     follow(&task, args.detach, &args.wait, client, out).await
 }
 
 /// Promotes.
 pub(super) async fn promote(args: PromoteArgs, client: &Client, out: Output) -> CliResult {
+    let (comment, fields) = args.about.read()?;
     let request = DeploymentCreate {
         project: args.project,
         version: args.version,
         from: Some(args.from),
         environment: args.environment,
-        plan: None,
         variables: args.answers.read()?,
+        comment,
+        fields,
+        ..DeploymentCreate::default()
     };
-    let task = client.deploy(&request).await?;
+    let task = order(request, args.defaults, client, out).await?;
     follow(&task, args.detach, &args.wait, client, out).await
+}
+
+/// Orders a deployment; on a terminal what it asks for and was not answered is asked first.
+async fn order(
+    mut request: DeploymentCreate,
+    defaults: bool,
+    client: &Client,
+    out: Output,
+) -> Result<Task, Failure> {
+    if !defaults && ask::possible(out) {
+        let asked = client.prompts(&request).await?;
+        request.variables = ask::unanswered(&asked.items, request.variables, out)?;
+    }
+    Ok(client.deploy(&request).await?)
 }
 
 async fn follow(

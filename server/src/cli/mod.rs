@@ -2,6 +2,7 @@
 //! server through the typed client.
 
 pub mod args;
+mod ask;
 pub mod connect;
 pub mod exit;
 pub mod output;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::answers::AnswerArgs;
+use super::answers::{AboutArgs, AnswerArgs};
 use super::exit::CliResult;
 use super::output::{DIM, Output, names};
 use crate::api::body::{DeploymentCreate, PlanBody, PlanNode, PlanPrompt, PlanStep};
@@ -20,17 +20,21 @@ pub(super) struct PlanArgs {
     environment: String,
     #[command(flatten)]
     answers: AnswerArgs,
+    #[command(flatten)]
+    about: AboutArgs,
 }
 
 /// Does it.
 pub(super) async fn run(args: PlanArgs, client: &Client, out: Output) -> CliResult {
+    let (comment, fields) = args.about.read()?;
     let request = DeploymentCreate {
         project: args.project,
         version: Some(args.version),
-        from: None,
         environment: args.environment,
-        plan: None,
         variables: args.answers.read()?,
+        comment,
+        fields,
+        ..DeploymentCreate::default()
     };
     let plan = client.plan(&request).await?;
     for warning in &plan.warnings {

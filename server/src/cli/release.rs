@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::answers::once;
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{BAD, Output, ago, names};
 use super::release_variables::{RefreshArgs, RevertArgs};
@@ -125,7 +126,7 @@ fn package(text: &str) -> Result<(String, String), String> {
     })
 }
 
-fn field(text: &str) -> Result<(String, String), String> {
+pub(super) fn field(text: &str) -> Result<(String, String), String> {
     pair(text, "NAME:VALUE, such as ticket:OPS-12")
 }
 
@@ -202,7 +203,7 @@ async fn create(args: CreateArgs, client: &Client, out: Output) -> CliResult {
         package_version: args.package_version,
         ignore_channel_rules: args.ignore_channel_rules,
         notes,
-        fields: args.fields.into_iter().collect(),
+        fields: once(args.fields)?,
         dry_run: args.dry_run,
     };
     let created = client.release_create(&args.project, &request).await?;

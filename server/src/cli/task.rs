@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::deploy::{WaitArgs, highlights, summary, wait, warned};
 use super::exit::{CliResult, Exit, Failure};
-use super::live::{line_text, print_log};
+use super::live::{harmless, line_text, print_log};
 use super::output::{Output, ago, clock, json_line, line_out};
 use crate::api::body::{LogKind, LogLine, Task, TaskDetail, TaskState};
 use crate::client::Client;
@@ -154,6 +154,12 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
     let mut lines = vec![summary(detail)];
     lines.extend(warned(detail));
     lines.extend(highlights(detail));
+    if !detail.comment.is_empty() {
+        lines.push(format!("comment: {}", harmless(&detail.comment)));
+    }
+    for (name, value) in &detail.fields {
+        lines.push(format!("field {}: {}", harmless(name), harmless(value)));
+    }
     if let Some(digest) = &detail.manifest {
         let number = &detail.task.number;
         lines.push(format!(

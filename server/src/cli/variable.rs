@@ -95,6 +95,12 @@ pub(super) struct ScopeArgs {
     /// Only for releases of this channel
     #[arg(long = "channel", value_name = "CHANNEL")]
     channels: Vec<String>,
+    /// Only for tenants with this tag; kept, but nothing is deployed for a tenant yet
+    #[arg(long = "tenant-tag", value_name = "SET/TAG")]
+    tenant_tags: Vec<String>,
+    /// Only in this process: deployment
+    #[arg(long = "process", value_name = "PROCESS")]
+    processes: Vec<String>,
 }
 
 /// What to set.
@@ -307,6 +313,8 @@ impl From<ScopeArgs> for VariableScope {
             tags: args.tags,
             steps: args.steps,
             channels: args.channels,
+            tenant_tags: args.tenant_tags,
+            processes: args.processes,
         }
     }
 }

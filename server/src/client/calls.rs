@@ -9,7 +9,7 @@ use crate::api::body::{
     Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, AuditEntry,
     AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
     JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LogLine, Package, PackageCollect,
-    PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, Project, ProjectDetail,
+    PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, PlanPrompt, Project, ProjectDetail,
     RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail,
     ReleaseDiff, ReleaseDrift, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet,
     ServerInfo, ServerRecovered, ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail,
@@ -435,6 +435,11 @@ impl Client {
     /// What a deployment would do.
     pub async fn plan(&self, body: &DeploymentCreate) -> Answer<PlanBody> {
         self.send(Method::POST, &["plans"], body).await
+    }
+
+    /// What a deployment would ask for.
+    pub async fn prompts(&self, body: &DeploymentCreate) -> Answer<Page<PlanPrompt>> {
+        self.send(Method::POST, &["prompts"], body).await
     }
 
     /// Queues a deployment.

@@ -191,7 +191,13 @@ impl Orchestrator {
         let release = release_fetch(tx, context.release_id).await?;
         let environment = environment_fetch(tx, context.environment_id).await?;
         let created = Timestamp::from_microsecond(row.created_at_us).unwrap_or_default();
-        let facts = facts::of_plan(tx, &release, &environment, created, &row.created_by).await?;
+        let asked = facts::Asked {
+            at: created,
+            by: &row.created_by,
+            comment: &order.comment,
+            fields: &order.fields,
+        };
+        let facts = facts::of_plan(tx, &release, &environment, asked).await?;
         let wanted = Wanted {
             task: context.task,
             environment: &context.environment,

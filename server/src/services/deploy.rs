@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::{EnvironmentId, TaskId};
@@ -11,6 +12,7 @@ use mantle_domain::permission::Permission;
 use mantle_domain::plan::PlanFacts;
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
+use mantle_domain::release::notes::{check_comment, check_fields};
 use serde_json::json;
 
 use super::declared::{project_definition, read};
@@ -19,7 +21,7 @@ use super::planning::{Pins, Wanted};
 use super::progress::{Course, NewDeployment, Queued, queue};
 use super::tasks::task_in_queue;
 use super::{Caller, Deed, Services, facts, mint, names, plans, prompts};
-use crate::api::body::{DeploymentCreate, PlanBody, PlanTarget, Task};
+use crate::api::body::{DeploymentCreate, PlanBody, PlanPrompt, PlanTarget, Task};
 use crate::store::{
     DeploymentCurrentRow, EnvironmentRow, ProjectRow, ReleaseRow, Tx, deployment_current_list,
     release_fetch, release_list, task_fetch,
@@ -40,8 +42,9 @@ impl Services {
         let prompts = prompts::asked(&place, &pins.variables, &request.variables)?;
         pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
         let targets = facts::targets(&mut tx, &*self.presence).await?;
-        let (now, by) = (self.now(), caller.actor.name.as_str());
-        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, now, by).await?;
+        let now = self.now();
+        let asked = asked(caller, request, now)?;
+        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
         drop(tx);
         let options = PlanOptions::default();
         let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &options, &facts);
@@ -75,6 +78,20 @@ impl Services {
         })
     }
 
+    /// What a deployment would ask for, and what of it the request answers already. Refused if the
+    /// deployment is not allowed anyway, so that nobody answers in vain.
+    pub async fn deployment_prompts(
+        &self,
+        caller: &Caller,
+        request: &DeploymentCreate,
+    ) -> Result<Vec<PlanPrompt>> {
+        caller.may(Permission::Deploy)?;
+        let mut tx = self.store.read().await?;
+        let place = place(&mut tx, request).await?;
+        let pins = Pins::read(&mut tx, place.release.digests()).await?;
+        prompts::open(&place, &pins.variables, &request.variables)
+    }
+
     /// Queues a deployment, if the rules allow it and it could be planned now.
     pub async fn deploy(&self, caller: &Caller, request: &DeploymentCreate) -> Result<Task> {
         caller.may(Permission::Deploy)?;
@@ -88,8 +105,8 @@ impl Services {
         let given = &request.variables;
         let answered = prompts::keep(self, &mut tx, caller, id, &place, &pins, given).await?;
         pins.variables = answered.variables;
-        let by = caller.actor.name.as_str();
-        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, now, by).await?;
+        let asked = asked(caller, request, now)?;
+        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
         let wanted = place.wanted(id, &pins, &options, &facts);
         let plan = wanted.plan(&mut tx, &*self.presence).await??;
         if let Some(asked) = &request.plan {
@@ -104,7 +121,9 @@ impl Services {
             variables: answered.digest,
             answers: answered.shown,
             plan: request.plan.clone(),
-            by,
+            by: asked.by,
+            comment: request.comment.clone(),
+            fields: request.fields.clone(),
         };
         let Queued {
             number: shown,
@@ -115,7 +134,13 @@ impl Services {
             action: "deployment.create",
             subject: &title,
             id: Some(id.as_uuid()),
-            detail: json!({"task": shown, "plan": request.plan, "variables": given}),
+            detail: json!({
+                "task": shown,
+                "plan": request.plan,
+                "variables": given,
+                "comment": request.comment,
+                "fields": request.fields,
+            }),
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = task_fetch(&mut tx, id).await?;
@@ -124,6 +149,22 @@ impl Services {
         self.wake.task_queued(id);
         Ok(task)
     }
+}
+
+/// Who asks, and what they say, if it can be kept.
+fn asked<'a>(
+    caller: &'a Caller,
+    request: &'a DeploymentCreate,
+    at: Timestamp,
+) -> Result<facts::Asked<'a>> {
+    check_fields("a deployment", &request.fields)?;
+    check_comment(&request.comment)?;
+    Ok(facts::Asked {
+        at,
+        by: &caller.actor.name,
+        comment: &request.comment,
+        fields: &request.fields,
+    })
 }
 
 /// What the environment asks for and a deployment will not do.

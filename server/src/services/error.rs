@@ -280,6 +280,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::BadTemplate { .. } => Kind::Invalid("bad-template"),
         Refusal::Tie(_) => Kind::Invalid("tie"),
         Refusal::BadField { .. } => Kind::Invalid("bad-field"),
+        Refusal::BadComment { .. } => Kind::Invalid("bad-comment"),
         Refusal::ReleaseBlocked { .. } => Kind::Refused("release-blocked"),
         Refusal::ChannelAmbiguous { .. } => Kind::Refused("channel-ambiguous"),
         Refusal::PlanChanged { .. } => Kind::Refused("plan-changed"),

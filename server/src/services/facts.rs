@@ -1,6 +1,6 @@
 //! What the domain's rules need to know of the present, read in one transaction.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
 use jiff::Timestamp;
@@ -8,6 +8,7 @@ use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TargetId};
 use mantle_domain::plan::{PastRelease, PlanFacts};
 use mantle_domain::state::Event;
 use mantle_domain::target::{AgentFacts, Platform, TargetFacts};
+use mantle_domain::variable::literal;
 
 use super::names::environment_names;
 use super::wake::Presence;
@@ -83,14 +84,32 @@ pub async fn succeeded(
     Ok(ids.filter_map(|id| names.get(&id).cloned()).collect())
 }
 
-/// What is known of a deployment beside its plan. `created` is when it was asked for.
+/// Who asked for a deployment, and what they said about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: &'a str,
+    /// What they said about it.
+    pub comment: &'a str,
+    /// The deployment's own fields.
+    pub fields: &'a BTreeMap<String, String>,
+}
+
+/// What is known of a deployment beside its plan.
 pub async fn of_plan(
     tx: &mut Tx,
     release: &ReleaseRow,
     environment: &EnvironmentRow,
-    created: Timestamp,
-    created_by: &str,
+    asked: Asked<'_>,
 ) -> Result<PlanFacts> {
+    let release_fields = serde_json::from_str(&release.fields).map_err(|error| {
+        StoreError::corrupt(format!(
+            "the fields of release {}: {error}",
+            release.version
+        ))
+    })?;
     let order = environment_list(tx).await?;
     let place = order.iter().position(|row| row.id == environment.id);
     let mut facts = PlanFacts {
@@ -100,10 +119,14 @@ pub async fn of_plan(
             .and_then(|place| u32::try_from(place + 1).ok())
             .unwrap_or_default(),
         release: release.id.to_string(),
-        release_notes: release.notes.clone(),
+        // They were evaluated when the release was made: what is left of a template is text.
+        release_notes: literal(&release.notes),
+        release_fields,
         release_created: at(release.created_at_us).to_string(),
-        created: created.to_string(),
-        created_by: created_by.to_owned(),
+        created: asked.at.to_string(),
+        created_by: asked.by.to_owned(),
+        comment: asked.comment.to_owned(),
+        fields: asked.fields.clone(),
         ..PlanFacts::default()
     };
     let past = task_list_succeeded(tx, release.project_id, environment.id, LOOK_BACK).await?;

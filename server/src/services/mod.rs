@@ -19,6 +19,8 @@ pub mod feed;
 mod follow;
 mod janitor;
 mod join_tokens;
+#[cfg(test)]
+mod kept_tests;
 pub mod names;
 mod packages;
 mod plan_shape;

@@ -144,6 +144,10 @@ pub struct NewDeployment<'a> {
     pub plan: Option<String>,
     /// Who queues it.
     pub by: &'a str,
+    /// What they said about it.
+    pub comment: String,
+    /// Its own fields.
+    pub fields: BTreeMap<String, String>,
 }
 
 /// A deployment that was queued.
@@ -177,6 +181,8 @@ pub async fn queue(
             .then_some(new.release.variables),
         answers: new.answers,
         plan: new.plan,
+        comment: new.comment,
+        fields: new.fields,
     };
     let title = format!("{} {} -> {environment}", order.project, order.version);
     let task = NewTask {
@@ -259,6 +265,8 @@ pub async fn progress(
             answers: BTreeMap::new(),
             plan: None,
             by: LIFECYCLE,
+            comment: String::new(),
+            fields: BTreeMap::new(),
         };
         let task = queue(tx, id, new, at_us).await?;
         let entry = AuditEntry {

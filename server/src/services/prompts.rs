@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use mantle_domain::explain::Refusal;
 use mantle_domain::ids::{SecretVersionId, TaskId};
 use mantle_domain::snapshot::VariableSnapshot;
-use mantle_domain::variable::prompt::{Answer, Control, Prompt, answer, fill};
+use mantle_domain::variable::prompt::{self, Answer, Asked, Control, Prompt, answer, fill};
 use mantle_domain::variable::{DEPLOYMENT_PROCESS, PinnedSecret, Situation, VariableValue};
 use mantle_shared::Digest;
 
@@ -38,33 +39,55 @@ pub(super) fn asked(
     given: &Answers,
 ) -> Result<Vec<PlanPrompt>> {
     let answers = answer(&snapshot.variables, &situation(place), given.expose())?;
-    let shown = answers.into_iter().map(|answer| {
-        let Prompt {
-            label,
-            description,
-            required,
-            default,
-            control,
-        } = answer.asked.prompt.clone();
-        let (control, options) = match control {
-            Control::Text => ("text", Vec::new()),
-            Control::MultiLine => ("multi-line", Vec::new()),
-            Control::Checkbox => ("checkbox", Vec::new()),
-            Control::Select(options) => ("select", options),
-            Control::Sensitive => ("sensitive", Vec::new()),
-        };
-        PlanPrompt {
-            variable: answer.asked.variable.to_owned(),
-            label,
-            description,
-            control: control.to_owned(),
-            options,
-            required,
-            default,
-            answered: !answer.by_default,
+    let shown = answers.into_iter();
+    Ok(shown
+        .map(|answer| shape(&answer.asked, !answer.by_default))
+        .collect())
+}
+
+/// The same for those who are about to be asked: what is missing is no fault yet.
+pub(super) fn open(
+    place: &Place,
+    snapshot: &VariableSnapshot,
+    given: &Answers,
+) -> Result<Vec<PlanPrompt>> {
+    let (variables, situation) = (&snapshot.variables, situation(place));
+    if let Err(mut refusals) = answer(variables, &situation, given.expose()) {
+        refusals.retain(|refusal| !matches!(refusal, Refusal::PromptsUnanswered { .. }));
+        if !refusals.is_empty() {
+            return Err(refusals.into());
         }
-    });
-    Ok(shown.collect())
+    }
+    let asked = prompt::asked(variables, &situation)?;
+    let answered = |one: &Asked<'_>| given.expose().keys().any(|name| one.is_named(name));
+    Ok(asked.iter().map(|one| shape(one, answered(one))).collect())
+}
+
+fn shape(asked: &Asked<'_>, answered: bool) -> PlanPrompt {
+    let Prompt {
+        label,
+        description,
+        required,
+        default,
+        control,
+    } = asked.prompt.clone();
+    let (control, options) = match control {
+        Control::Text => ("text", Vec::new()),
+        Control::MultiLine => ("multi-line", Vec::new()),
+        Control::Checkbox => ("checkbox", Vec::new()),
+        Control::Select(options) => ("select", options),
+        Control::Sensitive => ("sensitive", Vec::new()),
+    };
+    PlanPrompt {
+        variable: asked.variable.to_owned(),
+        label,
+        description,
+        control: control.to_owned(),
+        options,
+        required,
+        default,
+        answered,
+    }
 }
 
 /// The variables as the answers make them, for a plan: nothing is kept.

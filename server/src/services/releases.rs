@@ -85,7 +85,7 @@ impl Services {
         request: &ReleaseCreate,
     ) -> Result<ReleaseDetail> {
         caller.may(Permission::ReleaseCreate)?;
-        check_fields(&request.fields)?;
+        check_fields("a release", &request.fields)?;
         let (row, definition, selection) = self.select(project, request).await?;
         let scanned = self.scan(&definition, &selection).await?;
         let secrets = {

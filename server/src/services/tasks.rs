@@ -67,10 +67,13 @@ impl Services {
         let reader = read_events(&mut tx, row.id).await?;
         let mut task = task_in_queue(&mut tx, &row).await?;
         task.message = reader.message();
+        let order: DeploymentOrder = serde_json::from_str(&row.body).unwrap_or_default();
         let manifest = deployment_manifest_find(&mut tx, row.id).await?;
         drop(tx);
         let (warned, highlights) = self.task_remarks(&row, &reader).await?;
         Ok(TaskDetail {
+            comment: order.comment,
+            fields: order.fields,
             warned,
             highlights,
             manifest: manifest.map(|body| Digest::of(&body).to_string()),

@@ -6,7 +6,7 @@
 use super::testing::{INFRASTRUCTURE, PROJECT, a_house, a_reader};
 use super::{Error, TargetSwitch};
 use crate::api::body::{
-    Answers, ApiKeyCreate, ChangeKind, DeploymentCreate, JoinTokenCreate, ReleaseCreate, SecretSet,
+    ApiKeyCreate, ChangeKind, DeploymentCreate, JoinTokenCreate, ReleaseCreate, SecretSet,
     TargetTags,
 };
 
@@ -14,10 +14,8 @@ fn deployment(project: &str, version: &str, environment: &str) -> DeploymentCrea
     DeploymentCreate {
         project: project.to_owned(),
         version: Some(version.to_owned()),
-        from: None,
         environment: environment.to_owned(),
-        plan: None,
-        variables: Answers::default(),
+        ..DeploymentCreate::default()
     }
 }
 

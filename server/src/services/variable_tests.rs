@@ -102,10 +102,9 @@ fn deployment(project: &str, environment: &str, given: &[(&str, &str)]) -> Deplo
     DeploymentCreate {
         project: project.to_owned(),
         version: Some("1.0.0".to_owned()),
-        from: None,
         environment: environment.to_owned(),
-        plan: None,
         variables: Answers::new(given.collect()),
+        ..DeploymentCreate::default()
     }
 }
 

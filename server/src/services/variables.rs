@@ -224,7 +224,8 @@ fn scope(scope: &VariableScope) -> Scope {
         tags: set(&scope.tags),
         steps: set(&scope.steps),
         channels: set(&scope.channels),
-        ..Scope::default()
+        tenant_tags: set(&scope.tenant_tags),
+        processes: set(&scope.processes),
     }
 }
 

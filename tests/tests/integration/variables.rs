@@ -1,6 +1,8 @@
 //! Variable sets, prompts and explanations through the real binaries.
 
-use crate::fleet::{Fleet, project_of};
+use mantle_tests::pty::Pty;
+
+use crate::fleet::{Fleet, SOON, project_of};
 
 const SHOP: &str = "  - step: say
     targets: { tag: web }
@@ -184,4 +186,113 @@ async fn files_are_begun_checked_and_pruned() {
     assert!(pruned.stdout.contains("- project begun"), "{pruned}");
     let projects = fleet.server.json(&["project", "list"]).await;
     assert_eq!(projects["items"].as_array().map(Vec::len), Some(1));
+}
+
+const ASKS: &str = "variables:
+  Ticket: { prompt: { label: Change ticket, description: Which change this is, required: true } }
+  Mode: { prompt: { control: select, options: [fast, slow], default: slow } }
+  Notify: { prompt: { control: checkbox } }
+  Pin: { prompt: { control: sensitive, required: true } }
+";
+const TELLS: &str = "  - step: say
+    targets: { tag: web }
+    uses: script
+    with: { run: 'echo \"ticket $(mantle_get Ticket) mode $(mantle_get Mode) notify $(mantle_get Notify) pin $(mantle_get Pin | wc -c) field $(mantle_get Octopus.Deployment.CustomFields[change]) of $(mantle_get Octopus.Release.CustomFields[pr])\"' }
+    secrets: [Pin]
+";
+
+async fn asking() -> Fleet {
+    let fleet = Fleet::new(1).await;
+    let shop = project_of("shop", TELLS).replace("process:", &format!("{ASKS}process:"));
+    fleet.apply("shop", &shop).await;
+    let create = ["release", "create", "shop", "1.0", "--field", "pr:12"];
+    fleet.server.ok(&create).await;
+    fleet
+}
+
+#[tokio::test]
+async fn who_deploys_at_a_terminal_is_asked_and_a_secret_is_not_seen() {
+    let fleet = asking().await;
+    let deploy = [
+        "deploy",
+        "shop",
+        "1.0",
+        "-e",
+        "test",
+        "--detach",
+        "--field",
+        "change=CR-9",
+    ];
+    let mut desk = Pty::start(&fleet.server.cli(), &deploy);
+    desk.shows("Change ticket (Ticket, required)", SOON).await;
+    desk.shows("Which change this is", SOON).await;
+    desk.shows("> ", SOON).await;
+    desk.types("\n").await;
+    desk.shows("it is required", SOON).await;
+    desk.shows("> ", SOON).await;
+    desk.types("CR-7\n").await;
+    desk.shows("2. slow", SOON).await;
+    desk.shows("[slow]> ", SOON).await;
+    desk.types("1\n").await;
+    desk.shows("yes or no [False]> ", SOON).await;
+    desk.types("y\n").await;
+    desk.shows("not shown> ", SOON).await;
+    desk.types("s3cr3t-pim\x7fn\n").await;
+    assert_eq!(desk.ends(SOON).await, Some(0), "{}", desk.shown());
+    // The terminal shows what is typed, but for the secret.
+    let shown = desk.shown();
+    assert!(shown.contains("> CR-7") && shown.contains("T-1"), "{shown}");
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+    fleet.task_is("T-1", "succeeded", SOON).await;
+    let log = fleet.log("T-1").await;
+    let said = "ticket CR-7 mode fast notify True pin 10 field CR-9 of 12";
+    assert!(log.iter().any(|line| line.text == said), "{log:?}");
+    let used = fleet.server.ok(&["deployment", "show", "T-1"]).await;
+    assert!(used.stdout.contains("CR-9") && !used.stdout.contains("s3cr3t"));
+    let task = fleet.server.ok(&["task", "show", "T-1"]).await;
+    assert!(task.stdout.contains("field change: CR-9"), "{task}");
+}
+
+#[tokio::test]
+async fn who_stops_answering_deploys_nothing_and_gets_the_terminal_back() {
+    let fleet = asking().await;
+    let deploy = [
+        "deploy",
+        "shop",
+        "1.0",
+        "-e",
+        "test",
+        "--detach",
+        "--variable",
+        "Ticket=CR-1",
+    ];
+    let mut desk = Pty::start(&fleet.server.cli(), &deploy);
+    desk.shows("[slow]> ", SOON).await;
+    desk.types("\n").await;
+    desk.shows("yes or no", SOON).await;
+    desk.types("\n").await;
+    desk.shows("not shown> ", SOON).await;
+    desk.types("s3cr3t\x03").await;
+    assert_eq!(desk.ends(SOON).await, Some(20), "{}", desk.shown());
+    let shown = desk.shown();
+    assert!(
+        shown.contains("nothing was deployed") && shown.contains("'Pin'"),
+        "{shown}"
+    );
+    assert!(!shown.contains("s3cr3t") && !shown.contains("Change ticket"));
+    let tasks = fleet.server.json(&["task", "list"]).await;
+    assert_eq!(tasks["items"], serde_json::json!([]));
+    // Without a terminal, or if nothing is to be asked, what is missing is refused.
+    let refused = fleet.server.run(&deploy).await.exit(6);
+    refused.complains(&["Pin", "--variable"]);
+    let mut desk = Pty::start(
+        &fleet.server.cli(),
+        &[&deploy[..], &["--defaults"]].concat(),
+    );
+    assert_eq!(desk.ends(SOON).await, Some(6), "{}", desk.shown());
+    // What is answered is not asked.
+    let all = [&deploy[..], &["--variable", "Pin=abc", "--defaults"]].concat();
+    let mut desk = Pty::start(&fleet.server.cli(), &all);
+    assert_eq!(desk.ends(SOON).await, Some(0), "{}", desk.shown());
+    fleet.task_is("T-1", "succeeded", SOON).await;
 }

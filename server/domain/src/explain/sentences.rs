@@ -95,6 +95,9 @@ pub(super) fn message(refusal: &Refusal) -> String {
             format!("plan {plan} does not hold any more: {}", changes.join("; "))
         }
         Refusal::BadField { why } => why.clone(),
+        Refusal::BadComment { most } => {
+            format!("the comment is longer than {most} characters")
+        }
         Refusal::NoTargetInEnvironment { environment, .. } => {
             format!(
                 "environment '{environment}' has no target to work on: none that is enabled and has joined"
@@ -308,6 +311,9 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         }
         Refusal::BadField { .. } => {
             Some("give at most 10, such as --field ticket:OPS-12".to_owned())
+        }
+        Refusal::BadComment { .. } => {
+            Some("say it in fewer words, or in a place that a --field names".to_owned())
         }
         Refusal::NoTargetInEnvironment {
             environment,

@@ -365,7 +365,7 @@ fn refusals_name_place_reason_and_remedy() {
             project(
                 "channels:\n  - { name: a, rules: [{ package: Web, range: \"[1\" }] }\npackages: [{ id: Web }]\n",
             ),
-            "f.yaml:4:47: '[1' is not a version range; write one like [1.0,2.0) or [1.0,)",
+            "f.yaml:4:47: '[1' is not a version range; write one like [1.0,2.0), [1.0,) or 1.*",
         ),
         (
             "project: shop\n".to_owned(),

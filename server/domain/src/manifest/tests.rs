@@ -93,11 +93,33 @@ fn two_differ_in_what_was_used_differently() {
     targets[0].agent.as_mut().unwrap().version = "0.2.0".to_owned();
     let mut second = made(&release(&changed), &targets, "2");
     second.release = "1.2.4".to_owned();
+    let mut first = first;
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    first.fields = [
+        field("ticket", "OPS-1"),
+        field("gone", "x"),
+        field("same", "y"),
+    ]
+    .into();
+    second.fields = [
+        field("ticket", "OPS-2"),
+        field("new", "z"),
+        field("same", "y"),
+    ]
+    .into();
     let diff = compare(&first, &second);
     let said =
         |changes: &[Change]| -> Vec<String> { changes.iter().map(ToString::to_string).collect() };
     assert_eq!(said(&diff.what)[0], "~ release: 0.0.1 -> 1.2.4");
-    assert_eq!(diff.what.len(), 2, "and the variables: {:?}", diff.what);
+    assert_eq!(
+        said(&diff.what)[1..4],
+        [
+            "- field gone",
+            "+ field new: z",
+            "~ field ticket: OPS-1 -> OPS-2"
+        ]
+    );
+    assert_eq!(diff.what.len(), 5, "and the variables: {:?}", diff.what);
     assert_eq!(
         said(&diff.targets),
         [

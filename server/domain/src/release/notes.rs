@@ -12,7 +12,7 @@ use mantle_template::{Options, Variables, render};
 use crate::explain::Refusal;
 use crate::variable::{Situation, Variable, VariableValue, resolve};
 
-/// The most fields that a release may have, and the longest name or value, in characters.
+/// The most fields that a release or a deployment may have.
 pub const MOST_FIELDS: usize = 10;
 /// The longest name or value of a field, in characters.
 pub const LONGEST_FIELD: usize = 150;
@@ -93,18 +93,31 @@ fn variables(context: &NotesContext<'_>) -> Result<Variables, Refusal> {
     Ok(variables)
 }
 
-/// Fields that can be kept.
-pub fn check_fields(fields: &BTreeMap<String, String>) -> Result<(), Refusal> {
+/// What may be said about a deployment, in characters.
+pub const LONGEST_COMMENT: usize = 2000;
+
+/// A comment that can be kept.
+pub fn check_comment(comment: &str) -> Result<(), Refusal> {
+    if comment.chars().count() > LONGEST_COMMENT {
+        return Err(Refusal::BadComment {
+            most: LONGEST_COMMENT,
+        });
+    }
+    Ok(())
+}
+
+/// Fields of `whose` that can be kept: `a release`, `a deployment`.
+pub fn check_fields(whose: &str, fields: &BTreeMap<String, String>) -> Result<(), Refusal> {
     let bad = |why: String| Err(Refusal::BadField { why });
     if fields.len() > MOST_FIELDS {
         return bad(format!(
-            "a release has at most {MOST_FIELDS} fields, and {} were given",
+            "{whose} has at most {MOST_FIELDS} fields, and {} were given",
             fields.len()
         ));
     }
     for (name, value) in fields {
         if name.is_empty() {
-            return bad("a field of a release needs a name".to_owned());
+            return bad(format!("a field of {whose} needs a name"));
         }
         let long = |text: &str| text.chars().count() > LONGEST_FIELD;
         if long(name) || long(value) {
@@ -175,14 +188,17 @@ mod tests {
                 .map(|n| (format!("f{n}"), "x".to_owned()))
                 .collect()
         };
-        assert!(check_fields(&many(10)).is_ok());
-        assert!(check_fields(&many(11)).is_err());
+        assert!(check_fields("a release", &many(10)).is_ok());
+        assert!(check_fields("a deployment", &many(11)).is_err());
+        assert!(check_comment(&"é".repeat(LONGEST_COMMENT)).is_ok());
+        assert!(check_comment(&"x".repeat(LONGEST_COMMENT + 1)).is_err());
         for (name, value) in [("", "x".to_owned()), ("a", "é".repeat(151))] {
             assert!(
-                check_fields(&[(name.to_owned(), value)].into()).is_err(),
+                check_fields("a release", &[(name.to_owned(), value)].into()).is_err(),
                 "{name}"
             );
         }
-        assert!(check_fields(&[("a".to_owned(), "é".repeat(150))].into()).is_ok());
+        let longest = [("a".to_owned(), "é".repeat(150))].into();
+        assert!(check_fields("a release", &longest).is_ok());
     }
 }

@@ -9,6 +9,7 @@ use crate::ids::SecretVersionId;
 mod effective;
 pub mod explanation;
 mod in_scope;
+mod literal;
 pub mod prompt;
 mod resolve;
 mod system;
@@ -17,6 +18,7 @@ pub mod uses;
 
 pub use effective::{Effective, EffectiveSet, EffectiveValue};
 pub use in_scope::secrets_in_scope;
+pub use literal::literal;
 pub(crate) use resolve::describe_value;
 pub use resolve::{
     Candidate, DEPLOYMENT_PROCESS, Rank, Situation, SituationTarget, Tie, candidates,

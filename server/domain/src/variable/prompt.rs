@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::resolve::{Situation, find, resolve};
-use super::{Variable, VariableValue};
+use super::{Variable, VariableValue, literal};
 use crate::explain::{Refusal, nearest};
 
 /// The longest answer: certificates with their chains fit.
@@ -114,6 +114,13 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// It goes by this name: its variable's or its label, whatever the case.
+    pub fn is_named(&self, name: &str) -> bool {
+        let label = self.prompt.label.as_deref();
+        self.variable.eq_ignore_ascii_case(name)
+            || label.is_some_and(|label| label.eq_ignore_ascii_case(name))
+    }
+
     /// The variable as people know it: `Ticket`, or `Ticket (Change ticket)`.
     pub fn name(&self) -> String {
         match &self.prompt.label {
@@ -202,7 +209,7 @@ pub fn answer<'a>(
     let mut refusals = Vec::new();
     let mut taken: BTreeMap<usize, &String> = BTreeMap::new();
     for (name, value) in given {
-        match asked.iter().position(|one| is_named(one, name)) {
+        match asked.iter().position(|one| one.is_named(name)) {
             Some(index) if taken.contains_key(&index) => refusals.push(Refusal::BadAnswer {
                 variable: name.clone(),
                 why: "it is given twice".to_owned(),
@@ -251,17 +258,6 @@ pub fn answer<'a>(
     } else {
         Err(refusals)
     }
-}
-
-fn is_named(asked: &Asked<'_>, name: &str) -> bool {
-    let label = asked.prompt.label.as_deref();
-    asked.variable.eq_ignore_ascii_case(name)
-        || label.is_some_and(|label| label.eq_ignore_ascii_case(name))
-}
-
-/// Agents evaluate every value, secrets as well: a `#{` that was answered means itself.
-fn literal(text: &str) -> String {
-    text.replace("#{", "##{")
 }
 
 /// The variables with the answers in place of the prompts.

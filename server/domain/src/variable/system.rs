@@ -1,5 +1,6 @@
 //! The variables that the server itself defines, under Octopus's names (reference section 1.4).
 
+use super::literal;
 use crate::plan::{PastRelease, Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
 
 /// What system variables are made of.
@@ -159,6 +160,18 @@ fn facts(facts: &PlanFacts, all: &mut Vec<(String, String)>) {
     ];
     let known = known.into_iter();
     all.extend(known.filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    if !facts.comment.is_empty() {
+        let name = "Octopus.Deployment.Comments".to_owned();
+        all.push((name, literal(&facts.comment)));
+    }
+    for (owner, fields) in [
+        ("Release", &facts.release_fields),
+        ("Deployment", &facts.fields),
+    ] {
+        let named = |name: &str| format!("Octopus.{owner}.CustomFields[{name}]");
+        let fields = fields.iter();
+        all.extend(fields.map(|(name, value)| (named(name), literal(value))));
+    }
 }
 
 fn status(failed: bool) -> &'static str {

@@ -42,9 +42,12 @@ fn some_facts() -> PlanFacts {
         environment_order: 2,
         release: "r-1".to_owned(),
         release_notes: "All new".to_owned(),
+        release_fields: [("ticket".to_owned(), "OPS-12".to_owned())].into(),
         release_created: "2026-11-23T10:00:00Z".to_owned(),
         created: "2026-11-24T10:00:00Z".to_owned(),
         created_by: "ci".to_owned(),
+        comment: "at last".to_owned(),
+        fields: [("change".to_owned(), "CR-7 #{Password}".to_owned())].into(),
         current: past("0.9.0"),
         previous: past("0.8.0"),
         succeeded: Some("t-1".to_owned()),
@@ -75,6 +78,13 @@ fn what_is_known_has_its_name_in_the_reference() {
         ("Octopus.Release.Notes", "All new"),
         ("Octopus.Release.Created", "2026-11-23T10:00:00Z"),
         ("Octopus.Release.Channel.Name", "default"),
+        ("Octopus.Release.CustomFields[ticket]", "OPS-12"),
+        ("Octopus.Deployment.Comments", "at last"),
+        // Whoever deploys writes it: it reads no variable.
+        (
+            "Octopus.Deployment.CustomFields[change]",
+            "CR-7 ##{Password}",
+        ),
         ("Octopus.Release.CurrentForEnvironment.Id", "release 0.9.0"),
         ("Octopus.Release.CurrentForEnvironment.Number", "0.9.0"),
         ("Octopus.Release.PreviousForEnvironment.Number", "0.8.0"),
@@ -117,10 +127,12 @@ fn what_there_is_not_has_no_variable() {
         current: None,
         previous: None,
         succeeded: None,
+        comment: String::new(),
         ..some_facts()
     };
     let found = variables(&a_plan(first), false);
     for name in [
+        "Octopus.Deployment.Comments",
         "Octopus.Deployment.Error",
         "Octopus.Deployment.PreviousSuccessful.Id",
         "Octopus.Release.CurrentForEnvironment.Number",

@@ -1,5 +1,7 @@
 //! Deployments, plans, and what runs where.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,7 +10,7 @@ use super::task::TaskState;
 use super::variable::Answers;
 
 /// Asks for a deployment.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentCreate {
     /// The project's slug.
@@ -27,6 +29,12 @@ pub struct DeploymentCreate {
     /// Answers to what the deployment asks, by variable or label.
     #[serde(default, skip_serializing_if = "Answers::is_empty")]
     pub variables: Answers,
+    /// What is to be said about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// Its own fields, at most 10.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
 }
 
 /// Asks what a deployment would do.

@@ -1,5 +1,7 @@
 //! Tasks: how they stand, what happens in them, what they print.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use mantle_shared::ids::TaskId;
 use serde::{Deserialize, Serialize};
@@ -104,6 +106,12 @@ pub struct TaskDetail {
     /// The digest of the manifest of what it used, once it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
+    /// What whoever asked for it said about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// Its own fields.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, String>,
 }
 
 /// Something in a task that is worth a look.

@@ -220,6 +220,12 @@ pub struct VariableScope {
     /// For releases of these channels.
     #[serde(default)]
     pub channels: Vec<String>,
+    /// For tenants with one of these tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenant_tags: Vec<String>,
+    /// In these processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<String>,
 }
 
 /// Gives a variable of a project a value.

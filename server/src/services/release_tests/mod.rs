@@ -11,8 +11,7 @@ use super::progress::{NewDeployment, Queued, progress_after_success, queue};
 use super::testing::{House, INFRASTRUCTURE, PROJECT, a_house, a_reader};
 use super::{Error, mint, names};
 use crate::api::body::{
-    Answers, DeploymentCreate, RefreshVariables, ReleaseCreate, ReleaseDetail, RevertVariables,
-    SecretSet,
+    DeploymentCreate, RefreshVariables, ReleaseCreate, ReleaseDetail, RevertVariables, SecretSet,
 };
 use crate::store::{
     NodeId, TaskFilter, TaskOutcome, TaskState, log_append_server, log_read, retired_task_list,
@@ -23,6 +22,7 @@ const AUTOMATIC: &str = "{ name: Test, environments: [test], deploy: automatic }
 
 mod contents;
 mod course;
+mod reference;
 mod retention;
 
 /// A house with the shop in it.
@@ -69,6 +69,8 @@ async fn deployed(house: &House, version: &str, environment: &str, outcome: Task
         options: mantle_domain::planner::PlanOptions::default(),
         plan: None,
         by: "ada",
+        comment: String::new(),
+        fields: std::collections::BTreeMap::new(),
     };
     let id = TaskId::from_uuid(mint());
     let queued = queue(&mut tx, id, new, now_us()).await.unwrap();
@@ -140,10 +142,8 @@ fn to(version: &str, environment: &str) -> DeploymentCreate {
     DeploymentCreate {
         project: "shop".to_owned(),
         version: Some(version.to_owned()),
-        from: None,
         environment: environment.to_owned(),
-        plan: None,
-        variables: Answers::default(),
+        ..DeploymentCreate::default()
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use mantle::api::body::{
-    Answers, ApplyFile, ApplyRequest, AuditEntry, DeploymentCreate, JoinTokenCreate,
-    PackageVersion, ReleaseCreate, TaskDetail, TaskState, UploadCreate,
+    ApplyFile, ApplyRequest, AuditEntry, DeploymentCreate, JoinTokenCreate, PackageVersion,
+    ReleaseCreate, TaskDetail, TaskState, UploadCreate,
 };
 use mantle::app::machinery::{Machinery, MachineryConfig};
 use mantle::gateway::{Counters, Gateway, Sessions, Timing};
@@ -267,10 +267,8 @@ impl Server {
         let request = DeploymentCreate {
             project: slug.to_owned(),
             version: Some("1.0.0".to_owned()),
-            from: None,
             environment: "test".to_owned(),
-            plan: None,
-            variables: Answers::default(),
+            ..DeploymentCreate::default()
         };
         let task = self.services.deploy(&self.caller, &request).await;
         task.unwrap_or_else(|error| panic!("{slug}: {error:?}"))
