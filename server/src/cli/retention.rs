@@ -42,7 +42,12 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
         .into_iter()
         .filter(|item| args.all || item.goes)
         .collect();
-    out.note(&format!("{goes} releases and packages {done}"));
+    let what = if goes == 1 {
+        "release or package"
+    } else {
+        "releases and packages"
+    };
+    out.note(&format!("{goes} {what} {done}"));
     if items.is_empty() {
         return Ok(super::exit::Exit::Success);
     }

@@ -495,6 +495,9 @@ async fn the_reference_example_applies_exports_releases_and_plans() {
             .await
             .ok();
     }
+    let validate = ["validate", &infrastructure, &project];
+    let valid = fleet.server.ok(&validate).await;
+    assert!(valid.stdout.contains("project octofx"), "{valid}");
     let apply = ["apply", "--yes", "-f", &infrastructure, "-f", &project];
     fleet.server.ok(&apply).await;
     let exported = fleet.world.path("exported");

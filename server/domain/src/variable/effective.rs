@@ -171,3 +171,7 @@ fn output_value(output: &OutputVariable) -> EffectiveValue {
         None => EffectiveValue::Text(output.value.clone()),
     }
 }
+
+#[cfg(test)]
+#[path = "effective_tests.rs"]
+mod tests;
