@@ -68,6 +68,9 @@ pub struct PlanFacts {
     pub release_fields: BTreeMap<String, String>,
     /// When it was created.
     pub release_created: String,
+    /// The project's release that was made before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_before: Option<PastRelease>,
     /// When the deployment was asked for.
     pub created: String,
     /// By whom.

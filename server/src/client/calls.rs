@@ -9,12 +9,12 @@ use crate::api::body::{
     Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, AuditEntry,
     AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
     JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LogLine, Package, PackageCollect,
-    PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, PlanPrompt, Project, ProjectDetail,
-    RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail,
-    ReleaseDiff, ReleaseDrift, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet,
-    ServerInfo, ServerRecovered, ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail,
-    TaskEvent, Upload, UploadCreate, VariableExplanation, VariablePlace, VariablePut,
-    VariableRemove, VariableSet, VariableSetDetail, VariableView, VariablesChanged,
+    PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, PlanPrompt, Project,
+    ProjectDetail, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate,
+    ReleaseDetail, ReleaseDiff, ReleaseDrift, RetentionResult, RetentionRun, RevertVariables,
+    Secret, SecretSet, ServerInfo, ServerRecovered, ServerStatus, StatusBody, Target, TargetTags,
+    Task, TaskDetail, TaskEvent, Upload, UploadCreate, VariableExplanation, VariablePlace,
+    VariablePut, VariableRemove, VariableSet, VariableSetDetail, VariableView, VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;

@@ -217,7 +217,7 @@ impl Orchestrator {
         Ok(match wanted.plan(tx, self.parts.online.as_ref()).await? {
             Ok(plan) => {
                 if let Some(asked) = &order.plan
-                    && let Some(refusal) = bound(tx, asked, &plan, digests).await?
+                    && let Some(refusal) = bound(tx, asked, &plan, digests, &order.given).await?
                 {
                     return refuse(&refusal);
                 }

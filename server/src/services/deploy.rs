@@ -48,10 +48,12 @@ impl Services {
         drop(tx);
         let options = PlanOptions::default();
         let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &options, &facts);
-        let request = wanted.request(&targets);
-        let plan = mantle_domain::planner::plan(&request)?;
-        let shown = preview(&request, &plan, now);
-        let id = self.plan_keep(&plan, place.release.digests()).await?;
+        let question = wanted.request(&targets);
+        let plan = mantle_domain::planner::plan(&question)?;
+        let shown = preview(&question, &plan, now);
+        let given = self.given(request, &prompts);
+        let digests = place.release.digests();
+        let id = self.plan_keep(&plan, digests, &given).await?;
         let warnings = unheeded(&place.environment)?.into_iter();
         Ok(PlanBody {
             id,
@@ -102,17 +104,19 @@ impl Services {
         let id = TaskId::from_uuid(mint());
         let options = PlanOptions::default();
         let mut pins = Pins::read(&mut tx, place.release.digests()).await?;
-        let given = &request.variables;
-        let answered = prompts::keep(self, &mut tx, caller, id, &place, &pins, given).await?;
+        let answers = &request.variables;
+        let prompts = prompts::open(&place, &pins.variables, answers)?;
+        let given = self.given(request, &prompts);
+        let answered = prompts::keep(self, &mut tx, caller, id, &place, &pins, answers).await?;
         pins.variables = answered.variables;
         let asked = asked(caller, request, now)?;
         let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
         let wanted = place.wanted(id, &pins, &options, &facts);
         let plan = wanted.plan(&mut tx, &*self.presence).await??;
         if let Some(asked) = &request.plan {
-            plans::check(&mut tx, asked, &plan, place.release.digests()).await?;
+            plans::check(&mut tx, asked, &plan, place.release.digests(), &given).await?;
         }
-        let given = answers(&answered.shown);
+        let shown_answers = shown(&answered.shown);
         let new = NewDeployment {
             project: &place.project,
             release: &place.release,
@@ -124,6 +128,7 @@ impl Services {
             by: asked.by,
             comment: request.comment.clone(),
             fields: request.fields.clone(),
+            given,
         };
         let Queued {
             number: shown,
@@ -137,7 +142,7 @@ impl Services {
             detail: json!({
                 "task": shown,
                 "plan": request.plan,
-                "variables": given,
+                "variables": shown_answers,
                 "comment": request.comment,
                 "fields": request.fields,
             }),
@@ -308,7 +313,7 @@ async fn check_lifecycle(
 }
 
 /// What was answered, for the audit trail: secrets by name only.
-fn answers(shown: &BTreeMap<String, Option<String>>) -> BTreeMap<String, String> {
+fn shown(shown: &BTreeMap<String, Option<String>>) -> BTreeMap<String, String> {
     let shown = shown.iter();
     shown
         .map(|(name, value)| {

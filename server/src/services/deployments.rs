@@ -54,6 +54,9 @@ pub struct DeploymentOrder {
     /// Its own fields.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
+    /// What was given for it, as marks: the plan that it is bound to is bound to them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub given: BTreeMap<String, String>,
 }
 
 /// Use cases of what runs where.

@@ -15,8 +15,8 @@ use super::wake::Presence;
 use super::{LIST_MOST, at};
 use crate::store::{
     AgentRow, AgentStatus, EnvironmentRow, ReleaseRow, Result, StoreError, TaskFilter, TaskKind,
-    TaskOutcome, Tx, agent_list, environment_list, release_fetch, target_list, task_event_list,
-    task_list, task_list_running, task_list_succeeded,
+    TaskOutcome, Tx, agent_list, environment_list, release_fetch, release_list, target_list,
+    task_event_list, task_list, task_list_running, task_list_succeeded,
 };
 
 /// How many deployments are looked through for the last other release.
@@ -129,6 +129,11 @@ pub async fn of_plan(
         fields: asked.fields.clone(),
         ..PlanFacts::default()
     };
+    let before = release_list(tx, release.project_id, Some(release.created_at_us), 1).await?;
+    facts.release_before = before.into_iter().next().map(|row| PastRelease {
+        id: row.id.to_string(),
+        version: row.version,
+    });
     let past = task_list_succeeded(tx, release.project_id, environment.id, LOOK_BACK).await?;
     for task in past {
         let Some(id) = task.release_id else { continue };

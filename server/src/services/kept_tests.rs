@@ -204,6 +204,53 @@ async fn what_is_said_about_a_deployment_is_kept_with_it() {
 }
 
 #[tokio::test]
+async fn a_plan_is_bound_to_what_was_given_with_it() {
+    let house = a_house().await;
+    house.apply(INFRASTRUCTURE, false).await.unwrap();
+    house.apply(ASKING, false).await.unwrap();
+    released(&house, "asking", &[]).await;
+    let (services, admin) = (&house.services, &house.admin);
+    let request = DeploymentCreate {
+        fields: [("ticket".to_owned(), "OPS-12".to_owned())].into(),
+        ..asking(&[("Ticket", "CR-1")])
+    };
+    let plan = services.deployment_plan(admin, &request).await.unwrap();
+    let bound = |request: DeploymentCreate| DeploymentCreate {
+        plan: Some(plan.id.clone()),
+        ..request
+    };
+    for (other, said) in [
+        (
+            asking(&[("Ticket", "CR-1")]),
+            "field ticket is not given any more",
+        ),
+        (
+            DeploymentCreate {
+                fields: request.fields.clone(),
+                ..asking(&[("Ticket", "CR-2")])
+            },
+            "the answer to 'Ticket' is another",
+        ),
+        (
+            DeploymentCreate {
+                comment: "now".to_owned(),
+                ..request.clone()
+            },
+            "the comment is given now",
+        ),
+    ] {
+        let error = services.deploy(admin, &bound(other)).await.unwrap_err();
+        assert!(error.to_string().contains(said), "{said}: {error}");
+    }
+    // By its label it is the same answer.
+    let same = DeploymentCreate {
+        fields: request.fields.clone(),
+        ..asking(&[("change ticket", "CR-1")])
+    };
+    services.deploy(admin, &bound(same)).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_not_answered_yet_is_listed_and_what_is_wrong_is_refused_at_once() {
     let house = a_house().await;
     house.apply(INFRASTRUCTURE, false).await.unwrap();

@@ -1,18 +1,27 @@
 //! Plans that bind: what each rests on is kept under its id, and a deployment that names the id is
 //! refused when that is not so any more.
 
+use std::collections::BTreeMap;
+
 use mantle_domain::explain::{NamedRelease, Refusal};
 use mantle_domain::plan::Plan;
 use mantle_domain::plan::basis::{ID_PREFIX, PlanBasis, ReleaseDigests};
 
 use super::Services;
 use super::error::{Error, Result};
+use crate::api::body::{DeploymentCreate, PlanPrompt};
+use crate::security::Secret;
 use crate::store::{StoreError, Tx, plan_find, plan_keep};
 
 impl Services {
     /// Keeps what a plan rests on; answers its id.
-    pub(super) async fn plan_keep(&self, plan: &Plan, release: ReleaseDigests) -> Result<String> {
-        let basis = PlanBasis::new(plan, release);
+    pub(super) async fn plan_keep(
+        &self,
+        plan: &Plan,
+        release: ReleaseDigests,
+        given: &BTreeMap<String, String>,
+    ) -> Result<String> {
+        let basis = PlanBasis::new(plan, release, given);
         let (body, id) = basis
             .identify()
             .map_err(|error| Error::internal("writing a plan", error))?;
@@ -25,12 +34,43 @@ impl Services {
     }
 }
 
+impl Services {
+    /// What is given for a deployment, as marks: a plan is bound to it, and some are secrets.
+    /// `prompts` are what is asked for, since an answer may go by a label.
+    pub(super) fn given(
+        &self,
+        request: &DeploymentCreate,
+        prompts: &[PlanPrompt],
+    ) -> BTreeMap<String, String> {
+        let variable = |name: &String| {
+            let meant = prompts.iter().find(|prompt| {
+                let label = prompt.label.as_deref().unwrap_or_default();
+                prompt.variable.eq_ignore_ascii_case(name) || label.eq_ignore_ascii_case(name)
+            });
+            meant.map_or_else(|| name.clone(), |prompt| prompt.variable.clone())
+        };
+        let answers = request.variables.expose().iter();
+        let answers =
+            answers.map(|(name, text)| (format!("the answer to '{}'", variable(name)), text));
+        let fields = request.fields.iter();
+        let fields = fields.map(|(name, text)| (format!("field {name}"), text));
+        let comment =
+            (!request.comment.is_empty()).then(|| ("the comment".to_owned(), &request.comment));
+        answers
+            .chain(fields)
+            .chain(comment)
+            .map(|(name, text)| (name, self.master_key.mark(&Secret::new(text.clone()))))
+            .collect()
+    }
+}
+
 /// Refuses a plan that is another now, or that is unknown.
 pub(super) async fn check(
     tx: &mut Tx,
     asked: &str,
     now: &Plan,
     release: ReleaseDigests,
+    given: &BTreeMap<String, String>,
 ) -> Result<()> {
     if !asked.starts_with(ID_PREFIX) || plan_find(tx, asked).await?.is_none() {
         return Err(Error::not_found(
@@ -40,7 +80,7 @@ pub(super) async fn check(
             "'mantle plan' makes one and prints its id; it is kept for 30 days",
         ));
     }
-    match bound(tx, asked, now, release).await? {
+    match bound(tx, asked, now, release, given).await? {
         None => Ok(()),
         Some(refusal) => Err(refusal.into()),
     }
@@ -53,9 +93,10 @@ pub async fn bound(
     asked: &str,
     now: &Plan,
     release: ReleaseDigests,
+    given: &BTreeMap<String, String>,
 ) -> std::result::Result<Option<Refusal>, StoreError> {
     let unreadable = |error| StoreError::corrupt(format!("plan {asked}: {error}"));
-    let basis = PlanBasis::new(now, release);
+    let basis = PlanBasis::new(now, release, given);
     let (_, id) = basis.identify().map_err(unreadable)?;
     if id == asked {
         return Ok(None);

@@ -148,6 +148,8 @@ pub struct NewDeployment<'a> {
     pub comment: String,
     /// Its own fields.
     pub fields: BTreeMap<String, String>,
+    /// What was given for it, as marks.
+    pub given: BTreeMap<String, String>,
 }
 
 /// A deployment that was queued.
@@ -183,6 +185,7 @@ pub async fn queue(
         plan: new.plan,
         comment: new.comment,
         fields: new.fields,
+        given: new.given,
     };
     let title = format!("{} {} -> {environment}", order.project, order.version);
     let task = NewTask {
@@ -267,6 +270,7 @@ pub async fn progress(
             by: LIFECYCLE,
             comment: String::new(),
             fields: BTreeMap::new(),
+            given: BTreeMap::new(),
         };
         let task = queue(tx, id, new, at_us).await?;
         let entry = AuditEntry {

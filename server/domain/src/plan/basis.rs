@@ -33,6 +33,9 @@ pub struct PlanBasis {
     pub packages: Digest,
     /// The plan, of no task.
     pub plan: Plan,
+    /// What was given with it: answers, fields, a comment. By name, as marks, for some are secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub given: BTreeMap<String, String>,
 }
 
 /// The three digests of a release.
@@ -47,8 +50,8 @@ pub struct ReleaseDigests {
 }
 
 impl PlanBasis {
-    /// What this plan of this release rests on.
-    pub fn new(plan: &Plan, release: ReleaseDigests) -> Self {
+    /// What this plan of this release rests on, with what was given for it.
+    pub fn new(plan: &Plan, release: ReleaseDigests, given: &BTreeMap<String, String>) -> Self {
         let mut plan = plan.clone();
         plan.task = TaskId::from_uuid(Uuid::nil());
         for target in &mut plan.targets {
@@ -63,6 +66,7 @@ impl PlanBasis {
             variables: release.variables,
             packages: release.packages,
             plan,
+            given: given.clone(),
         }
     }
 
@@ -102,6 +106,7 @@ impl PlanBasis {
         if was.keep_on_target != is.keep_on_target {
             changes.push("its lifecycle keeps another number of versions on targets".to_owned());
         }
+        given(&self.given, &now.given, &mut changes);
         targets(was, is, &mut changes);
         steps(was, is, &mut changes);
         let gone = was.warnings.iter().filter(|w| !is.warnings.contains(w));
@@ -113,6 +118,18 @@ impl PlanBasis {
         }
         changes
     }
+}
+
+fn given(was: &BTreeMap<String, String>, is: &BTreeMap<String, String>, changes: &mut Vec<String>) {
+    for (name, mark) in is {
+        match was.get(name) {
+            None => changes.push(format!("{name} is given now")),
+            Some(old) if old != mark => changes.push(format!("{name} is another")),
+            Some(_) => {}
+        }
+    }
+    let gone = was.keys().filter(|name| !is.contains_key(*name));
+    changes.extend(gone.map(|name| format!("{name} is not given any more")));
 }
 
 fn targets(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
@@ -260,7 +277,7 @@ mod tests {
             variables: Digest::of(variables.as_bytes()),
             packages: Digest::of(b"packages"),
         };
-        PlanBasis::new(&plan, digests)
+        PlanBasis::new(&plan, digests, &BTreeMap::new())
     }
 
     /// What a change of the farm does to a plan of it.
@@ -288,6 +305,33 @@ mod tests {
             after(|all| all.push(elsewhere)).is_empty(),
             "who takes no part"
         );
+    }
+
+    #[test]
+    fn what_is_given_belongs_to_it() {
+        let of = |given: &[(&str, &str)]| {
+            let given = given.iter();
+            PlanBasis {
+                given: given
+                    .map(|(name, mark)| ((*name).to_owned(), (*mark).to_owned()))
+                    .collect(),
+                ..basis("1", &farm())
+            }
+        };
+        let was = of(&[("the answer to 'A'", "1"), ("field b", "2")]);
+        let is = of(&[("the answer to 'A'", "9"), ("the comment", "3")]);
+        assert_eq!(
+            was.changes(&is),
+            [
+                "the answer to 'A' is another",
+                "the comment is given now",
+                "field b is not given any more"
+            ]
+        );
+        assert_ne!(was.identify().unwrap().1, is.identify().unwrap().1);
+        // Where nothing is given an id is what it was before this was looked at.
+        let (bytes, _) = of(&[]).identify().unwrap();
+        assert!(!String::from_utf8(bytes).unwrap().contains("given"));
     }
 
     #[test]

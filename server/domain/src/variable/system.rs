@@ -138,6 +138,14 @@ fn facts(facts: &PlanFacts, all: &mut Vec<(String, String)>) {
         ),
         ("Octopus.Task.QueueTime", own(&facts.created)),
         (
+            "Octopus.Release.Previous.Id",
+            of(&facts.release_before, |past| &past.id),
+        ),
+        (
+            "Octopus.Release.Previous.Number",
+            of(&facts.release_before, |past| &past.version),
+        ),
+        (
             "Octopus.Release.CurrentForEnvironment.Id",
             of(&facts.current, |past| &past.id),
         ),

@@ -48,6 +48,7 @@ fn some_facts() -> PlanFacts {
         created_by: "ci".to_owned(),
         comment: "at last".to_owned(),
         fields: [("change".to_owned(), "CR-7 #{Password}".to_owned())].into(),
+        release_before: past("0.9.5"),
         current: past("0.9.0"),
         previous: past("0.8.0"),
         succeeded: Some("t-1".to_owned()),
@@ -85,6 +86,8 @@ fn what_is_known_has_its_name_in_the_reference() {
             "Octopus.Deployment.CustomFields[change]",
             "CR-7 ##{Password}",
         ),
+        ("Octopus.Release.Previous.Id", "release 0.9.5"),
+        ("Octopus.Release.Previous.Number", "0.9.5"),
         ("Octopus.Release.CurrentForEnvironment.Id", "release 0.9.0"),
         ("Octopus.Release.CurrentForEnvironment.Number", "0.9.0"),
         ("Octopus.Release.PreviousForEnvironment.Number", "0.8.0"),
@@ -124,6 +127,7 @@ fn what_is_known_has_its_name_in_the_reference() {
 #[test]
 fn what_there_is_not_has_no_variable() {
     let first = PlanFacts {
+        release_before: None,
         current: None,
         previous: None,
         succeeded: None,
@@ -135,6 +139,7 @@ fn what_there_is_not_has_no_variable() {
         "Octopus.Deployment.Comments",
         "Octopus.Deployment.Error",
         "Octopus.Deployment.PreviousSuccessful.Id",
+        "Octopus.Release.Previous.Number",
         "Octopus.Release.CurrentForEnvironment.Number",
         "Octopus.Release.PreviousForEnvironment.Number",
     ] {

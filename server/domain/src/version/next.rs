@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// Sections 1.3 (release, versions) and 7 (surprises) of the reference, and decision 0018: the
+    /// Sections 1.3 (release, versions) and 7 (surprises) of the reference, and the decision in docs/adr: the
     /// last release is the highest, not the one that was created last, which a patch of an older
     /// line would be. What a channel's variables count is the channel's alone.
     #[test]

@@ -71,6 +71,7 @@ async fn deployed(house: &House, version: &str, environment: &str, outcome: Task
         by: "ada",
         comment: String::new(),
         fields: std::collections::BTreeMap::new(),
+        given: std::collections::BTreeMap::new(),
     };
     let id = TaskId::from_uuid(mint());
     let queued = queue(&mut tx, id, new, now_us()).await.unwrap();
