@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and runs them all: format, lints, unit, store, end to end, Windows.
+# Installs what the tests need and runs them all: format, lints, unit, store, end to end, chaos, Windows.
 # Prints each failure plainly and ends with a summary; the exit code is 0 only if all went well.
 #
 #   ./test.sh              everything
@@ -118,6 +118,9 @@ end_to_end() {
       -E '(kind(test) or package(mantle-tests)) and not test(/^windows::/)'
 }
 
+# Three minutes of random faults; the seed that it prints repeats the schedule.
+chaos() { tests/chaos --minutes 3 --keep "$TARGET_DIR/reports/chaos"; }
+
 windows() { windows_tools && packaging/windows/build.sh windows-test && packaging/windows/test.sh; }
 
 # Whether every scenario of tests/scenarios.txt has a test that ran, in this run:
@@ -135,6 +138,7 @@ step dependencies dependencies
 step unit unit
 step store store
 step end-to-end end_to_end
+step chaos chaos
 step windows windows
 step scenarios scenarios
 

@@ -10,7 +10,7 @@ use crate::cli::{Cli, Output};
 use crate::grammar;
 use crate::process::Process;
 use crate::server::{Server, strs};
-use crate::small_disk::{self, SmallDisk};
+use crate::small_disk::{self, KeptDisk, SmallDisk};
 use crate::wine;
 use crate::world::World;
 
@@ -52,6 +52,7 @@ pub struct Agent {
     data: PathBuf,
     env: Vec<(String, String)>,
     platform: Platform,
+    disk: Option<KeptDisk>,
     process: Option<Process>,
 }
 
@@ -91,6 +92,7 @@ impl Agent {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             platform: how.platform,
+            disk: None,
             process: None,
         };
         let data = agent.data_as_seen();
@@ -99,9 +101,27 @@ impl Agent {
         (agent, output)
     }
 
-    /// Its data directory.
+    /// Its data directory, as it names it itself.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Its data directory, as this process can reach it.
+    pub fn files(&self) -> PathBuf {
+        self.disk
+            .as_ref()
+            .map_or_else(|| self.data.clone(), KeptDisk::path)
+    }
+
+    /// Puts the data directory on a disk of so many bytes, for all lives to come.
+    pub async fn keep_on_small_disk(&mut self, size_bytes: u64) {
+        let disk = KeptDisk::mount(&self.world, &self.name, &self.data, size_bytes).await;
+        self.disk = Some(disk);
+    }
+
+    /// The disk of [`Self::keep_on_small_disk`].
+    pub fn disk(&self) -> Option<&KeptDisk> {
+        self.disk.as_ref()
     }
 
     /// Commands of the agent's binary about this agent.
@@ -151,6 +171,8 @@ impl Agent {
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(disk) = disk {
             command = disk.with(&command);
+        } else if let Some(disk) = &self.disk {
+            command = disk.enter(&command);
         }
         let name = format!("agent {}", self.name);
         self.process = Some(Process::spawn(&self.world, &name, command));

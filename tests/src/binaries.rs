@@ -22,7 +22,10 @@ pub fn binary(name: &str) -> PathBuf {
 
 fn beside_the_test() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
-    // target/debug/deps/<test>: binaries are one folder up.
-    let deps = test.parent().expect("a test lies in a folder");
-    deps.parent().expect("which lies in target/").to_owned()
+    let folder = test.parent().expect("a test lies in a folder");
+    // target/debug/deps/<test>: binaries are one folder up, and so is a harness that is one itself.
+    if folder.file_name().is_some_and(|name| name == "deps") {
+        return folder.parent().expect("which lies in target/").to_owned();
+    }
+    folder.to_owned()
 }

@@ -4,8 +4,9 @@
 //! binaries in it; [`proxy`] breaks the network between them; [`wait`] waits for named conditions;
 //! [`haproxy`] and [`load`] are a balanced site under load; [`wine`] runs the Windows agent;
 //! [`document`] reads the README and the manual, [`terminal`] types what they say; [`effects`] and
-//! [`lines`] check from outside that each step was started once and each line arrived once. The
-//! tests themselves are in `tests/`, one binary.
+//! [`lines`] check from outside that each step was started once and each line arrived once; [`chaos`]
+//! breaks a whole fleet at random, and [`checker`] reads what is left and judges. The tests
+//! themselves are in `tests/`, one binary.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -28,6 +29,8 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod chaos;
+pub mod checker;
 pub mod cli;
 pub mod document;
 pub mod effects;

@@ -11,7 +11,7 @@ use crate::binaries::binary;
 use crate::cli::{Cli, Output};
 use crate::grammar::{self, Addresses};
 use crate::process::Process;
-use crate::small_disk::SmallDisk;
+use crate::small_disk::{KeptDisk, SmallDisk};
 use crate::wait::wait_for;
 use crate::world::World;
 
@@ -26,6 +26,7 @@ pub struct Server {
     data: PathBuf,
     env: Vec<(String, String)>,
     addresses: Addresses,
+    disk: Option<KeptDisk>,
     process: Process,
 }
 
@@ -42,7 +43,15 @@ impl Server {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self::launch_first(world, data, env, None).await
+        Self::launch_first(world, data, env, None, None).await
+    }
+
+    /// Like [`Self::start`], with all of its data directory on a disk of so many bytes, which
+    /// outlives it.
+    pub async fn start_on_kept_disk(world: &World, size_bytes: u64) -> Self {
+        let data = world.dir("server-data");
+        let disk = KeptDisk::mount(world, "server", &data, size_bytes).await;
+        Self::launch_first(world, data, Vec::new(), None, Some(disk)).await
     }
 
     /// Like [`Self::start`], with `folder` of its data directory on a disk of so many bytes.
@@ -52,7 +61,7 @@ impl Server {
             folder: data.join(folder),
             size_bytes,
         };
-        Self::launch_first(world, data, Vec::new(), Some(disk)).await
+        Self::launch_first(world, data, Vec::new(), Some(disk), None).await
     }
 
     async fn launch_first(
@@ -60,14 +69,21 @@ impl Server {
         data: PathBuf,
         env: Vec<(String, String)>,
         disk: Option<SmallDisk>,
+        kept: Option<KeptDisk>,
     ) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (process, addresses) = launch(world, &data, &env, disk.as_ref(), any, any).await;
+        let on = match (&disk, &kept) {
+            (Some(disk), _) => Disk::New(disk),
+            (None, Some(kept)) => Disk::Kept(kept),
+            (None, None) => Disk::Ordinary,
+        };
+        let (process, addresses) = launch(world, &data, &env, on, any, any).await;
         Self {
             world: world.clone(),
             data,
             env,
             addresses,
+            disk: kept,
             process,
         }
     }
@@ -77,9 +93,21 @@ impl Server {
         self.addresses
     }
 
-    /// Its data directory.
+    /// Its data directory, as it names it itself.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Its data directory, as this process can reach it.
+    pub fn files(&self) -> PathBuf {
+        self.disk
+            .as_ref()
+            .map_or_else(|| self.data.clone(), KeptDisk::path)
+    }
+
+    /// The disk of [`Self::start_on_kept_disk`].
+    pub fn disk(&self) -> Option<&KeptDisk> {
+        self.disk.as_ref()
     }
 
     /// Its process.
@@ -106,15 +134,29 @@ impl Server {
     /// Starts it again, after [`Self::kill9`] or [`Self::stop`], on the same ports.
     pub async fn restart(&mut self) {
         let Addresses { https, quic } = self.addresses;
+        let on = self.disk.as_ref().map_or(Disk::Ordinary, Disk::Kept);
         let (process, addresses) =
-            launch(&self.world, &self.data, &self.env, None, https, quic).await;
+            launch(&self.world, &self.data, &self.env, on, https, quic).await;
         assert_eq!(addresses, self.addresses, "the ports are the same");
         self.process = process;
     }
 
+    /// Starts it again without waiting for anything; [`Self::is_listening`] tells how far it is.
+    pub fn relaunch(&mut self) {
+        let Addresses { https, quic } = self.addresses;
+        let on = self.disk.as_ref().map_or(Disk::Ordinary, Disk::Kept);
+        self.process = spawn(&self.world, &self.data, &self.env, on, https, quic);
+    }
+
+    /// Whether the process of [`Self::relaunch`] listens.
+    pub fn is_listening(&self) -> bool {
+        std::fs::read_to_string(self.files().join(grammar::ADDRESSES_FILE))
+            .is_ok_and(|text| grammar::read_addresses(&text).is_some())
+    }
+
     /// The operator's command line on the server's machine.
     pub fn cli(&self) -> Cli {
-        Cli::new(&self.world, &binary("mantle")).env(grammar::SERVER_DATA, self.data.display())
+        Cli::new(&self.world, &binary("mantle")).env(grammar::SERVER_DATA, self.files().display())
     }
 
     /// Runs an operator's command.
@@ -159,25 +201,23 @@ pub(crate) fn strs(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
 }
 
+/// What the data directory lies on.
+enum Disk<'a> {
+    Ordinary,
+    New(&'a SmallDisk),
+    Kept(&'a KeptDisk),
+}
+
 async fn launch(
     world: &World,
     data: &Path,
     env: &[(String, String)],
-    disk: Option<&SmallDisk>,
+    disk: Disk<'_>,
     https: SocketAddr,
     quic: SocketAddr,
 ) -> (Process, Addresses) {
-    let file = data.join(grammar::ADDRESSES_FILE);
-    // What an earlier life wrote must not be taken for this one's.
-    let _ = std::fs::remove_file(&file);
-    let mut command =
-        Cli::new(world, &binary("mantle")).command(&strs(&grammar::server_run(data, https, quic)));
-    command.envs(env.iter().map(|(name, value)| (name, value)));
-    let command = match disk {
-        Some(disk) => disk.with(&command),
-        None => command,
-    };
-    let mut process = Process::spawn(world, "server", command);
+    let file = files_on(&disk, data).join(grammar::ADDRESSES_FILE);
+    let mut process = spawn(world, data, env, disk, https, quic);
     let addresses = wait_for("the server listens", START_DEADLINE, || {
         assert!(process.ended().is_none(), "the server ended at its start");
         let text = std::fs::read_to_string(&file).unwrap_or_default();
@@ -186,4 +226,33 @@ async fn launch(
     })
     .await;
     (process, addresses)
+}
+
+/// The data directory, as this process can reach it.
+fn files_on(disk: &Disk<'_>, data: &Path) -> PathBuf {
+    match disk {
+        Disk::Ordinary | Disk::New(_) => data.to_owned(),
+        Disk::Kept(kept) => kept.path(),
+    }
+}
+
+fn spawn(
+    world: &World,
+    data: &Path,
+    env: &[(String, String)],
+    disk: Disk<'_>,
+    https: SocketAddr,
+    quic: SocketAddr,
+) -> Process {
+    // What an earlier life wrote must not be taken for this one's.
+    let _ = std::fs::remove_file(files_on(&disk, data).join(grammar::ADDRESSES_FILE));
+    let mut command =
+        Cli::new(world, &binary("mantle")).command(&strs(&grammar::server_run(data, https, quic)));
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    let command = match disk {
+        Disk::New(disk) => disk.with(&command),
+        Disk::Kept(disk) => disk.enter(&command),
+        Disk::Ordinary => command,
+    };
+    Process::spawn(world, "server", command)
 }

@@ -6,6 +6,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub struct World {
 struct Inner {
     root: PathBuf,
     logs: Mutex<Vec<(String, PathBuf)>>,
+    keep: AtomicBool,
 }
 
 impl World {
@@ -44,6 +46,7 @@ impl World {
             inner: Arc::new(Inner {
                 root,
                 logs: Mutex::default(),
+                keep: AtomicBool::new(false),
             }),
         }
     }
@@ -51,6 +54,11 @@ impl World {
     /// The world's folder.
     pub fn root(&self) -> &Path {
         &self.inner.root
+    }
+
+    /// Keeps the folder when the world ends.
+    pub fn keep(&self) {
+        self.inner.keep.store(true, Ordering::Relaxed);
     }
 
     /// A path in the world's folder.
@@ -176,7 +184,7 @@ impl Drop for Inner {
         if std::thread::panicking() {
             self.print_logs();
         }
-        if std::env::var_os("KEEP").is_some() {
+        if self.keep.load(Ordering::Relaxed) || std::env::var_os("KEEP").is_some() {
             say(&format!("kept: {}", self.root.display()));
         } else {
             let _ = std::fs::remove_dir_all(&self.root);

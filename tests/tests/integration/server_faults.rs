@@ -8,6 +8,7 @@ use mantle_tests::process::Process;
 use mantle_tests::proxy::Proxy;
 use mantle_tests::sabotage;
 use mantle_tests::wait::{wait_for, wait_until};
+use mantle_tests::{Agent, Joining};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -341,4 +342,34 @@ async fn a_server_that_dies_between_an_order_and_its_delivery_orders_the_same() 
 #[tokio::test]
 async fn a_server_that_dies_before_it_acknowledges_lines_doubles_none() {
     dies_at("server.after_log_commit:3").await;
+}
+
+/// With the agents' own patience: nothing here is set shorter for the test.
+#[tokio::test]
+async fn agents_are_back_within_5_s_of_a_killed_servers_return() {
+    const AGENTS: usize = 3;
+    const BACK_WITHIN: Duration = Duration::from_secs(5);
+    let mut fleet = Fleet::server_only(&[]).await;
+    for number in 1..=AGENTS {
+        let how = Joining {
+            environments: &["test"],
+            ..Joining::default()
+        };
+        let name = format!("web{number:02}");
+        let agent = Agent::start(&fleet.world, &fleet.server, &name, how).await;
+        fleet.agents.push(agent);
+    }
+    // The longer it is away the rarer a packet is repeated.
+    for away in [0, 9] {
+        fleet.server.kill9();
+        let began = tokio::time::Instant::now();
+        wait_until("the server is away for a while", SOON, || {
+            began.elapsed() >= Duration::from_secs(away)
+        })
+        .await;
+        fleet.server.restart().await;
+        for agent in &fleet.agents {
+            fleet.server.target_is(&agent.name, true, BACK_WITHIN).await;
+        }
+    }
 }
