@@ -72,7 +72,8 @@ impl Default for Timing {
             handshake: Duration::from_secs(10),
             hello: Duration::from_secs(5),
             resync: Duration::from_mins(1),
-            // Agents keep the connection alive every 15 s, so three may be lost.
+            // Agents keep the connection alive every 3 s and ask every second when nothing comes back, so
+            // that many may be lost.
             idle: Duration::from_secs(45),
             drain: Duration::from_secs(2),
             bulk: Duration::from_mins(2),

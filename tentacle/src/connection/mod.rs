@@ -20,6 +20,7 @@ mod reason;
 mod renewal;
 mod reports;
 mod session;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -123,7 +124,8 @@ pub async fn run(mut settings: Settings, mut peer: LinkPeer) {
                 if end.renewed {
                     continue;
                 }
-                if since.elapsed() >= settings.timing.stable_after {
+                // A server that died at work is not one that throws everybody out.
+                if end.server_vanished || since.elapsed() >= settings.timing.stable_after {
                     backoff.reset();
                 }
                 end.retry_after

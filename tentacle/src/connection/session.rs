@@ -11,7 +11,7 @@ use mantle_shared::protocol::{
     Acquire, AcquireAnswer, AcquireFailure, AcquireProgress, AcquireResult, EchoAnswer, Message,
     RenewAnswer, Unsupported, close,
 };
-use quinn::{Connection, SendStream};
+use quinn::{Connection, ConnectionError, SendStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use super::handshake::Welcomed;
 use super::reason;
 use super::renewal::Renewal;
 use super::reports::Reports;
+use super::silence::ask_when_silent;
 use super::timing::Timing;
 use super::transfer::BulkSource;
 use crate::cache::Acquirer;
@@ -51,6 +52,8 @@ pub(super) struct SessionEnd {
     pub(super) closed_by_driver: bool,
     /// There is another certificate, to be shown at once.
     pub(super) renewed: bool,
+    /// The server had taken the agent in, and was gone or another without a word.
+    pub(super) server_vanished: bool,
 }
 
 /// What a task tells the loop.
@@ -99,6 +102,7 @@ pub(super) async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(shared_stream);
     tasks.spawn(refuse_strays(connection.clone()));
+    tasks.spawn(ask_when_silent(connection.clone(), timing.keepalive));
     let writer = tokio::spawn(write_control(
         welcomed.send,
         outgoing,
@@ -152,7 +156,9 @@ impl Session {
             retry_after: None,
             closed_by_driver: false,
             renewed: false,
+            server_vanished: false,
         };
+        let mut resynced = false;
         // Until the resync is through; later, until the server closes after it said so.
         let mut deadline = Some((
             Instant::now() + timing.resync_timeout,
@@ -163,10 +169,14 @@ impl Session {
             tokio::select! {
                 closed = self.connection.closed() => {
                     end.reason = reason::describe(&closed);
+                    end.server_vanished = resynced && vanished(&closed);
                     return end;
                 }
                 notice = noticed.recv() => match notice {
-                    Some(Notice::Resynced) => deadline = None,
+                    Some(Notice::Resynced) => {
+                        resynced = true;
+                        deadline = None;
+                    }
                     Some(Notice::CertificateDue) => {
                         // Later, if there is no peace just now: the server says it again.
                         if deadline.is_none() {
@@ -186,6 +196,7 @@ impl Session {
                     }
                     Some(Notice::Failed(why)) => {
                         let closed = self.connection.close_reason();
+                        end.server_vanished = resynced && closed.as_ref().is_some_and(vanished);
                         end.reason = match (end.retry_after, deadline) {
                             // What follows a good-bye is no failure.
                             (Some(_), Some((_, good_bye))) => good_bye,
@@ -272,6 +283,19 @@ impl Session {
             }
             LinkCommand::Begin { .. } | LinkCommand::Close => {}
         }
+    }
+}
+
+/// Whether the server was gone, or one that knows nothing of this connection.
+fn vanished(closed: &ConnectionError) -> bool {
+    match closed {
+        ConnectionError::Reset | ConnectionError::TimedOut => true,
+        ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::ConnectionClosed(_)
+        | ConnectionError::ApplicationClosed(_)
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => false,
     }
 }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 pub struct Timing {
     /// The peer is gone after this long without a packet.
     pub idle_timeout: Duration,
-    /// A packet is sent at least this often; half of what UDP translations commonly live (30 s).
+    /// A packet is sent at least this often. It keeps UDP translations alive (they commonly last 30 s),
+    /// and it is how an idle agent learns that its server was started anew: the answer to a packet of
+    /// a connection that the server does not know is a reset.
     pub keepalive: Duration,
     /// One address has this long to complete a handshake.
     pub connect_timeout: Duration,
@@ -29,7 +31,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(45),
-            keepalive: Duration::from_secs(15),
+            keepalive: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(10),
             welcome_timeout: Duration::from_secs(15),
             resync_timeout: Duration::from_mins(1),
