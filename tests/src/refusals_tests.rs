@@ -133,6 +133,11 @@ fn samples() -> Vec<Refusal> {
             suggestion: None,
         },
         Refusal::RequiredStep { step: step() },
+        Refusal::NothingToDo {
+            project: project(),
+            version: version(),
+            environment: environment(),
+        },
         Refusal::PackageNotInRelease {
             action: action(),
             package: package(),
@@ -300,6 +305,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::UnknownTarget { .. } => "UnknownTarget",
         Refusal::UnknownStep { .. } => "UnknownStep",
         Refusal::RequiredStep { .. } => "RequiredStep",
+        Refusal::NothingToDo { .. } => "NothingToDo",
         Refusal::PackageNotInRelease { .. } => "PackageNotInRelease",
         Refusal::UnknownChannel { .. } => "UnknownChannel",
         Refusal::UnknownPackage { .. } => "UnknownPackage",

@@ -13,4 +13,7 @@ pub struct EnvironmentDefinition {
     /// A failure asks a person instead of failing the deployment.
     #[serde(default)]
     pub guided_failure: bool,
+    /// How long a deployment into it may take, unless its project says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }

@@ -229,6 +229,15 @@ pub enum Refusal {
         /// The step.
         step: String,
     },
+    /// Of what was chosen no step has anything to do.
+    NothingToDo {
+        /// The project.
+        project: String,
+        /// The release's version.
+        version: String,
+        /// The environment.
+        environment: String,
+    },
     /// The release does not hold a package that an action uses.
     PackageNotInRelease {
         /// The action.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::file::diff::{Change, ChangeKind, short};
 use crate::order::{OrderContext, effective, find_action};
 use crate::plan::basis::ReleaseDigests;
-use crate::plan::{PlanAction, PlanStep, PlanTarget};
+use crate::plan::{PlanAction, PlanLeftOut, PlanStep, PlanTarget};
 use crate::release::compare;
 use crate::snapshot::PackageSnapshot;
 use crate::variable::uses::variables_for;
@@ -59,6 +59,9 @@ pub struct Manifest {
     pub snapshots: Option<SnapshotDigests>,
     /// The targets that took part.
     pub targets: Vec<PlanTarget>,
+    /// The targets that took no part although a step would have been about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<PlanLeftOut>,
     /// The packages, by digest.
     pub packages: Vec<OrderPackage>,
     /// The actions, in order, with the values that they got.
@@ -125,6 +128,7 @@ pub fn manifest(
             packages: digests.packages,
         }),
         targets: plan.targets.clone(),
+        left_out: plan.left_out.clone(),
         packages: packages.packages.clone(),
         actions: plan
             .steps

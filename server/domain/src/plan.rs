@@ -11,7 +11,7 @@ use mantle_shared::ids::{AgentId, TargetId, TaskId};
 use mantle_shared::order::OrderPackage;
 use serde::{Deserialize, Serialize};
 
-use crate::process::{OnFailure, Retries, RunCondition, Start};
+use crate::process::{OnFailure, Retries, RunCondition, Start, Timeouts};
 use crate::target::Platform;
 
 pub mod basis;
@@ -44,6 +44,12 @@ pub struct Plan {
     /// lifecycle's, at that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_on_target: Option<u32>,
+    /// The targets that a step would be about and that take no part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<PlanLeftOut>,
+    /// How long it may take.
+    #[serde(default, skip_serializing_if = "Timeouts::is_default")]
+    pub timeouts: Timeouts,
     /// What is known beside it, for the variables that the server defines.
     #[serde(default, skip_serializing_if = "PlanFacts::is_unknown")]
     pub facts: PlanFacts,
@@ -129,6 +135,46 @@ pub struct PlanTarget {
     pub host_name: String,
 }
 
+/// A target that takes no part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanLeftOut {
+    /// Its id.
+    pub id: TargetId,
+    /// Its name.
+    pub name: String,
+    /// Its agent, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentId>,
+    /// Why.
+    pub why: LeftOutReason,
+}
+
+/// Why a target takes no part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftOutReason {
+    /// The operator excluded it.
+    Excluded,
+    /// The operator chose others.
+    NotChosen,
+    /// It was away, and the policy is to go on without it.
+    Unavailable,
+    /// It is expected, and no agent has joined as it.
+    NotJoined,
+}
+
+impl LeftOutReason {
+    /// The reason, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Excluded => "excluded",
+            Self::NotChosen => "not chosen",
+            Self::Unavailable => "offline",
+            Self::NotJoined => "not joined",
+        }
+    }
+}
+
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanStep {
@@ -157,6 +203,9 @@ pub struct PlanStep {
     /// After the first subject a person is asked whether to go on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pause_after_first: bool,
+    /// It is stopped after this long; `None` is as the server has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
     /// The targets that it is about, in the order in which they start.
     pub subjects: Vec<TargetId>,
     /// The actions, in order.

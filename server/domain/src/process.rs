@@ -23,6 +23,50 @@ pub const DEFAULT_PARALLELISM: u32 = 10;
 pub struct Process {
     /// The steps.
     pub steps: Vec<Step>,
+    /// How long its deployments may take.
+    #[serde(default, skip_serializing_if = "Timeouts::is_default")]
+    pub timeouts: Timeouts,
+    /// What becomes of targets that are away when a deployment is planned.
+    #[serde(default, skip_serializing_if = "Unavailable::is_default")]
+    pub unavailable: Unavailable,
+}
+
+/// What becomes of a target that is away when a deployment is planned.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Unavailable {
+    /// There is no deployment while it is.
+    #[default]
+    Fail,
+    /// It is left out, and the deployment's manifest says so.
+    Skip,
+}
+
+impl Unavailable {
+    /// It is what holds where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How long a deployment may take. What is not said here is as the server has it, never endless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// For all packages to be on their targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages_ms: Option<u64>,
+    /// From its begin to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment_ms: Option<u64>,
+}
+
+impl Timeouts {
+    /// Nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where and when: which targets, which window, under which condition.
@@ -46,6 +90,12 @@ pub struct Step {
     /// Nobody may leave it out: no option of a deployment, and nobody who is asked about a failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub required: bool,
+    /// It is stopped after this long, with all that it is about; `None` is as the server has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// What becomes of targets that are away; `None` is as the project has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<Unavailable>,
     /// What it does, in order.
     pub actions: Vec<Action>,
 }
@@ -246,8 +296,24 @@ pub struct When {
 pub struct Retries {
     /// How many more attempts after the first.
     pub count: u32,
-    /// The wait before each.
+    /// The wait before the first of them.
     pub backoff_ms: u64,
+    /// The wait doubles from one to the next, up to this; `None`: it is the same before each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_backoff_ms: Option<u64>,
+}
+
+impl Retries {
+    /// How long to wait after so many failed attempts: a function of the number alone, so that a
+    /// log that is folded again waits as long.
+    pub fn wait_ms(&self, failed: u32) -> u64 {
+        let Some(most) = self.max_backoff_ms else {
+            return self.backoff_ms;
+        };
+        let doublings = failed.saturating_sub(1);
+        let factor = 1_u64.checked_shl(doublings).unwrap_or(u64::MAX);
+        self.backoff_ms.saturating_mul(factor).min(most)
+    }
 }
 
 /// Which secrets an action may see.
@@ -263,5 +329,31 @@ pub enum SecretAccess {
 impl Default for SecretAccess {
     fn default() -> Self {
         Self::Named(BTreeSet::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_cap_or_stays_as_it_is() {
+        let waits = |backoff_ms, max_backoff_ms| {
+            let retries = Retries {
+                count: 9,
+                backoff_ms,
+                max_backoff_ms,
+            };
+            [1, 2, 3, 4, 5, 64, 200].map(|failed| retries.wait_ms(failed))
+        };
+        assert_eq!(waits(5, None), [5; 7]);
+        assert_eq!(waits(5, Some(30)), [5, 10, 20, 30, 30, 30, 30]);
+        assert_eq!(waits(0, Some(30)), [0; 7]);
+        assert_eq!(waits(40, Some(30)), [30; 7]);
+        let most = u64::MAX;
+        assert_eq!(
+            waits(1 << 63, Some(most)),
+            [1 << 63, most, most, most, most, most, most]
+        );
     }
 }

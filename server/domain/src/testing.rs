@@ -167,6 +167,7 @@ pub(crate) fn request<'a>(
         targets,
         options,
         keep_on_target: None,
+        time_limit_ms: None,
         facts: &NOTHING_KNOWN,
     }
 }

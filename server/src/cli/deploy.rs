@@ -7,6 +7,7 @@ use clap::Args;
 use super::answers::{AboutArgs, AnswerArgs};
 use super::args::duration;
 use super::ask;
+use super::choices::ChoiceArgs;
 use super::exit::{CliResult, Exit, Failure};
 use super::live::{Show, harmless, watch};
 use super::output::{Output, clock, line_out, with_schema};
@@ -28,12 +29,23 @@ pub(super) struct WaitArgs {
 #[derive(Debug, Args)]
 pub(super) struct DeployArgs {
     /// The project's name
-    project: String,
+    #[arg(required_unless_present = "failed_only_of")]
+    project: Option<String>,
     /// The release's version
-    version: String,
+    #[arg(required_unless_present = "failed_only_of")]
+    version: Option<String>,
     /// The environment to deploy to
-    #[arg(short, long, value_name = "ENV")]
-    environment: String,
+    #[arg(
+        short,
+        long,
+        value_name = "ENV",
+        required_unless_present = "failed_only_of"
+    )]
+    environment: Option<String>,
+    /// Only the targets that did not succeed in this deployment; project, version and environment
+    /// are its own where they are not given
+    #[arg(long, value_name = "TASK", conflicts_with = "targets")]
+    failed_only_of: Option<String>,
     /// The plan that it must be, as 'mantle plan' printed its id: refused if that does not hold any
     /// more
     #[arg(long, value_name = "ID")]
@@ -44,6 +56,8 @@ pub(super) struct DeployArgs {
     /// Ask nothing, also on a terminal: what is not answered takes its default
     #[arg(long)]
     defaults: bool,
+    #[command(flatten)]
+    choices: ChoiceArgs,
     #[command(flatten)]
     answers: AnswerArgs,
     #[command(flatten)]
@@ -72,6 +86,8 @@ pub(super) struct PromoteArgs {
     #[arg(long)]
     defaults: bool,
     #[command(flatten)]
+    choices: ChoiceArgs,
+    #[command(flatten)]
     answers: AnswerArgs,
     #[command(flatten)]
     about: AboutArgs,
@@ -82,12 +98,22 @@ pub(super) struct PromoteArgs {
 /// Deploys.
 pub(super) async fn deploy(args: DeployArgs, client: &Client, out: Output) -> CliResult {
     let (comment, fields) = args.about.read()?;
+    let variables = args.answers.read()?;
+    let (mut project, mut version) = (args.project, args.version);
+    let mut environment = args.environment;
+    if let Some(task) = &args.failed_only_of {
+        let before = client.task(task).await?.task;
+        project.get_or_insert(before.project);
+        version.get_or_insert(before.version);
+        environment.get_or_insert(before.environment);
+    }
     let request = DeploymentCreate {
-        project: args.project,
-        version: Some(args.version),
-        environment: args.environment,
+        project: project.unwrap_or_default(),
+        version,
+        environment: environment.unwrap_or_default(),
         plan: args.plan,
-        variables: args.answers.read()?,
+        variables,
+        choices: args.choices.choices(args.failed_only_of),
         comment,
         fields,
         ..DeploymentCreate::default()
@@ -105,6 +131,7 @@ pub(super) async fn promote(args: PromoteArgs, client: &Client, out: Output) -> 
         from: Some(args.from),
         environment: args.environment,
         variables: args.answers.read()?,
+        choices: args.choices.choices(None),
         comment,
         fields,
         ..DeploymentCreate::default()
@@ -243,7 +270,7 @@ pub(super) fn summary(detail: &TaskDetail) -> String {
         (_, _) => String::new(),
     };
     let why = match (&task.state, task.message.is_empty()) {
-        (TaskState::Succeeded, _) | (_, true) => String::new(),
+        (_, true) => String::new(),
         (_, false) => format!(": {}", task.message),
     };
     format!(

@@ -54,7 +54,7 @@ pub fn of_task(state: TaskState) -> Option<Exit> {
     match state {
         TaskState::Queued | TaskState::Running | TaskState::Cancelling => None,
         TaskState::Succeeded => Some(Exit::Success),
-        TaskState::Failed => Some(Exit::TaskFailed),
+        TaskState::Failed | TaskState::TimedOut => Some(Exit::TaskFailed),
         TaskState::Cancelled => Some(Exit::Cancelled),
     }
 }

@@ -80,6 +80,7 @@ fn every_option_is_in_the_manual() {
         "installation",
         "packages",
         "releases",
+        "rolling",
         "files",
     ];
     let text: String = chapters
@@ -100,7 +101,7 @@ fn every_option_is_in_the_manual() {
 
 #[test]
 fn every_key_of_the_files_is_in_the_manual() {
-    let text: String = ["files", "actions", "variables"]
+    let text: String = ["files", "actions", "variables", "rolling"]
         .iter()
         .map(|chapter| read(&format!("docs/src/{chapter}.md")))
         .collect();

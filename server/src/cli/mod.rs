@@ -3,6 +3,7 @@
 
 pub mod args;
 mod ask;
+mod choices;
 pub mod connect;
 pub mod exit;
 pub mod output;

@@ -3,9 +3,10 @@
 use clap::Args;
 
 use super::answers::{AboutArgs, AnswerArgs};
+use super::choices::ChoiceArgs;
 use super::exit::CliResult;
 use super::output::{DIM, Output, names};
-use crate::api::body::{DeploymentCreate, PlanBody, PlanNode, PlanPrompt, PlanStep};
+use crate::api::body::{DeploymentCreate, LeftOutTarget, PlanBody, PlanNode, PlanPrompt, PlanStep};
 use crate::client::Client;
 
 /// What to plan.
@@ -18,6 +19,8 @@ pub(super) struct PlanArgs {
     /// The environment that it would be deployed to
     #[arg(short, long, value_name = "ENV")]
     environment: String,
+    #[command(flatten)]
+    choices: ChoiceArgs,
     #[command(flatten)]
     answers: AnswerArgs,
     #[command(flatten)]
@@ -32,6 +35,7 @@ pub(super) async fn run(args: PlanArgs, client: &Client, out: Output) -> CliResu
         version: Some(args.version),
         environment: args.environment,
         variables: args.answers.read()?,
+        choices: args.choices.choices(None),
         comment,
         fields,
         ..DeploymentCreate::default()
@@ -60,6 +64,12 @@ fn lines(plan: &PlanBody) -> Vec<String> {
             names(&target.tags)
         ));
     }
+    if !plan.left_out.is_empty() {
+        lines.push(format!("  left out: {}", left_out(&plan.left_out)));
+    }
+    if let Some(limit) = &plan.time_limit {
+        lines.push(format!("  stopped if it has not ended after {limit}"));
+    }
     lines.extend(plan.prompts.iter().map(prompt));
     for step in &plan.steps {
         lines.extend(step_lines(step));
@@ -68,6 +78,15 @@ fn lines(plan: &PlanBody) -> Vec<String> {
         lines.push(format!("plan id: {}", plan.id));
     }
     lines
+}
+
+/// Who takes no part, and why.
+pub(super) fn left_out(targets: &[LeftOutTarget]) -> String {
+    let targets = targets.iter();
+    let shown: Vec<String> = targets
+        .map(|target| format!("{} ({})", target.name, target.why))
+        .collect();
+    shown.join(", ")
 }
 
 fn prompt(prompt: &PlanPrompt) -> String {
@@ -129,6 +148,9 @@ fn how(step: &PlanStep) -> String {
     if step.pause_after_first {
         how.push("pauses after the first".to_owned());
     }
+    if let Some(timeout) = &step.timeout {
+        how.push(format!("stopped after {timeout}"));
+    }
     how.join(", ")
 }
 
@@ -187,6 +209,7 @@ mod tests {
             max_failed: 0,
             on_failure: None,
             pause_after_first: false,
+            timeout: None,
             condition: String::new(),
             targets: vec!["web01".to_owned()],
             actions: Vec::new(),
@@ -203,12 +226,13 @@ mod tests {
             max_failed: 2,
             on_failure: Some("continue".to_owned()),
             pause_after_first: true,
+            timeout: Some("2h".to_owned()),
             ..a_step()
         };
         assert_eq!(
             how(&step),
             "with the step before, required, rolling, 4 at once, 2 may fail, \
-             goes on after failures, pauses after the first"
+             goes on after failures, pauses after the first, stopped after 2h"
         );
         let stops = PlanStep {
             rolling: true,

@@ -154,6 +154,10 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
     let mut lines = vec![summary(detail)];
     lines.extend(warned(detail));
     lines.extend(highlights(detail));
+    if !detail.left_out.is_empty() {
+        let left_out = super::plan::left_out(&detail.left_out);
+        lines.push(format!("  left out: {left_out}"));
+    }
     if !detail.comment.is_empty() {
         lines.push(format!("comment: {}", harmless(&detail.comment)));
     }

@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
 use mantle_domain::plan::basis::ReleaseDigests;
+use mantle_domain::plan::{LeftOutReason, Plan};
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::state::{Input, State};
 use mantle_shared::ids::TaskId;
@@ -18,8 +20,8 @@ use crate::services::planning::{Pins, Wanted};
 use crate::services::progress::{Course, digests_of};
 use crate::services::{DeploymentOrder, bound, facts};
 use crate::store::{
-    StoreError, TaskKind, TaskRow, Tx, environment_fetch, epoch_current, project_fetch,
-    release_fetch, task_lease_take, task_list_queued, task_list_running,
+    EnvironmentRow, StoreError, TaskKind, TaskRow, Tx, environment_fetch, epoch_current,
+    project_fetch, release_fetch, task_lease_take, task_list_queued, task_list_running,
 };
 
 /// How long a queued task waits for agents that are offline when its turn comes. All are, when the
@@ -169,6 +171,16 @@ impl Orchestrator {
         Ok(true)
     }
 
+    /// A plan leaves out, as being away, an agent that was not connected since this server began.
+    fn leaves_out_a_stranger(&self, plan: &Plan) -> bool {
+        let away = plan.left_out.iter().filter(|target| match target.why {
+            LeftOutReason::Unavailable => true,
+            LeftOutReason::Excluded | LeftOutReason::NotChosen | LeftOutReason::NotJoined => false,
+        });
+        let mut agents = away.filter_map(|target| target.agent);
+        agents.any(|agent| !self.parts.online.was_here(agent))
+    }
+
     /// What its plan is, or why it has none; nothing yet if only the absence of agents forbids it
     /// and there is still patience.
     async fn plan(
@@ -206,6 +218,7 @@ impl Orchestrator {
             pins: &context.pins,
             options: &order.options,
             keep_on_target: course.keep_on_target,
+            time_limit_ms: time_limit(&environment)?,
             facts: &facts,
         };
         let own = order.release_variables.unwrap_or(context.digests.variables);
@@ -215,6 +228,8 @@ impl Orchestrator {
         };
         let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
         Ok(match wanted.plan(tx, self.parts.online.as_ref()).await? {
+            // After a start all agents are away for a moment: none of them is left out for that.
+            Ok(plan) if patient && self.leaves_out_a_stranger(&plan) => None,
             Ok(plan) => {
                 if let Some(asked) = &order.plan
                     && let Some(refusal) = bound(tx, asked, &plan, digests, &order.given).await?
@@ -233,6 +248,14 @@ impl Orchestrator {
             }
         })
     }
+}
+
+/// How long a deployment into an environment may take.
+fn time_limit(environment: &EnvironmentRow) -> Result<Option<u64>, StoreError> {
+    let defined: Result<EnvironmentDefinition, _> = serde_json::from_str(&environment.body);
+    defined.map(|defined| defined.timeout_ms).map_err(|error| {
+        StoreError::corrupt(format!("environment '{}': {error}", environment.name))
+    })
 }
 
 /// Everything that a deployment is made of, from the database.

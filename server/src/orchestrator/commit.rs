@@ -395,6 +395,15 @@ async fn write_event(
         Event::StepFinished { step, .. } if next.set_aside.values().any(|at| at == step) => {
             task_mark_warned(tx, context.task).await
         }
+        Event::StepTimedOut { step, .. } => {
+            let name = next.plan.as_ref().and_then(|plan| plan.step(*step));
+            let name = name.map_or("", |step| step.name.as_str());
+            let detail = json!({ "step": name });
+            audit(tx, context, "deployment.time_out", detail, now_us).await
+        }
+        Event::DeploymentTimedOut { .. } => {
+            audit(tx, context, "deployment.time_out", json!({}), now_us).await
+        }
         Event::AcquisitionOrdered { .. }
         | Event::AcquisitionPutOff { .. }
         | Event::AcquisitionDone { .. }
@@ -439,6 +448,7 @@ async fn finish(
         Verdict::Succeeded => TaskOutcome::Succeeded,
         Verdict::Failed => TaskOutcome::Failed,
         Verdict::Cancelled => TaskOutcome::Cancelled,
+        Verdict::TimedOut => TaskOutcome::TimedOut,
     };
     task_mark_done(tx, context.task, epoch, outcome, now_us).await?;
     show_current(tx, context, TaskState::Done, Some(outcome), now_us).await?;

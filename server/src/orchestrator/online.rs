@@ -12,6 +12,8 @@ use crate::services::Presence;
 #[derive(Debug, Default)]
 pub struct Online {
     agents: RwLock<HashMap<AgentId, Entry>>,
+    /// All that were there since this process began.
+    known: RwLock<BTreeSet<AgentId>>,
 }
 
 /// How an agent is there.
@@ -35,6 +37,12 @@ impl Online {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&agent)
             .map(|entry| entry.session)
+    }
+
+    /// Whether an agent is there, or was since this process began.
+    pub(super) fn was_here(&self, agent: AgentId) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.contains(&agent)
     }
 
     /// All of them.
@@ -62,6 +70,10 @@ impl Online {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(agent, Entry { session, journal });
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(agent);
     }
 
     /// Takes an agent out, unless a newer connection of it is there.

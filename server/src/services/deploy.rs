@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
+use mantle_domain::file::duration;
 use mantle_domain::ids::{EnvironmentId, TaskId};
 use mantle_domain::lifecycle;
 use mantle_domain::permission::Permission;
@@ -20,7 +21,7 @@ use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
 use super::progress::{Course, NewDeployment, Queued, queue};
 use super::tasks::task_in_queue;
-use super::{Caller, Deed, Services, facts, mint, names, plans, prompts};
+use super::{Caller, Deed, Services, choices, facts, mint, names, plan_shape, plans, prompts};
 use crate::api::body::{DeploymentCreate, PlanBody, PlanPrompt, PlanTarget, Task};
 use crate::store::{
     DeploymentCurrentRow, EnvironmentRow, ProjectRow, ReleaseRow, Tx, deployment_current_list,
@@ -46,8 +47,7 @@ impl Services {
         let asked = asked(caller, request, now)?;
         let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
         drop(tx);
-        let options = PlanOptions::default();
-        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &options, &facts);
+        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts);
         let question = wanted.request(&targets);
         let plan = mantle_domain::planner::plan(&question)?;
         let shown = preview(&question, &plan, now);
@@ -57,6 +57,8 @@ impl Services {
         let warnings = unheeded(&place.environment)?.into_iter();
         Ok(PlanBody {
             id,
+            left_out: plan_shape::left_out(&plan),
+            time_limit: plan.timeouts.deployment_ms.map(duration::format),
             project: plan.project,
             version: plan.release,
             channel: plan.channel,
@@ -70,11 +72,7 @@ impl Services {
                     platform: facts::platform_word(target.platform).to_owned(),
                 })
                 .collect(),
-            steps: shown
-                .steps
-                .into_iter()
-                .map(super::plan_shape::step)
-                .collect(),
+            steps: shown.steps.into_iter().map(plan_shape::step).collect(),
             warnings: warnings.chain(shown.warnings).collect(),
             prompts,
         })
@@ -102,7 +100,6 @@ impl Services {
         let mut tx = self.store.begin().await?;
         let place = place(&mut tx, request).await?;
         let id = TaskId::from_uuid(mint());
-        let options = PlanOptions::default();
         let mut pins = Pins::read(&mut tx, place.release.digests()).await?;
         let answers = &request.variables;
         let prompts = prompts::open(&place, &pins.variables, answers)?;
@@ -111,7 +108,7 @@ impl Services {
         pins.variables = answered.variables;
         let asked = asked(caller, request, now)?;
         let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
-        let wanted = place.wanted(id, &pins, &options, &facts);
+        let wanted = place.wanted(id, &pins, &facts);
         let plan = wanted.plan(&mut tx, &*self.presence).await??;
         if let Some(asked) = &request.plan {
             plans::check(&mut tx, asked, &plan, place.release.digests(), &given).await?;
@@ -121,7 +118,7 @@ impl Services {
             project: &place.project,
             release: &place.release,
             environment: (place.environment.id, &place.environment.name),
-            options,
+            options: place.options.clone(),
             variables: answered.digest,
             answers: answered.shown,
             plan: request.plan.clone(),
@@ -145,6 +142,7 @@ impl Services {
                 "variables": shown_answers,
                 "comment": request.comment,
                 "fields": request.fields,
+                "choices": request.choices,
             }),
         };
         caller.audit(&mut tx, now, deed).await?;
@@ -191,24 +189,23 @@ pub(super) struct Place {
     pub(super) environment: EnvironmentRow,
     /// What the release's lifecycle says of earlier versions of packages on targets.
     keep_on_target: Option<u32>,
+    /// How long a deployment into the environment may take, unless its project says.
+    time_limit_ms: Option<u64>,
+    /// What the operator chose.
+    options: PlanOptions,
 }
 
 impl Place {
-    fn wanted<'a>(
-        &'a self,
-        task: TaskId,
-        pins: &'a Pins,
-        options: &'a PlanOptions,
-        facts: &'a PlanFacts,
-    ) -> Wanted<'a> {
+    fn wanted<'a>(&'a self, task: TaskId, pins: &'a Pins, facts: &'a PlanFacts) -> Wanted<'a> {
         Wanted {
             task,
             environment: &self.environment.name,
             version: &self.release.version,
             channel: &self.release.channel,
             pins,
-            options,
+            options: &self.options,
             keep_on_target: self.keep_on_target,
+            time_limit_ms: self.time_limit_ms,
             facts,
         }
     }
@@ -235,7 +232,12 @@ async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
         }
     };
     let course = check_lifecycle(tx, &project, &release, &environment.name).await?;
+    let options = choices::read(tx, &request.choices, &project, &environment).await?;
+    let defined: EnvironmentDefinition =
+        read("reading an environment's definition", &environment.body)?;
     Ok(Place {
+        time_limit_ms: defined.timeout_ms,
+        options,
         keep_on_target: course.keep_on_target(),
         project,
         release,

@@ -298,6 +298,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::NotJoined { .. } => Kind::Refused("not-joined"),
         Refusal::AgentOffline { .. } => Kind::Refused("agent-offline"),
         Refusal::ActionUnsupported { .. } => Kind::Refused("action-unsupported"),
+        Refusal::NothingToDo { .. } => Kind::Refused("nothing-to-do"),
         Refusal::RequiredStep { .. } => Kind::Refused("step-required"),
         Refusal::PackageForLinux { .. } => Kind::Refused("package-for-linux"),
         Refusal::NeedsServerWorker { .. } => Kind::Refused("needs-server-worker"),

@@ -28,6 +28,7 @@ async fn an_old_house() -> House {
         name: "pre,prod".to_owned(),
         description: None,
         guided_failure: false,
+        timeout_ms: None,
     };
     let environment = EnvironmentRow {
         id: EnvironmentId::from_uuid(mint()),

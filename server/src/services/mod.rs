@@ -8,6 +8,7 @@ mod agents;
 mod api_keys;
 mod apply;
 mod audit;
+mod choices;
 mod collection;
 mod declared;
 mod deploy;

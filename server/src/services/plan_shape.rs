@@ -1,9 +1,22 @@
 //! A plan's preview as the API shows it.
 
+use mantle_domain::file::duration;
+use mantle_domain::plan::Plan;
 use mantle_domain::planner::preview::{PreviewAction, PreviewNode, PreviewStep};
 use mantle_domain::process::{OnFailure, Start};
 
-use crate::api::body::{PlanAction, PlanNode, PlanStep};
+use crate::api::body::{LeftOutTarget, PlanAction, PlanNode, PlanStep};
+
+/// The targets that take no part.
+pub(super) fn left_out(plan: &Plan) -> Vec<LeftOutTarget> {
+    let targets = plan.left_out.iter();
+    targets
+        .map(|target| LeftOutTarget {
+            name: target.name.clone(),
+            why: target.why.words().to_owned(),
+        })
+        .collect()
+}
 
 /// One step.
 pub(super) fn step(step: PreviewStep) -> PlanStep {
@@ -23,6 +36,7 @@ pub(super) fn step(step: PreviewStep) -> PlanStep {
             OnFailure::Continue => "continue".to_owned(),
         }),
         pause_after_first: step.pause_after_first,
+        timeout: step.timeout_ms.map(duration::format),
         condition: step.condition,
         targets: step.subjects,
         actions: step.actions.into_iter().map(action).collect(),

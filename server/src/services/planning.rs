@@ -54,6 +54,8 @@ pub struct Wanted<'a> {
     pub options: &'a PlanOptions,
     /// What the lifecycle says of earlier versions of packages on targets.
     pub keep_on_target: Option<u32>,
+    /// How long a deployment into the environment may take, unless its project says.
+    pub time_limit_ms: Option<u64>,
     /// What is known beside it.
     pub facts: &'a PlanFacts,
 }
@@ -69,6 +71,7 @@ impl<'a> Wanted<'a> {
             pins,
             options,
             keep_on_target,
+            time_limit_ms,
             facts,
         } = *self;
         PlanRequest {
@@ -82,6 +85,7 @@ impl<'a> Wanted<'a> {
             targets,
             options,
             keep_on_target,
+            time_limit_ms,
             facts,
         }
     }

@@ -61,6 +61,11 @@ impl EventReader {
         view::progress(&self.state).message
     }
 
+    /// What the events so far have established.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
     /// The matrix of steps and targets.
     pub fn steps(&self) -> Vec<StepView> {
         let progress = view::progress(&self.state);
@@ -197,6 +202,18 @@ impl EventReader {
                 message: format!("{by} asked for it to stop"),
                 ..task(TaskState::Cancelling)
             },
+            Event::StepTimedOut { step: s, .. } => TaskEvent {
+                kind: TaskEventKind::Note,
+                ..step(
+                    *s,
+                    WorkState::TimedOut,
+                    "it ran out of time: what runs in it is stopped".to_owned(),
+                )
+            },
+            Event::DeploymentTimedOut { .. } => TaskEvent {
+                message: "it ran out of time: what runs is stopped".to_owned(),
+                ..task(TaskState::Cancelling)
+            },
             Event::AttemptStarted { .. }
             | Event::AttemptSeenRunning { .. }
             | Event::CancelDelivered { .. } => return None,
@@ -242,6 +259,7 @@ fn verdict_state(verdict: Verdict) -> TaskState {
         Verdict::Succeeded => TaskState::Succeeded,
         Verdict::Failed => TaskState::Failed,
         Verdict::Cancelled => TaskState::Cancelled,
+        Verdict::TimedOut => TaskState::TimedOut,
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::deployments::DeploymentOrder;
 use super::error::{Error, Result};
 use super::task_events::{EventReader, moment};
-use super::{Caller, Deed, Services, at, names};
+use super::{Caller, Deed, Services, at, names, plan_shape};
 use crate::api::body::{
     LogKind, LogLine, Page, Task, TaskDetail, TaskEvent, TaskState, TaskWarning,
 };
@@ -78,6 +78,7 @@ impl Services {
             highlights,
             manifest: manifest.map(|body| Digest::of(&body).to_string()),
             task,
+            left_out: reader.plan().map(plan_shape::left_out).unwrap_or_default(),
             steps: reader.steps(),
             last_event: reader.last(),
         })
@@ -455,10 +456,10 @@ pub(super) fn state_word(
         (store::TaskState::Running, _) => TaskState::Running,
         (store::TaskState::Done, Some(TaskOutcome::Succeeded)) => TaskState::Succeeded,
         (store::TaskState::Done, Some(TaskOutcome::Cancelled)) => TaskState::Cancelled,
-        (
-            store::TaskState::Done,
-            Some(TaskOutcome::Failed | TaskOutcome::TimedOut | TaskOutcome::Unknown) | None,
-        ) => TaskState::Failed,
+        (store::TaskState::Done, Some(TaskOutcome::TimedOut)) => TaskState::TimedOut,
+        (store::TaskState::Done, Some(TaskOutcome::Failed | TaskOutcome::Unknown) | None) => {
+            TaskState::Failed
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod agent_faults;
 mod backups;
 mod cancels;
 mod certificates;
+mod choices;
 mod delivery;
 mod denials;
 mod deploy;

@@ -164,6 +164,11 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::RequiredStep { step, .. } => {
             format!("step '{step}' is required, so that no deployment may leave it out")
         }
+        Refusal::NothingToDo { environment, .. } => {
+            format!(
+                "with the targets and steps that were chosen there is nothing to do in {environment}"
+            )
+        }
         Refusal::PackageNotInRelease { action, package } => {
             format!("action '{action}' uses package '{package}', which the release does not hold")
         }
@@ -394,6 +399,13 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             "deploy with it, or take 'required' from it in the project's file, run 'mantle apply' and create a new release"
                 .to_owned(),
         ),
+        Refusal::NothingToDo {
+            project,
+            version,
+            environment,
+        } => Some(format!(
+            "'mantle plan {project} {version} -e {environment}' shows which step is about which targets"
+        )),
         Refusal::PackageNotInRelease { package, .. } => Some(format!(
             "add '{package}' to the project's 'packages:', run 'mantle apply' and create a new release"
         )),

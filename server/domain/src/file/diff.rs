@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::environment::EnvironmentDefinition;
 use crate::lifecycle::LifecycleDefinition;
-use crate::process::{Action, Step};
+use crate::process::{Action, Process, Step};
 use crate::project::ProjectDefinition;
 use crate::target::TargetDefinition;
 use crate::variable::{ScopedValue, Variable, VariableValue, describe_value, find};
@@ -115,7 +115,19 @@ pub fn project(old: Option<&ProjectDefinition>, new: &ProjectDefinition) -> Vec<
     include(&mut changes, &old.include, &new.include);
     variables(&mut changes, &old.variables, &new.variables);
     steps(&mut changes, &old.process.steps, &new.process.steps);
+    whole_process(&mut changes, &old.process, &new.process);
     changes
+}
+
+/// What a process says of all its steps.
+pub(crate) fn whole_process(changes: &mut Vec<Change>, old: &Process, new: &Process) {
+    if old.timeouts != new.timeouts {
+        let detail = differing_keys(&old.timeouts, &new.timeouts);
+        changes.push(changed("timeouts".to_owned(), detail));
+    }
+    if old.unavailable != new.unavailable {
+        changes.push(changed("unavailable".to_owned(), None));
+    }
 }
 
 /// What changes in a variable set; everything, if it is new.

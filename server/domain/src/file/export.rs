@@ -10,7 +10,7 @@ use crate::environment::EnvironmentDefinition;
 use crate::lifecycle::{DeployMode, Gate, LifecycleDefinition};
 use crate::process::{
     Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_GRACE_MS, DEFAULT_PARALLELISM, OnFailure, Pick,
-    Rolling, RunCondition, SecretAccess, Start, Step, TargetSelector, When, Window,
+    Rolling, RunCondition, SecretAccess, Start, Step, TargetSelector, Unavailable, When, Window,
 };
 use crate::project::{ProjectDefinition, VersionSource};
 use crate::target::{Platform, TargetDefinition};
@@ -50,6 +50,24 @@ pub fn project(project: &ProjectDefinition) -> String {
         "process",
         project.process.steps.iter().map(step).collect(),
     );
+    let mut timeouts = Object::new();
+    span(
+        &mut timeouts,
+        "packages",
+        project.process.timeouts.packages_ms,
+    );
+    span(
+        &mut timeouts,
+        "deployment",
+        project.process.timeouts.deployment_ms,
+    );
+    if !timeouts.is_empty() {
+        put(&mut file, "timeouts", Value::Object(timeouts));
+    }
+    match project.process.unavailable {
+        Unavailable::Fail => {}
+        Unavailable::Skip => put(&mut file, "unavailable", json!("skip")),
+    }
     emit::document(&file)
 }
 
@@ -127,6 +145,13 @@ fn names<'a>(object: &mut Object, key: &str, names: impl IntoIterator<Item = &'a
         [] => {}
         [one] => put(object, key, json!(one)),
         many => put(object, key, json!(many)),
+    }
+}
+
+/// A length of time, if there is one.
+fn span(object: &mut Object, key: &str, ms: Option<u64>) {
+    if let Some(ms) = ms {
+        put(object, key, json!(duration::format(ms)));
     }
 }
 
@@ -228,6 +253,12 @@ fn step(step: &Step) -> Value {
         Start::WithPrevious => put(&mut item, "start", json!("with_previous")),
     }
     flag(&mut item, "required", step.required);
+    span(&mut item, "timeout", step.timeout_ms);
+    match step.unavailable {
+        None => {}
+        Some(Unavailable::Fail) => put(&mut item, "unavailable", json!("fail")),
+        Some(Unavailable::Skip) => put(&mut item, "unavailable", json!("skip")),
+    }
     match step.actions.as_slice() {
         [only] if is_short(step, only) => action_keys(&mut item, only),
         actions => list(&mut item, "actions", actions.iter().map(action).collect()),
@@ -256,6 +287,7 @@ fn rolls(rolling: &Rolling) -> Object {
 /// A step that is its own single action, whose conditions are the step's.
 fn is_short(step: &Step, action: &Action) -> bool {
     action.name == step.name
+        && step.timeout_ms.is_none()
         && action.run == RunCondition::Success
         && action.when == When::default()
 }
@@ -293,6 +325,7 @@ fn action_keys(item: &mut Object, action: &Action) {
                 json!(duration::format(action.retries.backoff_ms)),
             );
         }
+        span(&mut retries, "max_backoff", action.retries.max_backoff_ms);
         put(item, "retries", Value::Object(retries));
     }
     match &action.secrets {
@@ -358,6 +391,7 @@ fn environment(environment: &EnvironmentDefinition) -> Value {
     put(&mut item, "name", json!(environment.name));
     option(&mut item, "description", environment.description.as_ref());
     flag(&mut item, "guided_failure", environment.guided_failure);
+    span(&mut item, "timeout", environment.timeout_ms);
     Value::Object(item)
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::file::{Known, Source, parse};
 use crate::lifecycle::{Phase, Retention};
-use crate::process::{Process, Retries};
+use crate::process::{Process, Retries, Timeouts};
 use crate::testing::octofx;
 use crate::variable::Scope;
 
@@ -233,6 +233,7 @@ fn actions() -> impl Strategy<Value = Action> {
                 retries: Retries {
                     count,
                     backoff_ms: u64::from(count) * 1500,
+                    max_backoff_ms: (count > 2).then_some(60_000),
                 },
                 secrets: if flag {
                     SecretAccess::All
@@ -277,6 +278,14 @@ fn processes() -> impl Strategy<Value = Process> {
         proptest::collection::vec(actions(), 1..3),
     );
     proptest::collection::vec(step, 0..3).prop_map(|steps| Process {
+        timeouts: Timeouts {
+            packages_ms: (steps.len() == 1).then_some(1_000),
+            deployment_ms: (steps.len() == 2).then_some(7_200_000),
+        },
+        unavailable: match steps.len() {
+            2 => Unavailable::Skip,
+            _ => Unavailable::Fail,
+        },
         steps: (0..)
             .zip(steps)
             .map(
@@ -301,6 +310,12 @@ fn processes() -> impl Strategy<Value = Process> {
                             Start::WithPrevious
                         } else {
                             Start::AfterPrevious
+                        },
+                        timeout_ms: (max_parallel % 5 == 0).then_some(90_000),
+                        unavailable: match max_parallel % 4 {
+                            0 => Some(Unavailable::Skip),
+                            1 => Some(Unavailable::Fail),
+                            _ => None,
                         },
                         required: max_parallel % 3 == 0 && actions.iter().all(|a| !a.disabled),
                         actions,
@@ -352,6 +367,7 @@ fn environments() -> impl Strategy<Value = Vec<EnvironmentDefinition>> {
                     name,
                     description: description.clone(),
                     guided_failure,
+                    timeout_ms: guided_failure.then_some(3_600_000),
                 })
                 .collect()
         },

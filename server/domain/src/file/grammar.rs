@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::node::Node;
 use super::typed::{At, Each, Many, Raw};
 use crate::lifecycle::DeployMode;
-use crate::process::{OnFailure, Pick, Start};
+use crate::process::{OnFailure, Pick, Start, Unavailable};
 use crate::target::Platform;
 
 /// One document of a file: a project, a variable set, or what projects are deployed to.
@@ -40,12 +40,29 @@ pub(super) struct Document {
     pub(super) variables: Option<Node>,
     /// The steps, in order.
     pub(super) process: Option<Each<StepItem>>,
+    /// How long a deployment may take.
+    pub(super) timeouts: Option<At<TimeoutsItem>>,
+    /// What becomes of targets that are away when a deployment is planned: fail (default) or skip.
+    pub(super) unavailable: Option<At<Unavailable>>,
     /// Where releases go, in order.
     pub(super) environments: Option<Each<EnvironmentItem>>,
     /// In which order releases may enter the environments.
     pub(super) lifecycles: Option<Each<LifecycleItem>>,
     /// Machines that are expected to join.
     pub(super) targets: Option<Each<TargetItem>>,
+}
+
+/// How long a deployment may take.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a map with 'packages' or 'deployment'"
+)]
+pub(super) struct TimeoutsItem {
+    /// For all packages to be on their targets.
+    pub(super) packages: Option<At<String>>,
+    /// From its begin to its end.
+    pub(super) deployment: Option<At<String>>,
 }
 
 /// `version:`.
@@ -256,6 +273,9 @@ pub(super) struct StepItem {
     pub(super) start: Option<At<Start>>,
     /// No deployment may leave it out.
     pub(super) required: Option<At<bool>>,
+    /// What becomes of targets that are away when a deployment is planned: fail or skip; as the
+    /// project says by default.
+    pub(super) unavailable: Option<Unavailable>,
     /// What it does, in order.
     pub(super) actions: Option<At<Each<ActionItem>>>,
     /// The action type, for a step that is its own single action.
@@ -265,7 +285,7 @@ pub(super) struct StepItem {
     pub(super) with: Option<Node>,
     /// Which targets' agents run the action, in place of the subject's own.
     pub(super) run_on: Option<At<SelectorItem>>,
-    /// An attempt is stopped after this long.
+    /// An attempt is stopped after this long; of a step with 'actions' the whole step.
     pub(super) timeout: Option<At<String>>,
     /// Between the request to stop and the kill.
     pub(super) grace: Option<At<String>>,
@@ -380,8 +400,10 @@ pub(super) struct WhenItem {
 pub(super) struct RetriesItem {
     /// How many more attempts after the first.
     pub(super) count: At<u32>,
-    /// The wait before each.
+    /// The wait before the first of them.
     pub(super) backoff: Option<At<String>>,
+    /// The wait doubles from one to the next, up to this. Without it, it stays the same.
+    pub(super) max_backoff: Option<At<String>>,
 }
 
 /// An environment.
@@ -394,6 +416,8 @@ pub(super) struct EnvironmentItem {
     pub(super) description: Option<String>,
     /// A failure asks a person instead of failing the deployment.
     pub(super) guided_failure: Option<At<bool>>,
+    /// How long a deployment into it may take, unless its project says.
+    pub(super) timeout: Option<At<String>>,
 }
 
 /// A lifecycle.

@@ -307,9 +307,23 @@ fn refusals_name_place_reason_and_remedy() {
         ),
         (
             step(
-                "    timeout: 10m\n    actions:\n      - { action: A, uses: script, with: { run: x } }\n",
+                "    grace: 10m\n    actions:\n      - { action: A, uses: script, with: { run: x } }\n",
             ),
-            "f.yaml:7:14: 'timeout' belongs to an action, and this step has no 'uses'; move it into one of the step's actions",
+            "f.yaml:7:12: 'grace' belongs to an action, and this step has no 'uses'; move it into one of the step's actions",
+        ),
+        (
+            step(
+                "    uses: script\n    with: { run: x }\n    retries: { count: 3, backoff: 30s, max_backoff: 10s }\n",
+            ),
+            "f.yaml:9:53: 'max_backoff' is shorter than 'backoff'; the wait begins with 'backoff' and grows up to 'max_backoff'",
+        ),
+        (
+            project("unavailable: ignore\n"),
+            "f.yaml:3:14: 'ignore' is none of fail, skip",
+        ),
+        (
+            project("timeouts: { deployment: soon }\n"),
+            "f.yaml:3:25: 'soon' is not a length of time; write one like 30s, 10m or 1h30m",
         ),
         (
             step(""),

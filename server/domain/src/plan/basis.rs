@@ -107,12 +107,22 @@ impl PlanBasis {
             changes.push("its lifecycle keeps another number of versions on targets".to_owned());
         }
         given(&self.given, &now.given, &mut changes);
+        if was.timeouts != is.timeouts {
+            changes.push("it may take another time".to_owned());
+        }
         targets(was, is, &mut changes);
         steps(was, is, &mut changes);
         let gone = was.warnings.iter().filter(|w| !is.warnings.contains(w));
         changes.extend(gone.map(|warning| format!("it is not so any more that {warning}")));
         let new = is.warnings.iter().filter(|w| !was.warnings.contains(w));
         changes.extend(new.cloned());
+        let left_out = |plan: &Plan| -> Vec<String> {
+            let left_out = plan.left_out.iter();
+            left_out.map(|target| target.name.clone()).collect()
+        };
+        if changes.is_empty() && left_out(was) != left_out(is) {
+            changes.push(format!("left out are {} now", listed(&left_out(is))));
+        }
         if changes.is_empty() && self != now {
             changes.push("something that this version does not know by name".to_owned());
         }

@@ -89,7 +89,7 @@ prop_compose! {
         let options = PlanOptions {
             not_targets: name.into_iter().collect(),
             skip_steps: skip.then(|| "Base".to_owned()).into_iter().collect(),
-            skip_offline: offline,
+            unavailable: offline.then_some(Unavailable::Skip),
             ..PlanOptions::default()
         };
         a_world(&facts, options)

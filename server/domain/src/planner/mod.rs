@@ -8,6 +8,7 @@ use mantle_shared::ids::TaskId;
 
 use crate::explain::{Refusal, nearest};
 use crate::plan::{PLAN_FORMAT, Plan, PlanFacts, PlanTarget};
+use crate::process::{Timeouts, Unavailable};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use crate::target::TargetFacts;
 use crate::variable::prompt::answer;
@@ -49,6 +50,8 @@ pub struct PlanRequest<'a> {
     pub options: &'a PlanOptions,
     /// What the lifecycle says of earlier versions of packages on targets.
     pub keep_on_target: Option<u32>,
+    /// How long a deployment into the environment may take, unless its project says.
+    pub time_limit_ms: Option<u64>,
     /// What is known beside it.
     pub facts: &'a PlanFacts,
 }
@@ -65,9 +68,38 @@ pub struct PlanOptions {
     /// Not these steps.
     #[serde(default)]
     pub skip_steps: BTreeSet<String>,
-    /// Leave out targets that are offline or have not joined, rather than refuse.
-    #[serde(default)]
-    pub skip_offline: bool,
+    /// How long it may take, whatever project and environment say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit_ms: Option<u64>,
+    /// Only targets with one of these tags; empty means all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub only_tags: BTreeSet<String>,
+    /// Only these steps; empty means all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub only_steps: BTreeSet<String>,
+    /// What becomes of targets that are away, whatever project and steps say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<Unavailable>,
+}
+
+impl PlanOptions {
+    /// They say which targets or steps take part.
+    pub fn is_a_choice(&self) -> bool {
+        let chosen = [
+            &self.only_targets,
+            &self.not_targets,
+            &self.skip_steps,
+            &self.only_tags,
+            &self.only_steps,
+        ];
+        chosen.iter().any(|names| !names.is_empty())
+    }
+
+    /// A step does not take part.
+    pub fn leaves_out(&self, step: &str) -> bool {
+        self.skip_steps.contains(step)
+            || (!self.only_steps.is_empty() && !self.only_steps.contains(step))
+    }
 }
 
 /// Plans, or says every reason why not.
@@ -85,6 +117,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
     let mut planner = Planner::new(request, &pool);
     let steps = planner.steps();
     refusals.append(&mut planner.refusals);
+    let steps_wanted = planner.wanted_tags();
     let taking_part: BTreeSet<_> = steps
         .iter()
         .flat_map(|step| &step.actions)
@@ -92,6 +125,13 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         .flat_map(|node| [node.subject, node.executor])
         .collect();
     refusals.extend(pool.offline(&taking_part));
+    if refusals.is_empty() && taking_part.is_empty() && request.options.is_a_choice() {
+        refusals.push(Refusal::NothingToDo {
+            project: request.process.project.clone(),
+            version: request.release.to_owned(),
+            environment: request.environment.to_owned(),
+        });
+    }
     let targets: Vec<PlanTarget> = pool
         .members()
         .filter(|member| taking_part.contains(&member.id))
@@ -108,6 +148,8 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         steps,
         warnings: Vec::new(),
         keep_on_target: request.keep_on_target,
+        left_out: pool.left_out(&steps_wanted, &taking_part),
+        timeouts: timeouts(request),
         facts: request.facts.clone(),
     };
     let (ties, warnings) = values::check(request, &plan);
@@ -115,9 +157,19 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
     if !refusals.is_empty() {
         return Err(deduplicated(refusals));
     }
-    plan.warnings = pool.warnings(&plan);
+    plan.warnings = Pool::warnings(&plan);
     plan.warnings.extend(warnings);
     Ok(plan)
+}
+
+/// How long it may take: as the operator says, else the project, else the environment.
+fn timeouts(request: &PlanRequest<'_>) -> Timeouts {
+    let own = request.process.process.timeouts;
+    let chosen = request.options.time_limit_ms;
+    Timeouts {
+        packages_ms: own.packages_ms,
+        deployment_ms: chosen.or(own.deployment_ms).or(request.time_limit_ms),
+    }
 }
 
 /// What the deployment asks for and nobody answered. Who creates one answers before; a lifecycle
@@ -178,6 +230,17 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
             Some(_) => {}
         }
     }
+    for tag in &request.options.only_tags {
+        let known = here.iter().flat_map(|target| &target.tags);
+        if !known.clone().any(|own| own == tag) {
+            refusals.push(Refusal::UnknownTag {
+                place: "this deployment".to_owned(),
+                tag: tag.clone(),
+                suggestion: nearest(tag, known.map(String::as_str)),
+                target: here.first().map(|target| target.name.clone()),
+            });
+        }
+    }
     let steps: Vec<&str> = request
         .process
         .process
@@ -186,13 +249,18 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
         .map(|step| step.name.as_str())
         .collect();
     for step in &request.process.process.steps {
-        if step.required && request.options.skip_steps.contains(&step.name) {
+        if step.required && request.options.leaves_out(&step.name) {
             refusals.push(Refusal::RequiredStep {
                 step: step.name.clone(),
             });
         }
     }
-    for name in &request.options.skip_steps {
+    for name in request
+        .options
+        .skip_steps
+        .iter()
+        .chain(&request.options.only_steps)
+    {
         if !steps.contains(&name.as_str()) {
             refusals.push(Refusal::UnknownStep {
                 project: request.process.project.clone(),

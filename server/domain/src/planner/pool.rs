@@ -1,13 +1,13 @@
 //! The targets that a deployment may choose from, and why the others do not count.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::ids::TargetId;
 
 use super::PlanRequest;
 use crate::explain::{Refusal, Remedy};
-use crate::plan::{Plan, PlanTarget};
-use crate::process::{Pick, TargetSelector};
+use crate::plan::{LeftOutReason, Plan, PlanLeftOut, PlanTarget};
+use crate::process::{Pick, TargetSelector, Unavailable};
 use crate::target::TargetFacts;
 
 /// The targets of one environment.
@@ -19,6 +19,8 @@ pub(super) struct Pool<'a> {
 
 struct Member {
     target: PlanTarget,
+    /// The operator left it in: steps may be about it.
+    chosen: bool,
     online: bool,
     features: Vec<String>,
 }
@@ -29,7 +31,6 @@ enum Absence {
     Disabled,
     NotJoined,
     LeftOut,
-    Offline,
 }
 
 impl<'a> Pool<'a> {
@@ -52,6 +53,7 @@ impl<'a> Pool<'a> {
                         agent_version: agent.version.clone(),
                         host_name: agent.host_name.clone(),
                     },
+                    chosen: is_chosen(target, request),
                     online: agent.online,
                     features: agent.features.clone(),
                 })
@@ -69,23 +71,71 @@ impl<'a> Pool<'a> {
         self.members.iter().map(|member| &member.target)
     }
 
-    /// The targets that a selector finds; of `pick: one` the first that is online, if any is.
-    pub(super) fn choose(&self, selector: &TargetSelector) -> Vec<&PlanTarget> {
-        let tagged: Vec<&Member> = self
+    /// The targets that a step is about; of `pick: one` the first that is online, if any is.
+    pub(super) fn choose_subjects(
+        &self,
+        selector: &TargetSelector,
+        unavailable: Unavailable,
+    ) -> Vec<&PlanTarget> {
+        let may = |member: &&Member| match unavailable {
+            Unavailable::Fail => member.chosen,
+            Unavailable::Skip => member.chosen && member.online,
+        };
+        picked(selector, self.members.iter().filter(may))
+    }
+
+    /// The targets whose agents run an action on behalf of others. Who chooses targets chooses
+    /// what it is about, so that a balancer still takes part; and one that is away is never left
+    /// out, for it would go on sending requests to what is being changed.
+    pub(super) fn choose_executors(&self, selector: &TargetSelector) -> Vec<&PlanTarget> {
+        picked(selector, self.members.iter())
+    }
+
+    /// There are targets for a step, and the operator chose none of them.
+    pub(super) fn is_left_out_by_choice(&self, selector: &TargetSelector) -> bool {
+        self.request.targets.iter().any(|target| {
+            is_in(target, self.request.environment)
+                && has_tag(&target.tags, &selector.tag)
+                && absence(target, self.request).is_none_or(|why| why == Absence::LeftOut)
+                && !is_chosen(target, self.request)
+        }) && !self
             .members
             .iter()
-            .filter(|member| has_tag(&member.target.tags, &selector.tag))
+            .any(|member| member.chosen && has_tag(&member.target.tags, &selector.tag))
+    }
+
+    /// The targets that a step would be about and that take no part, and why: what the operator
+    /// chose, or that they are away.
+    pub(super) fn left_out(
+        &self,
+        wanted: &BTreeMap<String, Unavailable>,
+        taking_part: &BTreeSet<TargetId>,
+    ) -> Vec<PlanLeftOut> {
+        let here = self.request.targets.iter().filter(|target| {
+            is_in(target, self.request.environment)
+                && !taking_part.contains(&target.id)
+                && target.tags.iter().any(|tag| wanted.contains_key(tag))
+        });
+        let mut left_out: Vec<PlanLeftOut> = here
+            .filter_map(|target| {
+                let unchosen = !is_chosen(target, self.request);
+                let why = match absence(target, self.request) {
+                    Some(Absence::NotJoined) => LeftOutReason::NotJoined,
+                    Some(Absence::LeftOut) => LeftOutReason::Excluded,
+                    None if unchosen => LeftOutReason::NotChosen,
+                    None if is_skipped(target, wanted) => LeftOutReason::Unavailable,
+                    Some(Absence::Disabled) | None => return None,
+                };
+                Some(PlanLeftOut {
+                    id: target.id,
+                    name: target.name.clone(),
+                    agent: target.agent.as_ref().map(|agent| agent.id),
+                    why,
+                })
+            })
             .collect();
-        match selector.pick {
-            Pick::All => tagged.iter().map(|member| &member.target).collect(),
-            Pick::One => tagged
-                .iter()
-                .find(|member| member.online)
-                .or_else(|| tagged.first())
-                .map(|member| &member.target)
-                .into_iter()
-                .collect(),
-        }
+        left_out.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        left_out
     }
 
     /// Whether the target's agent announced an action type; if not, its version. What an agent can
@@ -136,7 +186,7 @@ impl<'a> Pool<'a> {
             .targets
             .iter()
             .filter(|target| has_tag(&target.tags, tag))
-            .filter_map(|target| {
+            .map(|target| {
                 if !is_in(target, self.request.environment) {
                     let others = target.environments.join(", ");
                     let others = if others.is_empty() {
@@ -144,9 +194,14 @@ impl<'a> Pool<'a> {
                     } else {
                         others
                     };
-                    return Some(format!("{} is in {others}", target.name));
+                    return format!("{} is in {others}", target.name);
                 }
-                absence(target, self.request).map(|absence| describe(&target.name, absence))
+                let unchosen = !is_chosen(target, self.request);
+                let absence = absence(target, self.request);
+                match absence.or(unchosen.then_some(Absence::LeftOut)) {
+                    Some(absence) => describe(&target.name, absence),
+                    None => format!("{} is offline", target.name),
+                }
             })
             .collect();
         reasons.sort();
@@ -185,38 +240,60 @@ impl<'a> Pool<'a> {
     }
 
     /// Targets that would take part if they could.
-    pub(super) fn warnings(&self, plan: &Plan) -> Vec<String> {
-        let wanted: BTreeSet<&str> = plan
-            .steps
-            .iter()
-            .zip(&self.request.process.process.steps)
-            .filter(|(planned, _)| planned.skipped.is_none())
-            .flat_map(|(_, step)| {
-                let run_on = step
-                    .actions
-                    .iter()
-                    .filter_map(|action| action.run_on.as_ref());
-                step.targets.iter().chain(run_on)
-            })
-            .map(|selector| selector.tag.as_str())
-            .collect();
-        let mut warnings: Vec<String> = self
-            .request
-            .targets
-            .iter()
-            .filter(|target| is_in(target, self.request.environment))
-            .filter(|target| target.tags.iter().any(|tag| wanted.contains(tag.as_str())))
-            .filter_map(|target| match absence(target, self.request) {
-                Some(absence @ (Absence::NotJoined | Absence::Offline)) => Some(format!(
+    pub(super) fn warnings(plan: &Plan) -> Vec<String> {
+        let left_out = plan.left_out.iter();
+        left_out
+            .filter_map(|target| match target.why {
+                LeftOutReason::NotJoined => Some(format!(
                     "{} and is left out",
-                    describe(&target.name, absence)
+                    describe(&target.name, Absence::NotJoined)
                 )),
-                Some(Absence::Disabled | Absence::LeftOut) | None => None,
+                LeftOutReason::Unavailable => {
+                    Some(format!("{} is offline and is left out", target.name))
+                }
+                LeftOutReason::Excluded | LeftOutReason::NotChosen => None,
             })
-            .collect();
-        warnings.sort();
-        warnings
+            .collect()
     }
+}
+
+/// Those with the selector's tag; of `pick: one` the first that is online, if any is.
+fn picked<'m>(
+    selector: &TargetSelector,
+    members: impl Iterator<Item = &'m Member>,
+) -> Vec<&'m PlanTarget> {
+    let tagged: Vec<&Member> = members
+        .filter(|member| has_tag(&member.target.tags, &selector.tag))
+        .collect();
+    match selector.pick {
+        Pick::All => tagged.iter().map(|member| &member.target).collect(),
+        Pick::One => tagged
+            .iter()
+            .find(|member| member.online)
+            .or_else(|| tagged.first())
+            .map(|member| &member.target)
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// It is away, and a step that would be about it goes on without those that are.
+fn is_skipped(target: &TargetFacts, wanted: &BTreeMap<String, Unavailable>) -> bool {
+    let away = target.agent.as_ref().is_some_and(|agent| !agent.online);
+    let mut policies = target.tags.iter().filter_map(|tag| wanted.get(tag));
+    away && policies.any(|policy| *policy == Unavailable::Skip)
+}
+
+/// By what the operator chose, a step may be about it.
+fn is_chosen(target: &TargetFacts, request: &PlanRequest<'_>) -> bool {
+    let options = request.options;
+    let by_name = options.only_targets.is_empty() || options.only_targets.contains(&target.name);
+    let by_tag = options.only_tags.is_empty()
+        || target
+            .tags
+            .iter()
+            .any(|tag| options.only_tags.contains(tag));
+    by_name && by_tag && !options.not_targets.contains(&target.name)
 }
 
 fn is_in(target: &TargetFacts, environment: &str) -> bool {
@@ -228,18 +305,14 @@ fn has_tag(tags: &[String], tag: &str) -> bool {
 }
 
 fn absence(target: &TargetFacts, request: &PlanRequest<'_>) -> Option<Absence> {
-    let options = request.options;
-    let left_out = options.not_targets.contains(&target.name)
-        || (!options.only_targets.is_empty() && !options.only_targets.contains(&target.name));
     if target.disabled {
         return Some(Absence::Disabled);
     }
-    if left_out {
+    if request.options.not_targets.contains(&target.name) {
         return Some(Absence::LeftOut);
     }
     match &target.agent {
         None => Some(Absence::NotJoined),
-        Some(agent) if !agent.online && options.skip_offline => Some(Absence::Offline),
         Some(_) => None,
     }
 }
@@ -249,6 +322,5 @@ fn describe(name: &str, absence: Absence) -> String {
         Absence::Disabled => format!("{name} is disabled"),
         Absence::NotJoined => format!("{name} is expected but has not joined"),
         Absence::LeftOut => format!("{name} is left out by the options of this deployment"),
-        Absence::Offline => format!("{name} is offline"),
     }
 }

@@ -49,6 +49,8 @@ pub struct PreviewStep {
     pub on_failure: OnFailure,
     /// After the first target a person is asked whether to go on.
     pub pause_after_first: bool,
+    /// The whole step is stopped after this long.
+    pub timeout_ms: Option<u64>,
     /// Its targets by name, in order.
     pub subjects: Vec<String>,
     /// Its actions.
@@ -131,6 +133,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
                 max_failed: step.max_failed,
                 on_failure: step.on_failure,
                 pause_after_first: step.pause_after_first,
+                timeout_ms: step.timeout_ms,
                 subjects: step
                     .subjects
                     .iter()

@@ -10,7 +10,7 @@ use super::pool::Pool;
 use crate::action;
 use crate::explain::{Refusal, nearest};
 use crate::plan::{PlanAction, PlanNode, PlanStep, PlanTarget};
-use crate::process::{Action, OnFailure, Step, When};
+use crate::process::{Action, OnFailure, Step, Unavailable, When};
 use crate::target::Platform;
 
 pub(super) struct Planner<'a> {
@@ -52,6 +52,7 @@ impl<'a> Planner<'a> {
             pause_after_first: step
                 .rolling
                 .is_some_and(|rolling| rolling.pause_after_first),
+            timeout_ms: step.timeout_ms,
             subjects: Vec::new(),
             actions: step
                 .actions
@@ -74,8 +75,12 @@ impl<'a> Planner<'a> {
             });
             return planned;
         };
-        let chosen = self.pool.choose(selector);
+        let chosen = self.pool.choose_subjects(selector, self.unavailable(step));
         if chosen.is_empty() {
+            if self.pool.is_left_out_by_choice(selector) {
+                planned.skipped = Some("none of its targets was chosen".to_owned());
+                return planned;
+            }
             self.nobody(&format!("step '{}'", step.name), &step.name, &selector.tag);
             return planned;
         }
@@ -109,9 +114,42 @@ impl<'a> Planner<'a> {
         planned
     }
 
+    /// What becomes of a step's targets that are away: as the operator says, else the step, else
+    /// the project.
+    fn unavailable(&self, step: &Step) -> Unavailable {
+        let options = self.request.options;
+        let own = options.unavailable.or(step.unavailable);
+        own.unwrap_or(self.request.process.process.unavailable)
+    }
+
+    /// The tags by which the steps that apply choose targets, and whether a step goes on without
+    /// those of them that are away.
+    pub(super) fn wanted_tags(&self) -> BTreeMap<String, Unavailable> {
+        let mut wanted = BTreeMap::new();
+        for step in &self.request.process.process.steps {
+            if self.step_skipped(step).is_some() {
+                continue;
+            }
+            let executors = step
+                .actions
+                .iter()
+                .filter_map(|action| action.run_on.as_ref());
+            let executors = executors.map(|selector| (&selector.tag, Unavailable::Fail));
+            let subjects = step.targets.iter();
+            let subjects = subjects.map(|selector| (&selector.tag, self.unavailable(step)));
+            for (tag, policy) in executors.chain(subjects) {
+                let known = wanted.entry(tag.clone()).or_insert(policy);
+                if policy == Unavailable::Skip {
+                    *known = policy;
+                }
+            }
+        }
+        wanted
+    }
+
     /// Why a step does not apply here at all.
     fn step_skipped(&self, step: &Step) -> Option<String> {
-        if self.request.options.skip_steps.contains(&step.name) {
+        if self.request.options.leaves_out(&step.name) {
             return Some("left out by the options of this deployment".to_owned());
         }
         if let Some(reason) = self.when_fails(&step.when) {
@@ -192,7 +230,7 @@ impl<'a> Planner<'a> {
         let executors: Option<Vec<&PlanTarget>> = action
             .run_on
             .as_ref()
-            .map(|selector| self.pool.choose(selector));
+            .map(|selector| self.pool.choose_executors(selector));
         if let (Some(selector), Some([])) = (&action.run_on, executors.as_deref()) {
             if self.pool.tag_exists(&selector.tag) {
                 self.refusals.push(Refusal::NoExecutor {

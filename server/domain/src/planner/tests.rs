@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::process::{OnFailure, Start};
+use crate::process::{OnFailure, Start, Timeouts, Unavailable};
 use crate::release::{ReleaseDraft, ScannedFiles};
 use crate::target::Platform;
 use crate::testing::{a_project, a_release, a_target, octofx, plan, request};
+
+mod choices;
 
 const FARM: &str = concat!(
     "packages: [{ id: Web }]\n",
@@ -266,15 +268,10 @@ fn what_does_not_apply_is_skipped_with_a_reason() {
 
 #[test]
 fn options_choose_targets_and_steps() {
+    use choices::names;
     let text = one_step("targets: { tag: web }");
     let draft = release(&text);
     let with = |options: PlanOptions| plan(&draft, "test", &farm(), &options);
-    let names = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect::<BTreeSet<_>>()
-    };
     let only = with(PlanOptions {
         only_targets: names(&["web02"]),
         ..PlanOptions::default()
@@ -305,7 +302,7 @@ fn options_choose_targets_and_steps() {
     let mut offline = farm();
     offline[0].agent.as_mut().unwrap().online = false;
     let skip = PlanOptions {
-        skip_offline: true,
+        unavailable: Some(Unavailable::Skip),
         ..PlanOptions::default()
     };
     let plan = plan(&draft, "test", &offline, &skip).unwrap();

@@ -79,6 +79,7 @@ pub fn as_released(process: &Process) -> Process {
 pub fn process(first: &Process, second: &Process) -> Vec<Change> {
     let mut changes = Vec::new();
     diff::steps(&mut changes, &first.steps, &second.steps);
+    diff::whole_process(&mut changes, first, second);
     let actions = |process: &Process| -> Vec<Action> {
         let steps = process.steps.iter();
         steps.flat_map(|step| step.actions.clone()).collect()

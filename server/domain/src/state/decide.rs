@@ -10,6 +10,7 @@ use super::input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Sent, Start
 use super::judge::{Evidence, describe, judge};
 use super::model::{AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, Verdict};
 use super::schedule;
+use crate::plan::NodeRef;
 
 /// What an input changes, and everything that follows from it at this moment.
 ///
@@ -30,8 +31,13 @@ fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event
         Input::Begin { plan } => match state.phase {
             Phase::Queued => Ok(vec![Event::DeploymentBegan {
                 at: moment.now,
+                acquire_by: within(moment, plan.timeouts.packages_ms, moment.policy.acquire),
+                end_by: Some(within(
+                    moment,
+                    plan.timeouts.deployment_ms,
+                    moment.policy.deployment,
+                )),
                 plan,
-                acquire_by: after(moment.now, moment.policy.acquire),
             }]),
             Phase::Running => Err(Illegal::BegunTwice),
             Phase::Finished { .. } => Err(Illegal::Finished),
@@ -321,19 +327,41 @@ fn cancel_requested(state: &State, by: String, moment: &Moment<'_>) -> Vec<Event
             },
         ],
         (Phase::Running, None) => {
-            let grace_ms = state
-                .live_attempts()
-                .filter_map(|(_, attempt)| state.plan.as_ref()?.action(attempt.node))
-                .map(|action| action.grace_ms)
-                .max()
-                .unwrap_or(0);
-            let deadline = after(after_ms(moment.now, grace_ms), moment.policy.cancel);
             vec![Event::CancelRequested {
                 by,
                 at: moment.now,
-                deadline,
+                deadline: stopped_by(state, moment, |_| true),
             }]
         }
+    }
+}
+
+/// By when live attempts that are cancelled now must have answered: after the longest of their
+/// grace periods, and a while.
+pub(super) fn stopped_by(
+    state: &State,
+    moment: &Moment<'_>,
+    wanted: impl Fn(NodeRef) -> bool,
+) -> Timestamp {
+    let grace_ms = state
+        .live_attempts()
+        .filter(|(_, attempt)| wanted(attempt.node))
+        .filter_map(|(_, attempt)| state.plan.as_ref()?.action(attempt.node))
+        .map(|action| action.grace_ms)
+        .max()
+        .unwrap_or(0);
+    after(after_ms(moment.now, grace_ms), moment.policy.cancel)
+}
+
+/// When a time that begins now is over: what was said of it, or the policy's.
+pub(super) fn within(
+    moment: &Moment<'_>,
+    said_ms: Option<u64>,
+    policy: jiff::SignedDuration,
+) -> Timestamp {
+    match said_ms {
+        Some(ms) => after_ms(moment.now, ms),
+        None => after(moment.now, policy),
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use mantle_shared::ids::{AgentId, AttemptId, TargetId};
 use mantle_shared::order::OrderPackage;
 
-use super::model::{AcquisitionStatus, AttemptStatus, NodeState, State};
+use super::model::{AcquisitionStatus, AttemptStatus, NodeState, State, StepState};
 use crate::plan::NodeRef;
 
 /// Something to be carried out. Repeating it is harmless: agents know what they were told before.
@@ -107,12 +107,23 @@ pub fn next_deadline(state: &State, seen: Timestamp) -> Option<Timestamp> {
         NodeState::Running { .. } | NodeState::Done { .. } | NodeState::Skipped { .. } => None,
     });
     let attempts = state.live_attempts().map(|(_, attempt)| attempt.deadline);
-    let cancel = state.cancel.as_ref().map(|cancel| cancel.deadline);
     acquisitions
         .chain(nodes)
         .chain(attempts)
-        .chain(cancel)
+        .chain(limits(state))
         .min()
+}
+
+/// When its own time and that of its steps is up, or the patience with what was told to stop.
+fn limits(state: &State) -> Vec<Timestamp> {
+    if let Some(cancel) = &state.cancel {
+        return vec![cancel.deadline];
+    }
+    let steps = state.steps.iter().filter_map(|step| match step {
+        StepState::Running { end_by, stop, .. } => stop.or(*end_by),
+        StepState::Pending | StepState::Finished { .. } | StepState::Skipped { .. } => None,
+    });
+    steps.chain(state.end_by).collect()
 }
 
 /// The end of a wait, or the deadline once it was over when it was last looked at.

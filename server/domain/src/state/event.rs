@@ -28,6 +28,9 @@ pub enum Event {
         plan: Arc<Plan>,
         /// Packages must be on their executors by then.
         acquire_by: Timestamp,
+        /// It must be over by then; none in a log from before there was such a limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end_by: Option<Timestamp>,
     },
     /// An agent is asked to bring in its packages.
     AcquisitionOrdered {
@@ -67,6 +70,9 @@ pub enum Event {
         step: u32,
         /// When.
         at: Timestamp,
+        /// It must be over by then; none in a log from before there was such a limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end_by: Option<Timestamp>,
     },
     /// A step's turn came, and it does not run.
     StepSkipped {
@@ -212,6 +218,22 @@ pub enum Event {
         /// Which.
         attempt: AttemptId,
     },
+    /// A step did not end in time: what runs in it is cancelled, nothing more of it is begun.
+    StepTimedOut {
+        /// Its index.
+        step: u32,
+        /// When.
+        at: Timestamp,
+        /// What has not answered by then is called unknown.
+        deadline: Timestamp,
+    },
+    /// The deployment did not end in time: what runs is cancelled, nothing more is begun.
+    DeploymentTimedOut {
+        /// When.
+        at: Timestamp,
+        /// What has not answered by then is called unknown.
+        deadline: Timestamp,
+    },
     /// It is over.
     DeploymentFinished {
         /// How.
@@ -252,6 +274,10 @@ pub enum SkipReason {
     },
     /// The deployment is being cancelled.
     Cancelled,
+    /// The step did not end in time.
+    StepTimedOut,
+    /// The deployment did not end in time.
+    DeploymentTimedOut,
     /// The target failed in an earlier step, which allowed so many to fail.
     SetAside {
         /// The step's name.

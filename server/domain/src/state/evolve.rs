@@ -7,8 +7,8 @@ use mantle_shared::order::OrderPackage;
 
 use super::event::Event;
 use super::model::{
-    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, NodeState, OrderFitness, Phase,
-    State, StepState, SubjectState,
+    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, NodeState,
+    OrderFitness, Phase, State, StepState, SubjectState,
 };
 use crate::plan::Plan;
 
@@ -28,11 +28,13 @@ pub fn evolve(state: &mut State, event: &Event) {
             at,
             plan,
             acquire_by,
+            end_by,
         } => {
             state.acquisitions = acquisitions(plan, *acquire_by);
             state.steps = vec![StepState::Pending; plan.steps.len()];
             state.plan = Some(Arc::clone(plan));
             state.began_at = Some(*at);
+            state.end_by = *end_by;
             state.phase = Phase::Running;
         }
         Event::AcquisitionOrdered { target, at } => {
@@ -77,6 +79,7 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::SubjectStarted { .. }
         | Event::SubjectPassedOver { .. }
         | Event::SubjectFinished { .. }
+        | Event::StepTimedOut { .. }
         | Event::StepFinished { .. } => evolve_step(state, event),
         Event::NodeWaiting {
             node,
@@ -109,14 +112,11 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::AttemptFinishedLate { .. }
         | Event::CancelDelivered { .. } => evolve_attempt(state, event),
         Event::CancelRequested { by, at, deadline } => {
-            state.cancel = Some(Cancel {
-                by: by.clone(),
-                at: *at,
-                deadline: *deadline,
-            });
-            for attempt in state.attempts.values_mut() {
-                attempt.cancelling = !attempt.is_over();
-            }
+            let by = by.clone();
+            stop(state, CancelCause::Asked { by }, *at, *deadline);
+        }
+        Event::DeploymentTimedOut { at, deadline } => {
+            stop(state, CancelCause::OutOfTime, *at, *deadline);
         }
         Event::DeploymentFinished {
             verdict,
@@ -132,12 +132,25 @@ pub fn evolve(state: &mut State, event: &Event) {
     }
 }
 
+/// The deployment is to stop.
+fn stop(state: &mut State, cause: CancelCause, at: jiff::Timestamp, deadline: jiff::Timestamp) {
+    state.cancel = Some(Cancel {
+        cause,
+        at,
+        deadline,
+    });
+    for attempt in state.attempts.values_mut() {
+        attempt.cancelling = !attempt.is_over();
+    }
+}
+
 fn evolve_step(state: &mut State, event: &Event) {
     let (Event::StepStarted { step, .. }
     | Event::StepSkipped { step, .. }
     | Event::SubjectStarted { step, .. }
     | Event::SubjectPassedOver { step, .. }
     | Event::SubjectFinished { step, .. }
+    | Event::StepTimedOut { step, .. }
     | Event::StepFinished { step, .. }) = event
     else {
         return;
@@ -146,9 +159,11 @@ fn evolve_step(state: &mut State, event: &Event) {
         return;
     };
     match (event, &mut *slot) {
-        (Event::StepStarted { at, .. }, _) => {
+        (Event::StepStarted { at, end_by, .. }, _) => {
             *slot = StepState::Running {
                 since: *at,
+                end_by: *end_by,
+                stop: None,
                 subjects: BTreeMap::new(),
             };
         }
@@ -202,7 +217,20 @@ fn evolve_step(state: &mut State, event: &Event) {
                 },
             );
         }
-        (Event::StepFinished { at, failed, .. }, StepState::Running { since, subjects }) => {
+        (Event::StepTimedOut { deadline, .. }, StepState::Running { stop, .. }) => {
+            *stop = Some(*deadline);
+            for attempt in state.attempts.values_mut() {
+                if attempt.node.step == *step {
+                    attempt.cancelling = !attempt.is_over();
+                }
+            }
+        }
+        (
+            Event::StepFinished { at, failed, .. },
+            StepState::Running {
+                since, subjects, ..
+            },
+        ) => {
             let (began, subjects) = (*since, std::mem::take(subjects));
             if !*failed {
                 let aside = subjects.iter().filter(|(_, subject)| subject.has_failed());

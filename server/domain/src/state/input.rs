@@ -169,8 +169,12 @@ impl std::fmt::Debug for Moment<'_> {
 /// How long things may take. Nothing waits for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// For all packages of a deployment to be on their executors.
+    /// For all packages of a deployment to be on their executors, unless its project says.
     pub acquire: SignedDuration,
+    /// For a step, unless it says.
+    pub step: SignedDuration,
+    /// For the whole deployment, unless project, environment or operator say.
+    pub deployment: SignedDuration,
     /// For a node's agent to be connected when the node's turn comes.
     pub pick_up: SignedDuration,
     /// Beyond an action's own limits, for word of its end to arrive.
@@ -187,6 +191,10 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             acquire: SignedDuration::from_mins(30),
+            // A large farm, one target at a time, is through within this; a forgotten one is not
+            // found on Monday.
+            step: SignedDuration::from_hours(12),
+            deployment: SignedDuration::from_hours(24),
             // A machine that reboots for an update is back within this.
             pick_up: SignedDuration::from_mins(10),
             // A link may be down for a while; the agent keeps its word until it is back.

@@ -23,6 +23,7 @@ mod input;
 mod judge;
 mod model;
 mod schedule;
+mod unsuccessful;
 mod verdict;
 pub mod view;
 
@@ -36,6 +37,7 @@ pub use evolve::{evolve, fold};
 pub use input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Policy, Sent, StartAnswer};
 pub use judge::{Evidence, judge};
 pub use model::{
-    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, NodeState, OrderFitness, Phase, State,
-    StepState, SubjectState, Verdict,
+    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, NodeState,
+    OrderFitness, Phase, State, StepState, SubjectState, Verdict,
 };
+pub use unsuccessful::unsuccessful;

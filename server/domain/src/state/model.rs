@@ -21,7 +21,9 @@ pub struct State {
     pub plan: Option<Arc<Plan>>,
     /// When it began.
     pub began_at: Option<Timestamp>,
-    /// Somebody asked for it to be cancelled.
+    /// It must be over by then; none in a log from before there was such a limit.
+    pub end_by: Option<Timestamp>,
+    /// It is to stop: somebody asked for it, or its time is up.
     pub cancel: Option<Cancel>,
     /// Something failed, so what runs on success only does not run any more.
     pub failed: bool,
@@ -69,14 +71,28 @@ pub enum Verdict {
     Failed,
     /// It was stopped because somebody asked for it.
     Cancelled,
+    /// It was stopped because its time was up.
+    TimedOut,
 }
 
-/// A request to cancel.
+/// Why a deployment is to stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelCause {
+    /// Somebody asked for it.
+    Asked {
+        /// Who.
+        by: String,
+    },
+    /// Its time is up.
+    OutOfTime,
+}
+
+/// A deployment that is to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancel {
-    /// Who asked.
-    pub by: String,
-    /// When.
+    /// Why.
+    pub cause: CancelCause,
+    /// Since when.
     pub at: Timestamp,
     /// What has not answered by then is called unknown.
     pub deadline: Timestamp,
@@ -136,6 +152,10 @@ pub enum StepState {
     Running {
         /// Since when.
         since: Timestamp,
+        /// It must be over by then; none in a log from before there was such a limit.
+        end_by: Option<Timestamp>,
+        /// Its time is up: what has not answered by then is called unknown.
+        stop: Option<Timestamp>,
         /// The subjects that were started or passed over, in that order.
         subjects: BTreeMap<TargetId, SubjectState>,
     },
@@ -169,6 +189,14 @@ impl StepState {
     /// It is over, one way or the other.
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Finished { .. } | Self::Skipped { .. })
+    }
+
+    /// By when what has not answered is called unknown, if its time is up.
+    pub fn stop(&self) -> Option<Timestamp> {
+        match self {
+            Self::Running { stop, .. } => *stop,
+            Self::Pending | Self::Finished { .. } | Self::Skipped { .. } => None,
+        }
     }
 }
 
@@ -334,6 +362,11 @@ impl State {
             Phase::Finished { verdict, .. } => Some(*verdict),
             Phase::Queued | Phase::Running => None,
         }
+    }
+
+    /// By when what a step that ran out of time has not answered is called unknown.
+    pub fn step_stop(&self, step: u32) -> Option<Timestamp> {
+        self.steps.get(usize::try_from(step).ok()?)?.stop()
     }
 
     /// The attempts that are not over.

@@ -4,22 +4,25 @@
 //! state that they lead to until one finds nothing. Every pass either settles something or starts
 //! something that was not started before, so they end.
 
+use jiff::Timestamp;
 use mantle_shared::fault;
 use mantle_shared::ids::TargetId;
 use mantle_shared::protocol::Outcome;
 
-use super::decide::{after, after_ms, unknown};
+use super::decide::{after, after_ms, stopped_by, unknown};
 use super::event::{Event, NodeEnd};
 use super::evolve::evolve;
 use super::input::Moment;
 use super::model::{
-    AcquisitionStatus, AttemptStatus, NodeState, OrderFitness, Phase, State, Verdict,
+    AcquisitionStatus, AttemptStatus, NodeState, OrderFitness, Phase, State, StepState, Verdict,
 };
 use super::verdict;
 use crate::plan::{NodeRef, Plan};
 
 mod cancelling;
 mod steps;
+
+pub(super) use steps::why_no_more;
 
 /// Takes the state as far as it goes at this moment; the events that led there are appended.
 pub(super) fn advance(state: &mut State, moment: &Moment<'_>, events: &mut Vec<Event>) {
@@ -52,6 +55,10 @@ fn pass(state: &State, moment: &Moment<'_>) -> Vec<Event> {
     if !settled.is_empty() {
         return settled;
     }
+    let out_of_time = looked_at.out_of_time();
+    if !out_of_time.is_empty() {
+        return out_of_time;
+    }
     if state.cancel.is_some() {
         looked_at.cancelling()
     } else {
@@ -78,10 +85,14 @@ impl Look<'_> {
         let attempts = self.state.live_attempts().filter_map(|(id, attempt)| {
             let pickup_counts = fault::sabotaged("pickup-counts-for-ever")
                 && after(attempt.ordered_at, self.moment.policy.pick_up) <= now;
+            let stop_is_over = || {
+                let stop = self.state.step_stop(attempt.node.step);
+                cancel_is_over || stop.is_some_and(|deadline| deadline <= now)
+            };
             if attempt.deadline <= now || pickup_counts {
                 Some(unknown(*id, "no word of its end came in time", now))
             } else {
-                cancel_is_over.then(|| unknown(*id, "the cancel was not answered in time", now))
+                stop_is_over().then(|| unknown(*id, "the cancel was not answered in time", now))
             }
         });
         let acquisitions = self.state.acquisitions.iter().filter_map(|(target, a)| {
@@ -122,9 +133,51 @@ impl Look<'_> {
             .collect()
     }
 
+    /// The deployment, or a step, whose time is up and which has something left to do.
+    fn out_of_time(&self) -> Vec<Event> {
+        let (state, now) = (self.state, self.moment.now);
+        if state.cancel.is_some() {
+            return Vec::new();
+        }
+        let is_up = |end_by: &Option<Timestamp>| end_by.is_some_and(|end_by| end_by <= now);
+        if is_up(&state.end_by) && state.steps.iter().any(|step| !step.is_over()) {
+            return vec![Event::DeploymentTimedOut {
+                at: now,
+                deadline: stopped_by(state, self.moment, |_| true),
+            }];
+        }
+        let steps = (0_u32..).zip(self.plan.steps.iter().zip(&state.steps));
+        let late = steps.filter_map(|(index, (step, known))| match known {
+            StepState::Running {
+                end_by,
+                stop: None,
+                subjects,
+                ..
+            } if is_up(end_by) && self.has_more(index, step, subjects) => {
+                Some(Event::StepTimedOut {
+                    step: index,
+                    at: now,
+                    deadline: stopped_by(state, self.moment, |node| node.step == index),
+                })
+            }
+            StepState::Running { .. }
+            | StepState::Pending
+            | StepState::Finished { .. }
+            | StepState::Skipped { .. } => None,
+        });
+        late.collect()
+    }
+
     fn settle(&self, node: NodeRef, outcome: Outcome, message: &str) -> Event {
         let now = self.moment.now;
-        let again = if self.state.cancel.is_some() {
+        let late = self.state.step_stop(node.step).is_some();
+        let (outcome, message) = match outcome {
+            Outcome::Cancelled if late && self.state.cancel.is_none() => {
+                (Outcome::TimedOut, "the step ran out of time")
+            }
+            outcome => (outcome, message),
+        };
+        let again = if late || self.state.cancel.is_some() {
             None
         } else {
             self.retry_after_ms(node, outcome)
@@ -165,8 +218,8 @@ impl Look<'_> {
         match outcome {
             Outcome::Failed | Outcome::TimedOut => {
                 let retries = self.plan.action(node)?.retries;
-                (so_far(&[Outcome::Failed, Outcome::TimedOut]) <= retries.count)
-                    .then_some(retries.backoff_ms)
+                let failed = so_far(&[Outcome::Failed, Outcome::TimedOut]);
+                (failed <= retries.count).then(|| retries.wait_ms(failed))
             }
             Outcome::NotStarted
                 if self
@@ -230,7 +283,7 @@ impl Look<'_> {
                 verdict::set_aside(self.state, self.plan),
             ),
             (true, None) => (Verdict::Failed, verdict::failure(self.state, self.plan)),
-            (true, Some(_)) => (Verdict::Cancelled, verdict::cancelled(self.state)),
+            (true, Some(cancel)) => verdict::stopped(self.state, cancel),
         };
         Event::DeploymentFinished {
             verdict,

@@ -5,18 +5,30 @@ use std::fmt::Write as _;
 use mantle_shared::ids::TargetId;
 use mantle_shared::protocol::Outcome;
 
-use super::model::{AcquisitionStatus, AttemptStatus, NodeState, State};
+use super::model::{
+    AcquisitionStatus, AttemptStatus, Cancel, CancelCause, NodeState, State, Verdict,
+};
 use crate::explain::listed;
+use crate::file::duration;
 use crate::plan::{NodeRef, Plan};
 use crate::process::RunCondition;
 
-/// Who cancelled it, and what remains open.
-pub(super) fn cancelled(state: &State) -> String {
-    let by = state
-        .cancel
-        .as_ref()
-        .map_or("", |cancel| cancel.by.as_str());
-    let mut message = format!("cancelled by {by}");
+/// How a deployment ends that was to stop: why, and what remains open.
+pub(super) fn stopped(state: &State, cancel: &Cancel) -> (Verdict, String) {
+    let (verdict, mut message, by_what) = match &cancel.cause {
+        CancelCause::Asked { by } => (Verdict::Cancelled, format!("cancelled by {by}"), "a cancel"),
+        CancelCause::OutOfTime => {
+            let allowed = state.began_at.zip(state.end_by).map(|(began, end_by)| {
+                let ms = end_by.duration_since(began).as_millis();
+                duration::format(u64::try_from(ms).unwrap_or(0))
+            });
+            let message = match allowed {
+                Some(allowed) => format!("it did not end within {allowed}, so it was stopped"),
+                None => "it did not end in time, so it was stopped".to_owned(),
+            };
+            (Verdict::TimedOut, message, "the end of its time")
+        }
+    };
     let open = state.attempts.values().filter(|attempt| {
         matches!(
             &attempt.status,
@@ -37,11 +49,11 @@ pub(super) fn cancelled(state: &State) -> String {
     if !kept_out.is_empty() {
         let _ = write!(
             message,
-            "; a cancel also keeps from running what runs always or after a failure: {}",
+            "; {by_what} also keeps from running what runs always or after a failure: {}",
             kept_out.join(", ")
         );
     }
-    message
+    (verdict, message)
 }
 
 /// The steps and actions that run always or after a failure and did not, each once.

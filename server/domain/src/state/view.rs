@@ -10,6 +10,7 @@ use super::model::{
     AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, StepState, SubjectState,
     Verdict,
 };
+use super::schedule::why_no_more;
 use crate::plan::{NodeRef, Plan, PlanStep};
 
 /// A deployment's progress.
@@ -155,6 +156,8 @@ impl SkipReason {
             Self::NoFailure => "it runs on failure only, and nothing failed".to_owned(),
             Self::Condition { template } => format!("its condition is not true: {template}"),
             Self::Cancelled => "the deployment was cancelled".to_owned(),
+            Self::StepTimedOut => "the step ran out of time".to_owned(),
+            Self::DeploymentTimedOut => "the deployment ran out of time".to_owned(),
             Self::SetAside { step } => format!("it failed in '{step}' and was set aside"),
         }
     }
@@ -313,6 +316,8 @@ fn skipped(reason: &SkipReason) -> Status {
         | SkipReason::EarlierFailure
         | SkipReason::NoFailure
         | SkipReason::Condition { .. }
+        | SkipReason::StepTimedOut
+        | SkipReason::DeploymentTimedOut
         | SkipReason::SetAside { .. } => Status::Skipped,
     }
 }
@@ -391,10 +396,7 @@ fn subject_progress(
 
 /// Why what was not begun about a subject will not be, if its turn cannot come any more.
 fn passed_over(state: &State, step: &StepState, subject: TargetId) -> Option<SkipReason> {
-    let stopped = || match &state.cancel {
-        Some(_) => SkipReason::Cancelled,
-        None => SkipReason::EarlierFailure,
-    };
+    let stopped = || why_no_more(state);
     match step {
         StepState::Skipped { reason } => Some(reason.clone()),
         StepState::Pending | StepState::Running { .. } | StepState::Finished { .. } => {

@@ -35,6 +35,65 @@ pub struct DeploymentCreate {
     /// Its own fields, at most 10.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
+    /// Which targets and steps take part, and how long it may take.
+    #[serde(default, skip_serializing_if = "DeploymentChoices::is_default")]
+    pub choices: DeploymentChoices,
+}
+
+/// Which targets and steps take part in a deployment, and how long it may take.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentChoices {
+    /// Only these targets, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// Only targets with one of these tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Not these targets, neither as what it is about nor to run something on behalf of others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Only the targets that did not succeed in this deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_only_of: Option<String>,
+    /// Not these steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<String>,
+    /// Only these steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// What becomes of targets that are away: `fail` or `skip`; as project and steps say by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<UnavailableTargets>,
+    /// How long it may take, such as `2h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<String>,
+}
+
+impl DeploymentChoices {
+    /// Nothing is chosen.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What becomes of targets that are away when a deployment is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnavailableTargets {
+    /// There is no deployment while one is.
+    Fail,
+    /// They are left out.
+    Skip,
+}
+
+/// A target that takes no part although a step would be about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeftOutTarget {
+    /// Its name.
+    pub name: String,
+    /// `excluded`, `not chosen`, `offline` or `not joined`.
+    pub why: String,
 }
 
 /// Asks what a deployment would do.
@@ -56,6 +115,12 @@ pub struct PlanBody {
     pub environment: String,
     /// Every target that takes part, by name.
     pub targets: Vec<PlanTarget>,
+    /// The targets that take no part although a step would be about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutTarget>,
+    /// How long it may take, such as `2h`; none if the server's own limit holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<String>,
     /// The steps, in order, also those that do not apply here.
     pub steps: Vec<PlanStep>,
     /// What deserves attention beforehand.
@@ -127,6 +192,9 @@ pub struct PlanStep {
     /// After the first target a person is asked whether to go on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pause_after_first: bool,
+    /// The whole step is stopped after this long, such as `2h`; none if the server's own limit holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
     /// Under which condition it runs, in words; empty for "if all went well".
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub condition: String,

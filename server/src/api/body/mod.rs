@@ -22,9 +22,9 @@ pub use apply::{
     Phase, Project, ProjectDetail,
 };
 pub use deployment::{
-    DeploymentCreate, DeploymentDiff, DeploymentManifest, PlanAction, PlanBody, PlanNode,
-    PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionItem, RetentionResult, RetentionRun,
-    StatusBody, StatusCell, StatusRow,
+    DeploymentChoices, DeploymentCreate, DeploymentDiff, DeploymentManifest, LeftOutTarget,
+    PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionItem,
+    RetentionResult, RetentionRun, StatusBody, StatusCell, StatusRow, UnavailableTargets,
 };
 pub use package::{
     Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Upload,

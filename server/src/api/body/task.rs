@@ -63,6 +63,8 @@ pub enum TaskState {
     Failed,
     /// It was stopped because somebody asked for it.
     Cancelled,
+    /// It was stopped because its time was up.
+    TimedOut,
 }
 
 impl TaskState {
@@ -70,7 +72,7 @@ impl TaskState {
     pub fn is_over(self) -> bool {
         match self {
             Self::Queued | Self::Running | Self::Cancelling => false,
-            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+            Self::Succeeded | Self::Failed | Self::Cancelled | Self::TimedOut => true,
         }
     }
 
@@ -83,6 +85,7 @@ impl TaskState {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::TimedOut => "timed-out",
         }
     }
 }
@@ -103,6 +106,9 @@ pub struct TaskDetail {
     /// What its steps found worth highlighting: the first of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub highlights: Vec<TaskWarning>,
+    /// The targets that take no part although a step would be about them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<super::LeftOutTarget>,
     /// The digest of the manifest of what it used, once it has begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,

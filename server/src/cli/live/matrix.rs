@@ -248,7 +248,7 @@ fn headline(picture: &Picture, width: usize, now: Timestamp) -> String {
     );
     let style = match task.state {
         TaskState::Succeeded => GOOD,
-        TaskState::Failed => BAD,
+        TaskState::Failed | TaskState::TimedOut => BAD,
         TaskState::Cancelled | TaskState::Cancelling => WARN,
         TaskState::Queued | TaskState::Running => anstyle::Style::new().bold(),
     };

@@ -5,6 +5,7 @@ use super::super::node::Problem;
 use super::super::report::Report;
 use super::super::typed::At;
 use super::super::{Definitions, Each};
+use super::process::span;
 use super::{Declared, World};
 use crate::environment::EnvironmentDefinition;
 use crate::lifecycle::{Gate, LifecycleDefinition, Phase, Retention};
@@ -40,6 +41,7 @@ pub(super) fn convert(
                 .guided_failure
                 .as_ref()
                 .is_some_and(|asked| asked.value),
+            timeout_ms: span(item.timeout.clone(), report),
         });
     }
     for item in sound(document.lifecycles.as_ref(), report) {

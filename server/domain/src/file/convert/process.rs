@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::super::duration;
-use super::super::grammar::{ActionItem, RetriesItem, SelectorItem, StepItem, WhenItem};
+use super::super::grammar::{
+    ActionItem, RetriesItem, SelectorItem, StepItem, TimeoutsItem, WhenItem,
+};
 use super::super::node::{Kind, Node, Position, Problem};
 use super::super::report::Report;
 use super::super::typed::{At, Each, Many};
@@ -19,7 +21,7 @@ use crate::explain::nearest;
 use crate::name;
 use crate::process::{
     Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_GRACE_MS, DEFAULT_PARALLELISM, Process, Retries,
-    RunCondition, SecretAccess, Start, Step, TargetSelector, When,
+    RunCondition, SecretAccess, Start, Step, TargetSelector, Timeouts, Unavailable, When,
 };
 use crate::release::inline_secret;
 
@@ -53,8 +55,15 @@ pub(super) fn collect_names(steps: &[At<StepItem>], inside: &mut Inside, report:
     inside.places.dedup();
 }
 
+/// What a project says of all its steps.
+pub(super) struct Whole {
+    pub(super) timeouts: Option<At<TimeoutsItem>>,
+    pub(super) unavailable: Option<At<Unavailable>>,
+}
+
 pub(super) fn convert(
     steps: Vec<At<StepItem>>,
+    whole: Whole,
     world: &World,
     inside: &Inside,
     report: &mut Report,
@@ -75,6 +84,15 @@ pub(super) fn convert(
             .into_iter()
             .map(|item| step(item, world, inside, report))
             .collect(),
+        timeouts: whole
+            .timeouts
+            .map_or_else(Timeouts::default, |item| Timeouts {
+                packages_ms: span(item.value.packages, report),
+                deployment_ms: span(item.value.deployment, report),
+            }),
+        unavailable: whole
+            .unavailable
+            .map_or_else(Unavailable::default, |item| item.value),
     }
 }
 
@@ -107,6 +125,11 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
                 .next("remove one of the two"),
         );
     }
+    // Of a step in short form it is its action's.
+    let step_timeout = match item.uses {
+        Some(_) => None,
+        None => item.timeout.clone(),
+    };
     let own = Own {
         uses: item.uses,
         with: item.with,
@@ -152,6 +175,8 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
         when: when_of(item.when, world, inside, report),
         start: item.start.map_or(Start::default(), |start| start.value),
         required: item.required.is_some_and(|required| required.value),
+        timeout_ms: span(step_timeout, report),
+        unavailable: item.unavailable,
         actions,
     }
 }
@@ -227,7 +252,6 @@ impl Own {
         let keys = [
             ("with", self.with.as_ref().map(|value| value.at)),
             ("run_on", self.run_on.as_ref().map(|value| value.at)),
-            ("timeout", self.timeout.as_ref().map(|value| value.at)),
             ("grace", self.grace.as_ref().map(|value| value.at)),
             ("retries", self.retries.as_ref().map(|value| value.count.at)),
             ("secrets", self.secrets.as_ref().map(|value| value.at)),
@@ -331,6 +355,11 @@ fn when_of(item: Option<WhenItem>, world: &World, inside: &Inside, report: &mut 
     }
 }
 
+/// A length of time, if there is one.
+pub(super) fn span(item: Option<At<String>>, report: &mut Report) -> Option<u64> {
+    item.is_some().then(|| millis(item, u64::MAX, 1, report))
+}
+
 fn millis(item: Option<At<String>>, default: u64, least: u64, report: &mut Report) -> u64 {
     let Some(item) = item else {
         return default;
@@ -361,9 +390,21 @@ fn retries_of(item: Option<RetriesItem>, report: &mut Report) -> Retries {
             ),
         ));
     }
+    let backoff_ms = millis(item.backoff, 0, 0, report);
+    let most = item.max_backoff.as_ref().map(|most| most.at);
+    let max_backoff_ms = span(item.max_backoff, report);
+    if let (Some(at), Some(most)) = (most, max_backoff_ms)
+        && most < backoff_ms
+    {
+        report.error(
+            Problem::new(at, "'max_backoff' is shorter than 'backoff'")
+                .next("the wait begins with 'backoff' and grows up to 'max_backoff'"),
+        );
+    }
     Retries {
         count: item.count.value,
-        backoff_ms: millis(item.backoff, 0, 0, report),
+        backoff_ms,
+        max_backoff_ms,
     }
 }
 

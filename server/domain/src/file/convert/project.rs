@@ -68,7 +68,11 @@ pub(super) fn convert(
     let include = library::include(document.include, &owner, world, declared, report);
     library::see(&include, world, &mut inside);
     let variable_nodes = variables::entries(document.variables, &mut inside, report);
-    let process = process::convert(steps, world, &inside, report);
+    let whole = process::Whole {
+        timeouts: document.timeouts,
+        unavailable: document.unavailable,
+    };
+    let process = process::convert(steps, whole, world, &inside, report);
     let (variables, places) = variables::convert(&variable_nodes, &process, world, &inside, report);
     declared.put(&owner, places, report);
     definitions.projects.push(ProjectDefinition {

@@ -1,15 +1,16 @@
-//! The end of a deployment that somebody asked to be cancelled.
+//! The end of a deployment that is to stop: somebody asked for it, or its time is up.
 
 use mantle_shared::fault;
 use mantle_shared::protocol::Outcome;
 
 use super::super::decide::finished;
-use super::super::event::{Event, NodeEnd, SkipReason};
+use super::super::event::{Event, NodeEnd};
 use super::super::model::{
-    AcquisitionStatus, AttemptStatus, NodeState, StepState, SubjectState, Verdict,
+    AcquisitionStatus, AttemptStatus, CancelCause, NodeState, StepState, SubjectState,
 };
 use super::super::verdict;
 use super::Look;
+use super::steps::why_no_more;
 
 impl Look<'_> {
     /// Nothing new starts; what runs is waited for. If everything ran to its end all the same, the
@@ -28,7 +29,11 @@ impl Look<'_> {
                 node: *node,
                 end: NodeEnd {
                     outcome: Outcome::Cancelled,
-                    message: "cancelled before it started".to_owned(),
+                    message: match self.state.cancel.as_ref().map(|cancel| &cancel.cause) {
+                        Some(CancelCause::OutOfTime) => "the deployment ran out of time",
+                        Some(CancelCause::Asked { .. }) | None => "cancelled before it started",
+                    }
+                    .to_owned(),
                 },
                 at: self.moment.now,
             })
@@ -89,7 +94,7 @@ impl Look<'_> {
             match state {
                 StepState::Pending => events.push(Event::StepSkipped {
                     step: index,
-                    reason: SkipReason::Cancelled,
+                    reason: why_no_more(self.state),
                 }),
                 StepState::Running { subjects, .. } => {
                     for subject in &step.subjects {
@@ -106,7 +111,7 @@ impl Look<'_> {
                             None => events.push(Event::SubjectPassedOver {
                                 step: index,
                                 subject: *subject,
-                                reason: SkipReason::Cancelled,
+                                reason: why_no_more(self.state),
                             }),
                         }
                     }
@@ -119,12 +124,14 @@ impl Look<'_> {
                 StepState::Finished { .. } | StepState::Skipped { .. } => {}
             }
         }
-        let message = verdict::cancelled(self.state);
-        events.push(Event::DeploymentFinished {
-            verdict: Verdict::Cancelled,
-            message,
-            at: now,
-        });
+        if let Some(cancel) = &self.state.cancel {
+            let (verdict, message) = verdict::stopped(self.state, cancel);
+            events.push(Event::DeploymentFinished {
+                verdict,
+                message,
+                at: now,
+            });
+        }
         events
     }
 }

@@ -6,9 +6,9 @@ use mantle_shared::fault;
 use mantle_shared::ids::{AttemptId, AttemptKey, TargetId};
 use mantle_shared::protocol::Outcome;
 
-use super::super::decide::{after, after_ms};
+use super::super::decide::{after, after_ms, within};
 use super::super::event::{Event, NodeEnd, SkipReason};
-use super::super::model::{NodeState, StepState, SubjectState};
+use super::super::model::{CancelCause, NodeState, State, StepState, SubjectState};
 use super::Look;
 use crate::plan::{NodeRef, PlanAction, PlanNode, PlanStep};
 use crate::process::{OnFailure, RunCondition};
@@ -39,6 +39,11 @@ impl Look<'_> {
             return begun;
         }
         let running = group.into_iter().map(|(index, step, state)| match state {
+            StepState::Running {
+                stop: Some(_),
+                subjects,
+                ..
+            } => self.stop_step(index, step, subjects),
             StepState::Running { subjects, .. } => self.run_step(index, step, subjects),
             StepState::Pending | StepState::Finished { .. } | StepState::Skipped { .. } => {
                 Vec::new()
@@ -62,6 +67,11 @@ impl Look<'_> {
             None => Event::StepStarted {
                 step: index,
                 at: self.moment.now,
+                end_by: Some(within(
+                    self.moment,
+                    step.timeout_ms,
+                    self.moment.policy.step,
+                )),
             },
         }
     }
@@ -89,10 +99,7 @@ impl Look<'_> {
 
     /// Why nothing more is begun after something did not succeed: what was cancelled did not fail.
     fn why_no_more(&self) -> SkipReason {
-        match self.state.cancel {
-            Some(_) => SkipReason::Cancelled,
-            None => SkipReason::EarlierFailure,
-        }
+        why_no_more(self.state)
     }
 
     /// Why nothing more is done about a subject that failed in an earlier step which allowed that.
@@ -178,20 +185,7 @@ impl Look<'_> {
         events: &mut Vec<Event>,
     ) {
         for (action_index, action) in (0_u32..).zip(&step.actions) {
-            let nodes: Vec<(NodeRef, PlanNode)> = (0_u32..)
-                .zip(&action.nodes)
-                .filter(|(_, node)| node.subject == subject)
-                .map(|(node, planned)| {
-                    (
-                        NodeRef {
-                            step: step_index,
-                            action: action_index,
-                            node,
-                        },
-                        *planned,
-                    )
-                })
-                .collect();
+            let nodes = nodes_of(step_index, action_index, action, subject);
             let over = |(node, _): &(NodeRef, PlanNode)| {
                 self.state.nodes.get(node).is_some_and(NodeState::is_over)
             };
@@ -221,6 +215,97 @@ impl Look<'_> {
             at: self.moment.now,
             failed,
         });
+    }
+
+    /// What is left to do in a step whose time is up: what waits is over, what runs was told to
+    /// stop and is waited for, nothing else is begun.
+    fn stop_step(
+        &self,
+        index: u32,
+        step: &PlanStep,
+        subjects: &BTreeMap<TargetId, SubjectState>,
+    ) -> Vec<Event> {
+        let at = self.moment.now;
+        let mut events = Vec::new();
+        let mut over = true;
+        for subject in &step.subjects {
+            match subjects.get(subject) {
+                None => {
+                    over = false;
+                    events.push(Event::SubjectPassedOver {
+                        step: index,
+                        subject: *subject,
+                        reason: SkipReason::StepTimedOut,
+                    });
+                }
+                Some(SubjectState::Active { failed, .. }) => {
+                    over = false;
+                    let (mut open, mut ended) = (false, Vec::new());
+                    for node in about(index, step, *subject) {
+                        match self.state.nodes.get(&node) {
+                            None => ended.push(Event::NodeSkipped {
+                                node,
+                                reason: SkipReason::StepTimedOut,
+                            }),
+                            Some(NodeState::Waiting { .. }) => ended.push(Event::NodeFinished {
+                                node,
+                                end: NodeEnd {
+                                    outcome: Outcome::TimedOut,
+                                    message: "the step ran out of time before it started"
+                                        .to_owned(),
+                                },
+                                at,
+                            }),
+                            Some(NodeState::Running { .. }) => open = true,
+                            Some(NodeState::Done { .. } | NodeState::Skipped { .. }) => {}
+                        }
+                    }
+                    if ended.is_empty() && !open {
+                        ended.push(Event::SubjectFinished {
+                            step: index,
+                            subject: *subject,
+                            at,
+                            failed: *failed || self.is_cut_short(index, step, *subject),
+                        });
+                    }
+                    events.extend(ended);
+                }
+                Some(SubjectState::Done { .. } | SubjectState::PassedOver { .. }) => {}
+            }
+        }
+        if over {
+            events.push(Event::StepFinished {
+                step: index,
+                at,
+                failed: true,
+            });
+        }
+        events
+    }
+
+    /// An action about a subject was not begun because the step's time was up.
+    fn is_cut_short(&self, index: u32, step: &PlanStep, subject: TargetId) -> bool {
+        about(index, step, subject).any(|node| {
+            let known = self.state.nodes.get(&node);
+            matches!(known, Some(NodeState::Skipped { reason }) if *reason == SkipReason::StepTimedOut)
+        })
+    }
+
+    /// Something in a running step has not ended.
+    pub(super) fn has_more(
+        &self,
+        index: u32,
+        step: &PlanStep,
+        subjects: &BTreeMap<TargetId, SubjectState>,
+    ) -> bool {
+        let is_open = |node| !self.state.nodes.get(&node).is_some_and(NodeState::is_over);
+        step.subjects
+            .iter()
+            .any(|subject| match subjects.get(subject) {
+                None => true,
+                Some(SubjectState::Active { .. }) => about(index, step, *subject).any(is_open),
+                Some(SubjectState::Done { .. } | SubjectState::PassedOver { .. }) => false,
+            })
     }
 
     fn begin_node(
@@ -285,4 +370,43 @@ impl Look<'_> {
             at: now,
         })
     }
+}
+
+/// Why nothing more is begun after something did not succeed: what was stopped did not fail.
+pub(in super::super) fn why_no_more(state: &State) -> SkipReason {
+    match state.cancel.as_ref().map(|cancel| &cancel.cause) {
+        Some(CancelCause::Asked { .. }) => SkipReason::Cancelled,
+        Some(CancelCause::OutOfTime) => SkipReason::DeploymentTimedOut,
+        None => SkipReason::EarlierFailure,
+    }
+}
+
+/// The nodes of an action about a subject.
+fn nodes_of(
+    step: u32,
+    index: u32,
+    action: &PlanAction,
+    subject: TargetId,
+) -> Vec<(NodeRef, PlanNode)> {
+    let nodes = (0_u32..).zip(&action.nodes);
+    nodes
+        .filter(|(_, planned)| planned.subject == subject)
+        .map(|(node, planned)| {
+            let node = NodeRef {
+                step,
+                action: index,
+                node,
+            };
+            (node, *planned)
+        })
+        .collect()
+}
+
+/// Every node of a step about a subject, in order.
+fn about(index: u32, step: &PlanStep, subject: TargetId) -> impl Iterator<Item = NodeRef> {
+    let actions = (0_u32..).zip(&step.actions);
+    actions.flat_map(move |(at, action)| {
+        let nodes = nodes_of(index, at, action, subject);
+        nodes.into_iter().map(|(node, _)| node)
+    })
 }

@@ -12,7 +12,7 @@ use mantle_shared::uuid::Uuid;
 
 use super::super::*;
 use crate::plan::{PLAN_FORMAT, Plan, PlanAction, PlanNode, PlanStep, PlanTarget};
-use crate::process::{OnFailure, Retries, RunCondition, Start};
+use crate::process::{OnFailure, Retries, RunCondition, Start, Timeouts};
 use crate::target::Platform;
 
 pub(super) fn target(n: u128) -> TargetId {
@@ -66,6 +66,7 @@ pub(super) fn a_step(name: &str, targets: &[u128], actions: Vec<PlanAction>) -> 
         max_failed: 0,
         on_failure: OnFailure::Stop,
         pause_after_first: false,
+        timeout_ms: None,
         subjects: targets.iter().map(|n| target(*n)).collect(),
         actions,
         skipped: None,
@@ -111,6 +112,8 @@ pub(super) fn a_plan(targets: &[u128], steps: Vec<PlanStep>) -> Plan {
         steps,
         warnings: Vec::new(),
         keep_on_target: None,
+        left_out: Vec::new(),
+        timeouts: Timeouts::default(),
         facts: crate::plan::PlanFacts::default(),
     }
 }

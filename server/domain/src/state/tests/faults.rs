@@ -350,9 +350,10 @@ impl World {
 
 /// A farm with a budget, beside it a step that starts with it, and what is about one that may have
 /// been set aside.
-fn a_fleet(budget: u32, goes_on: bool) -> Plan {
+fn a_fleet(budget: u32, goes_on: bool, limits: (Option<u64>, Option<u64>)) -> Plan {
     let farm = PlanStep {
         max_failed: budget,
+        timeout_ms: limits.0.map(|seconds| seconds * 1_000),
         on_failure: if goes_on {
             OnFailure::Continue
         } else {
@@ -370,7 +371,9 @@ fn a_fleet(budget: u32, goes_on: bool) -> Plan {
         start: Start::WithPrevious,
         ..a_step("repair", &[3], vec![an_action("repair", &[3])])
     };
-    a_plan(&[1, 2, 3, 4], vec![farm, beside, after, on_failure])
+    let mut plan = a_plan(&[1, 2, 3, 4], vec![farm, beside, after, on_failure]);
+    plan.timeouts.deployment_ms = limits.1.map(|seconds| seconds * 1_000);
+    plan
 }
 
 fn a_farm() -> Plan {
@@ -379,6 +382,7 @@ fn a_farm() -> Plan {
     install.retries = Retries {
         count: 1,
         backoff_ms: 1_000,
+        max_backoff_ms: None,
     };
     let mut farm = a_rolling_step(&[1, 2, 3], 2, &["drain"]);
     farm.actions.push(install);
@@ -422,14 +426,18 @@ proptest! {
             }
         }
     }
+}
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
     #[test]
     fn whatever_goes_wrong_groups_and_budgets_hold(
         script in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..250),
         budget in 0_u32..4,
         goes_on in any::<bool>(),
+        limits in (prop::option::of(1_u64..600), prop::option::of(1_u64..900)),
     ) {
-        let mut world = World::new(a_fleet(budget, goes_on));
+        let mut world = World::new(a_fleet(budget, goes_on, limits));
         for (what, which) in script {
             world.step(what, which);
         }

@@ -45,6 +45,11 @@ fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids
             let open = state.live_attempts().any(|(_, other)| other.node == *node);
             assert!(!open, "a node is ordered while an attempt of it is open");
             assert!(state.cancel.is_none(), "something starts after a cancel");
+            let stop = state.step_stop(node.step);
+            assert!(
+                stop.is_none(),
+                "something starts in a step whose time is up"
+            );
         }
         Event::DeploymentFinished { .. } => {
             assert_eq!(state.live_attempts().count(), 0, "it ends under an attempt");

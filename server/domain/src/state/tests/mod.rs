@@ -9,3 +9,5 @@ mod laws;
 mod parallel;
 mod rolling;
 mod table;
+mod time;
+mod unsuccessful;

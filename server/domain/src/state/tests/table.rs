@@ -21,6 +21,7 @@ fn one_action(retries: u32) -> Plan {
     action.retries = Retries {
         count: retries,
         backoff_ms: 5_000,
+        max_backoff_ms: None,
     };
     a_plan(&[1], vec![a_step("s", &[1], vec![action])])
 }

@@ -1,0 +1,194 @@
+//! What takes part: chosen targets and steps, targets that are away, and for how long.
+
+use super::*;
+
+pub(super) fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn away(targets: &mut [TargetFacts], name: &str) {
+    let target = targets
+        .iter_mut()
+        .find(|target| target.name == name)
+        .unwrap();
+    target.agent.as_mut().unwrap().online = false;
+}
+
+fn left_out(plan: &Plan) -> Vec<String> {
+    let targets = plan.left_out.iter();
+    targets
+        .map(|target| format!("{} {}", target.name, target.why.words()))
+        .collect()
+}
+
+#[test]
+fn who_chooses_targets_chooses_what_it_is_about_and_keeps_the_balancers() {
+    let chosen = PlanOptions {
+        only_targets: names(&["web01"]),
+        ..PlanOptions::default()
+    };
+    let plan = plan_of(FARM, &chosen).unwrap();
+    assert_eq!(shown(&plan)[0], "Out: web01<-lb01 web01<-lb02");
+    assert_eq!(left_out(&plan), ["web02 not chosen", "web03 not chosen"]);
+    assert_eq!(plan.warnings, [""; 0]);
+
+    let without = PlanOptions {
+        not_targets: names(&["lb02", "web03"]),
+        ..PlanOptions::default()
+    };
+    let plan = plan_of(FARM, &without).unwrap();
+    assert_eq!(shown(&plan)[0], "Out: web01<-lb01 web02<-lb01");
+    assert_eq!(left_out(&plan), ["lb02 excluded", "web03 excluded"]);
+}
+
+const TWO_TIERS: &str = concat!(
+    "process:\n",
+    "  - { step: Base, targets: { tag: lb }, uses: script, with: { run: x } }\n",
+    "  - { step: Web, targets: { tag: web }, uses: script, with: { run: x } }\n",
+    "  - { step: Tell, targets: { tag: web, pick: one }, uses: script, with: { run: x } }\n",
+);
+
+#[test]
+fn a_step_of_which_no_target_was_chosen_is_skipped_and_nothing_at_all_is_refused() {
+    let tagged = PlanOptions {
+        only_tags: names(&["lb"]),
+        ..PlanOptions::default()
+    };
+    let plan = plan_of(TWO_TIERS, &tagged).unwrap();
+    assert_eq!(
+        shown(&plan),
+        ["Base: lb01<-lb01 lb02<-lb02", "Web: ", "Tell: "]
+    );
+    let why = plan.steps[1].skipped.as_deref();
+    assert_eq!(why, Some("none of its targets was chosen"));
+
+    let only = PlanOptions {
+        only_steps: names(&["Web"]),
+        ..PlanOptions::default()
+    };
+    let plan = plan_of(TWO_TIERS, &only).unwrap();
+    let skipped: Vec<_> = plan
+        .steps
+        .iter()
+        .map(|step| step.skipped.is_some())
+        .collect();
+    assert_eq!(skipped, [true, false, true]);
+
+    let nothing = PlanOptions {
+        only_steps: names(&["Base"]),
+        only_targets: names(&["web01"]),
+        ..PlanOptions::default()
+    };
+    assert_eq!(
+        plan_of(TWO_TIERS, &nothing).unwrap_err(),
+        [Refusal::NothingToDo {
+            project: "shop".to_owned(),
+            version: release(TWO_TIERS).version,
+            environment: "test".to_owned(),
+        }]
+    );
+    let unknown = PlanOptions {
+        only_tags: names(&["wbe"]),
+        only_steps: names(&["Wbe"]),
+        ..PlanOptions::default()
+    };
+    let said = plan_of(TWO_TIERS, &unknown).unwrap_err();
+    assert!(
+        said.iter()
+            .any(|r| matches!(r, Refusal::UnknownTag { tag, .. } if tag == "wbe"))
+    );
+    assert!(
+        said.iter()
+            .any(|r| matches!(r, Refusal::UnknownStep { step, .. } if step == "Wbe"))
+    );
+}
+
+#[test]
+fn targets_that_are_away_fail_or_are_skipped_as_operator_step_or_project_say() {
+    use Unavailable::{Fail, Skip};
+    // (project, step, operator) -> skipped
+    for (project, step, operator, skips) in [
+        (Fail, None, None, false),
+        (Skip, None, None, true),
+        (Skip, Some(Fail), None, false),
+        (Fail, Some(Skip), None, true),
+        (Fail, Some(Fail), Some(Skip), true),
+        (Skip, Some(Skip), Some(Fail), false),
+    ] {
+        let word = |policy| if policy == Skip { "skip" } else { "fail" };
+        let step = step.map_or(String::new(), |own| {
+            format!("    unavailable: {}\n", word(own))
+        });
+        let text = format!(
+            "unavailable: {}\n{}{step}",
+            word(project),
+            one_step("targets: { tag: web }")
+        );
+        let mut targets = farm();
+        away(&mut targets, "web02");
+        let options = PlanOptions {
+            unavailable: operator,
+            ..PlanOptions::default()
+        };
+        match plan(&release(&text), "test", &targets, &options) {
+            Ok(plan) => {
+                assert!(skips, "{text}");
+                assert_eq!(shown(&plan), ["S: web01<-web01 web03<-web03"]);
+                assert_eq!(left_out(&plan), ["web02 offline"]);
+                assert_eq!(plan.warnings, ["web02 is offline and is left out"]);
+            }
+            Err(refusals) => {
+                assert!(!skips, "{text}");
+                let target = "web02".to_owned();
+                assert_eq!(refusals, [Refusal::AgentOffline { target }]);
+            }
+        }
+    }
+    // Where all are away nothing would be done, and a balancer is never left out for being away.
+    let skip = PlanOptions {
+        unavailable: Some(Skip),
+        ..PlanOptions::default()
+    };
+    let mut targets = farm();
+    for name in ["web01", "web02", "web03"] {
+        away(&mut targets, name);
+    }
+    let text = one_step("targets: { tag: web }");
+    let refused = plan(&release(&text), "test", &targets, &skip).unwrap_err();
+    assert!(
+        refused[0].to_string().contains("web01 is offline"),
+        "{}",
+        refused[0]
+    );
+    let mut targets = farm();
+    away(&mut targets, "lb01");
+    let refused = plan(&release(FARM), "test", &targets, &skip).unwrap_err();
+    let target = "lb01".to_owned();
+    assert_eq!(refused, [Refusal::AgentOffline { target }]);
+}
+
+#[test]
+fn how_long_it_may_take_is_the_operators_the_projects_or_the_environments_word() {
+    let text = one_step("targets: { tag: web }");
+    let own = format!("timeouts: {{ packages: 5m, deployment: 2h }}\n{text}");
+    let hour = 3_600_000;
+    for (text, environment, operator, expected) in [
+        (&text, None, None, None),
+        (&text, Some(4 * hour), None, Some(4 * hour)),
+        (&own, Some(4 * hour), None, Some(2 * hour)),
+        (&own, Some(4 * hour), Some(hour), Some(hour)),
+    ] {
+        let options = PlanOptions {
+            time_limit_ms: operator,
+            ..PlanOptions::default()
+        };
+        let (draft, targets) = (release(text), farm());
+        let request = PlanRequest {
+            time_limit_ms: environment,
+            ..request(&draft, "test", &targets, &options)
+        };
+        let planned = super::super::plan(&request).unwrap().timeouts;
+        assert_eq!(planned.deployment_ms, expected, "{text}");
+        assert_eq!(planned != Timeouts::default(), expected.is_some());
+    }
+}

@@ -1,0 +1,56 @@
+//! Which targets a deployment did not reach with success: what a later one is to be about.
+
+use std::collections::BTreeSet;
+
+use mantle_shared::ids::TargetId;
+
+use super::event::SkipReason;
+use super::model::{State, StepState, SubjectState};
+use crate::plan::LeftOutReason;
+
+/// The names of the targets about which something did not go well, was not begun although it
+/// should have been, or which were away; sorted. None before it has begun.
+pub fn unsuccessful(state: &State) -> BTreeSet<String> {
+    let Some(plan) = state.plan.as_deref() else {
+        return BTreeSet::new();
+    };
+    let mut targets: BTreeSet<TargetId> = BTreeSet::new();
+    for (step, known) in plan.steps.iter().zip(&state.steps) {
+        let not_well = step.subjects.iter().filter(|subject| match known {
+            StepState::Pending => true,
+            StepState::Skipped { reason } => was_due(reason),
+            StepState::Running { subjects, .. } | StepState::Finished { subjects, .. } => {
+                match subjects.get(subject) {
+                    None | Some(SubjectState::Active { .. } | SubjectState::PassedOver { .. }) => {
+                        true
+                    }
+                    Some(SubjectState::Done { failed, .. }) => *failed,
+                }
+            }
+        });
+        targets.extend(not_well);
+    }
+    let names = targets.into_iter().filter_map(|id| plan.target(id));
+    let away = plan.left_out.iter().filter(|target| match target.why {
+        LeftOutReason::Unavailable | LeftOutReason::NotJoined => true,
+        LeftOutReason::Excluded | LeftOutReason::NotChosen => false,
+    });
+    names
+        .map(|target| target.name.clone())
+        .chain(away.map(|target| target.name.clone()))
+        .collect()
+}
+
+/// What was skipped for this reason would have run, had all gone well.
+fn was_due(reason: &SkipReason) -> bool {
+    match reason {
+        SkipReason::EarlierFailure
+        | SkipReason::Cancelled
+        | SkipReason::StepTimedOut
+        | SkipReason::DeploymentTimedOut
+        | SkipReason::SetAside { .. } => true,
+        SkipReason::NotApplicable { .. } | SkipReason::NoFailure | SkipReason::Condition { .. } => {
+            false
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Options by which an operator chooses what takes part in a deployment.
+
+use clap::{Args, ValueEnum};
+
+use crate::api::body::{DeploymentChoices, UnavailableTargets};
+
+/// What takes part.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "What takes part")]
+pub(super) struct ChoiceArgs {
+    /// Only this target; may be given several times
+    #[arg(long = "target", value_name = "NAME")]
+    targets: Vec<String>,
+    /// Only targets with this tag; may be given several times
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Not this target, neither as what it is about nor to run something on behalf of others; may
+    /// be given several times
+    #[arg(long = "exclude", value_name = "NAME")]
+    exclude: Vec<String>,
+    /// Not this step; may be given several times
+    #[arg(long = "skip", value_name = "STEP")]
+    skip: Vec<String>,
+    /// Only this step; may be given several times
+    #[arg(long = "only", value_name = "STEP")]
+    only: Vec<String>,
+    /// What becomes of targets that are away, in place of what project and steps say
+    #[arg(long, value_enum, value_name = "POLICY")]
+    unavailable: Option<Policy>,
+    /// Stop it if it has not ended after this long
+    #[arg(long, value_name = "TIME")]
+    time_limit: Option<String>,
+}
+
+/// What becomes of targets that are away.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Policy {
+    /// There is no deployment while one is
+    Fail,
+    /// They are left out
+    Skip,
+}
+
+impl ChoiceArgs {
+    /// The same for the server.
+    pub(super) fn choices(self, failed_only_of: Option<String>) -> DeploymentChoices {
+        DeploymentChoices {
+            targets: self.targets,
+            tags: self.tags,
+            exclude: self.exclude,
+            failed_only_of,
+            skip: self.skip,
+            only: self.only,
+            unavailable: self.unavailable.map(|policy| match policy {
+                Policy::Fail => UnavailableTargets::Fail,
+                Policy::Skip => UnavailableTargets::Skip,
+            }),
+            time_limit: self.time_limit,
+        }
+    }
+}
