@@ -88,6 +88,9 @@ fn samples() -> Vec<Refusal> {
             environment: environment(),
             changes: vec![text("target 'web02' takes part now")],
         },
+        Refusal::BadSchedule {
+            detail: text("it expires at 2026-11-26T12:00:00Z, which is over"),
+        },
         Refusal::BadField {
             why: text("a field of a release needs a name"),
         },
@@ -292,6 +295,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::PlanChanged { .. } => "PlanChanged",
         Refusal::BadField { .. } => "BadField",
         Refusal::BadComment { .. } => "BadComment",
+        Refusal::BadSchedule { .. } => "BadSchedule",
         Refusal::NoTargetInEnvironment { .. } => "NoTargetInEnvironment",
         Refusal::NoTargetForStep { .. } => "NoTargetForStep",
         Refusal::UnknownTag { .. } => "UnknownTag",
@@ -327,7 +331,7 @@ fn name(refusal: &Refusal) -> &'static str {
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 43;
+const KINDS: usize = 44;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {

@@ -381,6 +381,11 @@ pub enum Refusal {
         /// The nearest that is asked for.
         suggestion: Option<String>,
     },
+    /// The times between which a deployment may start cannot be meant.
+    BadSchedule {
+        /// What is wrong.
+        detail: String,
+    },
     /// The actor may not do this.
     Forbidden {
         /// Who.

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod planner;
 pub mod process;
 pub mod project;
+pub mod queue;
 pub mod release;
 pub mod retention;
 pub mod snapshot;

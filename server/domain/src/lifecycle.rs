@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::{NamedRelease, Refusal};
+use crate::queue::Priority;
 
 pub mod block;
 
@@ -39,6 +40,9 @@ pub struct Phase {
     /// What it takes to pass it.
     #[serde(default)]
     pub gate: Gate,
+    /// How urgent deployments into it are.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
 }
 
 /// How a phase's environments are deployed to.
@@ -95,6 +99,8 @@ pub struct ResolvedPhase {
     pub deploy: DeployMode,
     /// What it takes to pass it.
     pub gate: Gate,
+    /// How urgent deployments into it are.
+    pub priority: Priority,
 }
 
 /// The phases with every convention filled in. `environments` are all of the server's, in order.
@@ -107,6 +113,7 @@ pub fn phases(lifecycle: &LifecycleDefinition, environments: &[String]) -> Vec<R
                 environments: vec![environment.clone()],
                 deploy: DeployMode::Manual,
                 gate: Gate::All,
+                priority: Priority::Normal,
             })
             .collect();
     }
@@ -128,6 +135,7 @@ pub fn phases(lifecycle: &LifecycleDefinition, environments: &[String]) -> Vec<R
             environments: named,
             deploy: phase.deploy,
             gate: phase.gate,
+            priority: phase.priority,
         });
     }
     resolved
@@ -240,6 +248,21 @@ pub fn next(
         .get(reached)
         .map(|phase| missing(phase, succeeded))
         .unwrap_or_default()
+}
+
+/// How urgent a deployment into an environment is, by the phase that names it.
+pub fn priority(
+    lifecycle: Option<&LifecycleDefinition>,
+    environments: &[String],
+    environment: &str,
+) -> Priority {
+    let Some(lifecycle) = lifecycle else {
+        return Priority::Normal;
+    };
+    phases(lifecycle, environments)
+        .iter()
+        .find(|phase| phase.environments.iter().any(|name| name == environment))
+        .map_or(Priority::Normal, |phase| phase.priority)
 }
 
 /// The furthest phase in which a release has succeeded, from 0; `None` for one that has not.

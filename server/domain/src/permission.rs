@@ -41,6 +41,8 @@ pub enum Permission {
     Retention,
     /// Deploy and cancel.
     Deploy,
+    /// Decide who comes first in the queue.
+    Prioritise,
     /// Manage targets, agents and join tokens.
     ManageTargets,
     /// Set and delete secrets.
@@ -66,6 +68,7 @@ impl Permission {
             Self::ReleaseBlock => "block and unblock releases",
             Self::Retention => "remove what retention no longer keeps",
             Self::Deploy => "deploy",
+            Self::Prioritise => "change the order of the queue",
             Self::ManageTargets => "manage targets",
             Self::ManageSecrets => "manage secrets",
             Self::ManageKeys => "manage API keys",

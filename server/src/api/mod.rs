@@ -136,6 +136,8 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(deployments::create))
         .routes(routes!(deployments::status))
         .routes(routes!(tasks::list))
+        .routes(routes!(tasks::queue))
+        .routes(routes!(tasks::move_to_top))
         .routes(routes!(tasks::show))
         .routes(routes!(tasks::cancel))
         .routes(routes!(tasks::events))

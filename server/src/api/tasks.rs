@@ -63,6 +63,25 @@ pub(super) async fn list(
     ))
 }
 
+/// The tasks that wait, in the order in which they start, each with the reason.
+#[utoipa::path(get, path = "/tasks/queue", tag = "tasks", responses((status = 200, body = Page<Task>)))]
+pub(super) async fn queue(
+    State(services): State<Services>,
+    caller: Caller,
+) -> ApiResult<Json<Page<Task>>> {
+    Ok(Json(services.task_queue(&caller).await?))
+}
+
+/// Moves a task that waits to the top of the queue; takes the permission to change its order.
+#[utoipa::path(post, path = "/tasks/{task}/move-to-top", tag = "tasks", params(("task" = String, Path, description = "its number")), responses((status = 200, body = Task)))]
+pub(super) async fn move_to_top(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(task): Path<String>,
+) -> ApiResult<Json<Task>> {
+    Ok(Json(services.task_move_to_top(&caller, &task).await?))
+}
+
 /// A task with the matrix of its steps and targets.
 #[utoipa::path(get, path = "/tasks/{task}", tag = "tasks", params(("task" = String, Path, description = "its number")), responses((status = 200, body = TaskDetail)))]
 pub(super) async fn show(

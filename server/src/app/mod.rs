@@ -34,7 +34,7 @@ use crate::security::{
     Authority, NewApiKey, Secret, api_key_mint, api_key_save, authority_open, master_key_open,
 };
 use crate::services::{Caller, FIRST_KEY, Feed, Parts, ServerFacts, Services};
-use crate::store::{Store, StoreConfig, api_key_find_live, api_key_insert};
+use crate::store::{Store, StoreConfig, api_key_find_live, api_key_insert, max_running_keep};
 use crate::supervise::{Stage, Supervisor, TaskEnded};
 
 const MASTER_KEY_FILE: &str = "master.key";
@@ -54,6 +54,8 @@ pub struct ServerOptions {
     pub tls: Option<TlsFiles>,
     /// How agents' certificates are kept.
     pub agent_certificates: AgentCertificates,
+    /// How many tasks run at once.
+    pub max_running: u32,
 }
 
 /// How agents' certificates are kept.
@@ -100,6 +102,10 @@ impl App {
             folder: options.data.clone(),
         })
         .await?;
+        let limit = options.max_running;
+        store
+            .write(async |tx| max_running_keep(tx, limit).await)
+            .await?;
         let now = SystemTime::now();
         let authority = authority_open(&store, data.path(), now)
             .await?

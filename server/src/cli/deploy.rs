@@ -11,6 +11,7 @@ use super::choices::ChoiceArgs;
 use super::exit::{CliResult, Exit, Failure};
 use super::live::{Show, harmless, watch};
 use super::output::{Output, clock, line_out, with_schema};
+use super::schedule::ScheduleArgs;
 use crate::api::body::{DeploymentCreate, Task, TaskDetail, TaskState, TaskWarning, WorkState};
 use crate::client::Client;
 
@@ -59,6 +60,8 @@ pub(super) struct DeployArgs {
     #[command(flatten)]
     choices: ChoiceArgs,
     #[command(flatten)]
+    schedule: ScheduleArgs,
+    #[command(flatten)]
     answers: AnswerArgs,
     #[command(flatten)]
     about: AboutArgs,
@@ -88,6 +91,8 @@ pub(super) struct PromoteArgs {
     #[command(flatten)]
     choices: ChoiceArgs,
     #[command(flatten)]
+    schedule: ScheduleArgs,
+    #[command(flatten)]
     answers: AnswerArgs,
     #[command(flatten)]
     about: AboutArgs,
@@ -98,6 +103,8 @@ pub(super) struct PromoteArgs {
 /// Deploys.
 pub(super) async fn deploy(args: DeployArgs, client: &Client, out: Output) -> CliResult {
     let (comment, fields) = args.about.read()?;
+    // Who schedules something does not sit and wait for it.
+    let detach = args.detach || args.schedule.at.is_some();
     let variables = args.answers.read()?;
     let (mut project, mut version) = (args.project, args.version);
     let mut environment = args.environment;
@@ -107,7 +114,7 @@ pub(super) async fn deploy(args: DeployArgs, client: &Client, out: Output) -> Cl
         version.get_or_insert(before.version);
         environment.get_or_insert(before.environment);
     }
-    let request = DeploymentCreate {
+    let mut request = DeploymentCreate {
         project: project.unwrap_or_default(),
         version,
         environment: environment.unwrap_or_default(),
@@ -118,14 +125,16 @@ pub(super) async fn deploy(args: DeployArgs, client: &Client, out: Output) -> Cl
         fields,
         ..DeploymentCreate::default()
     };
+    args.schedule.put(&mut request)?;
     let task = order(request, args.defaults, client, out).await?;
-    follow(&task, args.detach, &args.wait, client, out).await
+    follow(&task, detach, &args.wait, client, out).await
 }
 
 /// Promotes.
 pub(super) async fn promote(args: PromoteArgs, client: &Client, out: Output) -> CliResult {
     let (comment, fields) = args.about.read()?;
-    let request = DeploymentCreate {
+    let detach = args.detach || args.schedule.at.is_some();
+    let mut request = DeploymentCreate {
         project: args.project,
         version: args.version,
         from: Some(args.from),
@@ -136,8 +145,9 @@ pub(super) async fn promote(args: PromoteArgs, client: &Client, out: Output) -> 
         fields,
         ..DeploymentCreate::default()
     };
+    args.schedule.put(&mut request)?;
     let task = order(request, args.defaults, client, out).await?;
-    follow(&task, args.detach, &args.wait, client, out).await
+    follow(&task, detach, &args.wait, client, out).await
 }
 
 /// Orders a deployment; on a terminal what it asks for and was not answered is asked first.
@@ -204,13 +214,18 @@ pub(super) async fn wait(task: &Task, args: &WaitArgs, client: &Client, out: Out
     Ok(watched.exit)
 }
 
-/// Why a task is still queued, if another one is the reason.
+/// Why a task is still queued, if it is not because its turn comes next.
 fn queued_behind(task: &Task) -> Option<String> {
-    let behind = task.behind.as_ref()?;
-    Some(format!(
-        "queued behind {behind}, which deploys {} into {}; 'mantle task show {behind}' shows how that stands",
-        task.project, task.environment
-    ))
+    if let Some(behind) = &task.behind {
+        return Some(format!(
+            "queued behind {behind}, which deploys {} into {}; 'mantle task show {behind}' shows how that stands",
+            task.project, task.environment
+        ));
+    }
+    let waiting = task.waiting.as_ref().filter(|_| task.position.is_some())?;
+    let number = &task.number;
+    let starts_next = task.position == Some(1) && task.at.is_none();
+    (!starts_next).then(|| format!("{number} {waiting}; 'mantle task queue' shows what waits"))
 }
 
 /// What in a task is worth a look, a line each, and how to see it.
@@ -262,12 +277,13 @@ pub(super) fn summary(detail: &TaskDetail) -> String {
         _ => String::new(),
     };
     let warnings = if task.warnings { ", with warnings" } else { "" };
-    let behind = match (task.state, &task.behind) {
-        (TaskState::Queued, Some(behind)) => format!(
+    let behind = match (task.state, &task.behind, &task.waiting) {
+        (TaskState::Queued, Some(behind), _) => format!(
             " behind {behind}, which deploys {} into {}",
             task.project, task.environment
         ),
-        (_, _) => String::new(),
+        (TaskState::Queued, None, Some(waiting)) => format!(": it {waiting}"),
+        (_, _, _) => String::new(),
     };
     let why = match (&task.state, task.message.is_empty()) {
         (_, true) => String::new(),

@@ -31,6 +31,7 @@ mod release;
 mod release_compare;
 mod release_variables;
 mod retention;
+mod schedule;
 mod secret;
 mod server;
 mod server_care;

@@ -17,6 +17,7 @@ use crate::api::error_chain;
 use crate::app::server_file::ServerFile;
 use crate::app::{AgentCertificates, App, ServerOptions, StartError, TlsFiles};
 use crate::security::Secret;
+use crate::store::MAX_RUNNING;
 
 /// What to do with the server.
 #[derive(Debug, Subcommand)]
@@ -101,6 +102,16 @@ pub(super) struct RunArgs {
         hide_env_values = true
     )]
     agent_certificate_grace: Duration,
+    /// How many tasks run at once; what waits for a person does not count
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = MAX_RUNNING,
+        value_parser = clap::value_parser!(u32).range(1..=1000),
+        env = "MANTLE_MAX_RUNNING",
+        hide_env_values = true
+    )]
+    max_running: u32,
 }
 
 /// Shorter ones would end before they arrive, longer ones after the authority's own certificate.
@@ -152,6 +163,7 @@ fn run(args: RunArgs, global: &Global, out: Output) -> CliResult {
             lasts: args.agent_certificate,
             grace: args.agent_certificate_grace,
         },
+        max_running: args.max_running,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

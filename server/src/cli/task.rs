@@ -1,12 +1,13 @@
 //! `mantle task`.
 
 use clap::Subcommand;
+use jiff::Timestamp;
 
 use super::deploy::{WaitArgs, highlights, summary, wait, warned};
 use super::exit::{CliResult, Exit, Failure};
 use super::live::{harmless, line_text, print_log};
 use super::output::{Output, ago, clock, json_line, line_out};
-use crate::api::body::{LogKind, LogLine, Task, TaskDetail, TaskState};
+use crate::api::body::{LogKind, LogLine, Task, TaskDetail, TaskPriority, TaskState};
 use crate::client::Client;
 
 /// What to do with tasks.
@@ -20,6 +21,16 @@ pub(super) enum Command {
         /// How many
         #[arg(short = 'n', long, default_value_t = 20)]
         limit: u32,
+        /// Only those that wait, in the order in which they start
+        #[arg(long)]
+        queued: bool,
+    },
+    /// Show what waits, in the order in which it starts, and why
+    Queue,
+    /// Let a task that waits start before all others
+    MoveToTop {
+        /// The task's number, such as T-12
+        task: String,
     },
     /// Show how a task stands, target by target
     Show {
@@ -57,7 +68,34 @@ pub(super) enum Command {
 /// Does it.
 pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
-        Command::List { project, limit } => {
+        Command::List {
+            project,
+            limit,
+            queued: true,
+        } => {
+            let mut page = client.task_queue().await?;
+            let wanted = |task: &Task| project.as_ref().is_none_or(|name| task.project == *name);
+            page.items.retain(wanted);
+            page.items
+                .truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            out.list(&page.items, &QUEUE, queue_row)
+        }
+        Command::Queue => {
+            let page = client.task_queue().await?;
+            out.list(&page.items, &QUEUE, queue_row)
+        }
+        Command::MoveToTop { task } => {
+            let task = client.task_move_to_top(&task).await?;
+            out.object(&task, |task| {
+                let waiting = task.waiting.as_deref().unwrap_or("is at the top");
+                vec![format!("{} {waiting}", task.number)]
+            })
+        }
+        Command::List {
+            project,
+            limit,
+            queued: false,
+        } => {
             let page = client.tasks(project.as_deref(), None, limit).await?;
             let headers = ["task", "what", "environment", "state", "when", "took", "by"];
             out.list(&page.items, &headers, row)
@@ -134,6 +172,23 @@ fn print(line: &LogLine, out: Output) -> Result<(), Failure> {
     line_out(&format!("{time} {style}{}{style:#}", line_text(line)))
 }
 
+/// The columns of the queue.
+const QUEUE: [&str; 6] = ["place", "task", "what", "environment", "priority", "it"];
+
+fn queue_row(task: &Task) -> Vec<String> {
+    vec![
+        task.position.map_or("-".to_owned(), |at| at.to_string()),
+        task.number.clone(),
+        format!("{} {}", task.project, task.version),
+        task.environment.clone(),
+        match task.priority {
+            TaskPriority::Normal => "normal".to_owned(),
+            TaskPriority::High => "high".to_owned(),
+        },
+        task.waiting.clone().unwrap_or_default(),
+    ]
+}
+
 fn row(task: &Task) -> Vec<String> {
     let took = match (task.started_at, task.ended_at) {
         (Some(began), Some(ended)) => clock(ended.as_second() - began.as_second()),
@@ -143,7 +198,10 @@ fn row(task: &Task) -> Vec<String> {
         task.number.clone(),
         format!("{} {}", task.project, task.version),
         task.environment.clone(),
-        task.state.as_str().to_owned(),
+        match (task.state, task.at) {
+            (TaskState::Queued, Some(at)) if at > Timestamp::now() => format!("scheduled for {at}"),
+            (state, _) => state.as_str().to_owned(),
+        },
         ago(task.created_at),
         took,
         task.created_by.clone(),

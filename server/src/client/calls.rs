@@ -467,6 +467,17 @@ impl Client {
         self.get(&["tasks"], &query).await
     }
 
+    /// The tasks that wait, in the order in which they start.
+    pub async fn task_queue(&self) -> Answer<Page<Task>> {
+        self.get(&["tasks", "queue"], &[]).await
+    }
+
+    /// Moves a task that waits to the top of the queue.
+    pub async fn task_move_to_top(&self, number: &str) -> Answer<Task> {
+        self.send::<Value, _>(Method::POST, &["tasks", number, "move-to-top"], &json!({}))
+            .await
+    }
+
     /// A task with the matrix of its steps and targets.
     pub async fn task(&self, number: &str) -> Answer<TaskDetail> {
         self.get(&["tasks", number], &[]).await

@@ -1,6 +1,6 @@
 //! Starting queued deployments: in order, one at a time for each project and environment.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -10,81 +10,114 @@ use mantle_domain::explain::Refusal;
 use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::plan::{LeftOutReason, Plan};
 use mantle_domain::project::ProjectDefinition;
+use mantle_domain::queue::Reason;
+use mantle_domain::queue::Turn as Place;
 use mantle_domain::state::{Input, State};
 use mantle_shared::ids::TaskId;
 
 use super::active::{Context, Deployment};
 use super::commit::{manifest, write_deployment};
-use super::{LEASE, MAX_RUNNING, Orchestrator};
+use super::{LEASE, Orchestrator};
 use crate::services::planning::{Pins, Wanted};
 use crate::services::progress::{Course, digests_of};
+use crate::services::queue::{Queue, expire};
 use crate::services::{DeploymentOrder, bound, facts};
 use crate::store::{
     EnvironmentRow, StoreError, TaskKind, TaskRow, Tx, environment_fetch, epoch_current,
-    project_fetch, release_fetch, task_lease_take, task_list_queued, task_list_running,
+    project_fetch, release_fetch, task_fetch, task_lease_take,
 };
 
 /// How long a queued task waits for agents that are offline when its turn comes. All are, when the
 /// server was restarted; each looks for it once a minute at least.
 const AGENTS_RETURN: Duration = Duration::from_mins(2);
-/// Queued tasks that are looked at in one turn.
-const LOOK_AT: u32 = 500;
 
 impl Orchestrator {
     /// Starts what can start; says what was started.
     pub(super) async fn admit(&mut self) -> Vec<TaskId> {
-        match self.find_ready().await {
-            Ok(ready) => {
-                self.awaited
-                    .retain(|task, _| ready.iter().any(|row| row.id == *task));
-                let mut started = Vec::new();
-                for row in ready {
-                    let task = row.id;
-                    match self.begin(row).await {
-                        Ok(true) => {
-                            self.awaited.remove(&task);
-                            started.push(task);
-                        }
-                        Ok(false) => {}
-                        Err(error) => tracing::error!(
-                            task.id = %task,
-                            error = &error as &dyn std::error::Error,
-                            "a queued task could not be started; it stays queued"
-                        ),
-                    }
-                }
-                started
-            }
+        let now = Timestamp::now();
+        let queue = match self.read_queue().await {
+            Ok(queue) => queue,
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the queue cannot be read; it is looked at again"
                 );
-                Vec::new()
+                return Vec::new();
+            }
+        };
+        let waiting = queue.waiting();
+        self.awaited.retain(|task, _| waiting.contains(task));
+        self.next_look = queue.next_look(now);
+        let mut room = queue.room();
+        let mut started = Vec::new();
+        for place in queue.places(now) {
+            match place.turn {
+                // One that still waits for agents leaves its place to the next, so that who comes
+                // after the last place is asked as well.
+                Place::Now | Place::Waits(Reason::Agents | Reason::Full { .. }) if room > 0 => {
+                    if self.try_begin(place.task).await {
+                        room -= 1;
+                        started.push(place.task);
+                    }
+                }
+                Place::Expired { .. } => self.expire(place.task, now).await,
+                Place::Now
+                | Place::Waits(
+                    Reason::Agents
+                    | Reason::Full { .. }
+                    | Reason::Behind { .. }
+                    | Reason::Scheduled { .. },
+                ) => {}
+            }
+        }
+        started
+    }
+
+    async fn read_queue(&self) -> Result<Queue, StoreError> {
+        let mut tx = self.parts.store.read().await?;
+        let queue = Queue::read(&mut tx).await?;
+        Ok(queue.awaiting(|task| self.awaited.contains_key(&task)))
+    }
+
+    async fn try_begin(&mut self, task: TaskId) -> bool {
+        let row = async { task_fetch(&mut self.parts.store.read().await?, task).await };
+        let begun = match row.await {
+            Ok(row) if row.kind == TaskKind::Deployment => self.begin(row).await,
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok(true) => {
+                self.awaited.remove(&task);
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                tracing::error!(
+                    task.id = %task,
+                    error = &error as &dyn std::error::Error,
+                    "a queued task could not be started; it stays queued"
+                );
+                false
             }
         }
     }
 
-    async fn find_ready(&self) -> Result<Vec<TaskRow>, StoreError> {
-        let mut tx = self.parts.store.read().await?;
-        let running = task_list_running(&mut tx, LOOK_AT).await?;
-        let mut busy: HashSet<String> = running
-            .iter()
-            .filter_map(|row| row.queue_key.clone())
-            .collect();
-        let room = MAX_RUNNING.saturating_sub(running.len());
-        let mut ready = Vec::new();
-        for row in task_list_queued(&mut tx, LOOK_AT).await? {
-            // In the order in which they were queued: the first of a key, if none of it runs.
-            let free = row
-                .queue_key
-                .as_ref()
-                .is_none_or(|key| busy.insert(key.clone()));
-            if free && row.kind == TaskKind::Deployment && ready.len() < room {
-                ready.push(row);
+    async fn expire(&mut self, task: TaskId, now: Timestamp) {
+        let store = &self.parts.store;
+        match store.write(async |tx| expire(tx, task, now).await).await {
+            Ok(()) => {
+                tracing::info!(task.id = %task, "a queued task's time was over before its turn");
+                self.parts.feed.task_changed(task);
             }
+            // Somebody cancelled it in the same moment.
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => tracing::error!(
+                task.id = %task,
+                error = &error as &dyn std::error::Error,
+                "that a task's time is over cannot be written; it is tried again"
+            ),
         }
-        Ok(ready)
     }
 
     /// Takes the lease, plans, and writes the first events down, all or nothing. `false` if it is

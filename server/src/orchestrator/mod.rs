@@ -55,8 +55,6 @@ const LEASE: Duration = Duration::from_secs(30);
 const RENEW: Duration = Duration::from_secs(10);
 /// The sweep that finds what no hint told of.
 const SWEEP: Duration = Duration::from_secs(5);
-/// Deployments that run at once.
-const MAX_RUNNING: usize = 200;
 
 /// What the orchestrator is made of.
 #[derive(Clone)]

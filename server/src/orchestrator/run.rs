@@ -45,6 +45,8 @@ pub struct Orchestrator {
     /// Tasks that are not driven for now.
     pub(super) parked: HashMap<TaskId, Parked>,
     cancels: Vec<TaskId>,
+    /// When a queued task's time comes or is over.
+    pub(super) next_look: Option<Timestamp>,
     /// When what has come due was last looked for.
     seen: Timestamp,
 }
@@ -138,6 +140,7 @@ impl Orchestrator {
             awaited: HashMap::new(),
             parked: HashMap::new(),
             cancels: Vec::new(),
+            next_look: None,
             seen: Timestamp::UNIX_EPOCH,
         };
         (
@@ -251,6 +254,7 @@ impl Orchestrator {
             }
         }
         let now = Timestamp::now();
+        self.look_again |= self.next_look.is_some_and(|at| at <= now);
         // In every turn, whatever woke it: what has come due is not mentioned again.
         let seen = std::mem::replace(&mut self.seen, now);
         for (task, deployment) in &self.deployments {
@@ -655,6 +659,7 @@ impl Orchestrator {
             .deployments
             .values()
             .filter_map(|d| next_deadline(&d.state, self.seen))
+            .chain(self.next_look)
             .min();
         let Some(next) = next else { return SWEEP };
         let wait = next.duration_since(Timestamp::now());

@@ -13,6 +13,8 @@ use mantle_domain::permission::Permission;
 use mantle_domain::plan::PlanFacts;
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
+use mantle_domain::queue::Priority;
+use mantle_domain::queue::schedule::{self, Window};
 use mantle_domain::release::notes::{check_comment, check_fields};
 use serde_json::json;
 
@@ -20,9 +22,9 @@ use super::declared::{project_definition, read};
 use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
 use super::progress::{Course, NewDeployment, Queued, queue};
-use super::tasks::task_in_queue;
+use super::queue::task_in_queue;
 use super::{Caller, Deed, Services, choices, facts, mint, names, plan_shape, plans, prompts};
-use crate::api::body::{DeploymentCreate, PlanBody, PlanPrompt, PlanTarget, Task};
+use crate::api::body::{DeploymentCreate, PlanBody, PlanPrompt, PlanTarget, Task, TaskPriority};
 use crate::store::{
     DeploymentCurrentRow, EnvironmentRow, ProjectRow, ReleaseRow, Tx, deployment_current_list,
     release_fetch, release_list, task_fetch,
@@ -96,7 +98,15 @@ impl Services {
     pub async fn deploy(&self, caller: &Caller, request: &DeploymentCreate) -> Result<Task> {
         caller.may(Permission::Deploy)?;
         self.must_not_be_held()?;
+        if request.priority == Some(TaskPriority::High) {
+            caller.may(Permission::Prioritise)?;
+        }
         let now = self.now();
+        let window = Window {
+            at: request.at,
+            expires: request.expires,
+        };
+        schedule::check(window, now)?;
         let mut tx = self.store.begin().await?;
         let place = place(&mut tx, request).await?;
         let id = TaskId::from_uuid(mint());
@@ -122,6 +132,13 @@ impl Services {
             variables: answered.digest,
             answers: answered.shown,
             plan: request.plan.clone(),
+            priority: match request.priority {
+                None => place.priority,
+                // Whoever says so beforehand that it is not urgent means this one deployment.
+                Some(TaskPriority::Normal) => Priority::Normal,
+                Some(TaskPriority::High) => Priority::High,
+            },
+            window,
             by: asked.by,
             comment: request.comment.clone(),
             fields: request.fields.clone(),
@@ -143,11 +160,14 @@ impl Services {
                 "comment": request.comment,
                 "fields": request.fields,
                 "choices": request.choices,
+                "priority": request.priority,
+                "at": request.at,
+                "expires": request.expires,
             }),
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = task_fetch(&mut tx, id).await?;
-        let task = task_in_queue(&mut tx, &row).await?;
+        let task = task_in_queue(&mut tx, &row, now).await?;
         tx.commit().await?;
         self.wake.task_queued(id);
         Ok(task)
@@ -193,6 +213,8 @@ pub(super) struct Place {
     time_limit_ms: Option<u64>,
     /// What the operator chose.
     options: PlanOptions,
+    /// How urgent deployments there are.
+    priority: Priority,
 }
 
 impl Place {
@@ -239,6 +261,7 @@ async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
         time_limit_ms: defined.timeout_ms,
         options,
         keep_on_target: course.keep_on_target(),
+        priority: course.priority(&environment.name),
         project,
         release,
         environment,

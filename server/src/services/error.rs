@@ -281,6 +281,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::Tie(_) => Kind::Invalid("tie"),
         Refusal::BadField { .. } => Kind::Invalid("bad-field"),
         Refusal::BadComment { .. } => Kind::Invalid("bad-comment"),
+        Refusal::BadSchedule { .. } => Kind::Invalid("bad-schedule"),
         Refusal::ReleaseBlocked { .. } => Kind::Refused("release-blocked"),
         Refusal::ChannelAmbiguous { .. } => Kind::Refused("channel-ambiguous"),
         Refusal::PlanChanged { .. } => Kind::Refused("plan-changed"),

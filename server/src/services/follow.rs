@@ -134,7 +134,9 @@ impl Follower {
         }
         if row.state == TaskState::Done {
             let mut task = task_shape(&row);
-            task.message = reader.message();
+            if task.message.is_empty() {
+                task.message = reader.message();
+            }
             let _ = self.send(Followed::Done(Box::new(task))).await;
             return Ok(Err(Stop));
         }

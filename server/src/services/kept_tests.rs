@@ -29,6 +29,7 @@ async fn an_old_house() -> House {
         description: None,
         guided_failure: false,
         timeout_ms: None,
+        priority: mantle_domain::queue::Priority::Normal,
     };
     let environment = EnvironmentRow {
         id: EnvironmentId::from_uuid(mint()),

@@ -30,6 +30,7 @@ mod plans;
 pub mod progress;
 mod prompts;
 mod prune;
+pub mod queue;
 mod recovery;
 mod release_block;
 mod release_compare;

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
+use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::EnvironmentId;
 use mantle_domain::lifecycle::block::{self, Block, Blocked};
@@ -15,6 +16,8 @@ use mantle_domain::lifecycle::{self, LifecycleDefinition};
 use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::project::ProjectDefinition;
+use mantle_domain::queue::Priority;
+use mantle_domain::queue::schedule::Window;
 use mantle_shared::Digest;
 use mantle_shared::ids::TaskId;
 use serde::de::DeserializeOwned;
@@ -43,6 +46,8 @@ pub struct Course {
     /// Those to which it was deployed or sent, however that ended.
     sent: BTreeSet<String>,
     ids: HashMap<String, EnvironmentId>,
+    /// Those into which every deployment is urgent.
+    urgent: BTreeSet<String>,
 }
 
 impl Course {
@@ -63,13 +68,29 @@ impl Course {
                 .filter_map(|(id, _)| names.get(id).cloned())
                 .collect()
         };
+        let mut urgent = BTreeSet::new();
+        for row in &rows {
+            let body: EnvironmentDefinition = stored(&row.body, "an environment's definition")?;
+            if body.priority == Priority::High {
+                urgent.insert(row.name.clone());
+            }
+        }
         Ok(Self {
+            urgent,
             lifecycle,
             succeeded: named(&|succeeded| succeeded),
             sent: named(&|_| true),
             environments: rows.iter().map(|row| row.name.clone()).collect(),
             ids: rows.into_iter().map(|row| (row.name, row.id)).collect(),
         })
+    }
+
+    /// How urgent a deployment into an environment is, by that environment and by its phase.
+    pub fn priority(&self, environment: &str) -> Priority {
+        if self.urgent.contains(environment) {
+            return Priority::High;
+        }
+        lifecycle::priority(self.lifecycle.as_ref(), &self.environments, environment)
     }
 
     /// How many earlier versions of a package stay on a target, if the lifecycle says.
@@ -142,6 +163,10 @@ pub struct NewDeployment<'a> {
     pub answers: BTreeMap<String, Option<String>>,
     /// The plan that it is bound to.
     pub plan: Option<String>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// When it may begin.
+    pub window: Window,
     /// Who queues it.
     pub by: &'a str,
     /// What they said about it.
@@ -199,6 +224,9 @@ pub async fn queue(
         queue_key: Some(format!("deploy/{}/{environment_id}", new.project.id)),
         body: serde_json::to_string(&order)
             .map_err(|error| StoreError::corrupt(format!("a task to be written: {error}")))?,
+        priority: new.priority,
+        not_before_us: new.window.at.map(Timestamp::as_microsecond),
+        expires_at_us: new.window.expires.map(Timestamp::as_microsecond),
         at_us,
         by: new.by.to_owned(),
     };
@@ -267,6 +295,8 @@ pub async fn progress(
             variables: release.variables,
             answers: BTreeMap::new(),
             plan: None,
+            priority: course.priority(&name),
+            window: Window::default(),
             by: LIFECYCLE,
             comment: String::new(),
             fields: BTreeMap::new(),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use mantle_domain::permission::Permission;
+use mantle_domain::queue::{Priority, schedule};
 use mantle_shared::Digest;
 use mantle_shared::ids::{AttemptId, TaskId};
 use mantle_shared::protocol::{Level, RecordBody, Stream};
@@ -10,16 +11,17 @@ use serde_json::json;
 
 use super::deployments::DeploymentOrder;
 use super::error::{Error, Result};
+use super::queue::task_in_queue;
 use super::task_events::{EventReader, moment};
 use super::{Caller, Deed, Services, at, names, plan_shape};
 use crate::api::body::{
-    LogKind, LogLine, Page, Task, TaskDetail, TaskEvent, TaskState, TaskWarning,
+    LogKind, LogLine, Page, Task, TaskDetail, TaskEvent, TaskPriority, TaskState, TaskWarning,
 };
 use crate::store::{
-    self, LogRecord, TaskFilter, TaskOutcome, TaskRow, Tx, attempt_list_of_task,
+    self, LogRecord, StoreError, TaskFilter, TaskOutcome, TaskRow, Tx, attempt_list_of_task,
     deployment_current_list, deployment_current_show, deployment_manifest_find, log_read,
-    log_read_remarks, task_event_list, task_fetch, task_find_ahead, task_list,
-    task_mark_cancel_asked, task_mark_dropped,
+    log_read_remarks, task_event_list, task_fetch, task_list, task_mark_cancel_asked,
+    task_mark_dropped,
 };
 
 /// How many events or lines are read at once.
@@ -65,8 +67,10 @@ impl Services {
         let mut tx = self.store.read().await?;
         let row = names::task(&mut tx, text).await?;
         let reader = read_events(&mut tx, row.id).await?;
-        let mut task = task_in_queue(&mut tx, &row).await?;
-        task.message = reader.message();
+        let mut task = task_in_queue(&mut tx, &row, self.now()).await?;
+        if task.message.is_empty() {
+            task.message = reader.message();
+        }
         let order: DeploymentOrder = serde_json::from_str(&row.body).unwrap_or_default();
         let manifest = deployment_manifest_find(&mut tx, row.id).await?;
         drop(tx);
@@ -105,7 +109,7 @@ impl Services {
                 let outcome = TaskOutcome::Cancelled;
                 task_mark_cancel_asked(&mut tx, row.id, &caller.actor.name, at_us).await?;
                 task_mark_dropped(&mut tx, row.id, outcome, at_us).await?;
-                show_dropped(&mut tx, &row, at_us).await?;
+                show_dropped(&mut tx, &row, outcome, at_us).await?;
             }
             store::TaskState::Running => {
                 let by = &caller.actor.name;
@@ -406,16 +410,6 @@ fn as_remark(line: LogLine) -> TaskWarning {
     }
 }
 
-/// A task as the API shows it, with what it waits for while it is queued.
-pub(super) async fn task_in_queue(tx: &mut Tx, row: &TaskRow) -> Result<Task> {
-    let mut task = task_shape(row);
-    if row.state == store::TaskState::Queued && row.queue_key.is_some() {
-        let ahead = task_find_ahead(tx, row).await?;
-        task.behind = ahead.map(|ahead| number(ahead.number));
-    }
-    Ok(task)
-}
-
 /// A task as the API shows it.
 pub(super) fn task_shape(row: &TaskRow) -> Task {
     let order: DeploymentOrder = serde_json::from_str(&row.body).unwrap_or_default();
@@ -428,12 +422,33 @@ pub(super) fn task_shape(row: &TaskRow) -> Task {
         environment: order.environment,
         state: task_state(row),
         warnings: row.has_warnings,
-        message: String::new(),
+        message: dropped_because(row).unwrap_or_default(),
         behind: None,
+        priority: match row.priority {
+            Priority::Normal => TaskPriority::Normal,
+            Priority::High => TaskPriority::High,
+        },
+        position: None,
+        waiting: None,
+        at: row.not_before_us.map(at),
+        expires: row.expires_at_us.map(at),
         created_at: at(row.created_at_us),
         created_by: row.created_by.clone(),
         started_at: row.started_at_us.map(at),
         ended_at: row.ended_at_us.map(at),
+    }
+}
+
+/// Why a task is over that never began; its events say it of one that did.
+fn dropped_because(row: &TaskRow) -> Option<String> {
+    let over = row.state == store::TaskState::Done && row.started_at_us.is_none();
+    match (row.outcome.filter(|_| over)?, row.expires_at_us) {
+        (TaskOutcome::TimedOut, Some(expired)) => Some(schedule::expired(at(expired))),
+        (TaskOutcome::Cancelled, _) => {
+            let by = row.cancel_by.as_deref()?;
+            Some(format!("cancelled by {by} before it began"))
+        }
+        (_, _) => None,
     }
 }
 
@@ -464,11 +479,16 @@ pub(super) fn state_word(
 }
 
 /// Keeps the dashboard current when a deployment is dropped before it began.
-async fn show_dropped(tx: &mut Tx, row: &TaskRow, at_us: i64) -> Result<()> {
+pub(super) async fn show_dropped(
+    tx: &mut Tx,
+    row: &TaskRow,
+    outcome: TaskOutcome,
+    at_us: i64,
+) -> std::result::Result<(), StoreError> {
     let rows = deployment_current_list(tx, row.project_id).await?;
     if let Some(mut current) = rows.into_iter().find(|current| current.task_id == row.id) {
         current.state = store::TaskState::Done;
-        current.outcome = Some(TaskOutcome::Cancelled);
+        current.outcome = Some(outcome);
         current.changed_at_us = at_us;
         deployment_current_show(tx, &current).await?;
     }

@@ -44,6 +44,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0003_variable_sets.sql"),
         postgres: include_str!("migrations/postgres/state/0003_variable_sets.sql"),
     },
+    Migration {
+        version: 4,
+        sqlite: include_str!("migrations/sqlite/state/0004_task_queue.sql"),
+        postgres: include_str!("migrations/postgres/state/0004_task_queue.sql"),
+    },
 ];
 
 /// The logs' schema.

@@ -35,6 +35,7 @@ mod target;
 mod task;
 mod task_event;
 mod task_lease;
+mod task_queue;
 mod tx;
 mod upload;
 mod value;
@@ -121,9 +122,10 @@ pub use secret::{
     secret_version_prune, secret_version_reseal,
 };
 pub use server_meta::{
-    META_AUTHORITY, META_CONNECTION_ID_KEY, META_INSTANCE_ID, META_MASTER_KEY_CHECK,
-    META_RESET_KEY, META_RESTORED, epoch_current, epoch_next, epoch_raise, now_us,
-    server_meta_find, server_meta_keep, server_meta_remove, server_meta_replace,
+    MAX_RUNNING, META_AUTHORITY, META_CONNECTION_ID_KEY, META_INSTANCE_ID, META_MASTER_KEY_CHECK,
+    META_RESET_KEY, META_RESTORED, epoch_current, epoch_next, epoch_raise, max_running,
+    max_running_keep, now_us, server_meta_find, server_meta_keep, server_meta_remove,
+    server_meta_replace,
 };
 pub use snapshot::{SnapshotKind, snapshot_fetch, snapshot_keep};
 pub use target::{
@@ -132,15 +134,17 @@ pub use target::{
 };
 pub use task::{
     Lease, NewTask, TaskFilter, TaskKind, TaskOutcome, TaskRow, TaskState, task_fetch, task_find,
-    task_find_ahead, task_insert, task_list, task_list_queued, task_list_running,
-    task_list_succeeded, task_mark_cancel_asked, task_mark_done, task_mark_dropped,
-    task_mark_started, task_mark_warned,
+    task_insert, task_list, task_list_running, task_list_succeeded, task_mark_cancel_asked,
+    task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
 };
 pub use task_event::{
     EventsAppended, NewTaskEvent, TaskEventRow, task_event_append, task_event_list,
 };
 pub use task_lease::{
     task_lease_clear, task_lease_release, task_lease_release_all, task_lease_renew, task_lease_take,
+};
+pub use task_queue::{
+    QueueRow, task_mark_moved_up, task_queue_list, task_queue_list_running, task_start_list,
 };
 pub use tx::{LogTx, Tx};
 pub use upload::{

@@ -19,6 +19,35 @@ pub const META_AUTHORITY: &str = "authority";
 /// That the database comes from a backup, until it was recovered; JSON.
 pub const META_RESTORED: &str = "restored";
 
+/// How many tasks run at once, as the server was last started; digits.
+const META_MAX_RUNNING: &str = "max_running";
+
+/// How many tasks run at once unless the server is told otherwise. A running deployment costs the
+/// server little; what it bounds is how much of the fleet and of the network is in motion at once.
+pub const MAX_RUNNING: u32 = 20;
+
+/// Keeps how many tasks run at once, for all who look at the queue.
+pub async fn max_running_keep(tx: &mut Tx, limit: u32) -> Result<()> {
+    tx.exec(
+        "INSERT INTO server_meta (name, value) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![META_MAX_RUNNING, limit.to_string().into_bytes()],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// How many tasks run at once.
+pub async fn max_running(tx: &mut Tx) -> Result<u32> {
+    let Some(value) = server_meta_find(tx, META_MAX_RUNNING).await? else {
+        return Ok(MAX_RUNNING);
+    };
+    std::str::from_utf8(&value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| StoreError::corrupt("how many tasks run at once".to_owned()))
+}
+
 /// The value of this name.
 pub async fn server_meta_find(tx: &mut Tx, name: &str) -> Result<Option<Vec<u8>>> {
     tx.row(

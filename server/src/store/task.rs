@@ -4,6 +4,7 @@
 //! tasks with the same queue key one runs at a time; an index sees to it.
 
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TaskId};
+use mantle_domain::queue::Priority;
 
 use super::error::{Result, StoreError};
 use super::ids::NodeId;
@@ -80,6 +81,14 @@ pub struct TaskRow {
     pub queue_key: Option<String>,
     /// What was asked, as JSON.
     pub body: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// When it was moved to the top of the queue.
+    pub moved_up_at_us: Option<i64>,
+    /// It does not begin before.
+    pub not_before_us: Option<i64>,
+    /// It does not begin any more from then on.
+    pub expires_at_us: Option<i64>,
     /// When it was queued.
     pub created_at_us: i64,
     /// Who queued it.
@@ -128,6 +137,12 @@ pub struct NewTask {
     pub queue_key: Option<String>,
     /// What was asked, as JSON.
     pub body: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// It does not begin before.
+    pub not_before_us: Option<i64>,
+    /// It does not begin any more from then on.
+    pub expires_at_us: Option<i64>,
     /// When.
     pub at_us: i64,
     /// By whom.
@@ -139,8 +154,9 @@ pub async fn task_insert(tx: &mut Tx, task: &NewTask) -> Result<u64> {
     let number = counter_next(tx, "task").await?;
     tx.exec(
         "INSERT INTO task (id, number, kind, state, has_warnings, title, project_id,
-             environment_id, release_id, queue_key, body, created_at_us, created_by, next_event)
-         VALUES ($1, $2, $3, 'queued', 0, $4, $5, $6, $7, $8, $9, $10, $11, 1)",
+             environment_id, release_id, queue_key, body, created_at_us, created_by, next_event,
+             priority, not_before_us, expires_at_us)
+         VALUES ($1, $2, $3, 'queued', 0, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14)",
         params![
             task.id,
             number,
@@ -153,6 +169,9 @@ pub async fn task_insert(tx: &mut Tx, task: &NewTask) -> Result<u64> {
             task.body,
             task.at_us,
             task.by,
+            task.priority,
+            task.not_before_us,
+            task.expires_at_us,
         ],
     )
     .await
@@ -224,35 +243,11 @@ pub async fn task_list(tx: &mut Tx, filter: &TaskFilter, limit: u32) -> Result<V
     .collect()
 }
 
-/// The tasks that wait for their turn, in order.
-pub async fn task_list_queued(tx: &mut Tx, limit: u32) -> Result<Vec<TaskRow>> {
-    task_list_in(tx, TaskState::Queued, limit).await
-}
-
-/// The task of the same queue key that a queued one comes after: the one that runs, or else the
-/// first that is queued before it.
-pub async fn task_find_ahead(tx: &mut Tx, task: &TaskRow) -> Result<Option<TaskRow>> {
-    tx.row(
-        "SELECT * FROM task
-         WHERE state IN ('queued', 'running') AND queue_key = $1 AND number < $2
-         ORDER BY number LIMIT 1",
-        params![task.queue_key, task.number],
-    )
-    .await?
-    .as_ref()
-    .map(read)
-    .transpose()
-}
-
 /// The tasks that are under way, in order: what recovery takes up.
 pub async fn task_list_running(tx: &mut Tx, limit: u32) -> Result<Vec<TaskRow>> {
-    task_list_in(tx, TaskState::Running, limit).await
-}
-
-async fn task_list_in(tx: &mut Tx, state: TaskState, limit: u32) -> Result<Vec<TaskRow>> {
     tx.rows(
-        "SELECT * FROM task WHERE state = $1 ORDER BY number LIMIT $2",
-        params![state, limit],
+        "SELECT * FROM task WHERE state = 'running' ORDER BY number LIMIT $1",
+        params![limit],
     )
     .await?
     .iter()
@@ -378,6 +373,10 @@ pub(super) fn read(row: &Row) -> Result<TaskRow> {
         release_id: row.find("release_id")?,
         queue_key: row.find("queue_key")?,
         body: row.get("body")?,
+        priority: row.get("priority")?,
+        moved_up_at_us: row.find("moved_up_at_us")?,
+        not_before_us: row.find("not_before_us")?,
+        expires_at_us: row.find("expires_at_us")?,
         created_at_us: row.get("created_at_us")?,
         created_by: row.get("created_by")?,
         started_at_us: row.find("started_at_us")?,

@@ -272,6 +272,22 @@ bytes_column!(
     mantle_domain::ids::TaskId,
 );
 
+impl ToParam for mantle_domain::queue::Priority {
+    const NONE: Param = Param::Text(None);
+
+    fn to_param(&self) -> Param {
+        Param::Text(Some(self.word().to_owned()))
+    }
+}
+
+impl Column for mantle_domain::queue::Priority {
+    type Raw = String;
+
+    fn from_raw(raw: String) -> Option<Self> {
+        Self::from_word(&raw)
+    }
+}
+
 /// Declares an enum that is stored as a word.
 macro_rules! word_enum {
     (

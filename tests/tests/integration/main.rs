@@ -32,6 +32,7 @@ mod masking;
 mod messages;
 mod offline;
 mod others;
+mod queue;
 mod records;
 mod releases;
 mod rig;

@@ -98,6 +98,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::BadComment { most } => {
             format!("the comment is longer than {most} characters")
         }
+        Refusal::BadSchedule { detail } => format!("the deployment cannot be scheduled: {detail}"),
         Refusal::NoTargetInEnvironment { environment, .. } => {
             format!(
                 "environment '{environment}' has no target to work on: none that is enabled and has joined"
@@ -314,6 +315,9 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
                 "look at it again, then deploy with its new id: mantle plan {project} {version} -e {environment}"
             ))
         }
+        Refusal::BadSchedule { .. } => Some(
+            "give a start within 30 days with --at and an end after it with --expires".to_owned(),
+        ),
         Refusal::BadField { .. } => {
             Some("give at most 10, such as --field ticket:OPS-12".to_owned())
         }

@@ -13,6 +13,7 @@ use crate::process::{
     Rolling, RunCondition, SecretAccess, Start, Step, TargetSelector, Unavailable, When, Window,
 };
 use crate::project::{ProjectDefinition, VersionSource};
+use crate::queue::Priority;
 use crate::target::{Platform, TargetDefinition};
 use crate::variable::prompt::{Control, Prompt};
 use crate::variable::{ScopedValue, Variable, VariableValue};
@@ -392,7 +393,14 @@ fn environment(environment: &EnvironmentDefinition) -> Value {
     option(&mut item, "description", environment.description.as_ref());
     flag(&mut item, "guided_failure", environment.guided_failure);
     span(&mut item, "timeout", environment.timeout_ms);
+    urgency(&mut item, environment.priority);
     Value::Object(item)
+}
+
+fn urgency(item: &mut Object, priority: Priority) {
+    if !priority.is_normal() {
+        put(item, "priority", json!(priority.word()));
+    }
 }
 
 fn lifecycle(lifecycle: &LifecycleDefinition) -> Value {
@@ -415,6 +423,7 @@ fn lifecycle(lifecycle: &LifecycleDefinition) -> Value {
             Gate::Minimum(count) => put(&mut item, "minimum", json!(count)),
             Gate::Optional => flag(&mut item, "optional", true),
         }
+        urgency(&mut item, phase.priority);
         Value::Object(item)
     });
     list(&mut item, "phases", phases.collect());

@@ -357,6 +357,14 @@ fn sets() -> impl Strategy<Value = Vec<VariableSetDefinition>> {
     })
 }
 
+fn urgency(high: bool) -> Priority {
+    if high {
+        Priority::High
+    } else {
+        Priority::Normal
+    }
+}
+
 fn environments() -> impl Strategy<Value = Vec<EnvironmentDefinition>> {
     let names = proptest::collection::btree_set("[a-z]([a-z0-9 _.-]{0,8}[a-z0-9])?", 0..4);
     (names, proptest::option::of(text()), proptest::bool::ANY).prop_map(
@@ -368,6 +376,7 @@ fn environments() -> impl Strategy<Value = Vec<EnvironmentDefinition>> {
                     description: description.clone(),
                     guided_failure,
                     timeout_ms: guided_failure.then_some(3_600_000),
+                    priority: urgency(guided_failure),
                 })
                 .collect()
         },
@@ -394,6 +403,7 @@ fn infrastructures() -> impl Strategy<Value = Definitions> {
                     DeployMode::Manual
                 },
                 gate: if optional { Gate::Optional } else { Gate::All },
+                priority: urgency(automatic),
             };
             let lifecycle = LifecycleDefinition {
                 name: "standard".to_owned(),

@@ -7,6 +7,7 @@ use super::node::Node;
 use super::typed::{At, Each, Many, Raw};
 use crate::lifecycle::DeployMode;
 use crate::process::{OnFailure, Pick, Start, Unavailable};
+use crate::queue::Priority;
 use crate::target::Platform;
 
 /// One document of a file: a project, a variable set, or what projects are deployed to.
@@ -418,6 +419,9 @@ pub(super) struct EnvironmentItem {
     pub(super) guided_failure: Option<At<bool>>,
     /// How long a deployment into it may take, unless its project says.
     pub(super) timeout: Option<At<String>>,
+    /// How urgent deployments into it are: normal (default) or high.
+    #[serde(default)]
+    pub(super) priority: Priority,
 }
 
 /// A lifecycle.
@@ -457,6 +461,9 @@ pub(super) struct PhaseItem {
     /// It may be passed over.
     #[serde(default)]
     pub(super) optional: bool,
+    /// How urgent deployments into it are: normal (default) or high.
+    #[serde(default)]
+    pub(super) priority: Priority,
 }
 
 /// What is kept.

@@ -14,6 +14,7 @@ pub(super) fn phase(name: &str, environments: &[&str], deploy: DeployMode, gate:
         environments: environments.iter().map(|name| (*name).to_owned()).collect(),
         deploy,
         gate,
+        priority: Priority::Normal,
     }
 }
 
@@ -159,4 +160,24 @@ fn promote_goes_to_the_phase_reached() {
     let everything = set(&["dev", "test-a", "test-b", "live"]);
     assert!(next(Some(&lifecycle), &all(), &everything).is_empty());
     assert_eq!(next(None, &all(), &set(&["dev"])), ["test-a"]);
+}
+
+#[test]
+fn a_phase_says_how_urgent_its_environments_are() {
+    let mut live = phase("Live", &["live"], DeployMode::Manual, Gate::All);
+    live.priority = Priority::High;
+    let followed = lifecycle(vec![
+        phase("Test", &["test"], DeployMode::Manual, Gate::All),
+        live,
+    ]);
+    let all = ["test".to_owned(), "live".to_owned(), "other".to_owned()];
+    for (environment, expected) in [
+        ("test", Priority::Normal),
+        ("live", Priority::High),
+        ("other", Priority::Normal),
+    ] {
+        let found = priority(Some(&followed), &all, environment);
+        assert_eq!(found, expected, "{environment}");
+    }
+    assert_eq!(priority(None, &all, "live"), Priority::Normal);
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::task::TaskState;
+use super::task::{TaskPriority, TaskState};
 use super::variable::Answers;
 
 /// Asks for a deployment.
@@ -38,6 +38,15 @@ pub struct DeploymentCreate {
     /// Which targets and steps take part, and how long it may take.
     #[serde(default, skip_serializing_if = "DeploymentChoices::is_default")]
     pub choices: DeploymentChoices,
+    /// How urgent it is; `high` takes the permission to change the order of the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<TaskPriority>,
+    /// It does not begin before; at most 30 days ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// If it has not begun by then it never does, and ends as timed out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// Which targets and steps take part in a deployment, and how long it may take.

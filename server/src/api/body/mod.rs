@@ -41,7 +41,7 @@ pub use server::{
 pub use target::{Agent, Target, TargetAgent, TargetState, TargetTags};
 pub use task::{
     ActionView, LogKind, LogLine, StepView, SubjectView, Task, TaskDetail, TaskEvent,
-    TaskEventKind, TaskState, TaskWarning, WorkState,
+    TaskEventKind, TaskPriority, TaskState, TaskWarning, WorkState,
 };
 pub use variable::{
     Answers, OriginSource, ValueView, VariableCandidate, VariableExplanation, VariableOrigin,

@@ -35,6 +35,21 @@ pub struct Task {
     /// environment and that it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behind: Option<String>,
+    /// How urgent it is.
+    #[serde(default, skip_serializing_if = "TaskPriority::is_normal")]
+    pub priority: TaskPriority,
+    /// While it is queued: its place in the queue, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u32>,
+    /// While it is queued: what it waits for, in a sentence that follows its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// It does not begin before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// If it has not begun by then it never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
     /// When it was queued.
     pub created_at: Timestamp,
     /// By whom.
@@ -45,6 +60,24 @@ pub struct Task {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+}
+
+/// How urgent a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskPriority {
+    /// As any other.
+    #[default]
+    Normal,
+    /// Before those that are not.
+    High,
+}
+
+impl TaskPriority {
+    /// Nothing was asked.
+    pub fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
 }
 
 /// How a task stands.
@@ -63,7 +96,7 @@ pub enum TaskState {
     Failed,
     /// It was stopped because somebody asked for it.
     Cancelled,
-    /// It was stopped because its time was up.
+    /// Its time was up, before it began or while it ran.
     TimedOut,
 }
 

@@ -317,7 +317,7 @@ fn clip(text: &str, width: usize) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::api::body::{ActionView, LogKind, LogLine, Task};
+    use crate::api::body::{ActionView, LogKind, LogLine, Task, TaskPriority};
 
     fn picture(targets: usize, steps: u32) -> Picture {
         let now = Timestamp::UNIX_EPOCH;
@@ -332,6 +332,11 @@ mod tests {
             warnings: false,
             message: String::new(),
             behind: None,
+            priority: TaskPriority::Normal,
+            position: None,
+            waiting: None,
+            at: None,
+            expires: None,
             created_at: now,
             created_by: "ada".to_owned(),
             started_at: Some(now),

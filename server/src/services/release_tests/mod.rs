@@ -68,6 +68,8 @@ async fn deployed(house: &House, version: &str, environment: &str, outcome: Task
         answers: std::collections::BTreeMap::new(),
         options: mantle_domain::planner::PlanOptions::default(),
         plan: None,
+        priority: mantle_domain::queue::Priority::Normal,
+        window: mantle_domain::queue::schedule::Window::default(),
         by: "ada",
         comment: String::new(),
         fields: std::collections::BTreeMap::new(),

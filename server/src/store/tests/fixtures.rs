@@ -3,6 +3,7 @@
 use mantle_domain::ids::{
     AgentId, EnvironmentId, LifecycleId, ProjectId, ReleaseId, TargetId, TaskId,
 };
+use mantle_domain::queue::Priority;
 use mantle_shared::uuid::Uuid;
 
 use crate::store::{
@@ -154,6 +155,9 @@ pub(super) async fn a_task(store: &Store, world: &World, queue_key: Option<&str>
         release_id: Some(world.release),
         queue_key: queue_key.map(str::to_owned),
         body: "{}".to_owned(),
+        priority: Priority::Normal,
+        not_before_us: None,
+        expires_at_us: None,
         at_us: 10,
         by: "ada".to_owned(),
     };

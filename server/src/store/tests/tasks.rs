@@ -3,20 +3,23 @@
 use std::time::Duration;
 
 use mantle_domain::ids::{AttemptId, TaskId};
+use mantle_domain::queue::Priority;
 use mantle_shared::protocol::Outcome;
 
 use super::fixtures::{World, a_release, a_task, a_world, uuid};
 use crate::store::testing::on_both;
 use crate::store::{
-    AttemptRow, AttemptState, DeploymentCurrentRow, EventsAppended, Lease, NewTaskEvent, NodeId,
-    Store, StoreError, TargetCurrentFilter, TargetCurrentRow, TargetState, TaskFilter, TaskOutcome,
-    TaskState, Tx, attempt_find, attempt_insert, attempt_list_live_of_agent, attempt_list_of_task,
-    attempt_mark_ended, attempt_mark_running, deployment_current_list, deployment_current_show,
-    deployment_manifest_find, deployment_manifest_insert, target_current_list, target_current_show,
-    target_delete, task_event_append, task_event_list, task_fetch, task_find, task_find_ahead,
-    task_lease_clear, task_lease_release, task_lease_release_all, task_lease_renew,
-    task_lease_take, task_list, task_list_queued, task_list_running, task_list_succeeded,
-    task_mark_cancel_asked, task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
+    AttemptRow, AttemptState, DeploymentCurrentRow, EventsAppended, Lease, MAX_RUNNING, NewTask,
+    NewTaskEvent, NodeId, Store, StoreError, TargetCurrentFilter, TargetCurrentRow, TargetState,
+    TaskFilter, TaskKind, TaskOutcome, TaskState, Tx, attempt_find, attempt_insert,
+    attempt_list_live_of_agent, attempt_list_of_task, attempt_mark_ended, attempt_mark_running,
+    deployment_current_list, deployment_current_show, deployment_manifest_find,
+    deployment_manifest_insert, max_running, max_running_keep, target_current_list,
+    target_current_show, target_delete, task_event_append, task_event_list, task_fetch, task_find,
+    task_insert, task_lease_clear, task_lease_release, task_lease_release_all, task_lease_renew,
+    task_lease_take, task_list, task_list_running, task_list_succeeded, task_mark_cancel_asked,
+    task_mark_done, task_mark_dropped, task_mark_moved_up, task_mark_started, task_mark_warned,
+    task_queue_list, task_queue_list_running, task_start_list,
 };
 
 on_both!(
@@ -30,6 +33,8 @@ on_both!(
     a_warning_shows_at_its_place,
     tasks_are_filtered,
     a_queued_task_can_be_dropped,
+    the_queue_knows_who_is_urgent_who_was_moved_and_when,
+    how_many_run_at_once_is_kept,
     the_first_end_of_an_attempt_holds,
     the_dashboard_shows_the_latest_and_what_succeeded,
     what_runs_on_a_target_is_its_last_deployment,
@@ -58,7 +63,7 @@ async fn tasks_are_numbered_and_queued_in_order(store: &Store) {
     let first = a_task(store, &world, None).await;
     let second = a_task(store, &world, None).await;
     let mut tx = store.read().await.unwrap();
-    let queued = task_list_queued(&mut tx, 10).await.unwrap();
+    let queued = task_queue_list(&mut tx, 10).await.unwrap();
     let ids: Vec<_> = queued.iter().map(|task| (task.id, task.number)).collect();
     assert_eq!(ids, [(first, 1), (second, 2)]);
     assert_eq!(task_find(&mut tx, 2).await.unwrap().unwrap().id, second);
@@ -197,23 +202,13 @@ async fn of_one_queue_key_one_task_runs(store: &Store) {
             .write(async |tx| task_mark_started(tx, task, epoch, 20).await)
             .await
     };
-    let ahead = async |task: TaskId| {
-        let mut tx = store.read().await.unwrap();
-        let row = task_fetch(&mut tx, task).await.unwrap();
-        let ahead = task_find_ahead(&mut tx, &row).await.unwrap();
-        ahead.map(|row| row.id)
-    };
-    assert_eq!(ahead(second).await, Some(first), "queued before it");
-    assert_eq!(ahead(other).await, None);
     start(first, epochs[0]).await.unwrap();
-    assert_eq!(ahead(second).await, Some(first), "under way");
     assert!(is_conflict(&start(second, epochs[1]).await));
     start(other, epochs[2]).await.unwrap();
     store
         .write(async |tx| task_mark_done(tx, first, epochs[0], TaskOutcome::Succeeded, 30).await)
         .await
         .unwrap();
-    assert_eq!(ahead(second).await, None);
     start(second, epochs[1]).await.unwrap();
 }
 
@@ -548,4 +543,68 @@ async fn a_manifest_is_written_once(store: &Store) {
         .unwrap();
     let error = deployment_manifest_find(&mut tx, task).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt { .. }));
+}
+
+async fn the_queue_knows_who_is_urgent_who_was_moved_and_when(store: &Store) {
+    let world = a_world(store).await;
+    let first = a_task(store, &world, Some("octofx/test")).await;
+    let urgent = NewTask {
+        id: TaskId::from_uuid(uuid()),
+        kind: TaskKind::Deployment,
+        title: "deploy octofx 1.0.1 to live".to_owned(),
+        project_id: Some(world.project),
+        environment_id: Some(world.environment),
+        release_id: Some(world.release),
+        queue_key: None,
+        body: "{}".to_owned(),
+        priority: Priority::High,
+        not_before_us: Some(40),
+        expires_at_us: Some(50),
+        at_us: 10,
+        by: "ada".to_owned(),
+    };
+    let mut tx = store.begin().await.unwrap();
+    task_insert(&mut tx, &urgent).await.unwrap();
+    task_mark_moved_up(&mut tx, first, 33).await.unwrap();
+    tx.commit().await.unwrap();
+    let mut tx = store.read().await.unwrap();
+    let queue = task_queue_list(&mut tx, 10).await.unwrap();
+    let told: Vec<_> = queue
+        .iter()
+        .map(|row| {
+            let times = (row.moved_up_at_us, row.not_before_us, row.expires_at_us);
+            (row.number, row.priority, times)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (1, Priority::Normal, (Some(33), None, None)),
+            (2, Priority::High, (None, Some(40), Some(50))),
+        ]
+    );
+    let row = task_fetch(&mut tx, urgent.id).await.unwrap();
+    assert_eq!((row.not_before_us, row.expires_at_us), (Some(40), Some(50)));
+    drop(tx);
+
+    let lease = take(store, first, node()).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    task_mark_started(&mut tx, first, lease.epoch, 60)
+        .await
+        .unwrap();
+    assert!(is_conflict(&task_mark_moved_up(&mut tx, first, 61).await));
+    let running = task_queue_list_running(&mut tx).await.unwrap();
+    assert_eq!(running[0].queue_key.as_deref(), Some("octofx/test"));
+    assert_eq!(task_queue_list(&mut tx, 10).await.unwrap().len(), 1);
+    let started = task_start_list(&mut tx, 4).await.unwrap();
+    assert_eq!(started, [(Priority::Normal, Some(33))]);
+}
+
+async fn how_many_run_at_once_is_kept(store: &Store) {
+    let mut tx = store.begin().await.unwrap();
+    assert_eq!(max_running(&mut tx).await.unwrap(), MAX_RUNNING);
+    for limit in [1, 7] {
+        max_running_keep(&mut tx, limit).await.unwrap();
+        assert_eq!(max_running(&mut tx).await.unwrap(), limit);
+    }
 }

@@ -42,6 +42,7 @@ pub(super) fn convert(
                 .as_ref()
                 .is_some_and(|asked| asked.value),
             timeout_ms: span(item.timeout.clone(), report),
+            priority: item.priority,
         });
     }
     for item in sound(document.lifecycles.as_ref(), report) {
@@ -110,6 +111,7 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
                 .collect(),
             deploy: phase.deploy,
             gate: gate(phase, report),
+            priority: phase.priority,
         });
     }
     let retention = item.retention.as_ref();

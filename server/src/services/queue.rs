@@ -1,0 +1,210 @@
+//! The queue: what waits, in which order, and why.
+//!
+//! The orchestrator and whoever looks at the queue read the same facts and let the same rule
+//! decide, so that what is shown is what happens.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use mantle_domain::permission::Permission;
+use mantle_domain::queue::{
+    Lane, Look, Place, Queued, Reason, Running, Turn, URGENT_IN_A_ROW, arrange, next_look,
+};
+use mantle_shared::ids::TaskId;
+use serde_json::json;
+
+use super::error::{Error, Result};
+use super::tasks::{number, show_dropped, task_shape, task_state};
+use super::{Caller, Deed, Services, at, names};
+use crate::api::body::{Page, Task};
+use crate::store::{
+    AuditEntry, StoreError, TaskOutcome, TaskRow, TaskState, Tx, audit_append, max_running,
+    task_fetch, task_mark_dropped, task_mark_moved_up, task_queue_list, task_queue_list_running,
+    task_start_list,
+};
+
+/// The most tasks that are looked at. More than that wait only if something queues without end;
+/// the oldest are looked at then.
+const LOOK_AT: u32 = 10_000;
+/// Who acts when a task's time is over.
+const SERVER: &str = "server";
+
+/// What the order of the queue rests on.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    queued: Vec<Queued>,
+    running: Vec<Running>,
+    recent: Vec<Lane>,
+    limit: usize,
+}
+
+impl Queue {
+    /// Reads it.
+    pub async fn read(tx: &mut Tx) -> std::result::Result<Self, StoreError> {
+        let limit = max_running(tx).await?;
+        let queued = task_queue_list(tx, LOOK_AT).await?;
+        let running = task_queue_list_running(tx).await?;
+        let most = u32::try_from(URGENT_IN_A_ROW).unwrap_or(u32::MAX);
+        let recent = task_start_list(tx, most).await?;
+        Ok(Self {
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            queued: queued
+                .into_iter()
+                .map(|row| Queued {
+                    task: row.id,
+                    number: row.number,
+                    owner: row.project_id,
+                    key: row.queue_key,
+                    priority: row.priority,
+                    moved_up: row.moved_up_at_us.map(at),
+                    not_before: row.not_before_us.map(at),
+                    expires: row.expires_at_us.map(at),
+                    awaits_agents: false,
+                })
+                .collect(),
+            running: running
+                .into_iter()
+                .map(|row| Running {
+                    number: row.number,
+                    owner: row.project_id,
+                    key: row.queue_key,
+                    awaits_person: false,
+                })
+                .collect(),
+            recent: recent
+                .into_iter()
+                .map(|(priority, moved_up)| Lane::of(priority, moved_up.map(at)))
+                .collect(),
+        })
+    }
+
+    /// Notes which tasks wait for agents since their turn came.
+    #[must_use]
+    pub fn awaiting(mut self, awaits: impl Fn(TaskId) -> bool) -> Self {
+        for task in &mut self.queued {
+            task.awaits_agents = awaits(task.task);
+        }
+        self
+    }
+
+    /// Every waiting task's place.
+    pub fn places(&self, now: Timestamp) -> Vec<Place> {
+        arrange(&Look {
+            queued: &self.queued,
+            running: &self.running,
+            recent: &self.recent,
+            limit: self.limit,
+            now,
+        })
+    }
+
+    /// How many more may start.
+    pub fn room(&self) -> usize {
+        let running = self.running.iter().filter(|run| !run.awaits_person);
+        self.limit.saturating_sub(running.count())
+    }
+
+    /// When it must be looked at again though nothing happens.
+    pub fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
+        next_look(&self.queued, now)
+    }
+
+    /// The tasks that wait.
+    pub fn waiting(&self) -> BTreeSet<TaskId> {
+        self.queued.iter().map(|task| task.task).collect()
+    }
+}
+
+/// Use cases of the queue.
+impl Services {
+    /// The tasks that wait, in the order in which they start.
+    pub async fn task_queue(&self, caller: &Caller) -> Result<Page<Task>> {
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let places = Queue::read(&mut tx).await?.places(self.now());
+        let mut items = Vec::with_capacity(places.len());
+        for place in &places {
+            let row = task_fetch(&mut tx, place.task).await?;
+            items.push(placed(&row, place));
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// Moves a task that waits to the top of the queue.
+    pub async fn task_move_to_top(&self, caller: &Caller, text: &str) -> Result<Task> {
+        caller.may(Permission::Prioritise)?;
+        let now = self.now();
+        let mut tx = self.store.begin().await?;
+        let row = names::task(&mut tx, text).await?;
+        let shown = number(row.number);
+        match row.state {
+            TaskState::Queued => {}
+            TaskState::Running | TaskState::Done => {
+                let state = task_state(&row).as_str();
+                return Err(Error::refused(
+                    "task-not-queued",
+                    format!("{shown} cannot be moved: it does not wait any more ({state})"),
+                    "'mantle task queue' shows what waits",
+                ));
+            }
+        }
+        task_mark_moved_up(&mut tx, row.id, now.as_microsecond()).await?;
+        let deed = Deed {
+            action: "task.move-to-top",
+            subject: &shown,
+            id: Some(row.id.as_uuid()),
+            detail: json!({"title": row.title}),
+        };
+        caller.audit(&mut tx, now, deed).await?;
+        let row = task_fetch(&mut tx, row.id).await?;
+        let task = task_in_queue(&mut tx, &row, now).await?;
+        tx.commit().await?;
+        self.wake.task_queued(row.id);
+        Ok(task)
+    }
+}
+
+/// A task as the API shows it, with its place and what it waits for while it is queued.
+pub(super) async fn task_in_queue(tx: &mut Tx, row: &TaskRow, now: Timestamp) -> Result<Task> {
+    match row.state {
+        TaskState::Running | TaskState::Done => return Ok(task_shape(row)),
+        TaskState::Queued => {}
+    }
+    let places = Queue::read(tx).await?.places(now);
+    let own = places.iter().find(|place| place.task == row.id);
+    Ok(own.map_or_else(|| task_shape(row), |place| placed(row, place)))
+}
+
+fn placed(row: &TaskRow, place: &Place) -> Task {
+    let mut task = task_shape(row);
+    task.position = u32::try_from(place.position).ok();
+    task.waiting = Some(place.turn.sentence());
+    task.behind = match place.turn {
+        Turn::Waits(Reason::Behind { number: ahead, .. }) => Some(number(ahead)),
+        Turn::Waits(Reason::Scheduled { .. } | Reason::Full { .. } | Reason::Agents)
+        | Turn::Now
+        | Turn::Expired { .. } => None,
+    };
+    task
+}
+
+/// Ends a task whose time was over before its turn came.
+pub async fn expire(
+    tx: &mut Tx,
+    id: TaskId,
+    now: Timestamp,
+) -> std::result::Result<(), StoreError> {
+    let row = task_fetch(tx, id).await?;
+    let (outcome, at_us) = (TaskOutcome::TimedOut, now.as_microsecond());
+    task_mark_dropped(tx, id, outcome, at_us).await?;
+    show_dropped(tx, &row, outcome, at_us).await?;
+    let entry = AuditEntry {
+        at_us,
+        actor: SERVER.to_owned(),
+        action: "task.expire".to_owned(),
+        subject: number(row.number),
+        detail: json!({"title": row.title, "expires": row.expires_at_us.map(at), "id": id})
+            .to_string(),
+    };
+    audit_append(tx, &entry).await.map(|_| ())
+}

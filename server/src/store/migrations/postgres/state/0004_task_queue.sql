@@ -1,0 +1,7 @@
+-- The queue: who comes first, and when a task may begin.
+
+ALTER TABLE task ADD COLUMN priority TEXT COLLATE "C" NOT NULL DEFAULT 'normal';
+ALTER TABLE task ADD COLUMN moved_up_at_us BIGINT;
+ALTER TABLE task ADD COLUMN not_before_us BIGINT;
+ALTER TABLE task ADD COLUMN expires_at_us BIGINT;
+CREATE INDEX task_started ON task (started_at_us, number);
