@@ -8,6 +8,7 @@ pub mod digest;
 pub mod fault;
 pub mod ids;
 pub mod inputs;
+pub mod lock;
 pub mod manifest;
 pub mod mask;
 pub mod order;

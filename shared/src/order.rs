@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::ids::{AttemptId, TaskId};
+use crate::lock::Lock;
 
 /// The order's format. A supervisor refuses one that it does not know.
 pub const ORDER_FORMAT: u32 = 1;
@@ -58,6 +59,13 @@ pub struct Order {
     pub seal_key: String,
     /// How much output is kept.
     pub output: OutputLimits,
+    /// What the attempt holds on its executor while it lives. An agent that does not know them obeys
+    /// all the same: the server orders nothing that conflicts as far as it knows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<Lock>,
+    /// Attempts whose locks somebody broke: the agent passes over what they hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub despite: Vec<AttemptId>,
 }
 
 impl std::fmt::Debug for Order {
@@ -156,7 +164,7 @@ mod tests {
     #[test]
     fn an_order_of_an_earlier_release_is_read_and_one_without_withheld_names_is_the_same_bytes() {
         let order: Order = serde_json::from_str(EARLIER).unwrap();
-        assert!(order.withheld.is_empty());
+        assert!(order.withheld.is_empty() && order.locks.is_empty() && order.despite.is_empty());
         assert_eq!(serde_json::to_string(&order).unwrap(), EARLIER);
         let withholding = Order {
             withheld: vec!["Password".to_owned()],

@@ -242,11 +242,13 @@ impl Driver {
         match message {
             Message::StartAttempt(start) => {
                 let attempt = start.attempt;
+                let order = effects::check_order(&start);
                 let facts = Facts {
                     attempt,
                     task: start.task,
                     epoch: start.epoch,
                     payload: mantle_shared::Digest::of(&start.order),
+                    locks: order.as_ref().map(|c| c.locks.clone()).unwrap_or_default(),
                 };
                 let known = self.brain.ledger().get(attempt).is_some();
                 let workspace = if known { Ok(()) } else { self.prepare(&facts) };
@@ -256,7 +258,7 @@ impl Driver {
                     task: start.task,
                     attempt,
                     payload: facts.payload,
-                    order: effects::check_order(&start),
+                    order,
                     workspace,
                 });
                 self.order = Some((attempt, start.order));

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod file;
 pub mod ids;
 pub mod lifecycle;
+pub mod lock;
 pub mod manifest;
 pub mod name;
 pub mod order;

@@ -43,6 +43,8 @@ pub enum Permission {
     Deploy,
     /// Decide who comes first in the queue.
     Prioritise,
+    /// Break locks that nobody lets go.
+    BreakLocks,
     /// Manage targets, agents and join tokens.
     ManageTargets,
     /// Set and delete secrets.
@@ -68,6 +70,7 @@ impl Permission {
             Self::ReleaseBlock => "block and unblock releases",
             Self::Retention => "remove what retention no longer keeps",
             Self::Deploy => "deploy",
+            Self::BreakLocks => "break locks",
             Self::Prioritise => "change the order of the queue",
             Self::ManageTargets => "manage targets",
             Self::ManageSecrets => "manage secrets",

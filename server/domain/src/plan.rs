@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use mantle_shared::ids::{AgentId, TargetId, TaskId};
+use mantle_shared::lock::Lock;
 use mantle_shared::order::OrderPackage;
 use serde::{Deserialize, Serialize};
 
@@ -234,6 +235,37 @@ pub struct PlanAction {
     /// About whom and by whom, in the order of the step's subjects. A subject without a node
     /// skips the action; one with several waits for all of them.
     pub nodes: Vec<PlanNode>,
+    /// What its attempts hold on their executors; none in a plan from before there were locks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<PlanLock>,
+}
+
+/// A lock that an action holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanLock {
+    /// The lock.
+    #[serde(flatten)]
+    pub lock: Lock,
+    /// Only about this subject; none means about every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<TargetId>,
+}
+
+impl PlanAction {
+    /// What an attempt about a subject holds, in order, each lock once.
+    pub fn locks_of(&self, subject: TargetId) -> Vec<Lock> {
+        let own = |lock: &&PlanLock| lock.subject.is_none_or(|only| only == subject);
+        let mut locks: Vec<Lock> = self
+            .locks
+            .iter()
+            .filter(own)
+            .map(|l| l.lock.clone())
+            .collect();
+        // Of one that is named twice the stricter counts, which sorts first.
+        locks.sort();
+        locks.dedup_by(|later, kept| later.name == kept.name);
+        locks
+    }
 }
 
 /// One action about one subject on one executor.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use mantle_shared::lock::Lock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -146,6 +147,9 @@ pub struct Action {
     pub secrets: SecretAccess,
     /// It stays in the process but never runs.
     pub disabled: bool,
+    /// What it holds on its executor in place of what its type holds on the target as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks: Option<Vec<Lock>>,
 }
 
 /// Which targets, by tag.

@@ -16,6 +16,7 @@ mod deployments;
 mod error;
 mod extract;
 mod layers;
+mod locks;
 mod packages;
 pub mod problem;
 mod releases;
@@ -135,6 +136,8 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(deployments::prompts))
         .routes(routes!(deployments::create))
         .routes(routes!(deployments::status))
+        .routes(routes!(locks::list))
+        .routes(routes!(locks::break_one))
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::queue))
         .routes(routes!(tasks::move_to_top))

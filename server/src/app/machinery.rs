@@ -190,6 +190,10 @@ impl Wake for Waker {
         self.hints.look_again();
     }
 
+    fn locks_changed(&self) {
+        self.hints.locks_changed();
+    }
+
     fn is_held(&self) -> bool {
         self.epochs.is_held()
     }

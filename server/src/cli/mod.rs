@@ -20,6 +20,7 @@ mod export;
 mod init;
 mod lifecycle;
 mod live;
+mod lock;
 mod login;
 #[cfg(test)]
 mod manual_tests;
@@ -125,6 +126,9 @@ enum Command {
     Retention(retention::Command),
     /// Show what runs where
     Status(status::StatusArgs),
+    /// Locks that steps hold on targets
+    #[command(subcommand)]
+    Lock(lock::Command),
     /// Show, follow and cancel tasks
     #[command(subcommand)]
     Task(task::Command),
@@ -248,6 +252,7 @@ async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
         Command::Deployment(command) => deployment::run(command, &connect(global)?, out).await,
         Command::Retention(command) => retention::run(command, &connect(global)?, out).await,
         Command::Status(args) => status::run(args, &connect(global)?, out).await,
+        Command::Lock(command) => lock::run(command, &connect(global)?, out).await,
         Command::Task(command) => task::run(command, &connect(global)?, out).await,
         Command::Package(command) => package::run(command, &connect(global)?, out).await,
         Command::Target(command) => target::run(command, &connect(global)?, out).await,

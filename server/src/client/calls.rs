@@ -8,13 +8,14 @@ use super::{ANSWER, Client, ClientError};
 use crate::api::body::{
     Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, AuditEntry,
     AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
-    JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LogLine, Package, PackageCollect,
-    PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, PlanPrompt, Project,
-    ProjectDetail, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate,
-    ReleaseDetail, ReleaseDiff, ReleaseDrift, RetentionResult, RetentionRun, RevertVariables,
-    Secret, SecretSet, ServerInfo, ServerRecovered, ServerStatus, StatusBody, Target, TargetTags,
-    Task, TaskDetail, TaskEvent, Upload, UploadCreate, VariableExplanation, VariablePlace,
-    VariablePut, VariableRemove, VariableSet, VariableSetDetail, VariableView, VariablesChanged,
+    HeldLock, JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LockBreak, LogLine, Package,
+    PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, PlanPrompt,
+    Project, ProjectDetail, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges,
+    ReleaseCreate, ReleaseDetail, ReleaseDiff, ReleaseDrift, RetentionResult, RetentionRun,
+    RevertVariables, Secret, SecretSet, ServerInfo, ServerRecovered, ServerStatus, StatusBody,
+    Target, TargetTags, Task, TaskDetail, TaskEvent, Upload, UploadCreate, VariableExplanation,
+    VariablePlace, VariablePut, VariableRemove, VariableSet, VariableSetDetail, VariableView,
+    VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -465,6 +466,17 @@ impl Client {
         query.extend(project.map(|name| ("project", name)));
         query.extend(before.map(|before| ("before", before)));
         self.get(&["tasks"], &query).await
+    }
+
+    /// The locks that are held, perhaps only those on one target.
+    pub async fn locks(&self, target: Option<&str>) -> Answer<Page<HeldLock>> {
+        let query: Vec<_> = target.iter().map(|name| ("target", *name)).collect();
+        self.get(&["locks"], &query).await
+    }
+
+    /// Breaks a lock.
+    pub async fn lock_break(&self, body: &LockBreak) -> Answer<Page<HeldLock>> {
+        self.send(Method::POST, &["locks", "break"], body).await
     }
 
     /// The tasks that wait, in the order in which they start.

@@ -58,6 +58,8 @@ pub(super) struct Deployment {
     pub(super) inherited: BTreeSet<AttemptId>,
     /// Orders that could not be made or were not taken; they are sent again at the next sweep.
     pub(super) again: BTreeSet<Order>,
+    /// Attempts that their agent has no room for yet; they are ordered again at the next sweep.
+    pub(super) busy: BTreeSet<AttemptId>,
     /// The number that its next event gets.
     pub(super) next_event: u64,
     /// How long it was parked before it was taken up, until something of it was committed since.

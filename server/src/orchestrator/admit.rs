@@ -145,6 +145,7 @@ impl Orchestrator {
                 sent: HashMap::new(),
                 inherited: BTreeSet::new(),
                 again: BTreeSet::new(),
+                busy: BTreeSet::new(),
                 next_event: row.next_event,
                 parked_for: Duration::ZERO,
             },
@@ -190,6 +191,7 @@ impl Orchestrator {
         self.parked.remove(&task);
         self.parts.epochs.raise(current);
         for decision in decided {
+            let events = decision.events.clone();
             if let Some(deployment) = self.deployments.get_mut(&task) {
                 deployment.epoch = epoch;
                 deployment.next_event += decision.events.len() as u64;
@@ -198,6 +200,8 @@ impl Orchestrator {
                     self.attempts.insert(*attempt, task);
                 }
             }
+            self.note_locks(task, &events);
+            self.tell_blocked(task, &events).await;
         }
         tracing::info!(task.number = context.number, "a deployment began");
         self.parts.feed.task_changed(task);

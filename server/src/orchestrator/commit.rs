@@ -13,17 +13,17 @@ use mantle_shared::ids::{AttemptId, TargetId, TaskId};
 use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde_json::json;
 
-use super::Orchestrator;
 use super::active::{Context, Decided};
 use super::run::{Late, Turn};
+use super::{Orchestrator, locks};
 use crate::services::progress::progress_after_success;
 use crate::store::{
     AgentProfile, AttemptRow, AttemptState, AuditEntry, DeploymentCurrentRow, DeploymentSucceeded,
     EventsAppended, NewTaskEvent, StoreError, TargetCurrentRow, TargetState, TaskOutcome,
     TaskState, Tx, agent_mark_connected, agent_mark_seen, attempt_insert, attempt_mark_ended,
     attempt_mark_running, audit_append, deployment_current_list, deployment_current_show,
-    deployment_manifest_insert, release_fetch, target_current_show, task_event_append, task_fetch,
-    task_mark_done, task_mark_started, task_mark_warned,
+    deployment_manifest_insert, held_lock_release, release_fetch, target_current_show,
+    task_event_append, task_fetch, task_mark_done, task_mark_started, task_mark_warned,
 };
 
 /// Between two tries to commit.
@@ -106,7 +106,16 @@ impl Orchestrator {
             fault::point("server.after_order_commit");
         }
         for decision in decided {
+            let (task, events) = (decision.task, decision.events.clone());
             self.apply(decision);
+            self.note_locks(task, &events);
+            self.tell_blocked(task, &events).await;
+        }
+        for attempt in &turn.unlocked {
+            self.locks.release(*attempt);
+        }
+        for late in &turn.late {
+            self.note_late(late.attempt, late.end.outcome);
         }
         touched.sort();
         touched.dedup();
@@ -207,6 +216,9 @@ impl Orchestrator {
                 }
                 for Late { attempt, end, .. } in &turn.late {
                     mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await?;
+                }
+                for attempt in &turn.unlocked {
+                    held_lock_release(tx, *attempt).await?;
                 }
                 write_presence(tx, turn, now_us).await
             })
@@ -358,7 +370,8 @@ async fn write_event(
                 created_at_us: now_us,
                 ended_at_us: None,
             };
-            attempt_insert(tx, &row).await
+            attempt_insert(tx, &row).await?;
+            locks::write_taken(tx, context, plan, (*attempt, *node), now_us).await
         }
         Event::AttemptStarted { attempt, .. } => attempt_mark_running(tx, *attempt).await,
         Event::AttemptFinished {
@@ -367,6 +380,7 @@ async fn write_event(
             end,
             ..
         } => {
+            locks::write_ended(tx, *attempt, *outcome, end.is_some()).await?;
             // Without the agent's word the row stays open, so that its word can still be taken.
             match end {
                 Some(end) => mark_ended(tx, *attempt, *outcome, Some(end), now_us).await,
@@ -414,6 +428,7 @@ async fn write_event(
         | Event::SubjectFinished { .. }
         | Event::StepFinished { .. }
         | Event::NodeWaiting { .. }
+        | Event::NodeBlocked { .. }
         | Event::NodeSkipped { .. }
         | Event::NodeFinished { .. }
         | Event::AttemptSeenRunning { .. }
@@ -430,9 +445,8 @@ async fn mark_ended(
 ) -> Result<(), StoreError> {
     let body = serde_json::to_string(&end)
         .map_err(|error| StoreError::corrupt(format!("an attempt's end: {error}")))?;
-    attempt_mark_ended(tx, attempt, outcome, &body, now_us)
-        .await
-        .map(|_| ())
+    attempt_mark_ended(tx, attempt, outcome, &body, now_us).await?;
+    locks::write_ended(tx, attempt, outcome, true).await
 }
 
 async fn finish(

@@ -79,6 +79,14 @@ impl Orchestrator {
     pub(super) async fn send_again(&mut self) {
         let mut tasks = Vec::new();
         for (task, deployment) in &mut self.deployments {
+            let busy = std::mem::take(&mut deployment.busy);
+            if !busy.is_empty() {
+                tasks.push(*task);
+            }
+            for attempt in busy {
+                // Its agent said that it has not taken it: it is as if it had not been sent.
+                deployment.sent.remove(&Order::Start(attempt));
+            }
             let again = std::mem::take(&mut deployment.again);
             if !again.is_empty() {
                 tasks.push(*task);

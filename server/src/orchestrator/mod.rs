@@ -20,6 +20,7 @@ mod fact;
 mod grants;
 mod held;
 mod ingest;
+mod locks;
 mod masking;
 mod masks;
 mod online;
@@ -90,6 +91,8 @@ enum Command {
     Cancel(TaskId),
     /// An agent was revoked.
     Revoked(AgentId),
+    /// Locks were broken.
+    LocksChanged,
 }
 
 /// Gives hints to the orchestrator. Cheap to clone; never waits.
@@ -107,6 +110,11 @@ impl Hints {
     /// Somebody asked for a task to stop.
     pub fn cancel(&self, task: TaskId) {
         let _ = self.commands.try_send(Command::Cancel(task));
+    }
+
+    /// Locks were broken.
+    pub fn locks_changed(&self) {
+        let _ = self.commands.try_send(Command::LocksChanged);
     }
 
     /// An agent was revoked.

@@ -8,6 +8,7 @@ use mantle_domain::order::{DraftValue, OrderContext, OrderDraft, draft_order};
 use mantle_domain::plan::NodeRef;
 use mantle_domain::state::OutputVariable;
 use mantle_shared::ids::{AttemptId, TaskId};
+use mantle_shared::lock::Lock;
 use mantle_shared::order::{ORDER_FORMAT, Order, OrderVariable, OutputLimits};
 use mantle_shared::protocol::CONTROL_LIMIT_BYTES;
 
@@ -131,9 +132,14 @@ impl Orchestrator {
         )
         .map_err(|error| error.to_string())?;
         let variables = self.fill_in(&draft, outputs).await?;
+        let locks = plan
+            .action(node)
+            .zip(plan.node(node))
+            .map(|(action, planned)| action.locks_of(planned.subject))
+            .unwrap_or_default();
         let order = complete(
             context,
-            attempt,
+            (attempt, locks, known.despite.clone()),
             draft,
             variables,
             self.parts.secrets.seal_key(attempt),
@@ -227,7 +233,7 @@ fn written(order: &Order) -> Result<Vec<u8>, String> {
 
 fn complete(
     context: &Context,
-    attempt: AttemptId,
+    (attempt, locks, despite): (AttemptId, Vec<Lock>, Vec<AttemptId>),
     draft: OrderDraft,
     variables: Vec<OrderVariable>,
     seal_key: String,
@@ -253,6 +259,8 @@ fn complete(
         grace_ms: draft.grace_ms,
         seal_key,
         output: OutputLimits::default(),
+        locks,
+        despite,
     }
 }
 

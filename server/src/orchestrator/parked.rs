@@ -49,6 +49,7 @@ impl Orchestrator {
                 self.attempts.remove(attempt);
             }
         }
+        self.stop_waiting(task);
         let parked = Parked::after(before);
         self.parked.insert(task, parked);
         tracing::error!(

@@ -70,6 +70,10 @@ impl Orchestrator {
                 Err(error) => self.park(task, &error),
             }
         }
+        self.read_locks().await?;
+        for task in &tasks {
+            self.note_locks(*task, &[]);
+        }
         // Deadlines passed while nobody looked.
         let mut inputs = tasks
             .iter()
@@ -102,6 +106,7 @@ impl Orchestrator {
             sent: HashMap::new(),
             inherited,
             again: BTreeSet::new(),
+            busy: BTreeSet::new(),
             next_event,
             parked_for: Duration::ZERO,
         };

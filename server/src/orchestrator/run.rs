@@ -1,10 +1,12 @@
 //! The loop: what has arrived together is decided together, committed together, then carried out.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use mantle_domain::lock::Locks;
 use mantle_domain::state::{
     AcquireEnd, CancelAnswer, Evidence, Input, Moment, StartAnswer, decide, evolve, judge,
     next_deadline,
@@ -12,13 +14,14 @@ use mantle_domain::state::{
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TaskId};
 use mantle_shared::protocol::{
     self as wire, AcquireFailure, AcquireResult, AttemptPosition, CancelResult, ReportedState,
-    StartResult,
+    StartRefusal, StartResult,
 };
 use tokio::sync::mpsc;
 
 use super::active::{Decided, Deployment, Order};
 use super::fact::{Fact, NamedOutput, Reported};
 use super::ingest::Ingest;
+use super::locks::Keeper;
 use super::parked::Parked;
 use super::{
     COMMANDS_QUEUE, Command, FACTS_QUEUE, Hints, OrchestratorParts, RENEW, SWEEP, conditions,
@@ -45,6 +48,18 @@ pub struct Orchestrator {
     /// Tasks that are not driven for now.
     pub(super) parked: HashMap<TaskId, Parked>,
     cancels: Vec<TaskId>,
+    /// What is held, and who waits for it.
+    pub(super) locks: Locks,
+    /// The revision of [`Self::locks`] up to which whoever can go on was found.
+    pub(super) locks_seen: u64,
+    /// What is held may have changed without us.
+    pub(super) locks_stale: bool,
+    /// Attempts that could not be stopped: they hold what they hold until somebody breaks it.
+    pub(super) abandoned: BTreeSet<AttemptId>,
+    /// Tasks of which a node can have its locks now.
+    pub(super) unblocked: BTreeSet<TaskId>,
+    /// What is held through agents that were revoked.
+    pub(super) unlocked: BTreeSet<AttemptId>,
     /// When a queued task's time comes or is over.
     pub(super) next_look: Option<Timestamp>,
     /// When what has come due was last looked for.
@@ -66,6 +81,10 @@ pub(super) struct Turn {
     pub(super) left: Vec<AgentId>,
     /// Connections that were refused.
     pub(super) refusals: Vec<Refusal>,
+    /// Attempts that are over and whose agent knows nothing of them: they hold nothing any more.
+    pub(super) unlocked: Vec<AttemptId>,
+    /// Attempts that hold locks and that their agent, whose journal was reported whole, does not know.
+    pub(super) unreported: Vec<AttemptId>,
 }
 
 /// The end of an attempt whose deployment is over.
@@ -89,16 +108,25 @@ struct Ended {
 struct Agents<'a> {
     online: &'a BTreeSet<AgentId>,
     journals: &'a BTreeMap<AgentId, JournalId>,
+    locks: &'a RefCell<Locks>,
 }
 
 impl Turn {
-    fn input(&mut self, task: TaskId, input: Input) {
+    pub(super) fn input(&mut self, task: TaskId, input: Input) {
         self.inputs.entry(task).or_default().push(input);
     }
 
     /// How many things it would write down beside events.
     pub(super) fn parts(&self) -> usize {
-        self.late.len() + self.seen.len() + self.left.len() + self.refusals.len()
+        let Self {
+            late,
+            seen,
+            left,
+            refusals,
+            unlocked,
+            ..
+        } = self;
+        late.len() + seen.len() + left.len() + refusals.len() + unlocked.len()
     }
 
     /// Each of these in a turn of its own.
@@ -119,7 +147,12 @@ impl Turn {
             refusals: vec![refusal.clone()],
             ..Self::default()
         });
-        late.chain(seen).chain(left).chain(refusals).collect()
+        let unlocked = self.unlocked.iter().map(|attempt| Self {
+            unlocked: vec![*attempt],
+            ..Self::default()
+        });
+        let connections = seen.chain(left).chain(refusals);
+        late.chain(connections).chain(unlocked).collect()
     }
 }
 
@@ -140,6 +173,12 @@ impl Orchestrator {
             awaited: HashMap::new(),
             parked: HashMap::new(),
             cancels: Vec::new(),
+            locks: Locks::new(),
+            locks_seen: 0,
+            locks_stale: true,
+            abandoned: BTreeSet::new(),
+            unblocked: BTreeSet::new(),
+            unlocked: BTreeSet::new(),
             next_look: None,
             seen: Timestamp::UNIX_EPOCH,
         };
@@ -179,6 +218,7 @@ impl Orchestrator {
                 _ = sweep.tick() => {
                     // Hints can be lost; what they tell of cannot be.
                     self.look_again = true;
+                    self.locks_stale = true;
                     self.find_cancels().await;
                     self.find_revoked().await;
                     self.send_again().await;
@@ -223,11 +263,13 @@ impl Orchestrator {
                 self.cancels.push(task);
             }
             Command::Revoked(agent) => self.note_revoked(agent),
+            Command::LocksChanged => self.locks_stale = true,
         }
     }
 
     pub(super) fn note_revoked(&mut self, agent: AgentId) {
         self.parts.online.revoke(agent);
+        self.unlocked.extend(self.holds_of(agent));
         let touched: Vec<TaskId> = self.deployments_of(agent).collect();
         for task in touched {
             if let Some(deployment) = self.deployments.get_mut(&task) {
@@ -253,6 +295,7 @@ impl Orchestrator {
                 turn.input(*task, Input::CancelRequested { by });
             }
         }
+        self.prepare_locks(&mut turn).await;
         let now = Timestamp::now();
         self.look_again |= self.next_look.is_some_and(|at| at <= now);
         // In every turn, whatever woke it: what has come due is not mentioned again.
@@ -264,6 +307,8 @@ impl Orchestrator {
         }
         let decided = self.decide(&mut turn.inputs, now);
         let committed = self.commit(decided, &turn).await;
+        // What was not over before may be by what was just decided.
+        self.unlocked.extend(self.forgotten_holds(&turn.unreported));
         for (task, agent, position) in turn.acks {
             // What was not written is not acknowledged: the agent keeps it and says it again.
             if committed.unwritten.contains(&task) {
@@ -286,6 +331,7 @@ impl Orchestrator {
                 self.retire(task);
             }
         }
+        self.wake_waiting();
     }
 
     /// Decides on copies; nothing is changed before it is committed.
@@ -296,6 +342,12 @@ impl Orchestrator {
     ) -> Vec<Decided> {
         let online = self.parts.online.agents();
         let journals = self.parts.online.journals();
+        // Granted on a copy: what is committed is noted in the end, and nothing else.
+        let locks = RefCell::new(if inputs.is_empty() {
+            Locks::new()
+        } else {
+            self.locks.clone()
+        });
         let mut decided = Vec::new();
         for (task, inputs) in std::mem::take(inputs) {
             let Some(deployment) = self.deployments.get(&task) else {
@@ -304,6 +356,7 @@ impl Orchestrator {
             let agents = Agents {
                 online: &online,
                 journals: &journals,
+                locks: &locks,
             };
             decided.push(self.decide_one(task, deployment, inputs, agents, now));
         }
@@ -320,6 +373,11 @@ impl Orchestrator {
     ) -> Decided {
         let mut next = deployment.state.clone();
         let mut events = Vec::new();
+        let keeper = Keeper {
+            locks: agents.locks,
+            task,
+            number: &deployment.context.number,
+        };
         for input in inputs {
             let found = {
                 let state = &next;
@@ -336,6 +394,7 @@ impl Orchestrator {
                         journals: agents.journals,
                         condition: &condition,
                         policy,
+                        locks: &keeper,
                     },
                 )
             };
@@ -454,6 +513,9 @@ impl Orchestrator {
             }
         }
         let reported: BTreeSet<AttemptId> = reports.iter().map(|r| r.report.attempt).collect();
+        let held = self.holds_of(agent).into_iter();
+        turn.unreported
+            .extend(held.filter(|attempt| !reported.contains(attempt)));
         let touched: Vec<TaskId> = self.deployments_of(agent).collect();
         for task in touched {
             let Some(deployment) = self.deployments.get(&task) else {
@@ -537,7 +599,14 @@ impl Orchestrator {
         let answer = match answer.result {
             // The end of one that is over comes on its own stream, or is stored already.
             StartResult::Accepted | StartResult::Ended(_) => StartAnswer::Accepted,
-            StartResult::Refused { reason, message } => StartAnswer::Refused { reason, message },
+            StartResult::Refused { reason, message } => {
+                if reason == StartRefusal::Busy
+                    && let Some(deployment) = self.deployments.get_mut(&task)
+                {
+                    deployment.busy.insert(attempt);
+                }
+                StartAnswer::Refused { reason, message }
+            }
         };
         turn.input(task, Input::StartAnswered { attempt, answer });
     }
@@ -646,13 +715,15 @@ impl Orchestrator {
             for attempt in deployment.state.attempts.keys() {
                 self.attempts.remove(attempt);
             }
+            self.stop_waiting(task);
             self.parts.grants.take_back(task);
             self.look_again = true;
         }
     }
 
     fn until_next_deadline(&self) -> Duration {
-        if self.look_again || !self.cancels.is_empty() {
+        let unblocked = !self.unblocked.is_empty() || !self.unlocked.is_empty() || self.locks_stale;
+        if self.look_again || unblocked || !self.cancels.is_empty() {
             return Duration::ZERO;
         }
         let next = self

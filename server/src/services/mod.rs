@@ -22,6 +22,7 @@ mod janitor;
 mod join_tokens;
 #[cfg(test)]
 mod kept_tests;
+mod locks;
 pub mod names;
 mod packages;
 mod plan_shape;

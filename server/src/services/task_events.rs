@@ -111,6 +111,12 @@ impl EventReader {
         };
         let text = String::new;
         Some(match event {
+            Event::NodeBlocked { node, .. } => {
+                let executor = self.state.plan.as_deref().and_then(|plan| plan.node(*node));
+                let on = executor.map_or_else(String::new, |node| self.name(node.executor));
+                let message = event.blocked().map(|blocked| blocked.sentence(&on));
+                action(*node, WorkState::Waiting, message.unwrap_or_default())
+            }
             Event::DeploymentBegan { .. } => task(TaskState::Running),
             Event::AcquisitionOrdered { target, .. } => {
                 packages(*target, WorkState::Running, text())

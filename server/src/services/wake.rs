@@ -18,6 +18,8 @@ pub trait Wake: Send + Sync + 'static {
     fn agent_revoked(&self, agent: AgentId);
     /// A target's tags, environments or switch changed: what waits for it may look again.
     fn targets_changed(&self);
+    /// Locks were broken: what waits for them may go on.
+    fn locks_changed(&self);
     /// The server was restored from a backup and not yet recovered: nothing is begun.
     fn is_held(&self) -> bool {
         false
@@ -51,4 +53,5 @@ impl Wake for NoWake {
     fn cancel_requested(&self, _task: TaskId) {}
     fn agent_revoked(&self, _agent: AgentId) {}
     fn targets_changed(&self) {}
+    fn locks_changed(&self) {}
 }

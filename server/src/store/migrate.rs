@@ -49,6 +49,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0004_task_queue.sql"),
         postgres: include_str!("migrations/postgres/state/0004_task_queue.sql"),
     },
+    Migration {
+        version: 5,
+        sqlite: include_str!("migrations/sqlite/state/0005_held_lock.sql"),
+        postgres: include_str!("migrations/postgres/state/0005_held_lock.sql"),
+    },
 ];
 
 /// The logs' schema.

@@ -15,6 +15,7 @@ mod copy;
 mod deployment;
 mod environment;
 mod error;
+mod held_lock;
 mod ids;
 mod join_token;
 mod lifecycle;
@@ -79,6 +80,10 @@ pub use environment::{
     environment_list, environment_update,
 };
 pub use error::{Result, StoreError};
+pub use held_lock::{
+    HeldLockRow, LockEnd, held_lock_insert, held_lock_list, held_lock_mark_broken,
+    held_lock_mark_ended, held_lock_release,
+};
 pub use ids::{NodeId, UploadId};
 pub use join_token::{
     JoinTokenRow, join_token_find, join_token_insert, join_token_list, join_token_mark_revoked,

@@ -288,6 +288,22 @@ impl Column for mantle_domain::queue::Priority {
     }
 }
 
+impl ToParam for mantle_shared::lock::LockMode {
+    const NONE: Param = Param::Text(None);
+
+    fn to_param(&self) -> Param {
+        Param::Text(Some(self.word().to_owned()))
+    }
+}
+
+impl Column for mantle_shared::lock::LockMode {
+    type Raw = String;
+
+    fn from_raw(raw: String) -> Option<Self> {
+        Self::from_word(&raw)
+    }
+}
+
 /// Declares an enum that is stored as a word.
 macro_rules! word_enum {
     (

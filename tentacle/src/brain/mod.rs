@@ -26,7 +26,9 @@ use mantle_shared::protocol::{
 use mantle_shared::{AttemptId, TaskId};
 
 use crate::journal::{Ledger, Phase, REMEMBER_US, Record, Weight};
-pub use types::{BrainConfig, Cancel, Decision, Effect, Input, JournalFailure, Otherwise, Start};
+pub use types::{
+    BrainConfig, Cancel, Claims, Decision, Effect, Input, JournalFailure, Otherwise, Start,
+};
 
 /// The agent's mind.
 #[derive(Debug)]
@@ -340,8 +342,13 @@ impl Brain {
         if self.draining {
             return refusal(StartRefusal::Draining, "the agent is going down");
         }
-        if let Err(message) = order {
-            return refusal(StartRefusal::BadOrder, &message);
+        let claims = match order {
+            Ok(claims) => claims,
+            Err(message) => return refusal(StartRefusal::BadOrder, &message),
+        };
+        if let Some((lock, holder)) = self.ledger.holder(&claims.locks, &claims.despite) {
+            let message = format!("the lock '{lock}' is held here by attempt {holder}");
+            return refusal(StartRefusal::Busy, &message);
         }
         if self.ledger.open().count() >= self.config.most_attempts {
             let message = format!(
@@ -361,6 +368,7 @@ impl Brain {
                 epoch,
                 payload,
                 at_us: now_us,
+                locks: claims.locks,
             }],
             weight: Weight::Begins,
             then: vec![
@@ -572,6 +580,8 @@ fn answer_cancel(request: u64, attempt: AttemptId, result: CancelResult) -> Effe
     )
 }
 
+#[cfg(test)]
+mod lock_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(super) fn start(number: u128, epoch: u64) -> Start {
         task: task(),
         attempt: attempt(number),
         payload: Digest::of(b"order"),
-        order: Ok(()),
+        order: Ok(Claims::default()),
         workspace: Ok(()),
     }
 }

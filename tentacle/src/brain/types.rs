@@ -1,5 +1,6 @@
 //! What goes into the brain and what comes out.
 
+use mantle_shared::lock::Lock;
 use mantle_shared::protocol::{Acquire, AttemptEnd, AttemptPosition, Message, Welcome};
 use mantle_shared::{AttemptId, Digest, TaskId};
 
@@ -68,10 +69,19 @@ pub struct Start {
     pub attempt: AttemptId,
     /// The digest of the order's bytes.
     pub payload: Digest,
-    /// Whether the order can be read and its action type is known; otherwise why not.
-    pub order: Result<(), String>,
+    /// What the order claims, if it can be read and its action type is known; otherwise why not.
+    pub order: Result<Claims, String>,
     /// Whether the attempt's folder is there, with room set aside.
     pub workspace: Result<(), JournalFailure>,
+}
+
+/// What an order claims on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// What its attempt holds while it lives.
+    pub locks: Vec<Lock>,
+    /// The attempts whose locks somebody broke.
+    pub despite: Vec<AttemptId>,
 }
 
 /// An order to stop.

@@ -221,6 +221,7 @@ fn taken_up(attempt: AttemptId, dir: &Path, boot_id: &str, now_us: i64) -> [Reco
             task: TaskId::from_uuid(uuid::Uuid::nil()),
             epoch: 0,
             payload: Digest::of(b""),
+            locks: Vec::new(),
         });
     let accepted = Record::Accepted {
         attempt,
@@ -228,6 +229,7 @@ fn taken_up(attempt: AttemptId, dir: &Path, boot_id: &str, now_us: i64) -> [Reco
         epoch: facts.epoch,
         payload: facts.payload,
         at_us: now_us,
+        locks: facts.locks,
     };
     let shown = match recover::look(dir, attempt, boot_id, None) {
         Found::Running(process) => Record::Spawned { attempt, process },

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mantle_shared::fault;
+use mantle_shared::lock::Lock;
 use mantle_shared::order::ORDER_FORMAT;
 use mantle_shared::protocol::{AttemptReport, Message, ReportedState, Resync, StartAttempt};
 use mantle_shared::{AttemptId, TaskId};
@@ -20,7 +21,7 @@ use super::ship::{Shipment, ship};
 use super::watch::watch;
 use super::{Driver, Local};
 use crate::actions;
-use crate::brain::{Effect, Input, JournalFailure};
+use crate::brain::{Claims, Effect, Input, JournalFailure};
 use crate::journal::Phase;
 use crate::link::{LinkCommand, REPORTS_QUEUE};
 use crate::process::{self, ProcessIdentity};
@@ -45,11 +46,15 @@ struct OrderFacts {
     attempt: AttemptId,
     task: TaskId,
     uses: String,
+    #[serde(default)]
+    locks: Vec<Lock>,
+    #[serde(default)]
+    despite: Vec<AttemptId>,
 }
 
 /// Whether a supervisor will be able to do something with this order. The sentence quotes nothing of
 /// it: it may hold secrets.
-pub(super) fn check_order(start: &StartAttempt) -> Result<(), String> {
+pub(super) fn check_order(start: &StartAttempt) -> Result<Claims, String> {
     let facts: OrderFacts = serde_json::from_slice(&start.order)
         .map_err(|_| "the order is not one that this version of the agent reads".to_owned())?;
     if facts.format != ORDER_FORMAT {
@@ -67,7 +72,10 @@ pub(super) fn check_order(start: &StartAttempt) -> Result<(), String> {
             facts.uses
         ));
     }
-    Ok(())
+    Ok(Claims {
+        locks: facts.locks,
+        despite: facts.despite,
+    })
 }
 
 impl Driver {

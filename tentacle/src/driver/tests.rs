@@ -40,6 +40,7 @@ fn prepared() -> (tempfile::TempDir, PathBuf) {
         task: TaskId::from_uuid(Uuid::from_u128(2)),
         epoch: 1,
         payload: Digest::of(b"order"),
+        locks: Vec::new(),
     };
     files::write_facts(&dir, &facts).unwrap();
     (parent, dir)

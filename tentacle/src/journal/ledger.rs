@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mantle_shared::protocol::AttemptEnd;
+use mantle_shared::fault;
+use mantle_shared::lock::{Lock, conflict};
+use mantle_shared::protocol::{AttemptEnd, Outcome};
 use mantle_shared::{AttemptId, Digest, JournalId, TaskId};
 
 use super::record::Record;
@@ -47,6 +49,8 @@ pub struct Entry {
     pub phase: Phase,
     /// Somebody wants it stopped; with the grace in milliseconds.
     pub cancel: Option<u32>,
+    /// What it holds while it lives.
+    pub locks: Vec<Lock>,
 }
 
 /// Where an attempt stands.
@@ -94,9 +98,14 @@ impl Ledger {
                 epoch,
                 payload,
                 at_us,
+                locks,
             } => {
                 self.see_epoch(Some(*task), *epoch, *at_us);
-                self.insert(*attempt, *task, *epoch, *at_us, Phase::Accepted(*payload))
+                self.insert(*attempt, *task, *epoch, *at_us, Phase::Accepted(*payload))?;
+                self.change(*attempt, |entry| {
+                    entry.locks.clone_from(locks);
+                    true
+                })
             }
             Record::Voided {
                 attempt,
@@ -173,6 +182,20 @@ impl Ledger {
     /// Attempts that are not over.
     pub fn open(&self) -> impl Iterator<Item = (AttemptId, &Entry)> {
         self.attempts().filter(|(_, entry)| entry.phase.is_open())
+    }
+
+    /// The first of these locks that an attempt holds which may live, and that attempt. One that could
+    /// not be stopped may live although it is over.
+    pub fn holder(&self, wanted: &[Lock], despite: &[AttemptId]) -> Option<(String, AttemptId)> {
+        if fault::sabotaged("holders-forgotten") {
+            return None;
+        }
+        self.attempts()
+            .filter(|(attempt, entry)| entry.phase.may_live() && !despite.contains(attempt))
+            .find_map(|(attempt, entry)| {
+                let lock = conflict(wanted, &entry.locks)?;
+                Some((lock.name.clone(), attempt))
+            })
     }
 
     /// Attempts of which the server does not have everything.
@@ -295,6 +318,7 @@ impl Ledger {
             at_us,
             phase,
             cancel: None,
+            locks: Vec::new(),
         };
         self.attempts.insert(attempt, entry);
         Ok(())
@@ -345,6 +369,7 @@ impl Entry {
             epoch: self.epoch,
             payload,
             at_us: self.at_us,
+            locks: self.locks.clone(),
         });
         if let Phase::Spawned(_, process) = &self.phase {
             let process = process.clone();
@@ -369,6 +394,15 @@ impl Entry {
 }
 
 impl Phase {
+    /// Its process may be there.
+    fn may_live(&self) -> bool {
+        match self {
+            Self::Accepted(_) | Self::Spawned(..) => true,
+            Self::Ended(_, end) | Self::Acknowledged(_, end) => end.outcome == Outcome::Abandoned,
+            Self::Voided => false,
+        }
+    }
+
     /// Not over: it may run, or is about to.
     pub fn is_open(&self) -> bool {
         matches!(self, Self::Accepted(_) | Self::Spawned(..))

@@ -3,6 +3,7 @@
 //! A line each: the crc32c of the JSON in 8 hex digits, a space, the JSON. JSON, since journals live
 //! longer than releases; kinds and fields are only ever added.
 
+use mantle_shared::lock::Lock;
 use mantle_shared::protocol::AttemptEnd;
 use mantle_shared::{AttemptId, Digest, JournalId, TaskId};
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub enum Record {
         payload: Digest,
         /// When.
         at_us: i64,
+        /// What it holds while it lives; nothing by a server that does not say.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        locks: Vec<Lock>,
     },
     /// Its supervisor process exists.
     Spawned {

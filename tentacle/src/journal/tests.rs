@@ -118,6 +118,7 @@ fn accepted(number: u128) -> Record {
         epoch: 3,
         payload: Digest::of(b"order"),
         at_us: 7,
+        locks: Vec::new(),
     }
 }
 

@@ -14,6 +14,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use mantle_shared::lock::Lock;
 use mantle_shared::protocol::AttemptEnd;
 use mantle_shared::{AttemptId, Digest, TaskId};
 use serde::de::DeserializeOwned;
@@ -48,7 +49,7 @@ struct Versioned<T> {
 }
 
 /// Which attempt a folder belongs to, as its order said: what a lost journal is made good from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The attempt.
     pub attempt: AttemptId,
@@ -58,6 +59,9 @@ pub struct Facts {
     pub epoch: u64,
     /// The digest of the order's bytes.
     pub payload: Digest,
+    /// What the attempt holds while it lives.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<Lock>,
 }
 
 /// Who owns an attempt.

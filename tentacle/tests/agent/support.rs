@@ -58,6 +58,8 @@ pub(crate) fn script(number: u128, run: &str) -> Order {
         // 32 zero bytes.
         seal_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
         output: OutputLimits::default(),
+        locks: Vec::new(),
+        despite: Vec::new(),
     }
 }
 

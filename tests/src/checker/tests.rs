@@ -44,6 +44,7 @@ fn accepted(number: u128, epoch: u64) -> Record {
         epoch,
         payload: Digest::of(b"order"),
         at_us: 1,
+        locks: Vec::new(),
     }
 }
 

@@ -27,6 +27,7 @@ mod hostile;
 mod hostile_files;
 mod installed_versions;
 mod line;
+mod locks;
 mod lost_state;
 mod masking;
 mod messages;

@@ -2,6 +2,7 @@
 //!
 //! What is exported reads back as the same definitions; comments and the author's layout are gone.
 
+use mantle_shared::lock::{Lock, LockMode};
 use serde_json::{Map, Value, json};
 
 use super::{Definitions, duration, emit};
@@ -340,6 +341,17 @@ fn action_keys(item: &mut Object, action: &Action) {
         }
     }
     flag(item, "disabled", action.disabled);
+    if let Some(locks) = &action.locks {
+        let locks: Vec<Value> = locks.iter().map(lock).collect();
+        put(item, "locks", Value::Array(locks));
+    }
+}
+
+fn lock(lock: &Lock) -> Value {
+    match lock.mode {
+        LockMode::Exclusive => json!(lock.name),
+        LockMode::Shared => json!({ "name": lock.name, "mode": "shared" }),
+    }
 }
 
 fn selector(selector: &TargetSelector) -> Value {

@@ -241,6 +241,10 @@ fn actions() -> impl Strategy<Value = Action> {
                     SecretAccess::default()
                 },
                 disabled: flag,
+                locks: flag.then(|| {
+                    let shared = Lock::shared("data/disk");
+                    vec![Lock::exclusive("db"), shared]
+                }),
             },
         )
 }

@@ -297,6 +297,9 @@ pub(super) struct StepItem {
     pub(super) secrets: Option<Node>,
     /// It stays in the process but never runs.
     pub(super) disabled: Option<bool>,
+    /// What the action holds on its executor while it runs, in place of the target as a whole.
+    #[schemars(with = "Option<Vec<LockSchema>>")]
+    pub(super) locks: Option<Node>,
 }
 
 /// One unit of work of a step.
@@ -330,6 +333,9 @@ pub(super) struct ActionItem {
     pub(super) secrets: Option<Node>,
     /// It stays in the process but never runs.
     pub(super) disabled: Option<bool>,
+    /// What the action holds on its executor while it runs, in place of the target as a whole.
+    #[schemars(with = "Option<Vec<LockSchema>>")]
+    pub(super) locks: Option<Node>,
 }
 
 /// `secrets:`.
@@ -341,6 +347,42 @@ pub(super) enum SecretsSchema {
     One(String),
     /// Variables that hold secrets.
     Named(Vec<String>),
+}
+
+/// A lock.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "exists for its schema")]
+pub(super) enum LockSchema {
+    /// One that nobody else may hold.
+    Name(String),
+    /// One with its mode.
+    Lock(LockItem),
+}
+
+/// A lock with its mode.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a lock: a name, or a map with 'name' and 'mode'"
+)]
+pub(super) struct LockItem {
+    /// Its name.
+    pub(super) name: At<String>,
+    /// Whether others that share it may hold it too.
+    #[serde(default)]
+    pub(super) mode: LockModeWord,
+}
+
+/// Whether others may hold a lock too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LockModeWord {
+    /// Nobody else.
+    #[default]
+    Exclusive,
+    /// Others that share it.
+    Shared,
 }
 
 /// Which targets, by tag.

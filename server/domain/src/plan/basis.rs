@@ -58,6 +58,10 @@ impl PlanBasis {
             target.agent_version.clear();
             target.host_name.clear();
         }
+        // What is held follows from the process and the targets, which stand here already.
+        for action in plan.steps.iter_mut().flat_map(|step| &mut step.actions) {
+            action.locks.clear();
+        }
         // Who asks and when, and what runs there by then, changes nothing of what is done.
         plan.facts = PlanFacts::default();
         Self {

@@ -14,6 +14,7 @@ use crate::target::TargetFacts;
 use crate::variable::prompt::answer;
 use crate::variable::{DEPLOYMENT_PROCESS, Situation};
 
+mod locks;
 mod pool;
 pub mod preview;
 mod steps;
@@ -152,6 +153,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         timeouts: timeouts(request),
         facts: request.facts.clone(),
     };
+    locks::assign(request, &mut plan);
     let (ties, warnings) = values::check(request, &plan);
     refusals.extend(ties);
     if !refusals.is_empty() {

@@ -200,6 +200,7 @@ impl<'a> Planner<'a> {
             retries: action.retries,
             packages: self.packages(action),
             nodes: Vec::new(),
+            locks: Vec::new(),
         }
     }
 

@@ -54,7 +54,7 @@ fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event
         Input::AcquireEnded { target, end } => acquire_ended(state, target, end, moment),
         Input::StartAnswered { attempt, answer } => {
             let known = find(state, attempt)?;
-            Ok(start_answered(attempt, known, answer, moment.now))
+            Ok(start_answered(attempt, known, answer, moment))
         }
         Input::OrderImpossible {
             attempt,
@@ -72,7 +72,7 @@ fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event
         } => attempt_ended(state, attempt, end, outputs, stored, moment.now),
         Input::AttemptSeenRunning { attempt } => {
             let known = find(state, attempt)?;
-            Ok(seen_running(attempt, known, moment.now))
+            Ok(seen_running(attempt, known, moment))
         }
         Input::AttemptForgotten { attempt, journal } => {
             let known = find(state, attempt)?;
@@ -147,9 +147,19 @@ fn start_answered(
     id: AttemptId,
     attempt: &Attempt,
     answer: StartAnswer,
-    now: Timestamp,
+    moment: &Moment<'_>,
 ) -> Vec<Event> {
+    let now = moment.now;
     match (&attempt.status, answer) {
+        // It holds no room for it yet, or another attempt holds a lock there that the server did not
+        // know of. The same order comes again, until it has had its time.
+        (
+            AttemptStatus::Starting,
+            StartAnswer::Refused {
+                reason: StartRefusal::Busy,
+                ..
+            },
+        ) if now < after(attempt.ordered_at, moment.policy.pick_up) => Vec::new(),
         (AttemptStatus::Starting, StartAnswer::Accepted) => {
             vec![Event::AttemptStarted {
                 attempt: id,
@@ -235,8 +245,9 @@ fn order_impossible(
 
 /// The agent's journal holds its process: it was accepted, and whoever says later that nothing was
 /// started is not believed.
-fn seen_running(id: AttemptId, attempt: &Attempt, now: Timestamp) -> Vec<Event> {
-    let mut events = start_answered(id, attempt, StartAnswer::Accepted, now);
+fn seen_running(id: AttemptId, attempt: &Attempt, moment: &Moment<'_>) -> Vec<Event> {
+    let now = moment.now;
+    let mut events = start_answered(id, attempt, StartAnswer::Accepted, moment);
     match attempt.status {
         AttemptStatus::Starting | AttemptStatus::Running { .. } if !attempt.seen_running => {
             events.push(Event::AttemptSeenRunning {

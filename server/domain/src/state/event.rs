@@ -10,6 +10,7 @@ use mantle_shared::ids::{AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde::{Deserialize, Serialize};
 
+use super::locks::Blocked;
 use super::model::Verdict;
 use crate::plan::{NodeRef, Plan};
 
@@ -130,6 +131,21 @@ pub enum Event {
         /// Its agent must be there by then.
         deadline: Timestamp,
     },
+    /// A node waits for a lock that another holds.
+    NodeBlocked {
+        /// Which.
+        node: NodeRef,
+        /// When.
+        at: Timestamp,
+        /// The lock.
+        lock: String,
+        /// Who has it, or comes first.
+        by: String,
+        /// It has it; otherwise it only waits since earlier.
+        has_it: bool,
+        /// It must be free by then.
+        deadline: Timestamp,
+    },
     /// A node's turn came, and it does not run.
     NodeSkipped {
         /// Which.
@@ -161,6 +177,9 @@ pub enum Event {
         /// The journal that its agent went by; none if the agent did not say.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         journal: Option<JournalId>,
+        /// The attempts whose broken locks it passes over.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        despite: Vec<AttemptId>,
     },
     /// An attempt stands in its agent's journal.
     AttemptStarted {
@@ -243,6 +262,27 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+}
+
+impl Event {
+    /// What a node waits for from now on, if it says so.
+    pub fn blocked(&self) -> Option<Blocked> {
+        match self {
+            Self::NodeBlocked {
+                at,
+                lock,
+                by,
+                has_it,
+                ..
+            } => Some(Blocked {
+                at: *at,
+                lock: lock.clone(),
+                by: by.clone(),
+                has_it: *has_it,
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// How a node ended.

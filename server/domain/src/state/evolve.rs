@@ -93,8 +93,20 @@ pub fn evolve(state: &mut State, event: &Event) {
                     since: *at,
                     not_before: *not_before,
                     deadline: *deadline,
+                    blocked: None,
                 },
             );
+        }
+        Event::NodeBlocked { node, deadline, .. } => {
+            if let Some(NodeState::Waiting {
+                blocked,
+                deadline: by,
+                ..
+            }) = state.nodes.get_mut(node)
+            {
+                *blocked = event.blocked();
+                *by = *deadline;
+            }
         }
         Event::NodeSkipped { node, reason } => {
             state.nodes.insert(
@@ -288,6 +300,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
             at,
             deadline,
             journal,
+            despite,
         } => {
             let agent = state.plan.as_ref().and_then(|plan| {
                 plan.target(plan.node(*node)?.executor)
@@ -308,6 +321,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
                         cancelling: false,
                         outputs_before: state.outputs.len(),
                         failed_before: state.failed,
+                        despite: despite.clone(),
                         end: None,
                         order: OrderFitness::Fit,
                     },

@@ -8,6 +8,7 @@ use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{AttemptEnd, StartRefusal};
 
 use super::event::OutputVariable;
+use super::locks::LockKeeper;
 use crate::plan::Plan;
 
 /// Something that happened.
@@ -155,6 +156,8 @@ pub struct Moment<'a> {
     pub condition: &'a dyn Fn(&str, u32, Option<TargetId>) -> bool,
     /// How long things may take.
     pub policy: &'a Policy,
+    /// Keeps the locks of all deployments.
+    pub locks: &'a dyn LockKeeper,
 }
 
 impl std::fmt::Debug for Moment<'_> {
@@ -177,6 +180,8 @@ pub struct Policy {
     pub deployment: SignedDuration,
     /// For a node's agent to be connected when the node's turn comes.
     pub pick_up: SignedDuration,
+    /// For the locks of a node to be free, beyond what is waited for its agent.
+    pub lock: SignedDuration,
     /// Beyond an action's own limits, for word of its end to arrive.
     pub silence: SignedDuration,
     /// Beyond the grace period, for word of a cancelled attempt's end to arrive.
@@ -197,6 +202,8 @@ impl Default for Policy {
             deployment: SignedDuration::from_hours(24),
             // A machine that reboots for an update is back within this.
             pick_up: SignedDuration::from_mins(10),
+            // Longer than what holds it may take, for several of them.
+            lock: SignedDuration::from_hours(4),
             // A link may be down for a while; the agent keeps its word until it is back.
             silence: SignedDuration::from_mins(30),
             cancel: SignedDuration::from_mins(2),

@@ -21,6 +21,7 @@ mod event;
 mod evolve;
 mod input;
 mod judge;
+mod locks;
 mod model;
 mod schedule;
 mod unsuccessful;
@@ -36,6 +37,7 @@ pub use event::{EVENT_FORMAT, Event, NodeEnd, OutputVariable, SkipReason};
 pub use evolve::{evolve, fold};
 pub use input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Policy, Sent, StartAnswer};
 pub use judge::{Evidence, judge};
+pub use locks::{Blocked, Claim, LockKeeper, NothingHeld};
 pub use model::{
     Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, NodeState,
     OrderFitness, Phase, State, StepState, SubjectState, Verdict,

@@ -10,6 +10,7 @@ use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::event::{OutputVariable, SkipReason};
+use super::locks::Blocked;
 use crate::plan::{NodeRef, Plan};
 
 /// A deployment, as far as it has come.
@@ -247,6 +248,8 @@ pub enum NodeState {
         not_before: Timestamp,
         /// Its agent must be there by then.
         deadline: Timestamp,
+        /// The lock that it waits for.
+        blocked: Option<Blocked>,
     },
     /// An attempt was ordered and is not over.
     Running {
@@ -307,6 +310,8 @@ pub struct Attempt {
     pub outputs_before: usize,
     /// Whether something had failed when it was ordered, for the same reason.
     pub failed_before: bool,
+    /// The attempts whose broken locks it passes over, for the same reason.
+    pub despite: Vec<AttemptId>,
     /// How it ended, by the agent's word, also if that came late.
     pub end: Option<AttemptEnd>,
     /// Whether its order can be carried out at all.

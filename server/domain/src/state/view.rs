@@ -419,12 +419,15 @@ fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
     let last = attempts.last();
     let (status, message, ended) = match state.nodes.get(&node) {
         None => (Status::Pending, String::new(), None),
-        Some(NodeState::Waiting { .. }) => (
-            Status::Waiting,
-            last.and_then(|(_, attempt)| over_message(attempt))
-                .unwrap_or_default(),
-            None,
-        ),
+        Some(NodeState::Waiting { blocked, .. }) => {
+            let executor = executor(state, node);
+            let message = match (blocked, last.and_then(|(_, attempt)| over_message(attempt))) {
+                (Some(blocked), _) => blocked.sentence(&executor),
+                (None, Some(over)) => over,
+                (None, None) => format!("waits for the agent of {executor} to connect"),
+            };
+            (Status::Waiting, message, None)
+        }
         Some(NodeState::Running { .. }) => (Status::Running, String::new(), None),
         Some(NodeState::Done {
             outcome,
@@ -445,6 +448,12 @@ fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
         began: attempts.first().map(|(_, attempt)| attempt.ordered_at),
         ended,
     }
+}
+
+fn executor(state: &State, node: NodeRef) -> String {
+    let plan = state.plan.as_deref();
+    plan.and_then(|plan| Some(name(plan, plan.node(node)?.executor)))
+        .unwrap_or_default()
 }
 
 fn over_message(attempt: &Attempt) -> Option<String> {

@@ -6,6 +6,7 @@
 mod access;
 mod apply;
 mod deployment;
+mod lock;
 mod package;
 mod release;
 mod server;
@@ -26,6 +27,7 @@ pub use deployment::{
     PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionItem,
     RetentionResult, RetentionRun, StatusBody, StatusCell, StatusRow, UnavailableTargets,
 };
+pub use lock::{HeldLock, LockBreak};
 pub use package::{
     Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Upload,
     UploadCreate,

@@ -7,6 +7,7 @@ mod audit;
 mod configuration;
 mod faults;
 mod fixtures;
+mod locks;
 mod logs;
 mod migrations;
 mod releases;

@@ -1,6 +1,7 @@
 //! A journal that is gone, empty, older or another agent's is noticed, and nothing of it starts twice.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use mantle_shared::lock::Lock;
 use mantle_shared::protocol::RecordHasher;
 use mantle_shared::tls::Fingerprint;
 use mantle_shared::uuid::Uuid;
@@ -24,6 +25,7 @@ fn facts(number: u128) -> Facts {
         task: TaskId::from_uuid(Uuid::from_u128(9)),
         epoch: 4,
         payload: Digest::of(b"order"),
+        locks: vec![Lock::exclusive("target")],
     }
 }
 
@@ -67,6 +69,7 @@ fn another_server_begins_with_a_counter_of_its_own() {
         task,
         epoch,
         payload,
+        locks,
     } = facts(1);
     accepted(&state, 1);
     let record = Record::Accepted {
@@ -75,6 +78,7 @@ fn another_server_begins_with_a_counter_of_its_own() {
         epoch,
         payload,
         at_us: 1,
+        locks,
     };
     journal.append(&[record], Weight::Begins).unwrap();
     drop(journal);
@@ -200,6 +204,7 @@ fn a_journal_from_elsewhere_keeps_what_it_says_under_another_id() {
         task,
         epoch,
         payload,
+        locks,
     } = facts(5);
     let record = Record::Accepted {
         attempt,
@@ -207,6 +212,7 @@ fn a_journal_from_elsewhere_keeps_what_it_says_under_another_id() {
         epoch,
         payload,
         at_us: 1,
+        locks,
     };
     journal.append(&[record], Weight::Begins).unwrap();
     open_it(&state);
@@ -232,6 +238,7 @@ fn s85_a_journal_of_the_version_before_is_no_loss_and_gets_an_id() {
         task,
         epoch,
         payload,
+        locks,
     } = facts(1);
     let dir = state.attempt(attempt);
     files::prepare(&dir).unwrap();
@@ -243,6 +250,7 @@ fn s85_a_journal_of_the_version_before_is_no_loss_and_gets_an_id() {
         epoch,
         payload,
         at_us: 1,
+        locks,
     };
     before.append(&[record], Weight::Begins).unwrap();
     drop(before);

@@ -205,6 +205,8 @@ fn order(script: &str) -> Order {
         // 32 zero bytes.
         seal_key: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned(),
         output: OutputLimits::default(),
+        locks: Vec::new(),
+        despite: Vec::new(),
     }
 }
 

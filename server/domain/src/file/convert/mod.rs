@@ -9,6 +9,7 @@ use super::{Definitions, Known};
 
 mod infrastructure;
 mod library;
+mod locks;
 mod process;
 mod project;
 mod prompt;

@@ -11,11 +11,11 @@ use super::super::grammar::{
 use super::super::node::{Kind, Node, Position, Problem};
 use super::super::report::Report;
 use super::super::typed::{At, Each, Many};
-use super::World;
 use super::infrastructure::known_environment;
 use super::project::{Inside, known_package};
 use super::rolling;
 use super::variables::{joined, known_channel, known_secret, set};
+use super::{World, locks};
 use crate::action::{self, Support};
 use crate::explain::nearest;
 use crate::name;
@@ -139,6 +139,7 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
         retries: item.retries,
         secrets: item.secrets,
         disabled: item.disabled,
+        locks: item.locks,
     };
     let place = Place { at, name: &name };
     let actions = actions_of(&place, own, item.actions, world, inside, report);
@@ -191,6 +192,7 @@ struct Own {
     retries: Option<RetriesItem>,
     secrets: Option<Node>,
     disabled: Option<bool>,
+    locks: Option<Node>,
 }
 
 /// A step by its name, and where it stands.
@@ -242,6 +244,7 @@ fn actions_of(
         retries: own.retries,
         secrets: own.secrets,
         disabled: own.disabled,
+        locks: own.locks,
     };
     vec![action_of(only, world, inside, report)]
 }
@@ -255,6 +258,7 @@ impl Own {
             ("grace", self.grace.as_ref().map(|value| value.at)),
             ("retries", self.retries.as_ref().map(|value| value.count.at)),
             ("secrets", self.secrets.as_ref().map(|value| value.at)),
+            ("locks", self.locks.as_ref().map(|value| value.at)),
         ];
         for (key, at) in keys {
             if let Some(at) = at {
@@ -299,6 +303,7 @@ fn action_of(item: ActionItem, world: &World, inside: &Inside, report: &mut Repo
         retries: retries_of(item.retries, report),
         secrets: secrets_of(item.secrets.as_ref(), inside, report),
         disabled: item.disabled.unwrap_or(false),
+        locks: item.locks.as_ref().map(|node| locks::read(node, report)),
     }
 }
 

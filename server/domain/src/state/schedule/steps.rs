@@ -8,6 +8,7 @@ use mantle_shared::protocol::Outcome;
 
 use super::super::decide::{after, after_ms, within};
 use super::super::event::{Event, NodeEnd, SkipReason};
+use super::super::locks::{self, Claimed};
 use super::super::model::{CancelCause, NodeState, State, StepState, SubjectState};
 use super::Look;
 use crate::plan::{NodeRef, PlanAction, PlanNode, PlanStep};
@@ -347,6 +348,11 @@ impl Look<'_> {
                 executor: planned.executor,
                 attempt: number,
             });
+            let place = (self.state, self.plan, self.moment);
+            let despite = match locks::claim(place, (node, attempt), planned, action) {
+                Claimed::Granted(despite) => despite,
+                Claimed::Waits(waits) => return waits,
+            };
             let runs_ms = action.timeout_ms.saturating_add(action.grace_ms);
             let deadline = after(after_ms(now, runs_ms), self.moment.policy.silence);
             return Some(Event::AttemptOrdered {
@@ -356,6 +362,7 @@ impl Look<'_> {
                 at: now,
                 deadline,
                 journal: self.moment.journals.get(&executor.agent).copied(),
+                despite,
             });
         }
         if fault::sabotaged("pickup-never-ends") {

@@ -51,6 +51,7 @@ pub(super) fn an_action(name: &str, targets: &[u128]) -> PlanAction {
                 executor: target(*n),
             })
             .collect(),
+        locks: Vec::new(),
     }
 }
 
@@ -175,6 +176,7 @@ impl Run {
             journals: &self.journals,
             condition: &|_, _, _| holds,
             policy: &Policy::default(),
+            locks: &NothingHeld,
         };
         let events = decide(&self.state, input, &moment)?;
         for event in &events {

@@ -1,0 +1,193 @@
+//! The locks that each action holds on its executors.
+//!
+//! What its type must hold it holds in any case: a package its application's folder, a balancer's
+//! action the server that it moves. Beside that an action shares the target with others, and a
+//! script has it alone, unless `locks:` names others in its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use mantle_shared::ids::TargetId;
+use mantle_shared::lock::{Lock, TARGET};
+use mantle_template::{Options, Variables, render};
+use serde_json::Value;
+
+use super::PlanRequest;
+use crate::order::{OrderContext, effective, find_action};
+use crate::plan::{Plan, PlanAction, PlanLock, PlanStep};
+use crate::process::Action;
+
+/// Works out the locks of every action of a plan. A name that is only known later (an output, a
+/// secret) stands as its template, which is the same for whoever writes it so.
+pub(super) fn assign(request: &PlanRequest<'_>, plan: &mut Plan) {
+    let mut locks: BTreeMap<(usize, usize), Vec<PlanLock>> = BTreeMap::new();
+    for (step_index, step) in plan.steps.iter().enumerate() {
+        for (action_index, planned) in step.actions.iter().enumerate() {
+            if let Some(action) = find_action(&request.process.process, &step.name, &planned.name) {
+                let found = of_action(request, plan, step, planned, action);
+                locks.insert((step_index, action_index), found);
+            }
+        }
+    }
+    for ((step, action), found) in locks {
+        let slot = plan.steps.get_mut(step);
+        if let Some(slot) = slot.and_then(|step| step.actions.get_mut(action)) {
+            slot.locks = found;
+        }
+    }
+}
+
+fn of_action(
+    request: &PlanRequest<'_>,
+    plan: &Plan,
+    step: &PlanStep,
+    planned: &PlanAction,
+    action: &Action,
+) -> Vec<PlanLock> {
+    if planned.nodes.is_empty() {
+        return Vec::new();
+    }
+    let everywhere = |lock: Lock| PlanLock {
+        lock,
+        subject: None,
+    };
+    let mut locks: Vec<PlanLock> = chosen(action).into_iter().map(everywhere).collect();
+    let Some(name) = of_type(request, action) else {
+        return locks;
+    };
+    if !name.contains("#{") {
+        locks.push(everywhere(Lock::exclusive(name)));
+        return locks;
+    }
+    let subjects: BTreeSet<TargetId> = planned.nodes.iter().map(|node| node.subject).collect();
+    for subject in subjects {
+        let variables = variables(request, plan, step, planned, subject);
+        locks.push(PlanLock {
+            lock: Lock::exclusive(evaluated(&name, variables.as_ref())),
+            subject: Some(subject),
+        });
+    }
+    locks
+}
+
+/// What the file says, or what holds where it says nothing.
+fn chosen(action: &Action) -> Vec<Lock> {
+    match &action.locks {
+        Some(locks) => locks.clone(),
+        None if action.uses == "script" => vec![Lock::exclusive(TARGET)],
+        None => vec![Lock::shared(TARGET)],
+    }
+}
+
+/// The name of what an action of this type touches, as a template.
+fn of_type(request: &PlanRequest<'_>, action: &Action) -> Option<String> {
+    let text = |key: &str| action.with.get(key).and_then(Value::as_str);
+    match action.uses.as_str() {
+        "package" => text("package").map(|package| {
+            let (environment, project) = (request.environment, &request.process.project);
+            format!("app:{environment}/{project}/{package}")
+        }),
+        "haproxy.drain" | "haproxy.enable" => text("backend")
+            .zip(text("server"))
+            .map(|(backend, server)| format!("haproxy:{backend}/{server}")),
+        "windows.service" | "systemd.service" => text("name").map(|name| format!("service:{name}")),
+        uses if uses.starts_with("iis.") => Some("iis".to_owned()),
+        uses if uses.starts_with("nginx.") => Some("nginx".to_owned()),
+        _ => None,
+    }
+}
+
+fn variables(
+    request: &PlanRequest<'_>,
+    plan: &Plan,
+    step: &PlanStep,
+    planned: &PlanAction,
+    subject: TargetId,
+) -> Option<Variables> {
+    let context = OrderContext {
+        plan,
+        process: request.process,
+        variables: request.variables,
+        task_number: "",
+        outputs: &[],
+        failed: false,
+    };
+    let set = effective(&context, step, Some(planned), plan.target(subject)).ok()?;
+    // A secret is no name for a lock: the template stands for it.
+    Some(set.to_template_variables(|_| None))
+}
+
+fn evaluated(name: &str, variables: Option<&Variables>) -> String {
+    // No name of a lock hangs on the time.
+    let options = Options::new(Timestamp::UNIX_EPOCH);
+    variables
+        .and_then(|variables| render(name, variables, &options).ok())
+        .map_or_else(|| name.to_owned(), |rendered| rendered.text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use crate::plan::{NodeRef, Plan};
+    use crate::planner::PlanOptions;
+    use crate::release::ScannedFiles;
+    use crate::testing::{a_project, a_release, a_target, plan};
+
+    const PROJECT: &str = "packages: [{ id: Shop.Web }]
+process:
+  - step: farm
+    targets: { tag: web }
+    actions:
+      - { action: drain, uses: haproxy.drain, run_on: { tag: lb }, with: { backend: web, server: \"#{Octopus.Machine.Name}\" } }
+      - { action: install, uses: package, with: { package: Shop.Web } }
+      - { action: warm, uses: script, with: { run: curl localhost } }
+      - { action: note, uses: script, locks: [], with: { run: date } }
+      - { action: migrate, uses: script, locks: [db, { name: disk, mode: shared }], with: { run: date } }
+      - { action: check, uses: http.check, with: { url: \"http://localhost/\" } }
+";
+
+    fn planned() -> Plan {
+        let release = a_release(&a_project(PROJECT), &ScannedFiles::default());
+        let targets = [
+            a_target("web01", &["web"], &["test"]),
+            a_target("web02", &["web"], &["test"]),
+            a_target("lb01", &["lb"], &["test"]),
+        ];
+        plan(&release, "test", &targets, &PlanOptions::default()).unwrap()
+    }
+
+    fn locks(plan: &Plan, action: u32, node: u32) -> Vec<String> {
+        let at = NodeRef {
+            step: 0,
+            action,
+            node,
+        };
+        let subject = plan.node(at).unwrap().subject;
+        let locks = plan.action(at).unwrap().locks_of(subject);
+        locks
+            .iter()
+            .map(|lock| format!("{} {}", lock.mode.word(), lock.name))
+            .collect()
+    }
+
+    #[test]
+    fn every_type_holds_what_it_touches_and_files_say_the_rest() {
+        let plan = planned();
+        let table: [(u32, &[&str]); 6] = [
+            (0, &["exclusive haproxy:web/web01", "shared target"]),
+            (1, &["exclusive app:test/shop/Shop.Web", "shared target"]),
+            (2, &["exclusive target"]),
+            (3, &[]),
+            (4, &["exclusive db", "shared disk"]),
+            (5, &["shared target"]),
+        ];
+        for (action, expected) in table {
+            assert_eq!(locks(&plan, action, 0), expected, "{action}");
+        }
+        assert_eq!(
+            locks(&plan, 0, 1),
+            ["exclusive haproxy:web/web02", "shared target"],
+            "of another subject it is another server"
+        );
+    }
+}
