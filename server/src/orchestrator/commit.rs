@@ -14,7 +14,7 @@ use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde_json::json;
 
 use super::active::{Context, Decided};
-use super::run::{Late, Turn};
+use super::turn::{Late, Turn};
 use super::{Orchestrator, locks};
 use crate::services::progress::progress_after_success;
 use crate::store::{

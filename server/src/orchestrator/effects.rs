@@ -129,7 +129,7 @@ impl Orchestrator {
             .collect();
         let mut inputs = [(task, inputs)].into();
         let decided = self.decide(&mut inputs, Timestamp::now());
-        let committed = Box::pin(self.commit(decided, &super::run::Turn::default())).await;
+        let committed = Box::pin(self.commit(decided, &super::turn::Turn::default())).await;
         for task in committed.touched {
             Box::pin(self.carry_out(task)).await;
         }

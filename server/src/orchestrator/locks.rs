@@ -18,7 +18,7 @@ use mantle_shared::protocol::{Level, Outcome, Record, RecordBody, Stream};
 use super::Orchestrator;
 use super::active::Context;
 use super::effects::now_us;
-use super::run::Turn;
+use super::turn::Turn;
 use crate::store::{
     HeldLockRow, LockEnd, StoreError, Tx, held_lock_insert, held_lock_list, held_lock_mark_ended,
     held_lock_release, log_append_server,

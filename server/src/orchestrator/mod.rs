@@ -28,6 +28,7 @@ mod orders;
 mod parked;
 mod recovery;
 mod run;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;

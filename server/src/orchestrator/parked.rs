@@ -12,7 +12,7 @@ use mantle_domain::state::Input;
 use mantle_shared::ids::TaskId;
 use mantle_shared::protocol::close;
 
-use super::run::Turn;
+use super::turn::Turn;
 use super::{LEASE, Orchestrator};
 use crate::store::{StoreError, TaskState, task_fetch, task_lease_take};
 

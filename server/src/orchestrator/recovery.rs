@@ -10,7 +10,7 @@ use mantle_shared::ids::TaskId;
 
 use super::active::Deployment;
 use super::admit::load_context;
-use super::run::Turn;
+use super::turn::Turn;
 use super::{LEASE, Orchestrator};
 use crate::store::{
     StoreError, TaskRow, Tx, agent_list_revoked, epoch_current, task_event_list, task_fetch,

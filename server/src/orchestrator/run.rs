@@ -19,14 +19,15 @@ use mantle_shared::protocol::{
 use tokio::sync::mpsc;
 
 use super::active::{Decided, Deployment, Order};
-use super::fact::{Fact, NamedOutput, Reported};
+use super::fact::{Fact, Reported};
 use super::ingest::Ingest;
 use super::locks::Keeper;
 use super::parked::Parked;
+use super::turn::{Ended, Late, Turn};
 use super::{
     COMMANDS_QUEUE, Command, FACTS_QUEUE, Hints, OrchestratorParts, RENEW, SWEEP, conditions,
 };
-use crate::gateway::{ArrivalQueue, Counters, Refusal, SessionId};
+use crate::gateway::{ArrivalQueue, Counters, SessionId};
 
 /// How many facts are judged in one turn.
 const TURN: usize = 512;
@@ -66,94 +67,12 @@ pub struct Orchestrator {
     seen: Timestamp,
 }
 
-/// What one turn takes in.
-#[derive(Default)]
-pub(super) struct Turn {
-    /// Inputs by deployment, in order.
-    pub(super) inputs: BTreeMap<TaskId, Vec<Input>>,
-    /// What is acknowledged once all that it rests on is committed, and whose task that is.
-    pub(super) acks: Vec<(TaskId, AgentId, AttemptPosition)>,
-    /// Ends to be written down of attempts whose deployment is over.
-    pub(super) late: Vec<Late>,
-    /// Agents that connected, and what they said of themselves.
-    pub(super) seen: Vec<(AgentId, Box<wire::Hello>)>,
-    /// Agents whose connection is gone.
-    pub(super) left: Vec<AgentId>,
-    /// Connections that were refused.
-    pub(super) refusals: Vec<Refusal>,
-    /// Attempts that are over and whose agent knows nothing of them: they hold nothing any more.
-    pub(super) unlocked: Vec<AttemptId>,
-    /// Attempts that hold locks and that their agent, whose journal was reported whole, does not know.
-    pub(super) unreported: Vec<AttemptId>,
-}
-
-/// The end of an attempt whose deployment is over.
-#[derive(Clone)]
-pub(super) struct Late {
-    pub(super) task: TaskId,
-    pub(super) attempt: AttemptId,
-    pub(super) end: wire::AttemptEnd,
-}
-
-/// The end of an attempt, as its agent told it.
-struct Ended {
-    attempt: AttemptId,
-    end: wire::AttemptEnd,
-    outputs: Vec<NamedOutput>,
-    stored: u64,
-}
-
 /// The agents that may be given orders.
 #[derive(Clone, Copy)]
 struct Agents<'a> {
     online: &'a BTreeSet<AgentId>,
     journals: &'a BTreeMap<AgentId, JournalId>,
     locks: &'a RefCell<Locks>,
-}
-
-impl Turn {
-    pub(super) fn input(&mut self, task: TaskId, input: Input) {
-        self.inputs.entry(task).or_default().push(input);
-    }
-
-    /// How many things it would write down beside events.
-    pub(super) fn parts(&self) -> usize {
-        let Self {
-            late,
-            seen,
-            left,
-            refusals,
-            unlocked,
-            ..
-        } = self;
-        late.len() + seen.len() + left.len() + refusals.len() + unlocked.len()
-    }
-
-    /// Each of these in a turn of its own.
-    pub(super) fn apart(&self) -> Vec<Self> {
-        let late = self.late.iter().map(|late| Self {
-            late: vec![late.clone()],
-            ..Self::default()
-        });
-        let seen = self.seen.iter().map(|seen| Self {
-            seen: vec![seen.clone()],
-            ..Self::default()
-        });
-        let left = self.left.iter().map(|left| Self {
-            left: vec![*left],
-            ..Self::default()
-        });
-        let refusals = self.refusals.iter().map(|refusal| Self {
-            refusals: vec![refusal.clone()],
-            ..Self::default()
-        });
-        let unlocked = self.unlocked.iter().map(|attempt| Self {
-            unlocked: vec![*attempt],
-            ..Self::default()
-        });
-        let connections = seen.chain(left).chain(refusals);
-        late.chain(connections).chain(unlocked).collect()
-    }
 }
 
 impl Orchestrator {
