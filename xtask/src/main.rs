@@ -1,4 +1,4 @@
-//! House rules as a program: `cargo run -p xtask -- tidy | scenarios | sabotage`.
+//! House rules as a program: `cargo run -p xtask -- tidy | scenarios | scenario-table | sabotage`.
 //!
 //! `tidy` reads the tree and names every line that breaks a rule of the house; `scenarios` reads a
 //! test run's report and names every required scenario that no test proved; `sabotage` breaks the
@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 mod sabotage;
 mod scenarios;
 mod source;
+mod table;
 mod tidy;
 mod tree;
 
@@ -36,6 +37,8 @@ enum Command {
         #[arg(long, default_value = "tests/scenarios.txt")]
         list: PathBuf,
     },
+    /// Write the manual's page of scenarios
+    ScenarioTable,
     /// Break something by name and see that its test turns red
     Sabotage {
         /// Only these; all without
@@ -55,6 +58,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Tidy => tidy::run(),
+        Command::ScenarioTable => table::write(),
         Command::Scenarios { reports, list } => scenarios::run(&reports, &list),
         Command::Sabotage {
             names,

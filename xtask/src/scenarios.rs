@@ -56,19 +56,8 @@ impl Test {
         }
     }
 
-    /// The scenarios that its name says: `s25_s26_the_same` covers S25 and S26.
     fn scenarios(&self) -> Vec<String> {
-        let Some((words, _)) = self.function().rsplit_once('_') else {
-            return Vec::new();
-        };
-        words
-            .split('_')
-            .map_while(|word| {
-                let digits = word.strip_prefix('s')?;
-                let is_number = digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_digit());
-                is_number.then(|| format!("S{digits}"))
-            })
-            .collect()
+        scenarios_of(self.function())
     }
 
     fn is_integration(&self) -> bool {
@@ -78,6 +67,21 @@ impl Test {
                 ["mantle-tests", "tentacle"].contains(&package) && !binary.starts_with("bin/")
             })
     }
+}
+
+/// The scenarios that a test's name says: `s25_s26_the_same` covers S25 and S26, `a08_lies` A08.
+pub(crate) fn scenarios_of(function: &str) -> Vec<String> {
+    let Some((words, _)) = function.rsplit_once('_') else {
+        return Vec::new();
+    };
+    words
+        .split('_')
+        .map_while(|word| {
+            let digits = word.strip_prefix(['s', 'a'])?;
+            let is_number = digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_digit());
+            is_number.then(|| word.to_uppercase())
+        })
+        .collect()
 }
 
 /// Reads the reports and the list; true when every scenario is proved.
@@ -264,10 +268,11 @@ mod tests {
             };
             test.scenarios()
         };
-        for name in ["s_x", "s1_x", "sql_x", "s18", "xs18_a"] {
+        for name in ["s_x", "s1_x", "sql_x", "s18", "xs18_a", "a_x", "a1_b"] {
             assert!(named(name).is_empty(), "{name}");
         }
         assert_eq!(named("a::tests::s25_s26_the_same_s27"), ["S25", "S26"]);
+        assert_eq!(named("a::tests::a08_lies"), ["A08"]);
     }
 
     #[test]

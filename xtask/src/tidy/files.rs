@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::Findings;
+use crate::table;
 use crate::tree::Tree;
 
 /// The most lines of code in one file.
@@ -104,5 +105,27 @@ pub(super) fn no_sleep_in_tests(tree: &Tree, findings: &mut Findings) {
                 );
             }
         }
+    }
+}
+
+/// The manual's page of scenarios says what the lists and the tests say.
+pub(super) fn scenario_table(tree: &Tree, findings: &mut Findings) {
+    let Some(page) = tree.files().find(|file| file.path == table::PAGE) else {
+        return;
+    };
+    match table::page(tree) {
+        Ok((expected, faults)) => {
+            if page.text != expected {
+                findings.add(
+                    table::PAGE,
+                    1,
+                    "the page is not that of the tests: run `cargo run -p xtask -- scenario-table`",
+                );
+            }
+            for fault in faults {
+                findings.add(table::PAGE, 1, fault);
+            }
+        }
+        Err(error) => findings.add(table::PAGE, 1, format!("{error:#}")),
     }
 }

@@ -105,6 +105,10 @@ pub(crate) const RULES: &[Rule] = &[
         check: files::no_sleep_in_tests,
     },
     Rule {
+        name: "scenario-table",
+        check: files::scenario_table,
+    },
+    Rule {
         name: "lints-inherited",
         check: crates::lints_inherited,
     },

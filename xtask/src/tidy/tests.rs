@@ -257,9 +257,30 @@ fn a_main_is_short() {
 }
 
 #[test]
+fn the_page_of_scenarios_is_that_of_the_tests() {
+    let lists = [
+        ("tests/scenarios.txt", "S01 U it holds\n"),
+        ("tests/scenarios_more.txt", "S02 - nobody: it would hold\n"),
+        ("server/src/a.rs", "//! A.\n#[test]\nfn s01_it_holds() {}\n"),
+    ];
+    let (page, faults) = crate::table::page(&Tree::of(&lists)).unwrap();
+    assert_eq!(faults, [""; 0]);
+    let broken = |text: &str| {
+        let mut files = lists.to_vec();
+        files.push((crate::table::PAGE, text));
+        let findings = check(&Tree::of(&files));
+        findings
+            .iter()
+            .any(|finding| finding.rule == "scenario-table")
+    };
+    assert!(!broken(&page));
+    assert!(broken(&format!("{page}| S03 |")));
+}
+
+#[test]
 fn every_rule_has_a_sample() {
-    // These two have tests of their own above.
-    let apart = ["file-length", "short-main"];
+    // These have tests of their own.
+    let apart = ["file-length", "short-main", "scenario-table"];
     for rule in RULES {
         let shown = SAMPLES.iter().any(|(name, _, _)| *name == rule.name);
         assert!(
