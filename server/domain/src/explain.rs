@@ -410,6 +410,8 @@ pub struct NamedRelease {
 pub enum Remedy {
     /// This one only has to be enabled.
     Enable(String),
+    /// This one only has to come out of maintenance.
+    EndMaintenance(String),
     /// This one is expected: an agent has to join under its name.
     Join(String),
     /// This one takes part but has not the tag.

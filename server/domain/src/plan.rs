@@ -148,6 +148,9 @@ pub struct PlanLeftOut {
     pub agent: Option<AgentId>,
     /// Why.
     pub why: LeftOutReason,
+    /// What an operator said of that.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// Why a target takes no part.
@@ -162,6 +165,8 @@ pub enum LeftOutReason {
     Unavailable,
     /// It is expected, and no agent has joined as it.
     NotJoined,
+    /// It was in maintenance.
+    Maintenance,
 }
 
 impl LeftOutReason {
@@ -172,6 +177,7 @@ impl LeftOutReason {
             Self::NotChosen => "not chosen",
             Self::Unavailable => "offline",
             Self::NotJoined => "not joined",
+            Self::Maintenance => "in maintenance",
         }
     }
 }

@@ -16,6 +16,9 @@ pub struct TargetFacts {
     pub environments: Vec<String>,
     /// An operator switched it off: it is never chosen.
     pub disabled: bool,
+    /// Why it is in maintenance: deployments leave it out and say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<String>,
     /// Its agent; `None` while it is expected but has not joined.
     pub agent: Option<AgentFacts>,
 }

@@ -119,6 +119,7 @@ pub(crate) fn a_target(name: &str, tags: &[&str], environments: &[&str]) -> Targ
         tags: text(tags),
         environments: text(environments),
         disabled: false,
+        maintenance: None,
         agent: Some(AgentFacts {
             id: AgentId::from_uuid(Uuid::from_u128(number)),
             online: true,

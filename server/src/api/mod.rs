@@ -109,6 +109,7 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(targets::show, targets::remove))
         .routes(routes!(targets::tag))
         .routes(routes!(targets::enable))
+        .routes(routes!(targets::maintenance))
         .routes(routes!(targets::disable))
         .routes(routes!(agents::list))
         .routes(routes!(agents::revoke))

@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::body::{Page, Target, TargetTags};
+use super::body::{MaintenanceSet, Page, Target, TargetTags};
 use super::error::ApiResult;
 use super::extract::{Json, Path, Query};
 use crate::services::{Caller, Services, TargetSwitch};
@@ -65,6 +65,19 @@ pub(super) async fn tag(
     Json(body): Json<TargetTags>,
 ) -> ApiResult<Json<Target>> {
     Ok(Json(services.target_tag(&caller, &name, &body).await?))
+}
+
+/// Takes a target into maintenance, so that deployments leave it out and say so, or out of it.
+#[utoipa::path(put, path = "/targets/{name}/maintenance", tag = "targets", params(("name" = String, Path, description = "its name")), request_body = MaintenanceSet, responses((status = 200, body = Target)))]
+pub(super) async fn maintenance(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Json(body): Json<MaintenanceSet>,
+) -> ApiResult<Json<Target>> {
+    Ok(Json(
+        services.target_maintenance(&caller, &name, &body).await?,
+    ))
 }
 
 /// Lets deployments choose a target again.

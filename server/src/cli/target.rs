@@ -1,10 +1,10 @@
 //! `mantle target`.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use super::exit::CliResult;
 use super::output::{Output, ago, names, or_dash};
-use crate::api::body::{Target, TargetState, TargetTags};
+use crate::api::body::{MaintenanceSet, Target, TargetHealth, TargetState, TargetTags};
 use crate::client::Client;
 
 /// What to do with targets.
@@ -50,11 +50,31 @@ pub(super) enum Command {
         /// The target's name
         name: String,
     },
+    /// Take a target into maintenance, so that deployments leave it out and say so, or out of it
+    Maintenance {
+        /// The target's name
+        name: String,
+        /// Into it or out of it
+        #[arg(value_enum)]
+        switch: Switch,
+        /// Why; deployments that leave it out say so
+        #[arg(long, required_if_eq("switch", "on"))]
+        reason: Option<String>,
+    },
     /// Forget a target and revoke its agent
     Remove {
         /// The target's name
         name: String,
     },
+}
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Switch {
+    /// Into it
+    On,
+    /// Out of it
+    Off,
 }
 
 /// Does it.
@@ -67,6 +87,7 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             let headers = [
                 "target",
                 "state",
+                "health",
                 "tags",
                 "environments",
                 "platform",
@@ -94,6 +115,15 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             };
             client.target_tags(&name, &change).await?
         }
+        Command::Maintenance {
+            name,
+            switch,
+            reason,
+        } => {
+            let on = switch == Switch::On;
+            let change = MaintenanceSet { on, reason };
+            client.target_maintenance(&name, &change).await?
+        }
         Command::Enable { name } => client.target_enable(&name).await?,
         Command::Disable { name } => client.target_disable(&name).await?,
     };
@@ -106,6 +136,19 @@ fn word(state: TargetState) -> &'static str {
         TargetState::Offline => "offline",
         TargetState::Expected => "expected",
         TargetState::Disabled => "disabled",
+        TargetState::Maintenance => "maintenance",
+    }
+}
+
+fn health(target: &Target) -> String {
+    let word = match target.health {
+        TargetHealth::Healthy => "healthy",
+        TargetHealth::Unavailable => "unavailable",
+        TargetHealth::Unknown => "unknown",
+    };
+    match target.health_since {
+        Some(since) => format!("{word} ({})", ago(since)),
+        None => word.to_owned(),
     }
 }
 
@@ -114,6 +157,7 @@ fn row(target: &Target) -> Vec<String> {
     vec![
         target.name.clone(),
         word(target.state).to_owned(),
+        health(target),
         names(&target.tags),
         names(&target.environments),
         or_dash(agent.map(|agent| format!("{}/{}", agent.platform, agent.arch))),
@@ -127,6 +171,15 @@ fn lines(target: &Target) -> Vec<String> {
         format!("tags          {}", names(&target.tags)),
         format!("environments  {}", names(&target.environments)),
     ];
+    lines.push(format!("health        {}", health(target)));
+    if let Some(kept) = &target.maintenance {
+        lines.push(format!(
+            "maintenance   {}, by {}, {}",
+            kept.reason,
+            kept.by,
+            ago(kept.since)
+        ));
+    }
     match &target.agent {
         None => lines.push("agent         has not joined".to_owned()),
         Some(agent) => {

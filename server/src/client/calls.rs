@@ -8,14 +8,14 @@ use super::{ANSWER, Client, ClientError};
 use crate::api::body::{
     Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, AuditEntry,
     AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
-    HeldLock, JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LockBreak, LogLine, Package,
-    PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, PlanPrompt,
-    Project, ProjectDetail, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges,
-    ReleaseCreate, ReleaseDetail, ReleaseDiff, ReleaseDrift, RetentionResult, RetentionRun,
-    RevertVariables, Secret, SecretSet, ServerInfo, ServerRecovered, ServerStatus, StatusBody,
-    Target, TargetTags, Task, TaskDetail, TaskEvent, Upload, UploadCreate, VariableExplanation,
-    VariablePlace, VariablePut, VariableRemove, VariableSet, VariableSetDetail, VariableView,
-    VariablesChanged,
+    HeldLock, JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LockBreak, LogLine,
+    MaintenanceSet, Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion,
+    Page, PlanBody, PlanPrompt, Project, ProjectDetail, RefreshVariables, Release,
+    ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff, ReleaseDrift,
+    RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet, ServerInfo, ServerRecovered,
+    ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, Upload,
+    UploadCreate, VariableExplanation, VariablePlace, VariablePut, VariableRemove, VariableSet,
+    VariableSetDetail, VariableView, VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -206,6 +206,12 @@ impl Client {
     /// Lets deployments choose a target again.
     pub async fn target_enable(&self, name: &str) -> Answer<Target> {
         self.act(Method::POST, &["targets", name, "enable"]).await
+    }
+
+    /// Takes a target into maintenance or out of it.
+    pub async fn target_maintenance(&self, name: &str, body: &MaintenanceSet) -> Answer<Target> {
+        self.send(Method::PUT, &["targets", name, "maintenance"], body)
+            .await
     }
 
     /// Keeps deployments from choosing a target.

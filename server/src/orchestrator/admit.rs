@@ -212,7 +212,10 @@ impl Orchestrator {
     fn leaves_out_a_stranger(&self, plan: &Plan) -> bool {
         let away = plan.left_out.iter().filter(|target| match target.why {
             LeftOutReason::Unavailable => true,
-            LeftOutReason::Excluded | LeftOutReason::NotChosen | LeftOutReason::NotJoined => false,
+            LeftOutReason::Excluded
+            | LeftOutReason::NotChosen
+            | LeftOutReason::NotJoined
+            | LeftOutReason::Maintenance => false,
         });
         let mut agents = away.filter_map(|target| target.agent);
         agents.any(|agent| !self.parts.online.was_here(agent))

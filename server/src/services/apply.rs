@@ -419,6 +419,7 @@ impl Applier<'_> {
             id: TargetId::from_uuid(mint()),
             name: new.name.clone(),
             disabled: false,
+            maintenance: None,
             created_at_us: self.now.as_microsecond(),
             tags: new.tags.clone(),
             environments,

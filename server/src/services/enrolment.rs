@@ -325,6 +325,7 @@ async fn target(
             id: TargetId::from_uuid(uuid::Uuid::now_v7()),
             name: name.to_owned(),
             disabled: false,
+            maintenance: None,
             created_at_us: now.as_microsecond(),
             tags: tags.to_vec(),
             environments: environments.to_vec(),

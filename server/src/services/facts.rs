@@ -41,6 +41,7 @@ pub async fn targets(tx: &mut Tx, presence: &dyn Presence) -> Result<Vec<TargetF
                 tags,
                 environments: named(&row.environments, &environments),
                 disabled: row.disabled,
+                maintenance: row.maintenance.map(|maintenance| maintenance.reason),
             }
         })
         .collect())

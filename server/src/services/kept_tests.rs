@@ -44,6 +44,7 @@ async fn an_old_house() -> House {
         id: TargetId::from_uuid(mint()),
         name: "old/box".to_owned(),
         disabled: false,
+        maintenance: None,
         created_at_us: 1,
         tags: vec!["a@b".to_owned()],
         environments: vec![environment.id],

@@ -8,10 +8,13 @@ use serde_json::json;
 
 use super::error::{Error, Result};
 use super::{Caller, Deed, Services, at, facts, names};
-use crate::api::body::{Target, TargetAgent, TargetState, TargetTags};
+use crate::api::body::{
+    MaintenanceSet, Target, TargetAgent, TargetHealth, TargetMaintenance, TargetState, TargetTags,
+};
 use crate::store::{
-    AgentRow, TargetRow, Tx, agent_find_of_target, agent_mark_revoked, attempt_list_live_of_agent,
-    target_delete, target_fetch, target_list, target_mark_disabled, target_replace_tags,
+    AgentRow, Maintenance, TargetRow, Tx, agent_find_of_target, agent_mark_revoked,
+    attempt_list_live_of_agent, target_delete, target_fetch, target_list, target_mark_disabled,
+    target_mark_maintenance, target_replace_tags,
 };
 
 /// Use cases of targets.
@@ -116,6 +119,45 @@ impl Services {
         Ok(view)
     }
 
+    /// Takes a target into maintenance, so that deployments leave it out and say so, or out of it.
+    pub async fn target_maintenance(
+        &self,
+        caller: &Caller,
+        name: &str,
+        request: &MaintenanceSet,
+    ) -> Result<Target> {
+        caller.may(Permission::ManageTargets)?;
+        let now = self.now();
+        let reason = request.reason.as_deref().map(str::trim);
+        let maintenance = match (request.on, reason) {
+            (false, _) => None,
+            (true, None | Some("")) => {
+                return Err(Error::invalid(
+                    "no-reason",
+                    "a target is in maintenance for a reason, which deployments that leave it out give",
+                    "say it with --reason",
+                ));
+            }
+            (true, Some(reason)) => Some(Maintenance {
+                reason: reason.to_owned(),
+                by: caller.actor.name.clone(),
+                since_us: now.as_microsecond(),
+            }),
+        };
+        let mut tx = self.store.begin().await?;
+        let row = names::target(&mut tx, name).await?;
+        target_mark_maintenance(&mut tx, row.id, maintenance.as_ref()).await?;
+        let detail = json!({"on": request.on, "reason": reason});
+        caller
+            .audit(&mut tx, now, deed("target.maintenance", &row, detail))
+            .await?;
+        let row = target_fetch(&mut tx, row.id).await?;
+        let view = self.view(&mut tx, &row).await?;
+        tx.commit().await?;
+        self.wake.targets_changed();
+        Ok(view)
+    }
+
     /// Forgets a target and revokes its agent. Refused while a deployment is under way that its
     /// plan says goes there, whether its turn has come, is to come or is over: what the deployment
     /// does about the others, and what it says in the end, rests on that plan.
@@ -173,9 +215,17 @@ impl Services {
     ) -> Target {
         let state = match agent {
             _ if row.disabled => TargetState::Disabled,
+            _ if row.maintenance.is_some() => TargetState::Maintenance,
             None => TargetState::Expected,
             Some(agent) if self.presence.is_online(agent.id) => TargetState::Online,
             Some(_) => TargetState::Offline,
+        };
+        // Noted when it connects and when it goes, so it is since when it stands as it does.
+        let since = agent.and_then(|agent| agent.last_seen_at_us).map(at);
+        let health = match (agent, since) {
+            (Some(agent), _) if self.presence.is_online(agent.id) => TargetHealth::Healthy,
+            (Some(_), Some(_)) => TargetHealth::Unavailable,
+            (Some(_) | None, _) => TargetHealth::Unknown,
         };
         Target {
             id: row.id,
@@ -183,6 +233,13 @@ impl Services {
             tags: row.tags.clone(),
             environments,
             state,
+            health,
+            health_since: since,
+            maintenance: row.maintenance.as_ref().map(|kept| TargetMaintenance {
+                reason: kept.reason.clone(),
+                by: kept.by.clone(),
+                since: at(kept.since_us),
+            }),
             agent: agent.map(|agent| TargetAgent {
                 id: agent.id,
                 version: agent.profile.version.clone(),

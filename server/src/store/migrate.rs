@@ -54,6 +54,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0005_held_lock.sql"),
         postgres: include_str!("migrations/postgres/state/0005_held_lock.sql"),
     },
+    Migration {
+        version: 6,
+        sqlite: include_str!("migrations/sqlite/state/0006_maintenance.sql"),
+        postgres: include_str!("migrations/postgres/state/0006_maintenance.sql"),
+    },
 ];
 
 /// The logs' schema.

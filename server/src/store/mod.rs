@@ -134,8 +134,9 @@ pub use server_meta::{
 };
 pub use snapshot::{SnapshotKind, snapshot_fetch, snapshot_keep};
 pub use target::{
-    TargetRow, target_delete, target_fetch, target_find, target_insert, target_list,
-    target_mark_disabled, target_replace_environments, target_replace_tags,
+    Maintenance, TargetRow, target_delete, target_fetch, target_find, target_insert, target_list,
+    target_mark_disabled, target_mark_maintenance, target_replace_environments,
+    target_replace_tags,
 };
 pub use task::{
     Lease, NewTask, TaskFilter, TaskKind, TaskOutcome, TaskRow, TaskState, task_fetch, task_find,

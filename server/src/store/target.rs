@@ -17,12 +17,25 @@ pub struct TargetRow {
     pub name: String,
     /// An operator switched it off.
     pub disabled: bool,
+    /// It is in maintenance.
+    pub maintenance: Option<Maintenance>,
     /// When it became known.
     pub created_at_us: i64,
     /// Its tags.
     pub tags: Vec<String>,
     /// The environments that it is in.
     pub environments: Vec<EnvironmentId>,
+}
+
+/// Why and since when a target is in maintenance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Why.
+    pub reason: String,
+    /// Who said so.
+    pub by: String,
+    /// Since when.
+    pub since_us: i64,
 }
 
 /// Adds a target. A conflict if there is one of this name.
@@ -85,6 +98,26 @@ pub async fn target_mark_disabled(tx: &mut Tx, id: TargetId, disabled: bool) -> 
         "UPDATE target SET disabled = $2 WHERE id = $1 AND disabled <> $2",
         params![id, disabled],
         StoreError::conflict("target"),
+    )
+    .await
+}
+
+/// Takes a target into maintenance, or out of it. Taking it in again replaces the reason.
+pub async fn target_mark_maintenance(
+    tx: &mut Tx,
+    id: TargetId,
+    maintenance: Option<&Maintenance>,
+) -> Result<()> {
+    tx.exec_one(
+        "UPDATE target SET maintenance_reason = $2, maintenance_by = $3, maintenance_at_us = $4
+         WHERE id = $1",
+        params![
+            id,
+            maintenance.map(|m| m.reason.as_str()),
+            maintenance.map(|m| m.by.as_str()),
+            maintenance.map(|m| m.since_us),
+        ],
+        StoreError::not_found("target"),
     )
     .await
 }
@@ -197,6 +230,14 @@ fn read(row: &Row) -> Result<TargetRow> {
         id: row.get("id")?,
         name: row.get("name")?,
         disabled: row.get("disabled")?,
+        maintenance: match row.find("maintenance_reason")? {
+            None => None,
+            Some(reason) => Some(Maintenance {
+                reason,
+                by: row.get("maintenance_by")?,
+                since_us: row.get("maintenance_at_us")?,
+            }),
+        },
         created_at_us: row.get("created_at_us")?,
         tags: Vec::new(),
         environments: Vec::new(),

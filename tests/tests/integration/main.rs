@@ -29,6 +29,7 @@ mod installed_versions;
 mod line;
 mod locks;
 mod lost_state;
+mod maintenance;
 mod masking;
 mod messages;
 mod offline;

@@ -19,6 +19,9 @@ fn remedied(remedy: Option<&Remedy>, tag: Option<&str>, environment: &str) -> St
         (Some(Remedy::Enable(target)), _) => {
             format!("let '{target}' take part: mantle target enable {target}")
         }
+        (Some(Remedy::EndMaintenance(target)), _) => {
+            format!("let '{target}' take part: mantle target maintenance {target} off")
+        }
         (Some(Remedy::Join(target)), _) => format!(
             "let '{target}' join: mantle agent token create --name {target}, then on the machine the line that it shows"
         ),

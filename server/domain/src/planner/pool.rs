@@ -29,6 +29,7 @@ struct Member {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Absence {
     Disabled,
+    Maintenance,
     NotJoined,
     LeftOut,
 }
@@ -121,6 +122,7 @@ impl<'a> Pool<'a> {
                 let unchosen = !is_chosen(target, self.request);
                 let why = match absence(target, self.request) {
                     Some(Absence::NotJoined) => LeftOutReason::NotJoined,
+                    Some(Absence::Maintenance) => LeftOutReason::Maintenance,
                     Some(Absence::LeftOut) => LeftOutReason::Excluded,
                     None if unchosen => LeftOutReason::NotChosen,
                     None if is_skipped(target, wanted) => LeftOutReason::Unavailable,
@@ -131,6 +133,7 @@ impl<'a> Pool<'a> {
                     name: target.name.clone(),
                     agent: target.agent.as_ref().map(|agent| agent.id),
                     why,
+                    note: target.maintenance.clone().unwrap_or_default(),
                 })
             })
             .collect();
@@ -199,7 +202,7 @@ impl<'a> Pool<'a> {
                 let unchosen = !is_chosen(target, self.request);
                 let absence = absence(target, self.request);
                 match absence.or(unchosen.then_some(Absence::LeftOut)) {
-                    Some(absence) => describe(&target.name, absence),
+                    Some(absence) => describe(target, absence),
                     None => format!("{} is offline", target.name),
                 }
             })
@@ -227,6 +230,7 @@ impl<'a> Pool<'a> {
         };
         absent(Absence::Disabled)
             .map(Remedy::Enable)
+            .or_else(|| absent(Absence::Maintenance).map(Remedy::EndMaintenance))
             .or_else(|| absent(Absence::NotJoined).map(Remedy::Join))
             .or_else(|| self.first().map(Remedy::Tag))
             .map(Box::new)
@@ -245,8 +249,12 @@ impl<'a> Pool<'a> {
         left_out
             .filter_map(|target| match target.why {
                 LeftOutReason::NotJoined => Some(format!(
-                    "{} and is left out",
-                    describe(&target.name, Absence::NotJoined)
+                    "{} is expected but has not joined and is left out",
+                    target.name
+                )),
+                LeftOutReason::Maintenance => Some(format!(
+                    "{} is in maintenance ({}) and is left out",
+                    target.name, target.note
                 )),
                 LeftOutReason::Unavailable => {
                     Some(format!("{} is offline and is left out", target.name))
@@ -311,14 +319,22 @@ fn absence(target: &TargetFacts, request: &PlanRequest<'_>) -> Option<Absence> {
     if request.options.not_targets.contains(&target.name) {
         return Some(Absence::LeftOut);
     }
+    if target.maintenance.is_some() {
+        return Some(Absence::Maintenance);
+    }
     match &target.agent {
         None => Some(Absence::NotJoined),
         Some(_) => None,
     }
 }
 
-fn describe(name: &str, absence: Absence) -> String {
+fn describe(target: &TargetFacts, absence: Absence) -> String {
+    let name = &target.name;
     match absence {
+        Absence::Maintenance => {
+            let reason = target.maintenance.as_deref().unwrap_or_default();
+            format!("{name} is in maintenance ({reason})")
+        }
         Absence::Disabled => format!("{name} is disabled"),
         Absence::NotJoined => format!("{name} is expected but has not joined"),
         Absence::LeftOut => format!("{name} is left out by the options of this deployment"),

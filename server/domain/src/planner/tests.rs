@@ -467,3 +467,24 @@ fn a_step_says_in_the_plan_when_it_starts_and_whether_it_is_required() {
 fn plan_of(text: &str, options: &PlanOptions) -> Result<Plan, Vec<Refusal>> {
     plan(&release(text), "test", &farm(), options)
 }
+
+#[test]
+fn a_target_in_maintenance_is_left_out_with_its_reason() {
+    let web = one_step("targets: { tag: web }");
+    let mut some = farm();
+    some[1].maintenance = Some("new disks".to_owned());
+    let release = a_release(&a_project(&web), &ScannedFiles::default());
+    let planned = plan(&release, "test", &some, &PlanOptions::default()).unwrap();
+    assert!(planned.targets.iter().all(|target| target.name != "web01"));
+    let said = ["web01 is in maintenance (new disks) and is left out"];
+    assert_eq!(planned.warnings, said);
+    for target in &mut some {
+        target.maintenance = Some("new disks".to_owned());
+    }
+    let refusals = plan(&release, "test", &some, &PlanOptions::default()).unwrap_err();
+    let next = refusals[0].next().unwrap();
+    assert!(
+        next.contains("mantle target maintenance lb01 off"),
+        "{next}"
+    );
+}

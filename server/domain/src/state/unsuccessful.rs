@@ -32,7 +32,7 @@ pub fn unsuccessful(state: &State) -> BTreeSet<String> {
     }
     let names = targets.into_iter().filter_map(|id| plan.target(id));
     let away = plan.left_out.iter().filter(|target| match target.why {
-        LeftOutReason::Unavailable | LeftOutReason::NotJoined => true,
+        LeftOutReason::Unavailable | LeftOutReason::NotJoined | LeftOutReason::Maintenance => true,
         LeftOutReason::Excluded | LeftOutReason::NotChosen => false,
     });
     names

@@ -40,7 +40,10 @@ pub use release::{
 pub use server::{
     AgentAhead, MissingPackage, Page, RestoredServer, ServerInfo, ServerRecovered, ServerStatus,
 };
-pub use target::{Agent, Target, TargetAgent, TargetState, TargetTags};
+pub use target::{
+    Agent, MaintenanceSet, Target, TargetAgent, TargetHealth, TargetMaintenance, TargetState,
+    TargetTags,
+};
 pub use task::{
     ActionView, LogKind, LogLine, StepView, SubjectView, Task, TaskDetail, TaskEvent,
     TaskEventKind, TaskPriority, TaskState, TaskWarning, WorkState,

@@ -19,9 +19,53 @@ pub struct Target {
     pub environments: Vec<String>,
     /// How it stands.
     pub state: TargetState,
+    /// Whether work can be given to it, whatever operators said of it.
+    #[serde(default)]
+    pub health: TargetHealth,
+    /// Since when it is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_since: Option<Timestamp>,
+    /// Why deployments leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<TargetMaintenance>,
     /// Its agent, once it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<TargetAgent>,
+}
+
+/// Whether work can be given to a target, by its standing connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetHealth {
+    /// Its agent is connected and has said what it runs.
+    Healthy,
+    /// Its agent was there and is not.
+    Unavailable,
+    /// Its agent was never there.
+    #[default]
+    Unknown,
+}
+
+/// Why and since when a target is in maintenance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TargetMaintenance {
+    /// Why.
+    pub reason: String,
+    /// Who said so.
+    pub by: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Takes a target into maintenance or out of it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceSet {
+    /// Into it, or out of it.
+    pub on: bool,
+    /// Why; needed to take it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// How a target stands.
@@ -36,6 +80,8 @@ pub enum TargetState {
     Expected,
     /// An operator switched it off.
     Disabled,
+    /// It is in maintenance: deployments leave it out and say so.
+    Maintenance,
 }
 
 /// A target's agent.

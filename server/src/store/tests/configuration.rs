@@ -6,20 +6,20 @@ use mantle_shared::Digest;
 use super::fixtures::{a_lifecycle, a_project, a_release, a_target, a_world, an_environment, uuid};
 use crate::store::testing::{self, on_both};
 use crate::store::{
-    NewSecretVersion, PackageVersionRow, ReleaseVariablesRow, SnapshotKind, Store, StoreError,
-    UploadId, UploadRow, VariableSetRow, environment_delete, environment_fetch, environment_find,
-    environment_insert, environment_list, environment_update, lifecycle_delete, lifecycle_fetch,
-    lifecycle_find, lifecycle_insert, lifecycle_list, lifecycle_update, package_list,
-    package_version_delete, package_version_find, package_version_insert, package_version_list,
-    package_version_list_digests, project_delete, project_fetch, project_find, project_insert,
-    project_list, project_update, release_fetch, release_find, release_insert, release_list,
-    release_replace_variables, release_variables_list, secret_delete, secret_find, secret_list,
-    secret_set, secret_version_fetch, secret_version_list_other_key, secret_version_reseal,
-    snapshot_fetch, snapshot_keep, target_fetch, target_find, target_insert, target_list,
-    target_mark_disabled, target_replace_environments, target_replace_tags, upload_advance,
-    upload_delete, upload_find, upload_find_same, upload_insert, upload_list_idle,
-    variable_set_delete, variable_set_find, variable_set_insert, variable_set_list,
-    variable_set_update,
+    Maintenance, NewSecretVersion, PackageVersionRow, ReleaseVariablesRow, SnapshotKind, Store,
+    StoreError, UploadId, UploadRow, VariableSetRow, environment_delete, environment_fetch,
+    environment_find, environment_insert, environment_list, environment_update, lifecycle_delete,
+    lifecycle_fetch, lifecycle_find, lifecycle_insert, lifecycle_list, lifecycle_update,
+    package_list, package_version_delete, package_version_find, package_version_insert,
+    package_version_list, package_version_list_digests, project_delete, project_fetch,
+    project_find, project_insert, project_list, project_update, release_fetch, release_find,
+    release_insert, release_list, release_replace_variables, release_variables_list, secret_delete,
+    secret_find, secret_list, secret_set, secret_version_fetch, secret_version_list_other_key,
+    secret_version_reseal, snapshot_fetch, snapshot_keep, target_fetch, target_find, target_insert,
+    target_list, target_mark_disabled, target_mark_maintenance, target_replace_environments,
+    target_replace_tags, upload_advance, upload_delete, upload_find, upload_find_same,
+    upload_insert, upload_list_idle, variable_set_delete, variable_set_find, variable_set_insert,
+    variable_set_list, variable_set_update,
 };
 
 on_both!(
@@ -191,8 +191,20 @@ async fn targets_keep_their_tags_and_environments(store: &Store) {
     let found = target_find(&mut tx, "web-01").await.unwrap().unwrap();
     assert_eq!(found.tags, ["a", "z"]);
     assert_eq!(found.environments, [live.id]);
-    assert!(found.disabled);
+    assert!(found.disabled && found.maintenance.is_none());
     assert_eq!(target_fetch(&mut tx, first.id).await.unwrap(), found);
+    let kept = Maintenance {
+        reason: "new disks".to_owned(),
+        by: "ada".to_owned(),
+        since_us: 77,
+    };
+    for maintenance in [Some(kept), None] {
+        target_mark_maintenance(&mut tx, first.id, maintenance.as_ref())
+            .await
+            .unwrap();
+        let found = target_fetch(&mut tx, first.id).await.unwrap();
+        assert_eq!(found.maintenance, maintenance);
+    }
     tx.commit().await.unwrap();
     let twice = store
         .write(async |tx| target_insert(tx, &a_target("web-01", &[])).await)

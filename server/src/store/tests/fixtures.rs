@@ -64,6 +64,7 @@ pub(super) fn a_target(name: &str, environments: &[EnvironmentId]) -> TargetRow 
         id: TargetId::from_uuid(uuid()),
         name: name.to_owned(),
         disabled: false,
+        maintenance: None,
         created_at_us: 5,
         tags: vec!["db".to_owned(), "web".to_owned()],
         environments: environments.to_vec(),

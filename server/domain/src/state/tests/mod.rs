@@ -1,11 +1,17 @@
 //! The state machine by tables, and against a model world with random faults.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod builders;
 mod cancel;
 mod evidence;
 mod faults;
 mod laws;
+mod locks;
 mod parallel;
 mod rolling;
 mod table;

@@ -29,6 +29,7 @@ fn what_failed_what_was_not_begun_and_what_was_away_is_not_done() {
         name: name.to_owned(),
         agent: None,
         why,
+        note: String::new(),
     })
     .into();
     let mut run = Run::of(plan.clone());
