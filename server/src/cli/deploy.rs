@@ -12,7 +12,9 @@ use super::exit::{CliResult, Exit, Failure};
 use super::live::{Show, harmless, watch};
 use super::output::{Output, clock, line_out, with_schema};
 use super::schedule::ScheduleArgs;
-use crate::api::body::{DeploymentCreate, Task, TaskDetail, TaskState, TaskWarning, WorkState};
+use crate::api::body::{
+    DeploymentCreate, Rollback, Task, TaskDetail, TaskState, TaskWarning, WorkState,
+};
 use crate::client::Client;
 
 /// How to wait for a task.
@@ -51,6 +53,46 @@ pub(super) struct DeployArgs {
     /// more
     #[arg(long, value_name = "ID")]
     plan: Option<String>,
+    /// Return as soon as it is queued
+    #[arg(long)]
+    detach: bool,
+    /// Ask nothing, also on a terminal: what is not answered takes its default
+    #[arg(long)]
+    defaults: bool,
+    #[command(flatten)]
+    choices: ChoiceArgs,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    #[command(flatten)]
+    answers: AnswerArgs,
+    #[command(flatten)]
+    about: AboutArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// Where to go back.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub(super) struct RollbackArgs {
+    /// The project's name
+    project: String,
+    /// The environment to go back in
+    #[arg(short, long, value_name = "ENV")]
+    environment: String,
+    /// The release to go back to; by default the last that succeeded there before the one that was
+    /// last deployed
+    #[arg(long, value_name = "VERSION")]
+    to: Option<String>,
+    /// With the variables that the release has now, in place of those that it was deployed with
+    #[arg(long)]
+    current_variables: bool,
+    /// Show what it would do, changing nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Return as soon as it is queued
     #[arg(long)]
     detach: bool,
@@ -146,6 +188,31 @@ pub(super) async fn promote(args: PromoteArgs, client: &Client, out: Output) -> 
         ..DeploymentCreate::default()
     };
     args.schedule.put(&mut request)?;
+    let task = order(request, args.defaults, client, out).await?;
+    follow(&task, detach, &args.wait, client, out).await
+}
+
+/// Goes back.
+pub(super) async fn rollback(args: RollbackArgs, client: &Client, out: Output) -> CliResult {
+    let (comment, fields) = args.about.read()?;
+    let detach = args.detach || args.schedule.at.is_some();
+    let mut request = DeploymentCreate {
+        project: args.project,
+        version: args.to,
+        environment: args.environment,
+        variables: args.answers.read()?,
+        choices: args.choices.choices(None),
+        rollback: Some(Rollback {
+            current_variables: args.current_variables,
+        }),
+        comment,
+        fields,
+        ..DeploymentCreate::default()
+    };
+    args.schedule.put(&mut request)?;
+    if args.dry_run {
+        return super::plan::show(&client.plan(&request).await?, out);
+    }
     let task = order(request, args.defaults, client, out).await?;
     follow(&task, detach, &args.wait, client, out).await
 }

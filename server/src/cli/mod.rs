@@ -116,6 +116,8 @@ enum Command {
     Deploy(deploy::DeployArgs),
     /// Deploy the release of one environment into the next
     Promote(deploy::PromoteArgs),
+    /// Go back to the release that ran in an environment before
+    Rollback(deploy::RollbackArgs),
     /// Show what a deployment would do, changing nothing
     Plan(plan::PlanArgs),
     /// Show and compare what deployments used
@@ -248,6 +250,7 @@ async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
         Command::Release(command) => release::run(command, &connect(global)?, out).await,
         Command::Deploy(args) => deploy::deploy(args, &connect(global)?, out).await,
         Command::Promote(args) => deploy::promote(args, &connect(global)?, out).await,
+        Command::Rollback(args) => deploy::rollback(args, &connect(global)?, out).await,
         Command::Plan(args) => plan::run(args, &connect(global)?, out).await,
         Command::Deployment(command) => deployment::run(command, &connect(global)?, out).await,
         Command::Retention(command) => retention::run(command, &connect(global)?, out).await,

@@ -40,11 +40,15 @@ pub(super) async fn run(args: PlanArgs, client: &Client, out: Output) -> CliResu
         fields,
         ..DeploymentCreate::default()
     };
-    let plan = client.plan(&request).await?;
+    show(&client.plan(&request).await?, out)
+}
+
+/// Prints a plan.
+pub(super) fn show(plan: &PlanBody, out: Output) -> CliResult {
     for warning in &plan.warnings {
         out.warn(warning);
     }
-    out.object(&plan, lines)
+    out.object(plan, lines)
 }
 
 fn lines(plan: &PlanBody) -> Vec<String> {
@@ -63,6 +67,9 @@ fn lines(plan: &PlanBody) -> Vec<String> {
             target.platform,
             names(&target.tags)
         ));
+    }
+    if let Some(from) = &plan.back_from {
+        lines.push(format!("  goes back from {from}"));
     }
     if !plan.left_out.is_empty() {
         lines.push(format!("  left out: {}", left_out(&plan.left_out)));

@@ -11,11 +11,13 @@ use mantle_domain::ids::{EnvironmentId, TaskId};
 use mantle_domain::lifecycle;
 use mantle_domain::permission::Permission;
 use mantle_domain::plan::PlanFacts;
+use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
 use mantle_domain::queue::Priority;
 use mantle_domain::queue::schedule::{self, Window};
 use mantle_domain::release::notes::{check_comment, check_fields};
+use mantle_shared::Digest;
 use serde_json::json;
 
 use super::declared::{project_definition, read};
@@ -23,7 +25,9 @@ use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
 use super::progress::{Course, NewDeployment, Queued, queue};
 use super::queue::task_in_queue;
-use super::{Caller, Deed, Services, choices, facts, mint, names, plan_shape, plans, prompts};
+use super::{
+    Caller, Deed, Services, choices, facts, mint, names, plan_shape, plans, prompts, rollback,
+};
 use crate::api::body::{DeploymentCreate, PlanBody, PlanPrompt, PlanTarget, Task, TaskPriority};
 use crate::store::{
     DeploymentCurrentRow, EnvironmentRow, ProjectRow, ReleaseRow, Tx, deployment_current_list,
@@ -41,7 +45,7 @@ impl Services {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
         let place = place(&mut tx, request).await?;
-        let mut pins = Pins::read(&mut tx, place.release.digests()).await?;
+        let mut pins = Pins::read(&mut tx, place.digests()).await?;
         let prompts = prompts::asked(&place, &pins.variables, &request.variables)?;
         pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
         let targets = facts::targets(&mut tx, &*self.presence).await?;
@@ -59,6 +63,7 @@ impl Services {
         let warnings = unheeded(&place.environment)?.into_iter();
         Ok(PlanBody {
             id,
+            back_from: place.back_from.as_ref().map(|from| from.version.clone()),
             left_out: plan_shape::left_out(&plan),
             time_limit: plan.timeouts.deployment_ms.map(duration::format),
             project: plan.project,
@@ -90,7 +95,7 @@ impl Services {
         caller.may(Permission::Deploy)?;
         let mut tx = self.store.read().await?;
         let place = place(&mut tx, request).await?;
-        let pins = Pins::read(&mut tx, place.release.digests()).await?;
+        let pins = Pins::read(&mut tx, place.digests()).await?;
         prompts::open(&place, &pins.variables, &request.variables)
     }
 
@@ -110,7 +115,7 @@ impl Services {
         let mut tx = self.store.begin().await?;
         let place = place(&mut tx, request).await?;
         let id = TaskId::from_uuid(mint());
-        let mut pins = Pins::read(&mut tx, place.release.digests()).await?;
+        let mut pins = Pins::read(&mut tx, place.digests()).await?;
         let answers = &request.variables;
         let prompts = prompts::open(&place, &pins.variables, answers)?;
         let given = self.given(request, &prompts);
@@ -139,6 +144,7 @@ impl Services {
                 Some(TaskPriority::High) => Priority::High,
             },
             window,
+            back_from: place.back_from.as_ref().map(|from| from.id),
             by: asked.by,
             comment: request.comment.clone(),
             fields: request.fields.clone(),
@@ -163,6 +169,7 @@ impl Services {
                 "priority": request.priority,
                 "at": request.at,
                 "expires": request.expires,
+                "back_from": place.back_from.as_ref().map(|from| &from.version),
             }),
         };
         caller.audit(&mut tx, now, deed).await?;
@@ -215,9 +222,22 @@ pub(super) struct Place {
     options: PlanOptions,
     /// How urgent deployments there are.
     priority: Priority,
+    /// The variables of the deployment that is repeated, in place of the release's.
+    variables: Option<Digest>,
+    /// The release that is gone back from.
+    back_from: Option<ReleaseRow>,
 }
 
 impl Place {
+    /// What the deployment is made of.
+    pub(super) fn digests(&self) -> ReleaseDigests {
+        let own = self.release.digests();
+        ReleaseDigests {
+            variables: self.variables.unwrap_or(own.variables),
+            ..own
+        }
+    }
+
     fn wanted<'a>(&'a self, task: TaskId, pins: &'a Pins, facts: &'a PlanFacts) -> Wanted<'a> {
         Wanted {
             task,
@@ -237,35 +257,56 @@ impl Place {
 async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
     let project = names::project(tx, &request.project).await?;
     let environment = names::environment(tx, &request.environment).await?;
-    let release = match (&request.version, &request.from) {
-        (Some(version), None) => names::release(tx, &project, version).await?,
-        (None, Some(from)) => running_in(tx, &project, from).await?,
-        (Some(version), Some(from)) => {
-            let release = names::release(tx, &project, version).await?;
-            proven_in(tx, &project, &release, from).await?;
-            release
-        }
-        (None, None) => {
-            return Err(Error::invalid(
-                "no-version",
-                format!("which release of {} is meant is not said", project.slug),
-                format!("'mantle release list {}' shows them", project.slug),
-            ));
+    let (release, variables, back_from) = match &request.rollback {
+        None => (asked_for(tx, request, &project).await?, None, None),
+        Some(rollback) => {
+            let to = request.version.as_deref();
+            let earlier = rollback::earlier(tx, &project, &environment, to).await?;
+            let then = (!rollback.current_variables).then_some(earlier.variables);
+            (earlier.release, then, Some(earlier.from))
         }
     };
-    let course = check_lifecycle(tx, &project, &release, &environment.name).await?;
+    let course = match back_from {
+        // It was there before, so that it may go there; only a block keeps it away.
+        Some(_) => check_block(tx, &project, &release, &environment.name).await?,
+        None => check_lifecycle(tx, &project, &release, &environment.name).await?,
+    };
     let options = choices::read(tx, &request.choices, &project, &environment).await?;
     let defined: EnvironmentDefinition =
         read("reading an environment's definition", &environment.body)?;
     Ok(Place {
         time_limit_ms: defined.timeout_ms,
         options,
+        variables,
+        back_from,
         keep_on_target: course.keep_on_target(),
         priority: course.priority(&environment.name),
         project,
         release,
         environment,
     })
+}
+
+/// The release that a request names, or that runs where it says.
+async fn asked_for(
+    tx: &mut Tx,
+    request: &DeploymentCreate,
+    project: &ProjectRow,
+) -> Result<ReleaseRow> {
+    match (&request.version, &request.from) {
+        (Some(version), None) => names::release(tx, project, version).await,
+        (None, Some(from)) => running_in(tx, project, from).await,
+        (Some(version), Some(from)) => {
+            let release = names::release(tx, project, version).await?;
+            proven_in(tx, project, &release, from).await?;
+            Ok(release)
+        }
+        (None, None) => Err(Error::invalid(
+            "no-version",
+            format!("which release of {} is meant is not said", project.slug),
+            format!("'mantle release list {}' shows them", project.slug),
+        )),
+    }
 }
 
 /// The release that was last deployed with success.
@@ -333,6 +374,18 @@ async fn check_lifecycle(
         environment,
     );
     checked?;
+    course.check_block(&project.slug, release, environment)?;
+    Ok(course)
+}
+
+async fn check_block(
+    tx: &mut Tx,
+    project: &ProjectRow,
+    release: &ReleaseRow,
+    environment: &str,
+) -> Result<Course> {
+    let definition = project_definition(project)?;
+    let course = Course::read(tx, &definition, release).await?;
     course.check_block(&project.slug, release, environment)?;
     Ok(course)
 }

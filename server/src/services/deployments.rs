@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mantle_domain::ids::ReleaseId;
 use mantle_domain::manifest::{self, Manifest};
 use mantle_domain::permission::Permission;
 use mantle_domain::planner::PlanOptions;
@@ -57,6 +58,9 @@ pub struct DeploymentOrder {
     /// What was given for it, as marks: the plan that it is bound to is bound to them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub given: BTreeMap<String, String>,
+    /// The release that it goes back from, if it is a rollback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_from: Option<ReleaseId>,
 }
 
 /// Use cases of what runs where.

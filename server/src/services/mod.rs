@@ -41,6 +41,7 @@ mod release_variables;
 mod releases;
 mod renewal;
 mod retention;
+mod rollback;
 mod secrets;
 mod targets;
 pub mod task_events;

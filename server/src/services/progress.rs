@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
-use mantle_domain::ids::EnvironmentId;
+use mantle_domain::ids::{EnvironmentId, ReleaseId};
 use mantle_domain::lifecycle::block::{self, Block, Blocked};
 use mantle_domain::lifecycle::{self, LifecycleDefinition};
 use mantle_domain::plan::basis::ReleaseDigests;
@@ -167,6 +167,8 @@ pub struct NewDeployment<'a> {
     pub priority: Priority,
     /// When it may begin.
     pub window: Window,
+    /// The release that it goes back from, if it is a rollback.
+    pub back_from: Option<ReleaseId>,
     /// Who queues it.
     pub by: &'a str,
     /// What they said about it.
@@ -211,6 +213,7 @@ pub async fn queue(
         comment: new.comment,
         fields: new.fields,
         given: new.given,
+        back_from: new.back_from,
     };
     let title = format!("{} {} -> {environment}", order.project, order.version);
     let task = NewTask {
@@ -297,6 +300,7 @@ pub async fn progress(
             plan: None,
             priority: course.priority(&name),
             window: Window::default(),
+            back_from: None,
             by: LIFECYCLE,
             comment: String::new(),
             fields: BTreeMap::new(),

@@ -127,7 +127,7 @@ pub(super) async fn keep(
     if answers.is_empty() {
         return Ok(Answered {
             variables: snapshot.clone(),
-            digest: place.release.variables,
+            digest: place.digests().variables,
             shown: BTreeMap::new(),
         });
     }

@@ -38,6 +38,7 @@ mod queue;
 mod records;
 mod releases;
 mod rig;
+mod rollbacks;
 mod server_faults;
 mod snapshot;
 mod transfers;

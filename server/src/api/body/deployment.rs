@@ -47,6 +47,19 @@ pub struct DeploymentCreate {
     /// If it has not begun by then it never does, and ends as timed out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
+    /// Go back: to the release that succeeded there before the one that was last deployed, or to
+    /// the one that `version` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
+}
+
+/// How to go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// With the variables that the release has now, in place of those that it was deployed with.
+    #[serde(default)]
+    pub current_variables: bool,
 }
 
 /// Which targets and steps take part in a deployment, and how long it may take.
@@ -124,6 +137,9 @@ pub struct PlanBody {
     pub environment: String,
     /// Every target that takes part, by name.
     pub targets: Vec<PlanTarget>,
+    /// The version that it goes back from, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_from: Option<String>,
     /// The targets that take no part although a step would be about them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOutTarget>,

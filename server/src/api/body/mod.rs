@@ -25,7 +25,7 @@ pub use apply::{
 pub use deployment::{
     DeploymentChoices, DeploymentCreate, DeploymentDiff, DeploymentManifest, LeftOutTarget,
     PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionItem,
-    RetentionResult, RetentionRun, StatusBody, StatusCell, StatusRow, UnavailableTargets,
+    RetentionResult, RetentionRun, Rollback, StatusBody, StatusCell, StatusRow, UnavailableTargets,
 };
 pub use lock::{HeldLock, LockBreak};
 pub use package::{

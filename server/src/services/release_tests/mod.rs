@@ -70,6 +70,7 @@ async fn deployed(house: &House, version: &str, environment: &str, outcome: Task
         plan: None,
         priority: mantle_domain::queue::Priority::Normal,
         window: mantle_domain::queue::schedule::Window::default(),
+        back_from: None,
         by: "ada",
         comment: String::new(),
         fields: std::collections::BTreeMap::new(),
