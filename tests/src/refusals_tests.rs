@@ -95,6 +95,9 @@ fn samples() -> Vec<Refusal> {
             why: text("a field of a release needs a name"),
         },
         Refusal::BadComment { most: 2000 },
+        Refusal::TooMuchWork {
+            action: "Install".to_owned(),
+        },
         Refusal::UnknownTag {
             place: place(),
             tag: tag(),
@@ -296,6 +299,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::BadField { .. } => "BadField",
         Refusal::BadComment { .. } => "BadComment",
         Refusal::BadSchedule { .. } => "BadSchedule",
+        Refusal::TooMuchWork { .. } => "TooMuchWork",
         Refusal::NoTargetInEnvironment { .. } => "NoTargetInEnvironment",
         Refusal::NoTargetForStep { .. } => "NoTargetForStep",
         Refusal::UnknownTag { .. } => "UnknownTag",

@@ -123,6 +123,11 @@ pub enum Refusal {
         /// The longest, in characters.
         most: usize,
     },
+    /// An action's inputs cannot be evaluated within what is allowed.
+    TooMuchWork {
+        /// The action.
+        action: String,
+    },
     /// No target of the environment can take part.
     NoTargetInEnvironment {
         /// The environment.

@@ -31,3 +31,4 @@ mod testing;
 pub mod variable;
 pub mod variable_set;
 pub mod version;
+mod work;

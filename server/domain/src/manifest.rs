@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use mantle_shared::Digest;
 use mantle_shared::ids::{TargetId, TaskId};
 use mantle_shared::order::OrderPackage;
-use mantle_template::{Options, Variables, render};
+use mantle_template::{Budget, Options, Variables};
 use serde::{Deserialize, Serialize};
 
 use crate::file::diff::{Change, ChangeKind, short};
@@ -23,6 +23,7 @@ use crate::release::compare;
 use crate::snapshot::PackageSnapshot;
 use crate::variable::uses::variables_for;
 use crate::variable::{Effective, EffectiveValue};
+use crate::work;
 
 /// The format that is written. The one before had no actions.
 pub const MANIFEST_FORMAT: u32 = 2;
@@ -113,6 +114,7 @@ pub fn manifest(
     now: Timestamp,
 ) -> Manifest {
     let plan = context.plan;
+    let mut budget = work::budget(plan.targets.len());
     Manifest {
         format: MANIFEST_FORMAT,
         task: plan.task,
@@ -135,7 +137,7 @@ pub fn manifest(
             .iter()
             .flat_map(|step| step.actions.iter().map(move |action| (step, action)))
             .filter(|(_, action)| !action.nodes.is_empty())
-            .map(|(step, action)| manifest_action(context, step, action, now))
+            .map(|(step, action)| manifest_action(context, step, action, now, &mut budget))
             .collect(),
     }
 }
@@ -145,6 +147,7 @@ fn manifest_action(
     step: &PlanStep,
     planned: &PlanAction,
     now: Timestamp,
+    budget: &mut Budget,
 ) -> ManifestAction {
     let name = |id: TargetId| {
         let target = context.plan.target(id);
@@ -161,7 +164,10 @@ fn manifest_action(
     let subjects: BTreeSet<TargetId> = planned.nodes.iter().map(|node| node.subject).collect();
     let found: BTreeMap<String, BTreeMap<String, String>> = subjects
         .into_iter()
-        .map(|subject| (name(subject), values(context, step, planned, subject, now)))
+        .map(|subject| {
+            let values = values(context, step, planned, subject, now, budget);
+            (name(subject), values)
+        })
         .collect();
     ManifestAction {
         step: step.name.clone(),
@@ -179,6 +185,7 @@ fn values(
     planned: &PlanAction,
     subject: TargetId,
     now: Timestamp,
+    budget: &mut Budget,
 ) -> BTreeMap<String, String> {
     let action = find_action(&context.process.process, &step.name, &planned.name);
     let set = effective(context, step, Some(planned), context.plan.target(subject));
@@ -192,7 +199,7 @@ fn values(
         .given
         .into_iter()
         .filter(|variable| !variable.name.to_lowercase().starts_with(SYSTEM))
-        .map(|variable| (variable.name.clone(), resolved(variable, &all, now)))
+        .map(|variable| (variable.name.clone(), resolved(variable, &all, now, budget)))
         .collect()
 }
 
@@ -209,10 +216,11 @@ fn marked(variable: &Effective) -> String {
     }
 }
 
-fn resolved(variable: &Effective, all: &Variables, now: Timestamp) -> String {
+/// A value that takes more work than is left stays the template that it is.
+fn resolved(variable: &Effective, all: &Variables, now: Timestamp, budget: &mut Budget) -> String {
     let text = match &variable.value {
         EffectiveValue::Text(text) => {
-            let rendered = render(text, all, &Options::new(now));
+            let rendered = budget.render(text, all, &Options::new(now));
             rendered.map_or_else(|_| text.clone(), |rendered| rendered.text.into_owned())
         }
         _ => marked(variable),

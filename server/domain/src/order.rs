@@ -18,6 +18,7 @@ use crate::variable::{
     DEPLOYMENT_PROCESS, Effective, EffectiveSet, EffectiveValue, PinnedSecret, Situation,
     SituationTarget, Surroundings, Tie,
 };
+use crate::work::of_a_condition;
 
 /// What orders and conditions of one deployment are made of: all of it is fixed, or recorded by
 /// the state machine, so that a repeated order is the same order.
@@ -107,7 +108,7 @@ pub fn condition_holds(
     };
     effective(context, step, None, subject).is_ok_and(|set| {
         let variables = set.to_template_variables(|_| None);
-        mantle_template::evaluate_condition(template, &variables, options)
+        mantle_template::evaluate_condition(template, &variables, &of_a_condition(options))
     })
 }
 

@@ -280,6 +280,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::BadTemplate { .. } => Kind::Invalid("bad-template"),
         Refusal::Tie(_) => Kind::Invalid("tie"),
         Refusal::BadField { .. } => Kind::Invalid("bad-field"),
+        Refusal::TooMuchWork { .. } => Kind::Invalid("too-much-work"),
         Refusal::BadComment { .. } => Kind::Invalid("bad-comment"),
         Refusal::BadSchedule { .. } => Kind::Invalid("bad-schedule"),
         Refusal::ReleaseBlocked { .. } => Kind::Refused("release-blocked"),

@@ -43,6 +43,11 @@ impl Fuel {
         Self { left: limit, limit }
     }
 
+    /// What was charged so far.
+    pub(crate) fn used(&self) -> u64 {
+        self.limit - self.left
+    }
+
     pub(crate) fn charge(&mut self, steps: u64) -> Eval<()> {
         let Some(left) = self.left.checked_sub(steps) else {
             return Err(Halt::Limit(Error::TooMuchWork { limit: self.limit }));
@@ -99,6 +104,7 @@ pub(crate) struct Done {
     pub(crate) more: usize,
     pub(crate) log: Log,
     pub(crate) null: bool,
+    pub(crate) steps: u64,
 }
 
 impl<'v> Evaluator<'v> {
@@ -150,6 +156,7 @@ impl<'v> Evaluator<'v> {
             more: self.log.more,
             log: self.log,
             null: self.null,
+            steps: self.fuel.used(),
         })
     }
 

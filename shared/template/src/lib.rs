@@ -46,7 +46,9 @@ mod variables;
 
 pub use problem::{Error, Position, Problem, ProblemKind};
 pub use references::{References, closure, references};
-pub use template::{Limits, Options, Rendered, Template, evaluate_condition, is_truthy, render};
+pub use template::{
+    Budget, Limits, Options, Rendered, Template, evaluate_condition, is_truthy, render,
+};
 pub use variables::Variables;
 
 #[cfg(test)]

@@ -73,6 +73,8 @@ pub struct Rendered<'t> {
     pub more_problems: usize,
     /// Whether the `Null` filter was evaluated: the original then has no result at all rather than a text.
     pub null: bool,
+    /// How much work it was, in the units of [`Limits::steps`].
+    pub steps: u64,
 }
 
 impl Rendered<'_> {
@@ -159,6 +161,7 @@ impl<'t> Template<'t> {
                 problems: Vec::new(),
                 more_problems: 0,
                 null: false,
+                steps: 0,
             });
         }
         let mut log = Log::default();
@@ -175,6 +178,7 @@ impl<'t> Template<'t> {
             problems,
             more_problems: outcome.more,
             null: outcome.null,
+            steps: outcome.steps,
         })
     }
 
@@ -203,6 +207,7 @@ impl<'t> Template<'t> {
             problems,
             more_problems: outcome.more,
             null: outcome.null,
+            steps: outcome.steps,
         })
     }
 
@@ -232,6 +237,41 @@ pub fn render<'t>(
     options: &Options,
 ) -> Result<Rendered<'t>, Error> {
     Template::parse(text).render(variables, options)
+}
+
+/// Work that several renderings share: each may take what the ones before have left, so that many texts
+/// together are bounded like one.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    left: u64,
+}
+
+impl Budget {
+    /// So many units of [`Limits::steps`].
+    pub fn new(steps: u64) -> Self {
+        Self { left: steps }
+    }
+
+    /// Renders `text` with what is left. What hits a limit takes all that it was allowed.
+    pub fn render<'t>(
+        &mut self,
+        text: &'t str,
+        variables: &Variables,
+        options: &Options,
+    ) -> Result<Rendered<'t>, Error> {
+        let mut options = options.clone();
+        options.limits.steps = options.limits.steps.min(self.left);
+        let allowed = options.limits.steps;
+        let result = render(text, variables, &options);
+        let used = match &result {
+            Ok(rendered) => rendered.steps,
+            Err(Error::TooMuchWork { .. } | Error::TooLarge { .. }) => allowed,
+            // It was evaluated to its end; how much that was is not known, so it is counted as its size.
+            Err(_) => text.len() as u64,
+        };
+        self.left = self.left.saturating_sub(used);
+        result
+    }
 }
 
 /// Whether a run condition holds: it renders without any problem, to a text that [`is_truthy`].

@@ -2,11 +2,15 @@
 
 use jiff::Timestamp;
 use mantle_shared::order::OrderVariable;
-use mantle_template::Options;
+use mantle_template::{Budget, Options};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use crate::actions::{ActionError, Variable, Variables};
+
+/// What all values of an order may cost together, in the units of the template language: seconds. A
+/// value that comes too late stays the template that it is, like any other that cannot be evaluated.
+const VALUE_STEPS: u64 = 5_000_000;
 
 /// The variables of an order as templates see them.
 pub(super) struct Evaluator {
@@ -31,13 +35,14 @@ impl Evaluator {
     /// may hold `#{` for reasons of its own.
     pub(super) fn variables(&self, order: &[OrderVariable]) -> Variables {
         let options = Options::new(self.now);
-        let value = |variable: &OrderVariable| match mantle_template::render(
-            &variable.value,
-            &self.raw,
-            &options,
-        ) {
-            Ok(rendered) => rendered.text.into_owned(),
-            Err(_) => variable.value.clone(),
+        let mut budget = Budget::new(VALUE_STEPS);
+        let mut value = |variable: &OrderVariable| {
+            budget
+                .render(&variable.value, &self.raw, &options)
+                .map_or_else(
+                    |_| variable.value.clone(),
+                    |rendered| rendered.text.into_owned(),
+                )
         };
         let entries = order
             .iter()

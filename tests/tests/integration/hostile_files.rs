@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::fleet::{Fleet, project_of};
+use crate::fleet::{Fleet, SOON, project_of};
 
 const SAY: &str = "  - step: say
     targets: { tag: web }
@@ -106,6 +106,42 @@ async fn recursion_is_named_where_it_would_be_used() {
         said.contains("big") && said.contains("third") && said.contains("itself"),
         "{said}"
     );
+}
+
+/// Each variable asks twice for the next: a few lines that nobody can evaluate.
+#[tokio::test]
+async fn variables_that_expand_without_end_hold_nobody_up() {
+    let fleet = Fleet::new(1).await;
+    let mut doubling = "variables:\n  V0: xx\n".to_owned();
+    for number in 1..40 {
+        let before = number - 1;
+        writeln!(doubling, "  V{number}: \"#{{V{before}}}#{{V{before}}}\"").unwrap();
+    }
+    fleet
+        .apply("asks", &format!("{}{doubling}", project_of("asks", SAY)))
+        .await;
+    fleet.server.ok(&["release", "create", "asks", "1.0"]).await;
+    let uses = project_of("uses", SAY).replace("wc -c", "wc -c # #{V39}");
+    let uses = uses.replace("with: { run:", "with: { substitute: true, run:");
+    fleet.apply("uses", &format!("{uses}{doubling}")).await;
+    fleet.server.ok(&["release", "create", "uses", "1.0"]).await;
+    let explained = fleet
+        .server
+        .run(&["variable", "explain", "V39", "-p", "asks", "-e", "test"])
+        .await;
+    explained.exit(0);
+    // Where an input needs it the plan says so; where nothing does the deployment goes through.
+    fleet
+        .server
+        .run(&["plan", "uses", "1.0", "-e", "test"])
+        .await
+        .exit(6)
+        .complains(&["'say'", "more work"]);
+    let deployment = fleet.detach("asks").await;
+    fleet.release("other", SAY).await;
+    fleet.deploy("other").await.ok();
+    let ended = fleet.task_is(&deployment, "succeeded", SOON).await;
+    assert_eq!(ended["state"], "succeeded");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! does not run does not.
 
 use jiff::Timestamp;
-use mantle_template::{Options, Variables, render};
+use mantle_template::{Budget, Options, Variables};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -14,6 +14,7 @@ use crate::order::{OrderContext, effective, find_action, inputs};
 use crate::plan::{Plan, PlanAction, PlanStep};
 use crate::process::{Action, OnFailure, RunCondition, Start};
 use crate::variable::uses::substitutes;
+use crate::work;
 
 /// A plan for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,6 +110,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
         outputs: &[],
         failed: false,
     };
+    let mut budget = work::budget(plan.targets.len());
     let steps = plan
         .steps
         .iter()
@@ -118,7 +120,8 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
                 .iter()
                 .map(|planned| {
                     let action = find_action(&request.process.process, &step.name, &planned.name);
-                    show_action(&context, &planner, step, planned, action, now)
+                    let planned = (step, planned);
+                    show_action(&context, &planner, planned, action, now, &mut budget)
                 })
                 .collect();
             PreviewStep {
@@ -152,10 +155,10 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
 fn show_action(
     context: &OrderContext<'_>,
     planner: &Planner<'_>,
-    step: &PlanStep,
-    planned: &PlanAction,
+    (step, planned): (&PlanStep, &PlanAction),
     action: Option<&Action>,
     now: Timestamp,
+    budget: &mut Budget,
 ) -> PreviewAction {
     let skipped = action
         .and_then(|action| planner.action_skipped(action))
@@ -177,7 +180,13 @@ fn show_action(
                             set.to_template_variables(|secret| Some(format!("({})", secret.name)))
                         })
                         .unwrap_or_default();
-                    evaluated(action, inputs(context.plan, action), &variables, now)
+                    evaluated(
+                        action,
+                        inputs(context.plan, action),
+                        &variables,
+                        now,
+                        budget,
+                    )
                 })
                 .unwrap_or_default(),
         })
@@ -205,32 +214,31 @@ fn evaluated(
     mut with: Map<String, Value>,
     variables: &Variables,
     now: Timestamp,
+    budget: &mut Budget,
 ) -> Map<String, Value> {
     let literal = action::literal_inputs(&action.uses, substitutes(&action.with));
     let options = Options::new(now);
     for (key, value) in &mut with {
         if !literal.contains(&key.as_str()) {
-            evaluate(value, variables, &options);
+            evaluate(value, variables, &options, budget);
         }
     }
     with
 }
 
-fn evaluate(value: &mut Value, variables: &Variables, options: &Options) {
+fn evaluate(value: &mut Value, variables: &Variables, options: &Options, budget: &mut Budget) {
     match value {
         Value::String(text) => {
-            let rendered =
-                render(text, variables, options).map(|rendered| rendered.text.into_owned());
-            if let Ok(rendered) = rendered {
-                *text = rendered;
+            if let Ok(rendered) = budget.render(text, variables, options) {
+                *text = rendered.text.into_owned();
             }
         }
         Value::Array(items) => items
             .iter_mut()
-            .for_each(|item| evaluate(item, variables, options)),
+            .for_each(|item| evaluate(item, variables, options, budget)),
         Value::Object(map) => map
             .values_mut()
-            .for_each(|item| evaluate(item, variables, options)),
+            .for_each(|item| evaluate(item, variables, options, budget)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use mantle_template::{Options, ProblemKind};
+use mantle_template::{Budget, Error, Options, ProblemKind};
 
 use super::PlanRequest;
 use crate::explain::Refusal;
@@ -12,6 +12,7 @@ use crate::order::{OrderContext, effective, find_action};
 use crate::plan::{Plan, PlanAction, PlanStep};
 use crate::process::SecretAccess;
 use crate::variable::uses::input_texts;
+use crate::work;
 
 /// More warnings of one kind than this help nobody.
 const MOST_WARNINGS: usize = 20;
@@ -20,9 +21,11 @@ const MOST_WARNINGS: usize = 20;
 pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan) -> (Vec<Refusal>, Vec<String>) {
     let mut ties = Vec::new();
     let mut warnings = Vec::new();
+    let mut budget = work::budget(plan.targets.len());
     for step in &plan.steps {
         for action in &step.actions {
-            check_action(request, plan, step, action, &mut ties, &mut warnings);
+            let found = (&mut ties, &mut warnings);
+            check_action(request, plan, step, action, &mut budget, found);
         }
     }
     warnings.truncate(MOST_WARNINGS);
@@ -34,8 +37,8 @@ fn check_action(
     plan: &Plan,
     step: &PlanStep,
     planned: &PlanAction,
-    ties: &mut Vec<Refusal>,
-    warnings: &mut Vec<String>,
+    budget: &mut Budget,
+    (ties, warnings): (&mut Vec<Refusal>, &mut Vec<String>),
 ) {
     let Some(action) = find_action(&request.process.process, &step.name, &planned.name) else {
         return;
@@ -74,16 +77,28 @@ fn check_action(
         // The time only matters to what is shown, and nothing is shown here.
         let options = Options::new(Timestamp::UNIX_EPOCH);
         for text in input_texts(action) {
-            if let Ok(rendered) = mantle_template::render(text, &variables, &options) {
-                missing.extend(
-                    rendered
-                        .problems
-                        .iter()
-                        .filter(|problem| problem.kind == ProblemKind::Missing)
-                        .map(|problem| problem.token.clone())
-                        .filter(|token| !is_known_later(token)),
-                );
-            }
+            let rendered = match budget.render(text, &variables, &options) {
+                Ok(rendered) => rendered,
+                Err(Error::TooMuchWork { .. } | Error::TooLarge { .. }) => {
+                    let refusal = Refusal::TooMuchWork {
+                        action: action.name.clone(),
+                    };
+                    if !ties.contains(&refusal) {
+                        ties.push(refusal);
+                    }
+                    return;
+                }
+                // Anything else is the action's to say when it runs.
+                Err(_) => continue,
+            };
+            missing.extend(
+                rendered
+                    .problems
+                    .iter()
+                    .filter(|problem| problem.kind == ProblemKind::Missing)
+                    .map(|problem| problem.token.clone())
+                    .filter(|token| !is_known_later(token)),
+            );
         }
     }
     for token in missing {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mantle_template::{Options, ProblemKind, Variables, references, render};
+use mantle_template::{Budget, Options, ProblemKind, Variables, references};
 
 use super::effective::{Effective, EffectiveSet, EffectiveValue};
 use super::resolve::{
@@ -14,6 +14,7 @@ use super::{ScopedValue, Variable, VariableValue};
 use crate::explain::{Refusal, nearest};
 use crate::planner::values::is_known_later;
 use crate::process::Process;
+use crate::work;
 
 /// The origins of more tokens than this help nobody.
 const MOST_TOKENS: usize = 300;
@@ -143,7 +144,10 @@ pub fn explain(question: &Question<'_>, name: &str) -> Result<Explanation, Refus
     };
     let all = variable.map(|variable| candidates(variable, here));
     let wins = |one: &Candidate<'_>| winner.is_some_and(|winner| std::ptr::eq(winner, one.value));
-    let mut budget = MOST_TOKENS;
+    let mut budget = Left {
+        tokens: MOST_TOKENS,
+        work: work::budget(0),
+    };
     Ok(Explanation {
         variable: variable.map_or(name, |variable| &variable.name).to_owned(),
         situation: describe_situation(here),
@@ -214,6 +218,12 @@ pub fn shown(value: &VariableValue, marks: &BTreeMap<String, String>) -> Shown {
     }
 }
 
+/// What an explanation may still cost.
+struct Left {
+    tokens: usize,
+    work: Budget,
+}
+
 struct Asker<'a> {
     question: &'a Question<'a>,
     set: EffectiveSet,
@@ -252,7 +262,7 @@ impl<'a> Asker<'a> {
         shown(value, self.question.marks)
     }
 
-    fn origin(&self, effective: &Effective, above: &mut Vec<String>, budget: &mut usize) -> Origin {
+    fn origin(&self, effective: &Effective, above: &mut Vec<String>, budget: &mut Left) -> Origin {
         let (source, value) = self.source(effective);
         let mut origin = Origin {
             name: effective.name.clone(),
@@ -267,7 +277,8 @@ impl<'a> Asker<'a> {
         if !text.contains("#{") {
             return origin;
         }
-        let rendered = render(text, &self.rendered, &Options::new(self.question.now));
+        let options = Options::new(self.question.now);
+        let rendered = budget.work.render(text, &self.rendered, &options);
         if let Ok(rendered) = rendered {
             // A token inside another variable's value is that one's.
             let missing = rendered.problems.iter().filter(|problem| {
@@ -289,10 +300,10 @@ impl<'a> Asker<'a> {
         above.push(effective.name.to_lowercase());
         let reached = references(text);
         for inner in self.set.iter().filter(|one| reached.reaches(&one.name)) {
-            let Some(left) = budget.checked_sub(1) else {
+            let Some(left) = budget.tokens.checked_sub(1) else {
                 break;
             };
-            *budget = left;
+            budget.tokens = left;
             if above.contains(&inner.name.to_lowercase()) {
                 origin.tokens.push(Origin {
                     name: inner.name.clone(),

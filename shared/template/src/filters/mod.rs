@@ -134,6 +134,12 @@ impl Call<'_> {
         }
     }
 
+    /// The most that a filter may make of it.
+    pub(crate) fn most_bytes(&self) -> usize {
+        let own = self.input.map_or(0, str::len);
+        self.options.limits.output_bytes.max(own)
+    }
+
     /// The input.
     pub(crate) fn text(&self) -> Result<&str, Outcome> {
         self.input
@@ -175,6 +181,7 @@ pub(crate) fn call(name: &str, call: &Call<'_>, fuel: &mut Fuel) -> Eval<Outcome
         "null" => return Ok(Outcome::Nothing),
         "match" => regex::matches(call, fuel)?,
         "replace" => regex::replace(call, fuel)?,
+        "indent" => text::indent(call)?,
         _ => match simple(&name) {
             Some(filter) => filter(call),
             None => return Ok(Outcome::Unknown),
@@ -193,7 +200,6 @@ fn simple(name: &str) -> Option<Filter> {
         "trim" => text::trim,
         "substring" => text::substring,
         "truncate" => text::truncate,
-        "indent" => text::indent,
         "append" => text::append,
         "prepend" => text::prepend,
         "tobase64" => hash::to_base64,

@@ -51,6 +51,7 @@ pub(super) fn replace(call: &Call<'_>, fuel: &mut Fuel) -> Eval<Answer> {
         Ok(regex) => regex,
         Err(failed) => return Ok(Err(failed)),
     };
+    let limit = call.most_bytes();
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
     let mut captures = regex.regex.captures_iter(text);
@@ -68,9 +69,8 @@ pub(super) fn replace(call: &Call<'_>, fuel: &mut Fuel) -> Eval<Answer> {
         let Some(whole) = found.get(0) else { break };
         out.push_str(text.get(copied..whole.start()).unwrap_or_default());
         let before = out.len();
-        expand(replacement, &found, &regex.order, text, &mut out);
+        expand(replacement, &found, &regex.order, text, limit, &mut out);
         fuel.charge_bytes(out.len() - before)?;
-        let limit = call.options.limits.output_bytes.max(text.len());
         if out.len() > limit {
             return Err(Halt::Limit(Error::TooLarge { limit }));
         }
@@ -130,10 +130,21 @@ fn has_backreference(pattern: &str) -> bool {
         .any(|pair| matches!(pair, [b'\\', b'1'..=b'9' | b'k']))
 }
 
-/// `$1`, `${name}`, `$$`, `$&`, `` $` ``, `$'`, `$+` and `$_`; anything else stands for itself.
-fn expand(replacement: &str, found: &Captures<'_>, order: &[usize], text: &str, out: &mut String) {
+/// `$1`, `${name}`, `$$`, `$&`, `` $` ``, `$'`, `$+` and `$_`; anything else stands for itself. Gives up
+/// once there is more than `limit` bytes: a short replacement may ask for all of the text many times.
+fn expand(
+    replacement: &str,
+    found: &Captures<'_>,
+    order: &[usize],
+    text: &str,
+    limit: usize,
+    out: &mut String,
+) {
     let mut rest = replacement;
     while let Some(dollar) = rest.find('$') {
+        if out.len() > limit {
+            return;
+        }
         out.push_str(rest.get(..dollar).unwrap_or_default());
         rest = rest.get(dollar + 1..).unwrap_or_default();
         let used = substitute(rest, found, order, text, out);

@@ -1,6 +1,8 @@
 //! Filters that cut and join text. Lengths count UTF-16 units, as .NET's do.
 
 use super::{Answer, Call, Outcome};
+use crate::evaluate::{Eval, Halt};
+use crate::problem::Error;
 
 /// The widest indent in spaces.
 const MAX_INDENT: usize = 255;
@@ -121,18 +123,29 @@ fn joined(call: &Call<'_>) -> Answer {
     }
 }
 
-pub(super) fn indent(call: &Call<'_>) -> Answer {
-    let text = call.text()?;
-    if text.is_empty() {
-        return Ok(String::new());
-    }
+pub(super) fn indent(call: &Call<'_>) -> Eval<Answer> {
+    let text = match call.text() {
+        Ok("") => return Ok(Ok(String::new())),
+        Ok(text) => text,
+        Err(failed) => return Ok(Err(failed)),
+    };
     let (first, rest) = match call.args {
         [] => (" ".repeat(4), " ".repeat(4)),
         [one] => widths(one).unwrap_or_else(|| (one.clone(), one.clone())),
         [first, rest] => (first.clone(), rest.clone()),
-        _ => return Err(Outcome::failed("takes at most two arguments")),
+        _ => return Ok(Err(Outcome::failed("takes at most two arguments"))),
     };
-    Ok(first + &text.replace('\n', &format!("\n{rest}")))
+    // Before it is made: a line may be one byte and what stands before each of them megabytes.
+    let lines = text.matches('\n').count();
+    let size = rest
+        .len()
+        .saturating_mul(lines)
+        .saturating_add(first.len() + text.len());
+    let limit = call.most_bytes();
+    if size > limit {
+        return Err(Halt::Limit(Error::TooLarge { limit }));
+    }
+    Ok(Ok(first + &text.replace('\n', &format!("\n{rest}"))))
 }
 
 /// `4`, `/4` (not the first line) or `2/4`.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{lenient, options, variables};
-use crate::{Error, Limits, Variables, closure, references, render};
+use crate::{Budget, Error, Limits, Variables, closure, references, render};
 
 /// Generous, for a busy machine and a debug build; what it guards against takes hours.
 const SOON: Duration = Duration::from_mins(1);
@@ -201,6 +201,45 @@ fn values_between_filters_are_bounded() {
     )
     .unwrap();
     assert_eq!(fine.text.len(), 32);
+}
+
+/// One filter alone may ask for far more than what goes in.
+#[test]
+fn no_filter_makes_more_than_the_limit() {
+    let lines = "\n".repeat(100_000);
+    let wide = "y".repeat(100_000);
+    let asks = "$_$&$`$'".repeat(20_000);
+    let values = variables(&[("Lines", &lines), ("Wide", &wide), ("Asks", &asks)]);
+    for text in [
+        "#{Lines | Indent #{Wide}}",
+        "#{Lines | Indent 1 #{Wide}}",
+        "#{Wide | Replace y #{Asks}}",
+        "#{Wide | Replace \"^y+\" #{Asks}}",
+    ] {
+        let result = soon(text, || render(text, &values, &options()));
+        assert!(matches!(result, Err(Error::TooLarge { .. })), "{text}");
+    }
+}
+
+#[test]
+fn renderings_share_what_they_may_cost() {
+    let doubling: Variables = (0..60)
+        .map(|at| (format!("v{at}"), format!("#{{v{0}}}#{{v{0}}}", at + 1)))
+        .collect();
+    let mut budget = Budget::new(100_000);
+    soon("many texts that expand without end", || {
+        for _ in 0..100_000 {
+            assert!(budget.render("#{v0}", &doubling, &options()).is_err());
+        }
+    });
+    let plain = variables(&[("A", "x")]);
+    let each = render("#{A}", &plain, &options()).unwrap().steps;
+    let mut budget = Budget::new(10 * each);
+    for _ in 0..10 {
+        assert!(budget.render("#{A}", &plain, &options()).is_ok());
+    }
+    assert!(budget.render("#{A}", &plain, &options()).is_err());
+    assert!(budget.render("text", &plain, &options()).is_ok());
 }
 
 #[test]
