@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::environment::EnvironmentDefinition;
-use crate::lifecycle::LifecycleDefinition;
-use crate::process::{Action, Process, Step};
-use crate::project::ProjectDefinition;
-use crate::target::TargetDefinition;
+use crate::process::{Action, Process, Step, Timeouts, Unavailable};
+use crate::project::{ProjectDefinition, VersionSource};
 use crate::variable::{ScopedValue, Variable, VariableValue, describe_value, find};
 use crate::variable_set::VariableSetDefinition;
+
+mod infrastructure;
+
+pub use infrastructure::{environment, lifecycle, target};
+use infrastructure::{became, channel, span};
 
 /// Longer values are cut.
 const SHOWN: usize = 60;
@@ -67,11 +69,7 @@ pub fn project(old: Option<&ProjectDefinition>, new: &ProjectDefinition) -> Vec<
                 .map(|channel| added(format!("channel '{}'", channel.name))),
         );
         include(&mut changes, &[], &new.include);
-        changes.extend(
-            new.variables
-                .iter()
-                .map(|variable| added(format!("variable {}", variable.name))),
-        );
+        variables(&mut changes, &[], &new.variables);
         changes.extend(
             new.process
                 .steps
@@ -94,7 +92,8 @@ pub fn project(old: Option<&ProjectDefinition>, new: &ProjectDefinition) -> Vec<
         new.lifecycle.as_ref(),
     );
     if old.version != new.version {
-        changes.push(changed("version".to_owned(), None));
+        let (before, after) = (version(&old.version), version(&new.version));
+        became(&mut changes, "version", &before, &after);
     }
     named(
         &mut changes,
@@ -110,7 +109,7 @@ pub fn project(old: Option<&ProjectDefinition>, new: &ProjectDefinition) -> Vec<
         &old.channels,
         &new.channels,
         |channel| &channel.name,
-        whole("channel"),
+        channel,
     );
     include(&mut changes, &old.include, &new.include);
     variables(&mut changes, &old.variables, &new.variables);
@@ -122,11 +121,35 @@ pub fn project(old: Option<&ProjectDefinition>, new: &ProjectDefinition) -> Vec<
 /// What a process says of all its steps.
 pub(crate) fn whole_process(changes: &mut Vec<Change>, old: &Process, new: &Process) {
     if old.timeouts != new.timeouts {
-        let detail = differing_keys(&old.timeouts, &new.timeouts);
-        changes.push(changed("timeouts".to_owned(), detail));
+        became(
+            changes,
+            "timeouts",
+            &times(old.timeouts),
+            &times(new.timeouts),
+        );
     }
     if old.unavailable != new.unavailable {
-        changes.push(changed("unavailable".to_owned(), None));
+        let word = |unavailable| match unavailable {
+            Unavailable::Fail => "fail",
+            Unavailable::Skip => "skip",
+        };
+        let (before, after) = (word(old.unavailable), word(new.unavailable));
+        became(changes, "unavailable", before, after);
+    }
+}
+
+fn times(timeouts: Timeouts) -> String {
+    format!(
+        "packages {}, deployment {}",
+        span(timeouts.packages_ms),
+        span(timeouts.deployment_ms)
+    )
+}
+
+fn version(source: &VersionSource) -> String {
+    match source {
+        VersionSource::Template(text) => short(text),
+        VersionSource::Package(id) => format!("that of package {id}"),
     }
 }
 
@@ -154,35 +177,6 @@ pub fn variable_set(
 
 fn include(changes: &mut Vec<Change>, old: &[String], new: &[String]) {
     named(changes, "include", old, new, |name| name, |_, _, _| {});
-}
-
-/// What changes in an environment.
-pub fn environment(
-    old: Option<&EnvironmentDefinition>,
-    new: &EnvironmentDefinition,
-) -> Vec<Change> {
-    one("environment", &new.name, old, new)
-}
-
-/// What changes in a lifecycle.
-pub fn lifecycle(old: Option<&LifecycleDefinition>, new: &LifecycleDefinition) -> Vec<Change> {
-    one("lifecycle", &new.name, old, new)
-}
-
-/// What changes in a declared target.
-pub fn target(old: Option<&TargetDefinition>, new: &TargetDefinition) -> Vec<Change> {
-    one("target", &new.name, old, new)
-}
-
-fn one<T: PartialEq + Serialize>(kind: &str, name: &str, old: Option<&T>, new: &T) -> Vec<Change> {
-    match old {
-        None => vec![added(format!("{kind} '{name}'"))],
-        Some(old) if old == new => Vec::new(),
-        Some(old) => vec![changed(
-            format!("{kind} '{name}'"),
-            differing_keys(old, new),
-        )],
-    }
 }
 
 fn added(subject: String) -> Change {
@@ -268,25 +262,6 @@ fn named<T: PartialEq>(
     }
 }
 
-fn whole<T: Serialize + HasName>(kind: &'static str) -> impl Fn(&mut Vec<Change>, &T, &T) {
-    move |changes, old, new| {
-        changes.push(changed(
-            format!("{kind} '{}'", new.name()),
-            differing_keys(old, new),
-        ));
-    }
-}
-
-trait HasName {
-    fn name(&self) -> &str;
-}
-
-impl HasName for crate::channel::ChannelDefinition {
-    fn name(&self) -> &str {
-        &self.name
-    }
-}
-
 /// The keys in which two values of a kind differ.
 fn differing_keys<T: Serialize>(old: &T, new: &T) -> Option<String> {
     let (Ok(Value::Object(old)), Ok(Value::Object(new))) =
@@ -311,13 +286,13 @@ fn differing_keys<T: Serialize>(old: &T, new: &T) -> Option<String> {
 pub(crate) fn variables(changes: &mut Vec<Change>, old: &[Variable], new: &[Variable]) {
     for variable in new {
         match find(old, &variable.name) {
-            None => changes.push(added(format!("variable {}", variable.name))),
+            None => values(changes, &variable.name, &[], &variable.values),
             Some(before) => values(changes, &variable.name, &before.values, &variable.values),
         }
     }
     for variable in old {
         if find(new, &variable.name).is_none() {
-            changes.push(removed(format!("variable {}", variable.name)));
+            values(changes, &variable.name, &variable.values, &[]);
         }
     }
 }
@@ -349,7 +324,10 @@ fn values(changes: &mut Vec<Change>, name: &str, old: &[ScopedValue], new: &[Sco
     }
     for value in old {
         if !new.iter().any(|other| same_place(other, value)) {
-            changes.push(removed(subject(value)));
+            changes.push(Change {
+                detail: Some(shown(&value.value)),
+                ..removed(subject(value))
+            });
         }
     }
 }
@@ -361,6 +339,7 @@ fn same_place(one: &ScopedValue, other: &ScopedValue) -> bool {
 
 fn shown(value: &VariableValue) -> String {
     match value {
+        VariableValue::Text(text) if text.is_empty() => "(empty)".to_owned(),
         VariableValue::Text(text) => short(text),
         VariableValue::Secret(path) => format!("secret {path}"),
         VariableValue::PinnedSecret(secret) => format!("secret {}", secret.path),
@@ -548,11 +527,11 @@ mod tests {
             [
                 "~ description: none -> A shop",
                 "+ variable E (environment live): 1",
-                "- variable E (environment test)",
-                "+ variable New",
+                "- variable E (environment test): 1",
+                "+ variable New: x",
                 "~ variable P: secret a/b -> secret a/c",
                 "~ variable SitePort: 8080 -> 9090",
-                "- variable Gone",
+                "- variable Gone: x",
                 "~ step 'B': renamed to 'X'",
                 "~ step 'A': targets",
                 "~ step 'A': with, timeout_ms",

@@ -188,12 +188,12 @@ mod tests {
             said,
             [
                 "~ variable Name: shop -> store",
-                "+ variable New",
+                "+ variable New: y",
                 "~ variable Octopus.Secret[shop/key]: secret shop/key (mark of shop/key) -> secret shop/key (newer mark of sh)",
                 "~ variable Password: secret shop/password (mark of shop/pas) -> secret shop/password (newer mark of sh)",
                 "~ variable Port: 80 -> 8080",
-                "+ variable Token",
-                "- variable Gone",
+                "+ variable Token: secret shop/token (mark of shop/tok)",
+                "- variable Gone: x",
                 "variable 'Token' holds a secret that is new to this release: actions get it where their inputs or 'secrets:' name it, not where only a script or a file does; a new release looks through those again",
             ]
         );
@@ -205,7 +205,7 @@ mod tests {
         let said = refreshed(&names(&["port"])).unwrap();
         assert_eq!(said, ["~ variable Port: 80 -> 8080"]);
         let said = refreshed(&names(&["Gone", "New"])).unwrap();
-        assert_eq!(said, ["+ variable New", "- variable Gone"]);
+        assert_eq!(said, ["+ variable New: y", "- variable Gone: x"]);
     }
 
     #[test]
