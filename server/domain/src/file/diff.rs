@@ -10,8 +10,8 @@ use crate::variable_set::VariableSetDefinition;
 
 mod infrastructure;
 
-pub use infrastructure::{environment, lifecycle, target};
 use infrastructure::{became, channel, span};
+pub use infrastructure::{environment, lifecycle, target};
 
 /// Longer values are cut.
 const SHOWN: usize = 60;

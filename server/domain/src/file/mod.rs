@@ -90,6 +90,8 @@ pub fn parse(sources: &[Source<'_>], known: &Known) -> Result<Definitions, Vec<F
         errors = convert::library(&definitions, known, &world, &declared);
     }
     if errors.is_empty() {
+        let unmatched = convert::unmatched(&definitions, known, &declared);
+        definitions.warnings.extend(unmatched);
         definitions.warnings.sort();
         Ok(definitions)
     } else {

@@ -175,6 +175,11 @@ lifecycles:
             ["once for the whole step", "actions", "each target"],
         ),
         (
+            warnings(&infrastructure.replace("automatic }", "automatic, optional: true }")),
+            "a.yaml:8:17: ",
+            ["'Test'", "is optional", "by itself"],
+        ),
+        (
             of_steps("  - { step: Ask, uses: manual }\n"),
             "a.yaml:4:24: ",
             ["'Ask'", "'manual'", "refused"],
@@ -203,6 +208,30 @@ lifecycles:
 fn refusals_name_place_reason_and_remedy() {
     let mut wrong = String::new();
     for (text, expected) in [
+        (
+            project("variables:\n  Shared: { value: a, environment: test }\n"),
+            "f.yaml:4:11: a value and where it holds stand in a list of values; put it into a list: - { value: ..., environment: ... }",
+        ),
+        (
+            project("variables: { \"\": x }\n"),
+            "f.yaml:3:14: the name of a variable is empty; write Name: value",
+        ),
+        (
+            project("version: \"abc\"\n"),
+            "f.yaml:3:10: 'abc' is not a version: its parts before a '-' must be numbers; write one like 1.2.3 or 1.2.3-beta.1; or let it count on: version: \"1.0.#{Octopus.Version.NextPatch}\"",
+        ),
+        (
+            project(
+                "packages: [{ id: Web }]\nchannels: [{ name: a, rules: [{ package: Web, range: '' }] }]\n",
+            ),
+            "f.yaml:4:54: the version range is empty; write one like [1.0,2.0), or leave it out to allow every version",
+        ),
+        (
+            project(
+                "packages: [{ id: Web }]\nchannels: [{ name: a, rules: [{ package: Web, range: '[1.0,1.0)' }] }]\n",
+            ),
+            "f.yaml:4:54: the version range '[1.0,1.0)' is empty: its ends are the same version, which does not belong to it",
+        ),
         (
             project("descripton: A shop\n"),
             "f.yaml:3:1: unknown key 'descripton'; did you mean 'description'?",

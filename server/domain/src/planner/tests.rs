@@ -311,6 +311,18 @@ fn options_choose_targets_and_steps() {
 }
 
 #[test]
+fn variables_that_lead_back_to_themselves_are_named_before_they_fail() {
+    let text = "variables: { A: \"#{B}\", B: \"#{A}\" }\nprocess:\n  - step: S\n    targets: { tag: web, pick: one }\n    uses: script\n    with: { run: x, arguments: [\"#{A}\"] }\n";
+    let plan = planned(text, &farm()).unwrap();
+    assert_eq!(
+        plan.warnings,
+        [
+            "action 'S' will fail, for its inputs cannot be evaluated: line 1, column 1: '#{A}' refers to itself (A -> B -> A); break the loop in these variables"
+        ]
+    );
+}
+
+#[test]
 fn missing_variables_and_open_secrets_are_warnings() {
     let text = "process:\n  - step: S\n    targets: { tag: web, pick: one }\n    uses: script\n    with: { run: x, arguments: [\"#{Nope}\", \"#{Octopus.Action[S].Output.Later}\"] }\n    secrets: all\n";
     let plan = planned(text, &farm()).unwrap();

@@ -58,6 +58,7 @@ fn check_action(
         failed: false,
     };
     let mut missing: BTreeSet<String> = BTreeSet::new();
+    let mut broken: BTreeSet<String> = BTreeSet::new();
     let mut seen = BTreeSet::new();
     for node in &planned.nodes {
         if !seen.insert(node.subject) {
@@ -91,6 +92,7 @@ fn check_action(
                 // Anything else is the action's to say when it runs.
                 Err(_) => continue,
             };
+            broken.extend(rendered.first_error().map(ToString::to_string));
             missing.extend(
                 rendered
                     .problems
@@ -100,6 +102,12 @@ fn check_action(
                     .filter(|token| !is_known_later(token)),
             );
         }
+    }
+    for problem in broken {
+        warnings.push(format!(
+            "action '{}' will fail, for its inputs cannot be evaluated: {problem}",
+            action.name
+        ));
     }
     for token in missing {
         warnings.push(format!(

@@ -52,6 +52,9 @@ pub fn evaluate(
     let variables = variables(context)?;
     let rendered =
         render(template, &variables, &Options::new(now)).map_err(|error| bad(error.to_string()))?;
+    if let Some(problem) = rendered.first_error() {
+        return Err(bad(problem.to_string()));
+    }
     let mut warnings: Vec<String> = rendered
         .problems
         .iter()
@@ -114,6 +117,16 @@ pub fn check_fields(whose: &str, fields: &BTreeMap<String, String>) -> Result<()
             "{whose} has at most {MOST_FIELDS} fields, and {} were given",
             fields.len()
         ));
+    }
+    for ((name, _), (other, _)) in fields.iter().enumerate().flat_map(|(at, field)| {
+        let others = fields.iter().skip(at + 1);
+        others.map(move |other| (field, other))
+    }) {
+        if name.to_lowercase() == other.to_lowercase() {
+            return bad(format!(
+                "the fields '{name}' and '{other}' of {whose} are the same: case does not count"
+            ));
+        }
     }
     for (name, value) in fields {
         if name.is_empty() {
@@ -179,6 +192,22 @@ mod tests {
         let (text, warnings) = noted("#{Only} #{P}").unwrap();
         assert_eq!(text, "#{Only} #{P}", "no place, and no secret");
         assert_eq!(warnings.len(), 2);
+    }
+
+    #[test]
+    fn notes_that_cannot_be_read_are_refused_and_not_said_to_lack_a_value() {
+        let refused = noted("what is new: #{if x").unwrap_err().to_string();
+        assert!(refused.contains("is not a tag"), "{refused}");
+    }
+
+    #[test]
+    fn fields_that_differ_in_case_only_are_refused() {
+        let fields = ["Ticket", "other", "ticket"].map(|name| (name.to_owned(), "x".to_owned()));
+        let refused = check_fields("a release", &fields.into()).unwrap_err();
+        assert!(
+            refused.to_string().contains("'Ticket' and 'ticket'"),
+            "{refused}"
+        );
     }
 
     #[test]

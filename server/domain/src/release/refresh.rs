@@ -192,7 +192,7 @@ mod tests {
                 "~ variable Octopus.Secret[shop/key]: secret shop/key (mark of shop/key) -> secret shop/key (newer mark of sh)",
                 "~ variable Password: secret shop/password (mark of shop/pas) -> secret shop/password (newer mark of sh)",
                 "~ variable Port: 80 -> 8080",
-                "+ variable Token: secret shop/token (mark of shop/tok)",
+                "+ variable Token: secret shop/token (newer mark of sh)",
                 "- variable Gone: x",
                 "variable 'Token' holds a secret that is new to this release: actions get it where their inputs or 'secrets:' name it, not where only a script or a file does; a new release looks through those again",
             ]

@@ -10,7 +10,7 @@ use super::effective::{Effective, EffectiveSet, EffectiveValue};
 use super::resolve::{
     Candidate, Situation, Tie, candidates, describe_scope, describe_situation, find, resolve,
 };
-use super::{ScopedValue, Variable, VariableValue};
+use super::{ScopedValue, Variable, VariableValue, is_of_server};
 use crate::explain::{Refusal, nearest};
 use crate::planner::values::is_known_later;
 use crate::process::Process;
@@ -136,7 +136,10 @@ pub fn explain(question: &Question<'_>, name: &str) -> Result<Explanation, Refus
         });
     }
     let here = &question.situation;
-    let resolved = variable.map(|variable| resolve(variable, here));
+    let of_server = is_of_server(name);
+    // What the server defines holds, whatever the project says.
+    let own = variable.filter(|_| !of_server);
+    let resolved = own.map(|variable| resolve(variable, here));
     let (winner, tie) = match resolved {
         None => (None, None),
         Some(Ok(winner)) => (winner, None),
@@ -158,7 +161,10 @@ pub fn explain(question: &Question<'_>, name: &str) -> Result<Explanation, Refus
                 scope: describe_scope(&one.value.scope),
                 from: one.value.from.clone(),
                 value: asker.shown(&one.value.value),
-                rank: one.rank.map(super::Rank::describe).map_err(str::to_owned),
+                rank: match one.rank {
+                    Ok(_) if of_server => Err("the server defines this variable itself".to_owned()),
+                    rank => rank.map(super::Rank::describe).map_err(str::to_owned),
+                },
                 wins: wins(&one),
             })
             .collect(),
@@ -166,9 +172,21 @@ pub fn explain(question: &Question<'_>, name: &str) -> Result<Explanation, Refus
             .set
             .get(name)
             .filter(|_| tie.is_none())
-            .map(|effective| asker.origin(effective, &mut Vec::new(), &mut budget)),
+            .map(|effective| asker.origin(effective, &mut Vec::new(), &mut budget))
+            .or_else(|| of_server.then(|| of_the_server(name))),
         tie,
     })
+}
+
+/// A variable of the server whose value is only known in a deployment.
+fn of_the_server(name: &str) -> Origin {
+    Origin {
+        name: name.to_owned(),
+        source: Source::System,
+        value: None,
+        evaluated: None,
+        tokens: Vec::new(),
+    }
 }
 
 /// Where a step or action is in a process: its step, its action and the step's tag. A step that is
@@ -237,7 +255,9 @@ impl<'a> Asker<'a> {
         let sound: Vec<Variable> = question
             .variables
             .iter()
-            .filter(|variable| resolve(variable, &question.situation).is_ok())
+            .filter(|variable| {
+                !is_of_server(&variable.name) && resolve(variable, &question.situation).is_ok()
+            })
             .cloned()
             .collect();
         let mut set = EffectiveSet::new(&sound, &question.situation, &[], None).unwrap_or_default();

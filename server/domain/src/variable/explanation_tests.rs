@@ -1,5 +1,5 @@
 //! Explanations.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
 use crate::testing::a_project;
@@ -14,6 +14,8 @@ const VARIABLES: &str = concat!(
     "  Port: { prompt: { label: The port, default: 8080 } }\n",
     "  Password: { secret: shop/password }\n",
     "  Login: \"u:#{Password} #{Octopus.Action[Install].Output.X}\"\n",
+    "  Octopus.Project.Name: mine\n",
+    "  Octopus.Release.Number: [{ value: 9.9.9, environment: test }]\n",
     "  A: \"#{B}\"\n",
     "  B: \"#{A}\"\n",
 );
@@ -26,7 +28,10 @@ fn explained(name: &str, environment: &str) -> Result<Explanation, Refusal> {
     project.variables.push(tied);
     let tags = vec!["web".to_owned()];
     let marks = [("shop/password".to_owned(), "cafe".to_owned())].into();
-    let system = [("Octopus.Machine.Name".to_owned(), "web01".to_owned())];
+    let system = [
+        ("Octopus.Machine.Name".to_owned(), "web01".to_owned()),
+        ("Octopus.Project.Name".to_owned(), "shop".to_owned()),
+    ];
     let question = Question {
         project: "shop",
         variables: &project.variables,
@@ -72,6 +77,26 @@ fn the_winner_and_every_loser_are_shown_with_the_reason() {
         test.candidates[1].rank,
         Err("another environment".to_owned())
     );
+}
+
+#[test]
+fn what_the_server_defines_is_not_said_to_be_the_projects() {
+    for (name, known) in [
+        ("octopus.project.name", true),
+        ("Octopus.Release.Number", false),
+    ] {
+        let found = explained(name, "test").unwrap();
+        let [candidate] = found.candidates.as_slice() else {
+            panic!("{found:?}");
+        };
+        assert!(!candidate.wins, "{name}");
+        let why = "the server defines this variable itself";
+        assert_eq!(candidate.rank, Err(why.to_owned()));
+        let winner = found.winner.unwrap();
+        assert_eq!(winner.source, Source::System);
+        let text = known.then(|| Shown::Text("shop".to_owned()));
+        assert_eq!(winner.value, text);
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub use resolve::{
     Candidate, DEPLOYMENT_PROCESS, Rank, Situation, SituationTarget, Tie, candidates,
     describe_scope, find, resolve,
 };
-pub use system::{Surroundings, system_variables};
+pub use system::{Surroundings, is_of_server, system_variables};
 pub use tie::{PossibleTie, possible_tie};
 
 /// A variable and all its values.

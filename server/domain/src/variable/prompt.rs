@@ -4,13 +4,13 @@
 //! variables, which the deployment then uses: the release itself never changes, and an order that
 //! is made again finds the same values. What people answer is data: a `#{` in it is no template.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::resolve::{Situation, find, resolve};
-use super::{Variable, VariableValue, literal};
+use super::{DEPLOYMENT_PROCESS, Variable, VariableValue, literal};
 use crate::explain::{Refusal, nearest};
 
 /// The longest answer: certificates with their chains fit.
@@ -209,7 +209,17 @@ pub fn answer<'a>(
     let mut refusals = Vec::new();
     let mut taken: BTreeMap<usize, &String> = BTreeMap::new();
     for (name, value) in given {
-        match asked.iter().position(|one| one.is_named(name)) {
+        let known = match meant(&asked, name) {
+            Ok(known) => known,
+            Err(why) => {
+                refusals.push(Refusal::BadAnswer {
+                    variable: name.clone(),
+                    why,
+                });
+                continue;
+            }
+        };
+        match known {
             Some(index) if taken.contains_key(&index) => refusals.push(Refusal::BadAnswer {
                 variable: name.clone(),
                 why: "it is given twice".to_owned(),
@@ -258,6 +268,91 @@ pub fn answer<'a>(
     } else {
         Err(refusals)
     }
+}
+
+/// Which prompt a name means: the variable of that name, or else the one with that label. Why none is
+/// meant, if several have it.
+fn meant(asked: &[Asked<'_>], name: &str) -> Result<Option<usize>, String> {
+    let exact = |one: &Asked<'_>| one.variable.eq_ignore_ascii_case(name);
+    if let Some(index) = asked.iter().position(exact) {
+        return Ok(Some(index));
+    }
+    let mut named = asked
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.is_named(name));
+    match (named.next(), named.next()) {
+        (Some((_, first)), Some((_, second))) => Err(format!(
+            "it is the label of both '{}' and '{}': give each by the variable's name",
+            first.variable, second.variable
+        )),
+        (Some((index, _)), None) => Ok(Some(index)),
+        (None, _) => Ok(None),
+    }
+}
+
+/// Prompts that one deployment asks and that go by the same label, or of which one has the name of the
+/// other's variable for its label: whose answer is meant could not be told.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SharedLabel {
+    /// The label.
+    pub label: String,
+    /// The variable of one.
+    pub first: String,
+    /// The variable of the other.
+    pub second: String,
+}
+
+/// The labels that could be meant for several prompts in some environment and channel.
+pub fn shared_labels(variables: &[Variable]) -> Vec<SharedLabel> {
+    let prompts = |value: &super::ScopedValue| matches!(value.value, VariableValue::Prompt(_));
+    let asking: Vec<Variable> = variables
+        .iter()
+        .filter(|variable| variable.values.iter().any(prompts))
+        .cloned()
+        .collect();
+    let scopes = || {
+        asking
+            .iter()
+            .flat_map(|one| &one.values)
+            .map(|value| &value.scope)
+    };
+    let environments: BTreeSet<&String> = scopes().flat_map(|scope| &scope.environments).collect();
+    let channels: BTreeSet<&String> = scopes().flat_map(|scope| &scope.channels).collect();
+    // Besides those that are named there are always others.
+    let any = |names: BTreeSet<&String>| -> Vec<Option<String>> {
+        names.into_iter().cloned().map(Some).chain([None]).collect()
+    };
+    let (environments, channels) = (any(environments), any(channels));
+    let mut found = BTreeSet::new();
+    for environment in &environments {
+        for channel in &channels {
+            let situation = Situation {
+                environment: environment.as_deref(),
+                channel: channel.as_deref(),
+                process: Some(DEPLOYMENT_PROCESS),
+                ..Situation::default()
+            };
+            // A tie is refused elsewhere.
+            let mut all = asked(&asking, &situation).unwrap_or_default();
+            all.sort_by_key(|one| one.at);
+            for (index, first) in all.iter().enumerate() {
+                for second in all.iter().skip(index + 1) {
+                    let label = |one: &Asked<'_>, other: &Asked<'_>| {
+                        let label = one.prompt.label.clone();
+                        label.filter(|label| other.is_named(label))
+                    };
+                    let label = label(second, first).or_else(|| label(first, second));
+                    found.extend(label.map(|label| SharedLabel {
+                        label,
+                        first: first.variable.to_owned(),
+                        second: second.variable.to_owned(),
+                    }));
+                }
+            }
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// The variables with the answers in place of the prompts.

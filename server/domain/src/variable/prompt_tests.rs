@@ -55,6 +55,45 @@ fn what_is_asked_depends_on_the_environment_and_is_sorted_by_label() {
 }
 
 #[test]
+fn a_label_of_two_prompts_is_no_answer_to_either() {
+    let one = |rest: &str| {
+        let text = format!("variables:\n{rest}");
+        let source = crate::file::Source {
+            name: "f.yaml",
+            text: &format!("mantle: v1\nproject: shop\n{text}"),
+        };
+        crate::file::parse(&[source], &crate::file::Known::default())
+            .map_or_else(|errors| errors[0].to_string(), |_| String::new())
+    };
+    let two = "  A: { prompt: { label: Who } }\n  B: { prompt: { label: who } }\n";
+    assert_eq!(
+        one(two),
+        "f.yaml:5:6: the prompts of 'A' and 'B' both go by 'who': whose answer is meant could not be told; give one of them another label"
+    );
+    let other = "  A: { prompt: {} }\n  B: { prompt: { label: a } }\n";
+    assert!(one(other).contains("both go by 'a'"), "{}", one(other));
+    // Never asked together.
+    let apart = "  A: [{ prompt: { label: Who }, environment: test }]\n  B: [{ prompt: { label: Who }, environment: live }]\n";
+    assert_eq!(one(apart), "");
+
+    // What the server has from before is not answered by chance.
+    let mut project = a_project(&format!("variables:\n{two}").replace("who", "other"));
+    for variable in &mut project.variables {
+        let VariableValue::Prompt(prompt) = &mut variable.values[0].value else {
+            continue;
+        };
+        prompt.label = Some("Who".to_owned());
+    }
+    let wrong = answer(&project.variables, &here("test"), &given(&[("Who", "x")])).unwrap_err();
+    assert_eq!(
+        wrong[0].to_string(),
+        "the value given for variable 'Who' cannot be taken: it is the label of both 'A' and 'B': give each by the variable's name; give another: --variable NAME=VALUE"
+    );
+    let taken = answer(&project.variables, &here("test"), &given(&[("b", "x")])).unwrap();
+    assert_eq!((taken[0].by_default, taken[1].by_default), (true, false));
+}
+
+#[test]
 fn answers_are_taken_by_name_or_label_and_the_rest_has_defaults() {
     let project = a_project(VARIABLES);
     let answers = answer(

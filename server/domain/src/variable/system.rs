@@ -107,6 +107,77 @@ pub fn system_variables(around: &Surroundings<'_>) -> Vec<(String, String)> {
     all
 }
 
+/// The names that the server defines, in lower case; those in brackets stand for any.
+const OF_SERVER: [&str; 50] = [
+    "octopus.action.name",
+    "octopus.action.number",
+    "octopus.action.package.packageid",
+    "octopus.action.package.packageversion",
+    "octopus.action.package[].packageid",
+    "octopus.action.package[].packageversion",
+    "octopus.action.targetroles",
+    "octopus.action[].package.packageid",
+    "octopus.action[].package.packageversion",
+    "octopus.action[].package[].packageid",
+    "octopus.action[].package[].packageversion",
+    "octopus.deployment.comments",
+    "octopus.deployment.created",
+    "octopus.deployment.createdby.displayname",
+    "octopus.deployment.createdby.username",
+    "octopus.deployment.customfields[]",
+    "octopus.deployment.error",
+    "octopus.deployment.id",
+    "octopus.deployment.machines",
+    "octopus.deployment.name",
+    "octopus.deployment.previoussuccessful.id",
+    "octopus.deployment.status",
+    "octopus.environment.id",
+    "octopus.environment.machinesinrole[]",
+    "octopus.environment.name",
+    "octopus.environment.sortorder",
+    "octopus.machine.hostname",
+    "octopus.machine.id",
+    "octopus.machine.name",
+    "octopus.machine.roles",
+    "octopus.project.id",
+    "octopus.project.name",
+    "octopus.project.slug",
+    "octopus.release.channel.name",
+    "octopus.release.created",
+    "octopus.release.currentforenvironment.id",
+    "octopus.release.currentforenvironment.number",
+    "octopus.release.customfields[]",
+    "octopus.release.id",
+    "octopus.release.notes",
+    "octopus.release.number",
+    "octopus.release.previous.id",
+    "octopus.release.previous.number",
+    "octopus.release.previousforenvironment.id",
+    "octopus.release.previousforenvironment.number",
+    "octopus.step.name",
+    "octopus.step.number",
+    "octopus.task.id",
+    "octopus.task.name",
+    "octopus.task.queuetime",
+];
+
+/// The server defines a variable of this name, so that nobody can pretend to be another release: a
+/// value of a project or set does not hold.
+pub fn is_of_server(name: &str) -> bool {
+    let mut bare = String::with_capacity(name.len());
+    let mut inside = false;
+    for c in name.to_lowercase().chars() {
+        match c {
+            '[' => inside = true,
+            ']' => inside = false,
+            _ if inside => continue,
+            _ => {}
+        }
+        bare.push(c);
+    }
+    OF_SERVER.contains(&bare.as_str())
+}
+
 /// What is known beside the plan. What there is not (no release runs in the environment yet) has no
 /// variable, so that a template can ask for it.
 fn facts(facts: &PlanFacts, all: &mut Vec<(String, String)>) {

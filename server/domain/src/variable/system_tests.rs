@@ -70,6 +70,22 @@ fn variables(plan: &Plan, failed: bool) -> BTreeMap<String, String> {
 }
 
 #[test]
+fn every_name_of_the_server_is_known_as_one_and_no_other_is() {
+    for name in variables(&a_plan(some_facts()), true).keys() {
+        assert!(is_of_server(name), "{name}");
+        assert!(is_of_server(&name.to_uppercase()), "{name}");
+    }
+    for name in [
+        "Port",
+        "Octopus.Own",
+        "Octopus.Action[A].Output.X",
+        "Octopus.Secret[a/b]",
+    ] {
+        assert!(!is_of_server(name), "{name}");
+    }
+}
+
+#[test]
 fn what_is_known_has_its_name_in_the_reference() {
     let plan = a_plan(some_facts());
     let found = variables(&plan, true);

@@ -1,5 +1,7 @@
 //! `NuGet` version ranges: `1.0`, `[1.0]`, `[1.0,2.0)`, `(1.0,)`, `(,2.0]`, `1.*`, `[1.*,1.5)`.
 
+use std::cmp::Ordering;
+
 use super::floating::Floating;
 use super::{Version, VersionError};
 
@@ -43,11 +45,18 @@ pub enum RangeError {
         /// What is wrong, and what to write.
         why: &'static str,
     },
+    /// There is no text at all.
+    #[error(
+        "the version range is empty; write one like [1.0,2.0), or leave it out to allow every version"
+    )]
+    Nothing,
     /// No version can be in it.
-    #[error("the version range '{text}' is empty: its lower end lies above its upper end")]
+    #[error("the version range '{text}' is empty: {why}")]
     Empty {
         /// What was given.
         text: String,
+        /// Why.
+        why: &'static str,
     },
     /// It has neither end, as in `(,)`: `NuGet` has no such range.
     #[error("the version range '{text}' names no version; leave it out to allow every version")]
@@ -67,6 +76,9 @@ impl Range {
             text: text.chars().take(80).collect(),
         };
         let trimmed = text.trim();
+        if trimmed.is_empty() {
+            return Err(RangeError::Nothing);
+        }
         let (low_inclusive, inner) = if let Some(inner) = trimmed.strip_prefix('[') {
             (true, inner)
         } else if let Some(inner) = trimmed.strip_prefix('(') {
@@ -133,9 +145,17 @@ impl Range {
         };
         if let (Some(low), Some(high)) = (&range.low, &range.high) {
             let both = low.inclusive && high.inclusive;
-            if low.version > high.version || (low.version == high.version && !both) {
+            let why = match low.version.cmp(&high.version) {
+                Ordering::Greater => Some("its lower end lies above its upper end"),
+                Ordering::Equal if !both => {
+                    Some("its ends are the same version, which does not belong to it")
+                }
+                Ordering::Equal | Ordering::Less => None,
+            };
+            if let Some(why) = why {
                 return Err(RangeError::Empty {
                     text: trimmed.to_owned(),
+                    why,
                 });
             }
         }

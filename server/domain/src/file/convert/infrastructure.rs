@@ -8,7 +8,7 @@ use super::super::{Definitions, Each};
 use super::process::span;
 use super::{Declared, World};
 use crate::environment::EnvironmentDefinition;
-use crate::lifecycle::{Gate, LifecycleDefinition, Phase, Retention};
+use crate::lifecycle::{DeployMode, Gate, LifecycleDefinition, Phase, Retention};
 use crate::name;
 use crate::target::TargetDefinition;
 
@@ -100,6 +100,18 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
                     .next("an environment stands in one phase only"),
                 );
             }
+        }
+        if phase.optional && phase.deploy == DeployMode::Automatic {
+            report.warn(
+                Problem::new(
+                    phase.name.at,
+                    format!(
+                        "phase '{}' is optional, so nothing is deployed to it by itself",
+                        phase.name.value
+                    ),
+                )
+                .next("remove 'deploy: automatic' or 'optional: true'"),
+            );
         }
         phases.push(Phase {
             name: phase.name.value.clone(),

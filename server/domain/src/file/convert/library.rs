@@ -10,8 +10,10 @@ use super::super::{Definitions, FileError, Known};
 use super::project::Inside;
 use super::variables::{self, Places};
 use super::{Declared, Owner, Place, SetOutline, World};
+use crate::channel::effective;
 use crate::project::ProjectDefinition;
-use crate::variable::{ScopedValue, Variable, describe_scope, possible_tie};
+use crate::variable::prompt::shared_labels;
+use crate::variable::{ScopedValue, Variable, VariableValue, describe_scope, find, possible_tie};
 use crate::variable_set::{VariableSets, complete, cycle, reached};
 
 /// The server's sets, as others refer to them.
@@ -155,10 +157,12 @@ pub(in super::super) fn library(
     let mut errors = Vec::new();
     for project in definitions.projects.iter().chain(others) {
         // Offline, a set may be one that only the server has.
-        if !project.include.is_empty()
-            && let Ok(whole) = complete(project.clone(), &sets)
-        {
-            errors.extend(ties(&whole, world, declared));
+        match complete(project.clone(), &sets) {
+            Ok(whole) if !project.include.is_empty() => {
+                errors.extend(ties(&whole, world, declared));
+                errors.extend(labels(&whole, declared));
+            }
+            Ok(_) | Err(_) => errors.extend(labels(project, declared)),
         }
     }
     errors.sort();
@@ -227,6 +231,102 @@ fn ties(project: &ProjectDefinition, world: &World, declared: &Declared) -> Vec<
         errors.push(place.error(what, Some(near)));
     }
     errors
+}
+
+fn labels(project: &ProjectDefinition, declared: &Declared) -> Vec<FileError> {
+    let errors = shared_labels(&project.variables).into_iter();
+    let errors = errors.filter_map(|shared| {
+        let place = |name: &String| {
+            let variable = find(&project.variables, name)?;
+            let asks = |value: &ScopedValue| matches!(value.value, VariableValue::Prompt(_));
+            let index = variable.values.iter().position(asks)?;
+            declared.find(project, variable, index)
+        };
+        let place = place(&shared.second)
+            .or_else(|| place(&shared.first))
+            .or_else(|| declared.include_place(project))?;
+        Some(place.error(
+            format!(
+                "the prompts of '{}' and '{}' both go by '{}': whose answer is meant could not be told",
+                shared.first, shared.second, shared.label
+            ),
+            Some("give one of them another label".to_owned()),
+        ))
+    });
+    errors.collect()
+}
+
+/// Values of variable sets for steps or channels that no project with the set has. A project may
+/// come that has them, so these are warnings; without any project, or a server, nothing is known.
+pub(in super::super) fn unmatched(
+    definitions: &Definitions,
+    known: &Known,
+    declared: &Declared,
+) -> Vec<FileError> {
+    if !known.complete {
+        return Vec::new();
+    }
+    let mut sets: VariableSets = known.variable_sets.clone();
+    for set in &definitions.variable_sets {
+        sets.insert(set.name.clone(), set.clone());
+    }
+    let of_set = |name: &str| sets.get(name).map(|set| set.include.as_slice());
+    let here = |slug: &String| definitions.projects.iter().any(|one| one.slug == *slug);
+    let others = known.projects.iter().filter(|one| !here(&one.slug));
+    let projects: Vec<&ProjectDefinition> = definitions.projects.iter().chain(others).collect();
+    let mut warnings = Vec::new();
+    for set in &definitions.variable_sets {
+        let with: Vec<&ProjectDefinition> = projects
+            .iter()
+            .filter(|project| reached(&project.include, of_set).contains(&set.name.as_str()))
+            .copied()
+            .collect();
+        if with.is_empty() {
+            continue;
+        }
+        let steps: BTreeSet<&str> = with.iter().flat_map(|one| places(one)).collect();
+        let channels: Vec<String> = with
+            .iter()
+            .flat_map(|one| effective(&one.channels))
+            .map(|channel| channel.name)
+            .collect();
+        for variable in &set.variables {
+            for (index, value) in variable.values.iter().enumerate() {
+                let owner = (Owner::Set(set.name.clone()), variable.name.to_lowercase());
+                let place = declared.values.get(&owner).and_then(|all| all.get(index));
+                let Some(place) = place else { continue };
+                let mut warn = |kind: &str, name: &str| {
+                    let what = format!(
+                        "no project with variable set '{}' has {kind} '{name}', so this value of '{}' holds nowhere yet",
+                        set.name, variable.name
+                    );
+                    warnings.push(place.error(what, None));
+                };
+                let scope = &value.scope;
+                let unknown = scope
+                    .steps
+                    .iter()
+                    .filter(|name| !steps.contains(name.as_str()));
+                unknown.for_each(|name| warn("a step or action", name));
+                let unknown = scope
+                    .channels
+                    .iter()
+                    .filter(|name| !channels.contains(name));
+                unknown.for_each(|name| warn("a channel", name));
+            }
+        }
+    }
+    warnings
+}
+
+/// The names of a project's steps and actions.
+fn places(project: &ProjectDefinition) -> Vec<&str> {
+    let steps = project.process.steps.iter();
+    let names = steps.flat_map(|step| {
+        let actions = step.actions.iter().map(|action| action.name.as_str());
+        actions.chain([step.name.as_str()])
+    });
+    names.collect()
 }
 
 fn whereabouts(value: &ScopedValue, place: Option<&Place>) -> String {

@@ -17,7 +17,7 @@ mod rolling;
 mod variable_set;
 mod variables;
 
-pub(super) use library::library;
+pub(super) use library::{library, unmatched};
 
 /// The only version of the file format.
 const FORMAT: &str = "v1";

@@ -10,7 +10,7 @@ use super::super::typed::At;
 use super::{Declared, Owner, World, library, process, variables};
 use crate::channel::{ChannelDefinition, ChannelRule};
 use crate::project::{PackageReference, ProjectDefinition, VersionSource};
-use crate::version::{PrereleasePattern, Range};
+use crate::version::{PrereleasePattern, Range, written_version};
 
 /// What can be referred to inside a project.
 #[derive(Debug, Default)]
@@ -138,6 +138,17 @@ fn version(node: &Node, inside: &Inside, report: &mut Report) -> VersionSource {
         },
         Kind::Text(text) => {
             report.template(node.at, text);
+            if !text.contains("#{") {
+                // White space does not count, as when it is evaluated.
+                let written: String = text.split_whitespace().collect();
+                if let Err(error) = written_version(&written, &[]) {
+                    report.error(
+                        Problem::new(node.at, error.to_string()).next(
+                            "or let it count on: version: \"1.0.#{Octopus.Version.NextPatch}\"",
+                        ),
+                    );
+                }
+            }
             VersionSource::Template(text.clone())
         }
         Kind::Plain(_) | Kind::List(_) => {

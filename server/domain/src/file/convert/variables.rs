@@ -14,7 +14,8 @@ use crate::explain::nearest;
 use crate::name;
 use crate::process::Process;
 use crate::variable::{
-    DEPLOYMENT_PROCESS, Scope, ScopedValue, Variable, VariableValue, describe_scope, possible_tie,
+    DEPLOYMENT_PROCESS, Scope, ScopedValue, Variable, VariableValue, describe_scope, is_of_server,
+    possible_tie,
 };
 
 /// By variable in lower case: where each of its values stands.
@@ -49,16 +50,28 @@ pub(super) fn entries(
         return Vec::new();
     };
     for (key, value) in &entries {
-        if key.text.trim().is_empty()
-            || key.text.contains("#{")
-            || key.text.chars().any(char::is_control)
-        {
+        if key.text.trim().is_empty() {
+            report.error(
+                Problem::new(key.at, "the name of a variable is empty").next("write Name: value"),
+            );
+        } else if key.text.contains("#{") || key.text.chars().any(char::is_control) {
             report.error(
                 Problem::new(
                     key.at,
                     format!("'{}' cannot be the name of a variable", key.text),
                 )
                 .next("use one line of text without '#{'"),
+            );
+        } else if is_of_server(&key.text) {
+            report.warn(
+                Problem::new(
+                    key.at,
+                    format!(
+                        "the server defines '{}' itself, so what stands here holds nowhere",
+                        key.text
+                    ),
+                )
+                .next("give the variable another name, or remove it"),
             );
         }
         let twin = entries
@@ -167,6 +180,16 @@ fn values(
             None
         }
         Kind::Plain(text) | Kind::Text(text) => single(VariableValue::Text(text.clone())),
+        Kind::Map(_) if is_scoped(node) => {
+            report.error(
+                Problem::new(
+                    node.at,
+                    "a value and where it holds stand in a list of values",
+                )
+                .next("put it into a list: - { value: ..., environment: ... }"),
+            );
+            None
+        }
         Kind::Map(_) if node.get("prompt").is_some() => match node.read::<PromptedItem>() {
             Ok(item) => single(VariableValue::Prompt(prompt::convert(item.prompt, report))),
             Err(problem) => {
@@ -205,6 +228,13 @@ fn values(
     }
 }
 
+/// It would be right in a list.
+fn is_scoped(node: &Node) -> bool {
+    node.read::<SecretItem>().is_err()
+        && node.read::<PromptedItem>().is_err()
+        && node.read::<ValueItem>().is_ok()
+}
+
 fn scoped(
     at: Position,
     item: ValueItem,
@@ -220,10 +250,14 @@ fn scoped(
     let tags = joined([item.tag.0, item.tags.0]);
     for tag in &tags {
         report.word("tag", tag, name::IN_TAGS);
+        let known = world.targets.iter().flat_map(|(_, tags)| tags);
+        unmatched("tag", tag, known, "no target has the tag", world, report);
     }
     let targets = joined([item.target.0, item.targets.0]);
     for target in &targets {
         report.word("target", target, name::IN_TARGETS);
+        let known = world.targets.iter().map(|(name, _)| name);
+        unmatched("target", target, known, "there is no target", world, report);
     }
     let steps = joined([item.step.0, item.steps.0]);
     for name in &steps {
@@ -284,6 +318,32 @@ fn scoped(
             },
         ),
     })
+}
+
+/// A target or tag may come later, so one that is not there is a warning.
+fn unmatched<'a>(
+    kind: &str,
+    name: &At<String>,
+    known: impl Iterator<Item = &'a String> + Clone,
+    what: &str,
+    world: &World,
+    report: &mut Report,
+) {
+    if !world.complete || known.clone().any(|other| *other == name.value) {
+        return;
+    }
+    let problem = Problem::new(
+        name.at,
+        format!(
+            "{what} '{}', so a value scoped to it holds nowhere yet",
+            name.value
+        ),
+    );
+    let meant = nearest(&name.value, known.map(String::as_str));
+    report.warn(match meant {
+        Some(meant) => problem.meant(Some(meant)),
+        None => problem.next(format!("'mantle target list' shows every {kind}")),
+    });
 }
 
 /// The one of the three that is given.

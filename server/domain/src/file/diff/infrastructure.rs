@@ -105,11 +105,7 @@ pub fn target(old: Option<&TargetDefinition>, new: &TargetDefinition) -> Vec<Cha
 }
 
 /// What changes in a channel that stays.
-pub(super) fn channel(
-    changes: &mut Vec<Change>,
-    old: &ChannelDefinition,
-    new: &ChannelDefinition,
-) {
+pub(super) fn channel(changes: &mut Vec<Change>, old: &ChannelDefinition, new: &ChannelDefinition) {
     let key = |key: &str| format!("channel '{}' {key}", new.name);
     text(
         changes,
