@@ -207,19 +207,47 @@ pub fn check(
     })
 }
 
+/// What may let a release enter a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion<'a> {
+    /// It was created.
+    Created,
+    /// It was deployed to this environment with success.
+    Succeeded(&'a str),
+    /// Its block was lifted.
+    Unblocked,
+}
+
 /// Where this release goes by itself now: the environments of automatic phases that it has reached
 /// and to which it was never sent. `sent` are those with any deployment of it, however it ended.
+///
+/// It only ever goes forward: a phase that became automatic, or came into the lifecycle, before the
+/// one that the occasion is about lies behind the release, and nobody waits for it there.
 pub fn automatic(
     lifecycle: &LifecycleDefinition,
     environments: &[String],
     succeeded: &BTreeSet<String>,
     sent: &BTreeSet<String>,
+    occasion: Occasion<'_>,
 ) -> Vec<String> {
     let phases = phases(lifecycle, environments);
     let reached = reached(&phases, succeeded);
+    let behind = match occasion {
+        Occasion::Created => 0,
+        Occasion::Succeeded(environment) => {
+            let holds = |phase: &ResolvedPhase| phase.environments.iter().any(|e| e == environment);
+            match phases.iter().position(holds) {
+                Some(index) => index + 1,
+                // It is outside of the lifecycle and so passes nothing.
+                None => return Vec::new(),
+            }
+        }
+        Occasion::Unblocked => furthest(lifecycle, environments, succeeded).unwrap_or(0),
+    };
     phases
         .iter()
         .take(reached + 1)
+        .skip(behind)
         .filter(|phase| phase.deploy == DeployMode::Automatic && phase.gate != Gate::Optional)
         .flat_map(|phase| &phase.environments)
         .filter(|environment| !sent.contains(*environment))

@@ -480,7 +480,9 @@ async fn finish(
         TaskOutcome::Succeeded => {
             // The success may have passed a phase; what enters by itself is queued with it.
             let release = release_fetch(tx, context.release_id).await?;
-            progress_after_success(tx, &release, &context.number, moment(now_us)).await?;
+            let environment = &context.environment;
+            let (number, now) = (&context.number, moment(now_us));
+            progress_after_success(tx, &release, environment, number, now).await?;
         }
         TaskOutcome::Failed
         | TaskOutcome::TimedOut

@@ -362,6 +362,6 @@ async fn values_are_set_for_processes_and_tenant_tags() {
     let done = services.variable_remove(admin, "shop", "Port", &remove);
     assert_eq!(
         done.await.unwrap().changes[0].diff,
-        ["- variable Port (tenant tag Region/North)"]
+        ["- variable Port (tenant tag Region/North): 2"]
     );
 }

@@ -12,7 +12,7 @@ use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::{EnvironmentId, ReleaseId};
 use mantle_domain::lifecycle::block::{self, Block, Blocked};
-use mantle_domain::lifecycle::{self, LifecycleDefinition};
+use mantle_domain::lifecycle::{self, LifecycleDefinition, Occasion};
 use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::project::ProjectDefinition;
@@ -261,6 +261,7 @@ pub async fn progress(
     tx: &mut Tx,
     project: &ProjectRow,
     release: &ReleaseRow,
+    occasion: Occasion<'_>,
     cause: &str,
     now: Timestamp,
 ) -> Result<Vec<Queued>, StoreError> {
@@ -277,6 +278,7 @@ pub async fn progress(
         &course.environments,
         &course.succeeded,
         &course.sent,
+        occasion,
     );
     let at_us = now.as_microsecond();
     let mut queued = Vec::with_capacity(due.len());
@@ -331,12 +333,14 @@ pub async fn progress(
 pub async fn progress_after_success(
     tx: &mut Tx,
     release: &ReleaseRow,
+    environment: &str,
     task_number: &str,
     now: Timestamp,
 ) -> Result<Vec<Queued>, StoreError> {
     let project = project_fetch(tx, release.project_id).await?;
     let cause = format!("{task_number} succeeded");
-    match progress(tx, &project, release, &cause, now).await {
+    let occasion = Occasion::Succeeded(environment);
+    match progress(tx, &project, release, occasion, &cause, now).await {
         Err(error @ StoreError::Corrupt { .. }) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,

@@ -1,6 +1,7 @@
 //! Blocking a release: it was found bad, so that it enters no further phase until somebody says
 //! otherwise.
 
+use mantle_domain::lifecycle::Occasion;
 use mantle_domain::permission::Permission;
 use serde_json::json;
 
@@ -89,7 +90,15 @@ impl Services {
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = release_fetch(&mut tx, row.id).await?;
-        let queued = progress(&mut tx, &project, &row, "its block was lifted", now).await?;
+        let queued = progress(
+            &mut tx,
+            &project,
+            &row,
+            Occasion::Unblocked,
+            "its block was lifted",
+            now,
+        )
+        .await?;
         let mut detail = detail(&mut tx, &project, &row).await?;
         tx.commit().await?;
         for task in &queued {

@@ -9,6 +9,7 @@ use globset::GlobBuilder;
 use jiff::Timestamp;
 use mantle_domain::ids::ReleaseId;
 use mantle_domain::ids::SecretVersionId;
+use mantle_domain::lifecycle::Occasion;
 use mantle_domain::permission::Permission;
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::release::notes::{self, NotesContext, check_fields};
@@ -244,7 +245,15 @@ impl Services {
         };
         caller.audit(&mut tx, now, deed).await?;
         // In the same transaction: a release that goes somewhere by itself is never made without.
-        let queued = progress(&mut tx, project, &row, "it was created", now).await?;
+        let queued = progress(
+            &mut tx,
+            project,
+            &row,
+            Occasion::Created,
+            "it was created",
+            now,
+        )
+        .await?;
         let mut created = detail(&mut tx, project, &row).await?;
         created.warnings = draft.warnings;
         created.warnings.extend(unknown);

@@ -136,14 +136,29 @@ fn without_a_lifecycle_or_phases_the_conventions_hold() {
 #[test]
 fn automatic_deployments_follow_each_phase_once() {
     let lifecycle = three(Gate::All);
-    let none = automatic(&lifecycle, &all(), &set(&[]), &set(&[]));
+    let dev = set(&["dev"]);
+    let created = Occasion::Created;
+    let none = automatic(&lifecycle, &all(), &set(&[]), &set(&[]), created);
     assert_eq!(none, ["dev"]);
-    assert!(automatic(&lifecycle, &all(), &set(&[]), &set(&["dev"])).is_empty());
-    let next = automatic(&lifecycle, &all(), &set(&["dev"]), &set(&["dev"]));
+    assert!(automatic(&lifecycle, &all(), &set(&[]), &dev, created).is_empty());
+    let succeeded = Occasion::Succeeded("dev");
+    let next = automatic(&lifecycle, &all(), &dev, &dev, succeeded);
     assert_eq!(next, ["test-a", "test-b"]);
     // An optional phase never fires.
     let optional = three(Gate::Optional);
-    assert!(automatic(&optional, &all(), &set(&["dev"]), &set(&["dev"])).is_empty());
+    assert!(automatic(&optional, &all(), &dev, &dev, succeeded).is_empty());
+}
+
+#[test]
+fn nothing_goes_by_itself_to_a_phase_that_lies_behind() {
+    // The release is from before the phase of the tests: it was in dev and live.
+    let lifecycle = three(Gate::All);
+    let been = set(&["dev", "live"]);
+    let goes = |occasion| automatic(&lifecycle, &all(), &been, &been, occasion);
+    assert!(goes(Occasion::Succeeded("live")).is_empty());
+    assert!(goes(Occasion::Unblocked).is_empty());
+    assert!(goes(Occasion::Succeeded("elsewhere")).is_empty());
+    assert_eq!(goes(Occasion::Succeeded("dev")), ["test-a", "test-b"]);
 }
 
 #[test]

@@ -64,7 +64,7 @@ async fn variables_are_refreshed_on_purpose_and_given_back() {
         .release_refresh_variables(admin, "shop", "1.0", &refresh(&[], "the rest"))
         .await
         .unwrap();
-    assert_eq!(all.changes, ["+ variable Name"]);
+    assert_eq!(all.changes, ["+ variable Name: shop"]);
     let nothing = services
         .release_refresh_variables(admin, "shop", "1.0", &refresh(&[], "again"))
         .await

@@ -122,7 +122,8 @@ async fn ended(house: &House, queued: &Queued, outcome: TaskOutcome) -> Vec<Queu
         .unwrap();
     let next = if outcome == TaskOutcome::Succeeded {
         let now = Timestamp::now();
-        progress_after_success(&mut tx, &release, &queued.number, now)
+        let environment = &queued.environment;
+        progress_after_success(&mut tx, &release, environment, &queued.number, now)
             .await
             .unwrap()
     } else {
