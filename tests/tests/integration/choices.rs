@@ -45,10 +45,10 @@ fn named(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 async fn steps_that_start_together_run_at_the_same_time_and_the_next_waits_for_both() {
     let fleet = Fleet::new(2).await;
     let process = [
-        step("left", "", &meets(&fleet, "left", "right")),
+        step("left", "locks: [],", &meets(&fleet, "left", "right")),
         step(
             "right",
-            "start: with_previous,",
+            "start: with_previous, locks: [],",
             &format!("{}; exit 3", meets(&fleet, "right", "left")),
         ),
         step("after", "run: failure,", "echo repaired"),
