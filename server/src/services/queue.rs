@@ -67,6 +67,7 @@ impl Queue {
                 .map(|row| Running {
                     number: row.number,
                     owner: row.project_id,
+                    lane: Lane::of(row.priority, row.moved_up_at_us.map(at)),
                     key: row.queue_key,
                     awaits_person: false,
                 })

@@ -283,17 +283,11 @@ async fn a06_protocols_that_are_not_spoken_are_refused_with_a_code() {
         // TLS alert 120: no application protocol.
         assert_eq!(u64::from(closed_by.error_code), 0x100 + 120, "{error:?}");
     }
-    let enrolment = Peer::config(authority, &[ALPN_ENROL], own());
     let work = Peer::config(authority, &[ALPN_WORK], None);
-    for (what, config) in [
-        ("enrolment with a certificate", enrolment),
-        ("work without one", work),
-    ] {
-        let peer = Peer::dial(server.addr, config).await.unwrap();
-        let code = closed(&peer.connection).await;
-        assert_eq!(code, u64::from(close::NOT_AUTHORISED), "{what}");
-    }
-    assert_eq!(get(&server.counters.refused), refused + 4);
+    let peer = Peer::dial(server.addr, work).await.unwrap();
+    let code = closed(&peer.connection).await;
+    assert_eq!(code, u64::from(close::NOT_AUTHORISED), "work without one");
+    assert_eq!(get(&server.counters.refused), refused + 3);
 
     // And those that are spoken no more or not yet, inside.
     for (protocol_min, protocol_max) in [(0, 0), (2, 9), (9, 0)] {

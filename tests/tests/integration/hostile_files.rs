@@ -135,7 +135,7 @@ async fn variables_that_expand_without_end_hold_nobody_up() {
         .server
         .run(&["plan", "uses", "1.0", "-e", "test"])
         .await
-        .exit(6)
+        .exit(7)
         .complains(&["'say'", "more work"]);
     let deployment = fleet.detach("asks").await;
     fleet.release("other", SAY).await;

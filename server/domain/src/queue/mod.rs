@@ -3,8 +3,8 @@
 //! Tasks stand in three lanes: those that somebody moved to the top, the urgent ones, the others.
 //! Within a lane it goes by turns, one a project, so that a project with a hundred tasks does not
 //! hold up one with a single task: of the tasks that could start, each project's first come before
-//! each project's second, where what runs already counts as had. Of those whose turn it is alike
-//! the oldest comes first.
+//! each project's second, where what runs of the lane already counts as had. Of those whose turn it
+//! is alike the oldest comes first.
 //!
 //! What must hold:
 //! - of tasks with the same key one runs at a time, and none that waits is passed over by a later
@@ -133,6 +133,8 @@ pub struct Running {
     pub owner: Option<ProjectId>,
     /// Of tasks with the same key one runs at a time.
     pub key: Option<String>,
+    /// In which lane it stood.
+    pub lane: Lane,
     /// It waits for a person, which may take days: it keeps its key and takes no place.
     pub awaits_person: bool,
 }
@@ -348,8 +350,8 @@ fn by_lanes<'a>(first: Vec<&'a Queued>, look: &Look<'_>) -> Vec<&'a Queued> {
     };
     let mut in_a_row = look.recent.iter().take_while(overtook).count() + top.len();
     let mut order = top;
-    let mut urgent = VecDeque::from(by_turns(urgent, look.running));
-    let mut normal = VecDeque::from(by_turns(normal, look.running));
+    let mut urgent = VecDeque::from(by_turns(urgent, look.running, Lane::Urgent));
+    let mut normal = VecDeque::from(by_turns(normal, look.running, Lane::Normal));
     loop {
         let give_way = in_a_row >= URGENT_IN_A_ROW && !normal.is_empty();
         let next = if give_way { None } else { urgent.pop_front() };
@@ -372,10 +374,12 @@ fn by_lanes<'a>(first: Vec<&'a Queued>, look: &Look<'_>) -> Vec<&'a Queued> {
     }
 }
 
-/// One a project by turns; what runs counts as a turn that the project has had.
-fn by_turns<'a>(tasks: Vec<&'a Queued>, running: &[Running]) -> Vec<&'a Queued> {
+/// One a project by turns; what runs counts as a turn that the project has had. Each lane by itself: a
+/// project whose urgent tasks run all the time would else never have a turn among the others.
+fn by_turns<'a>(tasks: Vec<&'a Queued>, running: &[Running], lane: Lane) -> Vec<&'a Queued> {
     let mut had: BTreeMap<Option<ProjectId>, usize> = BTreeMap::new();
-    for run in running.iter().filter(|run| !run.awaits_person) {
+    let counts = |run: &&Running| run.lane == lane && !run.awaits_person;
+    for run in running.iter().filter(counts) {
         *had.entry(run.owner).or_default() += 1;
     }
     let mut turns: BTreeSet<(usize, u64, usize)> = BTreeSet::new();

@@ -55,6 +55,7 @@ fn running(number: u64, project: u128, key: &str) -> Running {
         number,
         owner: Some(owner(project)),
         key: Some(key.to_owned()),
+        lane: Lane::Normal,
         awaits_person: false,
     }
 }
@@ -307,6 +308,7 @@ impl Busy {
                 number: task.number,
                 owner: task.owner,
                 key: task.key,
+                lane,
                 awaits_person: false,
             };
             let lasts = *self.lasts.get(&task.number).unwrap();

@@ -131,7 +131,10 @@ pub struct Control {
 impl Control {
     /// Opens one.
     pub async fn open(connection: &Connection) -> Self {
-        let (send, recv) = connection.open_bi().await.unwrap();
+        Self::over(connection.open_bi().await.unwrap())
+    }
+
+    fn over((send, recv): (SendStream, RecvStream)) -> Self {
         let decoder = FrameDecoder::new(MAX_PAYLOAD_BYTES);
         Self {
             send,
@@ -148,8 +151,10 @@ impl Control {
 
     /// The same; `None` if the connection ends before the server has taken the agent in.
     pub async fn try_greet(connection: &Connection) -> Option<Self> {
-        let mut control = Self::open(connection).await;
-        control.say(hello()).await;
+        // A refusal may have come before the stream could be opened.
+        let mut control = Self::over(connection.open_bi().await.ok()?);
+        let greeting = Message::from(hello()).to_frame().unwrap();
+        control.send.write_all(&greeting).await.ok()?;
         let welcome = Message::decode(&control.frame().await?).unwrap();
         assert!(matches!(welcome, Message::Welcome(_)));
         let (reports, last) = (Vec::new(), true);
