@@ -273,7 +273,13 @@ async fn a_variable_is_set_and_unset_like_a_change_of_the_file() {
         ..VariableRemove::default()
     };
     let gone = services.variable_remove(admin, "shop", "Port", &all).await;
-    assert_eq!(gone.unwrap().changes[0].diff, ["- variable Port: 8080"]);
+    assert_eq!(
+        gone.unwrap().changes[0].diff,
+        [
+            "- variable Port: 8080",
+            "- variable Port (environment test): 9090"
+        ]
+    );
     let trail = services.audit_list(admin, None, 100).await.unwrap();
     let updates = trail
         .items
