@@ -335,7 +335,7 @@ fn name(refusal: &Refusal) -> &'static str {
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 45;
+const KINDS: usize = 46;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {
