@@ -191,8 +191,7 @@ async fn dial(server: &rig::Server, credentials: Credentials, alpn: &[u8]) -> Pe
 /// Whether the server takes this agent in.
 async fn is_let_in(server: &rig::Server, credentials: Credentials) -> bool {
     let peer = dial(server, credentials, ALPN_WORK).await;
-    // The refusal may be here before the first stream is opened.
-    Control::try_greet(&peer.connection).await.is_some()
+    Control::try_hello(&peer.connection).await.is_some()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

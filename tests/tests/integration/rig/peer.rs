@@ -149,14 +149,20 @@ impl Control {
         greeted.expect("the server takes the agent in")
     }
 
-    /// The same; `None` if the connection ends before the server has taken the agent in.
-    pub async fn try_greet(connection: &Connection) -> Option<Self> {
+    /// Opens the control stream and is welcomed; `None` if the connection ends before.
+    pub async fn try_hello(connection: &Connection) -> Option<Self> {
         // A refusal may have come before the stream could be opened.
         let mut control = Self::over(connection.open_bi().await.ok()?);
         let greeting = Message::from(hello()).to_frame().unwrap();
         control.send.write_all(&greeting).await.ok()?;
         let welcome = Message::decode(&control.frame().await?).unwrap();
         assert!(matches!(welcome, Message::Welcome(_)));
+        Some(control)
+    }
+
+    /// The same; `None` if the connection ends before the server has taken the agent in.
+    pub async fn try_greet(connection: &Connection) -> Option<Self> {
+        let mut control = Self::try_hello(connection).await?;
         let (reports, last) = (Vec::new(), true);
         let resync = Message::from(Resync { reports, last });
         let frame = resync.to_frame().unwrap();
