@@ -96,6 +96,7 @@ fn samples() -> Vec<Refusal> {
         },
         Refusal::BadComment { most: 2000 },
         Refusal::TooMuchWork {
+            project: "shop".to_owned(),
             action: "Install".to_owned(),
         },
         Refusal::UnknownTag {

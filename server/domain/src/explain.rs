@@ -125,6 +125,8 @@ pub enum Refusal {
     },
     /// An action's inputs cannot be evaluated within what is allowed.
     TooMuchWork {
+        /// The project.
+        project: String,
         /// The action.
         action: String,
     },

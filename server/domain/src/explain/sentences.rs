@@ -98,7 +98,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
             format!("plan {plan} does not hold any more: {}", changes.join("; "))
         }
         Refusal::BadField { why } => why.clone(),
-        Refusal::TooMuchWork { action } => format!(
+        Refusal::TooMuchWork { action, .. } => format!(
             "to evaluate the inputs of action '{action}' takes more work than a deployment may: its variables refer to one another again and again, or are very large"
         ),
         Refusal::BadComment { most } => {
@@ -327,9 +327,9 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         Refusal::BadField { .. } => {
             Some("give at most 10, such as --field ticket:OPS-12".to_owned())
         }
-        Refusal::TooMuchWork { .. } => Some(
-            "look at how they refer to one another: mantle variable list -p PROJECT".to_owned(),
-        ),
+        Refusal::TooMuchWork { project, .. } => Some(format!(
+            "look at how they refer to one another: mantle variable list -p {project}"
+        )),
         Refusal::BadComment { .. } => {
             Some("say it in fewer words, or in a place that a --field names".to_owned())
         }

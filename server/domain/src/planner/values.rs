@@ -82,6 +82,7 @@ fn check_action(
                 Ok(rendered) => rendered,
                 Err(Error::TooMuchWork { .. } | Error::TooLarge { .. }) => {
                     let refusal = Refusal::TooMuchWork {
+                        project: request.process.project.clone(),
                         action: action.name.clone(),
                     };
                     if !ties.contains(&refusal) {
