@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod artifacts;
 pub mod backup;
 pub mod cli;
 pub mod client;

@@ -4,6 +4,7 @@
 //! This crate is small and slow-moving, since everything is rebuilt after it. It opens no file and
 //! no socket. HTTP bodies, database rows and rules are not in it.
 
+pub mod artifacts;
 pub mod digest;
 pub mod fault;
 pub mod ids;

@@ -15,16 +15,17 @@ mod watch;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mantle_shared::AttemptId;
-use mantle_shared::protocol::{AttemptEnd, Message};
+use mantle_shared::protocol::{AttemptEnd, Message, PROTOCOL_MIN};
 use mantle_shared::tls::Fingerprint;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::actions;
+use crate::artifacts::Artifacts;
 use crate::brain::{Brain, BrainConfig, Cancel, Decision, Input, JournalFailure, Start};
 use crate::journal::{AppendError, Journal};
 use crate::link::{HelloFacts, Link, LinkCommand, LinkEvent};
@@ -97,6 +98,8 @@ pub struct Driver {
     commands: VecDeque<LinkCommand>,
     /// The session that is connected, or was last.
     session: u64,
+    /// The protocol version that it speaks.
+    protocol: u16,
     /// The order of the start that is being decided. Nowhere else does the agent keep one.
     order: Option<(AttemptId, Vec<u8>)>,
     /// Ends that could not be journalled.
@@ -134,6 +137,7 @@ impl Driver {
             local_events,
             commands: VecDeque::new(),
             session: 0,
+            protocol: PROTOCOL_MIN,
             order: None,
             late: Vec::new(),
             ledger_changed: false,
@@ -218,6 +222,7 @@ impl Driver {
         match event {
             LinkEvent::Connected { session, welcome } => {
                 self.session = session;
+                self.protocol = welcome.protocol;
                 let skew_us = now_us().saturating_sub(welcome.now_us);
                 self.handle(Input::Connected(welcome));
                 self.status.connected(skew_us, self.brain.is_stale());
@@ -362,6 +367,9 @@ impl Driver {
     }
 
     fn prune(&mut self, now_us: i64) {
+        let artifacts = Artifacts::at(&self.config.state_dir);
+        // Nobody waits for it, and a folder with few files it is anyway.
+        tokio::task::spawn_blocking(move || artifacts.prune(SystemTime::now()));
         if let Some(ledger) = self.journal.pruned(self.brain.ledger(), now_us) {
             self.brain.remember(ledger);
         }

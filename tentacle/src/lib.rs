@@ -8,6 +8,7 @@
 //! - quinn is in [`connection`] only; the rest talks to it through [`link`].
 
 pub mod actions;
+pub mod artifacts;
 pub mod brain;
 pub mod cache;
 pub mod cli;

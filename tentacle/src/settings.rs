@@ -136,6 +136,7 @@ pub fn check(state: &StateDir, apps: &Path) -> Result<(), SettingsError> {
         state.identity(),
         state.journal(),
         state.attempts(),
+        state.artifacts(),
         state.cache(),
     ];
     let inside = own.iter().any(|own| apps.starts_with(own));

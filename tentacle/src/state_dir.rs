@@ -7,6 +7,7 @@
 //!   identity/      key, certificates, configuration; for the agent's user alone
 //!   journal/       the durable record of every attempt
 //!   attempts/<id>/ one folder an attempt: claim, spool, result, working directory
+//!   artifacts/     files that attempts left behind, until the server has them
 //!   cache/         packages by content
 //!   settings.json  where installed versions are
 //!   apps/          installed versions, unless the settings name another root
@@ -99,6 +100,7 @@ impl StateDir {
             self.identity(),
             self.journal(),
             self.attempts(),
+            self.artifacts(),
         ];
         for path in &private {
             durable::create_private_folder(path).map_err(|source| StateDirError::Create {
@@ -157,6 +159,11 @@ impl StateDir {
     /// The folder of one attempt.
     pub fn attempt(&self, attempt: AttemptId) -> PathBuf {
         self.attempts().join(attempt.to_string())
+    }
+
+    /// Files that attempts left behind, until the server has them.
+    pub fn artifacts(&self) -> PathBuf {
+        self.root.join("artifacts")
     }
 
     /// Packages by content.

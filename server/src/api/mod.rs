@@ -9,6 +9,7 @@
 
 mod agents;
 mod api_keys;
+mod artifacts;
 mod audit;
 pub mod body;
 mod declared;
@@ -148,6 +149,8 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(tasks::events_stream))
         .routes(routes!(tasks::log))
         .routes(routes!(tasks::log_stream))
+        .routes(routes!(artifacts::list))
+        .routes(routes!(artifacts::download))
         .layer(DefaultBodyLimit::max(MOST_JSON_BYTES))
         .merge(uploads)
 }

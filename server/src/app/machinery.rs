@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use mantle_domain::state::Policy;
@@ -11,6 +12,7 @@ use mantle_shared::protocol::close;
 use rand::RngCore as _;
 use uuid::Uuid;
 
+use crate::artifacts::{Bell, Collector};
 use crate::gateway::{
     Counters, Epochs, Gateway, GatewayConfig, GatewayError, GatewayKeys, GatewayParts, Sessions,
     Timing, Trust, TrustedAgent, arrivals,
@@ -43,6 +45,8 @@ pub struct MachineryConfig {
     pub socket: UdpSocket,
     /// Tells those who watch tasks.
     pub feed: Feed,
+    /// Where collected files are on their way from agents.
+    pub incoming: PathBuf,
     /// How long things may take on the network.
     pub timing: Timing,
     /// How long things may take in a deployment.
@@ -57,6 +61,8 @@ pub struct Machinery {
     pub ingest: Ingest,
     /// To be run.
     pub orchestrator: Orchestrator,
+    /// To be run.
+    pub collector: Collector,
     /// Sets it in motion.
     pub waker: Waker,
     /// Who is connected.
@@ -107,6 +113,16 @@ impl Machinery {
             grants: Arc::clone(&grants),
             packages: config.packages.clone(),
         };
+        let bell = Bell::default();
+        let collector = Collector {
+            store: config.store.clone(),
+            sessions: sessions.clone(),
+            presence: Arc::clone(&online) as _,
+            packages: config.packages.clone(),
+            feed: config.feed.clone(),
+            folder: config.incoming,
+            bell: bell.clone(),
+        };
         let gateway = Gateway::open(
             GatewayConfig {
                 socket: config.socket,
@@ -134,6 +150,7 @@ impl Machinery {
             counters: Arc::clone(&counters),
             feed: config.feed,
             grants,
+            bell,
             secrets: config.master_key,
             epochs: Arc::clone(&epochs),
             policy: config.policy,
@@ -152,6 +169,7 @@ impl Machinery {
             gateway: Arc::new(gateway),
             ingest,
             orchestrator,
+            collector,
             waker,
             online,
             sessions: kept,

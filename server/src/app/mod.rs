@@ -141,6 +141,7 @@ impl App {
             identity,
             socket: quic,
             feed: Feed::new(),
+            incoming: data.join("artifacts"),
             timing: Timing {
                 renewal_grace: options.agent_certificates.grace,
                 ..Timing::default()

@@ -22,6 +22,7 @@ pub(super) fn start(machinery: Machinery, supervisor: &mut Supervisor) {
         gateway,
         ingest,
         orchestrator,
+        collector,
         ..
     } = machinery;
     let stop = supervisor.stop_token(Stage::Intake);
@@ -40,6 +41,15 @@ pub(super) fn start(machinery: Machinery, supervisor: &mut Supervisor) {
     let stop = supervisor.stop_token(Stage::Work);
     supervisor.spawn(Stage::Work, "orchestrator", async move {
         until(stop, orchestrator.run()).await;
+        Ok(())
+    });
+    let stop = supervisor.stop_token(Stage::Work);
+    supervisor.spawn(Stage::Work, "artifacts", async move {
+        // What is under way goes on from where it was after the next start.
+        tokio::select! {
+            () = collector.run() => {}
+            () = stop.cancelled() => {}
+        }
         Ok(())
     });
 }

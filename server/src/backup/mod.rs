@@ -21,8 +21,8 @@ use self::seal::{OpenReader, SealWriter};
 use crate::app::data_dir::{ADMIN_KEY_FILE, create_private, write_private};
 use crate::security::{self, Authority, AuthorityError, FileError, Secret};
 use crate::store::{
-    COPIED_FILES, CopiedPackage, CopyFacts, META_AUTHORITY, META_MASTER_KEY_CHECK, META_RESTORED,
-    MaintenanceLock, StoreError, sqlite_copy, sqlite_copy_check, sqlite_copy_facts,
+    COPIED_FILES, CopiedArtifact, CopiedPackage, CopyFacts, META_AUTHORITY, META_MASTER_KEY_CHECK,
+    META_RESTORED, MaintenanceLock, StoreError, sqlite_copy, sqlite_copy_check, sqlite_copy_facts,
     sqlite_copy_mark, sqlite_copy_meta,
 };
 
@@ -52,6 +52,9 @@ pub struct Manifest {
     pub files: Vec<FileEntry>,
     /// Every package that the database names. Their objects are not in the archive.
     pub packages: Vec<PackageEntry>,
+    /// Every collected file that was stored. Their objects are not in the archive either.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactEntry>,
 }
 
 /// A file of the archive.
@@ -74,6 +77,17 @@ pub struct PackageEntry {
     pub root: Digest,
     /// The digest of its archive.
     pub archive: Digest,
+}
+
+/// A collected file that the server had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactEntry {
+    /// The number of its task.
+    pub task: u64,
+    /// What it is called.
+    pub name: String,
+    /// The digest of its bytes.
+    pub digest: Digest,
 }
 
 /// What is kept in a restored database until it was recovered.
@@ -246,6 +260,18 @@ pub fn missing(manifest: &Manifest, has: impl Fn(&Digest) -> bool) -> Vec<&Packa
     packages.filter(|package| !has(&package.root)).collect()
 }
 
+/// The collected files of a backup whose objects are not in this data directory's repository. They
+/// cannot be had again: the agents that had them have removed them.
+pub fn missing_artifacts(
+    manifest: &Manifest,
+    has: impl Fn(&Digest) -> bool,
+) -> Vec<&ArtifactEntry> {
+    let artifacts = manifest.artifacts.iter();
+    artifacts
+        .filter(|artifact| !has(&artifact.digest))
+        .collect()
+}
+
 fn check_passphrase(passphrase: &Secret) -> Result<(), BackupError> {
     if passphrase.expose().chars().count() < PASSPHRASE_CHARS {
         return Err(BackupError::Short {
@@ -310,6 +336,11 @@ fn manifest(staging: &Path, facts: CopyFacts) -> Result<Manifest, BackupError> {
         root: package.root,
         archive: package.archive,
     };
+    let artifact = |artifact: CopiedArtifact| ArtifactEntry {
+        task: artifact.task,
+        name: artifact.name,
+        digest: artifact.digest,
+    };
     Ok(Manifest {
         format: FORMAT,
         taken_at: Timestamp::now(),
@@ -317,6 +348,7 @@ fn manifest(staging: &Path, facts: CopyFacts) -> Result<Manifest, BackupError> {
         epoch: facts.epoch,
         files,
         packages: facts.packages.into_iter().map(entry).collect(),
+        artifacts: facts.artifacts.into_iter().map(artifact).collect(),
     })
 }
 

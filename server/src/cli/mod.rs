@@ -12,6 +12,7 @@ mod agent;
 mod answers;
 mod apikey;
 mod apply;
+mod artifact;
 mod audit;
 mod deploy;
 mod deployment;
@@ -134,6 +135,9 @@ enum Command {
     /// Show, follow and cancel tasks
     #[command(subcommand)]
     Task(task::Command),
+    /// List and fetch the files that a task's steps left behind
+    #[command(subcommand)]
+    Artifact(artifact::Command),
     /// Push and show packages
     #[command(subcommand)]
     Package(package::Command),
@@ -257,6 +261,7 @@ async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
         Command::Status(args) => status::run(args, &connect(global)?, out).await,
         Command::Lock(command) => lock::run(command, &connect(global)?, out).await,
         Command::Task(command) => task::run(command, &connect(global)?, out).await,
+        Command::Artifact(command) => artifact::run(command, &connect(global)?, out).await,
         Command::Package(command) => package::run(command, &connect(global)?, out).await,
         Command::Target(command) => target::run(command, &connect(global)?, out).await,
         Command::Agent(command) => agent::run(command, &connect(global)?, out).await,

@@ -11,7 +11,7 @@ use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, ago};
 use crate::api::body::ServerStatus;
 use crate::api::error_chain;
-use crate::backup::{self, BackupError, Manifest, PackageEntry};
+use crate::backup::{self, ArtifactEntry, BackupError, Manifest, PackageEntry};
 use crate::packages::objects::{ObjectError, Objects};
 use crate::security::Secret;
 
@@ -72,8 +72,9 @@ pub(super) fn backup(args: &BackupArgs, global: &Global, out: Output) -> CliResu
                 args.file.display()
             ),
             format!(
-                "  the objects of its {} packages are not in it: copy {} as well",
+                "  the objects of its {} packages and {} collected files are not in it: copy {} as well",
                 manifest.packages.len(),
+                manifest.artifacts.len(),
                 data.join("objects").display()
             ),
         ]
@@ -97,23 +98,45 @@ pub(super) fn restore(args: &RestoreArgs, global: &Global, out: Output) -> CliRe
     out.object(&manifest, |manifest| restored(manifest, &data, &missing))
 }
 
-fn restored(manifest: &Manifest, data: &Path, missing: &[PackageEntry]) -> Vec<String> {
+/// What a backup names and the new data directory has not.
+struct Missing {
+    packages: Vec<PackageEntry>,
+    artifacts: Vec<ArtifactEntry>,
+}
+
+fn restored(manifest: &Manifest, data: &Path, missing: &Missing) -> Vec<String> {
     let mut lines = vec![format!(
         "restored the backup of {} ({}) into {}",
         manifest.taken_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
         ago(manifest.taken_at),
         data.display()
     )];
-    if !missing.is_empty() {
+    let Missing {
+        packages,
+        artifacts,
+    } = missing;
+    if !packages.is_empty() {
         lines.push(format!(
             "  {} packages are not in its repository; copy them into {}, or push them again:",
-            missing.len(),
+            packages.len(),
             data.join("objects").display()
         ));
-        let named = missing.iter().take(NAMED);
+        let named = packages.iter().take(NAMED);
         lines.extend(named.map(|package| format!("    {} {}", package.id, package.version)));
-        if missing.len() > NAMED {
-            lines.push(format!("    and {} more", missing.len() - NAMED));
+        if packages.len() > NAMED {
+            lines.push(format!("    and {} more", packages.len() - NAMED));
+        }
+    }
+    if !artifacts.is_empty() {
+        lines.push(format!(
+            "  {} collected files are not in its repository; copy them into {}, there is nowhere else to have them from:",
+            artifacts.len(),
+            data.join("objects").display()
+        ));
+        let named = artifacts.iter().take(NAMED);
+        lines.extend(named.map(|artifact| format!("    T-{} {}", artifact.task, artifact.name)));
+        if artifacts.len() > NAMED {
+            lines.push(format!("    and {} more", artifacts.len() - NAMED));
         }
     }
     lines.push(format!(
@@ -127,8 +150,8 @@ fn restored(manifest: &Manifest, data: &Path, missing: &[PackageEntry]) -> Vec<S
     lines
 }
 
-/// The packages of which a new data directory lacks the objects: nearly always all.
-fn missing(manifest: &Manifest, data: &Path) -> Vec<PackageEntry> {
+/// Of what a new data directory lacks the objects: nearly always of all.
+fn missing(manifest: &Manifest, data: &Path) -> Missing {
     let folder = data.join("objects");
     let objects = folder
         .is_dir()
@@ -139,10 +162,20 @@ fn missing(manifest: &Manifest, data: &Path) -> Vec<PackageEntry> {
             .as_ref()
             .is_some_and(|objects| !matches!(objects.wire(root), Err(ObjectError::Missing { .. })))
     };
-    backup::missing(manifest, has)
-        .into_iter()
-        .cloned()
-        .collect()
+    let has_archive = |digest: &mantle_shared::Digest| {
+        objects.as_ref().is_some_and(|objects| {
+            !matches!(
+                objects.archive_root(digest),
+                Err(ObjectError::Missing { .. })
+            )
+        })
+    };
+    let packages = backup::missing(manifest, has).into_iter();
+    let artifacts = backup::missing_artifacts(manifest, has_archive).into_iter();
+    Missing {
+        packages: packages.cloned().collect(),
+        artifacts: artifacts.cloned().collect(),
+    }
 }
 
 /// Takes a restored server into use.

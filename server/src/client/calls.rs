@@ -1,12 +1,13 @@
 //! Every call of the API, typed.
 
+use mantle_shared::Digest;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::sse::Follower;
 use super::{ANSWER, Client, ClientError};
 use crate::api::body::{
-    Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, AuditEntry,
+    Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, Artifact, AuditEntry,
     AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
     HeldLock, JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LockBreak, LogLine,
     MaintenanceSet, Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion,
@@ -518,6 +519,23 @@ impl Client {
     pub async fn task_log(&self, number: &str, after: u64) -> Answer<Page<LogLine>> {
         let after = after.to_string();
         self.get(&["tasks", number, "log"], &[("after", &after)])
+            .await
+    }
+
+    /// The files that a task's steps left behind.
+    pub async fn artifacts(&self, number: &str) -> Answer<Page<Artifact>> {
+        self.get(&["tasks", number, "artifacts"], &[]).await
+    }
+
+    /// Writes one of them somewhere, as it comes; gives the digest of what came.
+    pub async fn artifact(
+        &self,
+        number: &str,
+        artifact: u64,
+        to: &mut dyn std::io::Write,
+    ) -> Answer<Digest> {
+        let artifact = artifact.to_string();
+        self.download(&["tasks", number, "artifacts", &artifact], to)
             .await
     }
 

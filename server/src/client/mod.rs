@@ -11,6 +11,7 @@ mod trust;
 
 use std::time::Duration;
 
+use mantle_shared::Digest;
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -111,6 +112,37 @@ impl Client {
     ) -> Result<T, ClientError> {
         let request = self.request(method, path, query)?;
         self.answer(request.timeout(ANSWER)).await
+    }
+
+    /// Writes an answer's bytes somewhere as they come; gives their digest. Each piece has a deadline
+    /// of its own, so that a slow line may take as long as it takes.
+    async fn download(
+        &self,
+        path: &[&str],
+        to: &mut dyn std::io::Write,
+    ) -> Result<Digest, ClientError> {
+        let request = self.request(Method::GET, path, &[])?;
+        let mut response = match tokio::time::timeout(ANSWER, request.send()).await {
+            Ok(sent) => sent.map_err(|error| self.failed(&error))?,
+            Err(_) => return Err(self.broken("no answer in time")),
+        };
+        if !response.status().is_success() {
+            return Err(self.problem(response).await);
+        }
+        let mut hasher = blake3::Hasher::new();
+        loop {
+            match tokio::time::timeout(ANSWER, response.chunk()).await {
+                Ok(Ok(Some(bytes))) => {
+                    hasher.update(&bytes);
+                    to.write_all(&bytes).map_err(|error| ClientError::Setup {
+                        why: format!("what came cannot be written: {error}"),
+                    })?;
+                }
+                Ok(Ok(None)) => return Ok(Digest::from(hasher.finalize())),
+                Ok(Err(_)) => return Err(self.broken("the answer was cut off")),
+                Err(_) => return Err(self.broken("nothing came for a minute")),
+            }
+        }
     }
 
     /// Opens an event stream after a sequence.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use mantle_shared::protocol::{AttemptReport, RecordBody, ReportedState};
+use mantle_shared::protocol::{AttemptReport, ReportedState};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::arrival::Arrival;
@@ -94,14 +94,7 @@ fn size(arrival: &Arrival) -> usize {
             Arrival::Records { records, .. } => records
                 .records
                 .iter()
-                .map(|record| {
-                    64 + match &record.body {
-                        RecordBody::Line { text, .. } => text.len(),
-                        RecordBody::Variable { name, value, .. } => name.len() + value.len(),
-                        RecordBody::Progress { message, .. } => message.len(),
-                        RecordBody::Gap { reason, .. } => reason.len(),
-                    }
-                })
+                .map(|record| 64 + record.body.text_bytes())
                 .sum(),
             Arrival::AttemptEnded { ended, .. } => ended.end.message.len(),
             Arrival::StartAnswered { .. }
@@ -126,7 +119,7 @@ pub(super) fn report_size(report: &AttemptReport) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use mantle_shared::ids::{AgentId, AttemptId};
-    use mantle_shared::protocol::{Level, Record, Records, Stream};
+    use mantle_shared::protocol::{Level, Record, RecordBody, Records, Stream};
     use mantle_shared::uuid::Uuid;
 
     use super::*;

@@ -11,6 +11,7 @@
 mod accept;
 mod arrival;
 mod arrivals;
+mod artifact;
 mod counters;
 mod door;
 mod enrol;
@@ -35,6 +36,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use arrival::{Arrival, Refusal};
 pub use arrivals::{ArrivalQueue, Arrivals, arrivals};
+pub use artifact::{ArtifactError, ArtifactStream};
 pub use counters::Counters;
 pub use enrol::{EnrolDecision, Enroller, Renewal};
 pub use epochs::{Epochs, Meeting};

@@ -111,6 +111,16 @@ impl Reader {
             .map_err(|_| ReadError::Timeout)?
     }
 
+    /// What was read behind the last message.
+    pub(super) fn take_rest(&mut self) -> Vec<u8> {
+        self.decoder.take_rest()
+    }
+
+    /// The stream itself, whose raw bytes go on behind [`Self::take_rest`].
+    pub(super) fn into_stream(self) -> RecvStream {
+        self.stream
+    }
+
     /// Tells the sender to stop: what it sent was not the protocol.
     pub(super) fn reset(mut self, code: u32) {
         let _ = self.stream.stop(quinn::VarInt::from_u32(code));

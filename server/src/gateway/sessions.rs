@@ -121,6 +121,13 @@ impl Sessions {
         self.lock().get(&agent).map(|known| known.id)
     }
 
+    /// The agent's connection itself.
+    pub(super) fn connection(&self, agent: AgentId) -> Option<Connection> {
+        self.lock()
+            .get(&agent)
+            .map(|known| known.connection.clone())
+    }
+
     /// How many connections there are.
     pub fn count(&self) -> usize {
         self.lock().len()

@@ -19,7 +19,7 @@ use super::counters::Counters;
 use super::reader::{Next, Reader};
 
 /// Bulk goes after control and logs.
-const BULK_PRIORITY: i32 = -10;
+pub(super) const BULK_PRIORITY: i32 = -10;
 /// Transfers that one agent may have at once.
 const TRANSFERS_AN_AGENT: usize = 2;
 

@@ -21,7 +21,8 @@ const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Streams that an agent may open towards us. Each allowed one costs memory when it connects.
 const BIDI_STREAMS: u32 = 8;
 const UNI_STREAMS: u32 = 16;
-/// What one agent may have on its way to us: log batches, never bulk.
+/// What one agent may have on its way to us: log batches, and of a collected file as much as one
+/// stream may, so that it never takes the room of the logs.
 const RECEIVE_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
 const STREAM_RECEIVE_WINDOW_BYTES: u32 = 1024 * 1024;
 /// What we keep for one agent until it confirms it; times the number of agents.

@@ -5,6 +5,7 @@
 //! their spools keep what they have. Everything goes through the masks of its task before it is stored;
 //! what cannot be masked is held back in the same way, for that task alone.
 
+mod artifacts;
 mod masked;
 
 use std::cmp::Ordering;
@@ -351,6 +352,11 @@ impl Ingest {
             }
         }
         self.short.remove(&attempt);
+        if let Err(error) = self.note_artifacts(task, attempt, agent).await {
+            tracing::error!(error = &error as &dyn std::error::Error, attempt.id = %attempt, "collected files cannot be noted down");
+            self.parts.sessions.disconnect(agent, close::GOING_AWAY);
+            return None;
+        }
         let outputs = match self.outputs(task, attempt).await {
             Ok(outputs) => outputs,
             Err(error) => {

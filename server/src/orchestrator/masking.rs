@@ -131,14 +131,20 @@ fn line_of(stream: Stream) -> impl Fn((usize, &Record)) -> Option<(usize, &str)>
         RecordBody::Line {
             stream: own, text, ..
         } => (*own == stream).then_some((index, text.as_str())),
-        RecordBody::Variable { .. } | RecordBody::Progress { .. } | RecordBody::Gap { .. } => None,
+        RecordBody::Variable { .. }
+        | RecordBody::Progress { .. }
+        | RecordBody::Gap { .. }
+        | RecordBody::Artifact { .. } => None,
     }
 }
 
 fn text_of(record: &mut Record) -> Option<&mut String> {
     match &mut record.body {
         RecordBody::Line { text, .. } => Some(text),
-        RecordBody::Variable { .. } | RecordBody::Progress { .. } | RecordBody::Gap { .. } => None,
+        RecordBody::Variable { .. }
+        | RecordBody::Progress { .. }
+        | RecordBody::Gap { .. }
+        | RecordBody::Artifact { .. } => None,
     }
 }
 
@@ -192,6 +198,7 @@ fn mask_others(set: &Arc<MaskSet>, record: &mut Record) -> bool {
         RecordBody::Variable { name, value, .. } => mask(name) | mask(value),
         RecordBody::Progress { message, .. } => mask(message),
         RecordBody::Gap { reason, .. } => mask(reason),
+        RecordBody::Artifact { name, .. } => mask(name),
     }
 }
 

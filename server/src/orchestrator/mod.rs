@@ -43,6 +43,7 @@ pub use online::Online;
 pub use orders::{OrderSecrets, SecretError};
 pub use run::Orchestrator;
 
+use crate::artifacts::Bell;
 use crate::gateway::{Counters, Epochs, Sessions};
 use crate::services::Feed;
 use crate::store::{NodeId, Store};
@@ -73,6 +74,8 @@ pub struct OrchestratorParts {
     pub feed: Feed,
     /// What agents may fetch.
     pub grants: Arc<Grants>,
+    /// Rung when there are files to be collected.
+    pub bell: Bell,
     /// Opens what orders need.
     pub secrets: Arc<dyn OrderSecrets>,
     /// The server's epoch counter, for `Welcome`; while the server is held nothing is begun.

@@ -21,6 +21,9 @@ pub struct Live {
     pub roots: Vec<Digest>,
     /// The digests of archives.
     pub archives: Vec<Digest>,
+    /// The digests of collected files. One that is not there, as after a restore without the objects,
+    /// cannot be had again and so holds up nothing.
+    pub artifacts: Vec<Digest>,
 }
 
 /// How to collect.
@@ -81,6 +84,22 @@ pub fn collect(
             Err(ObjectError::Missing { .. } | ObjectError::Damaged { .. }) => {
                 report.broken.push(*archive);
             }
+            Err(other) => return Err(other),
+        }
+    }
+    for artifact in &live.artifacts {
+        marked.insert(Key::Archive(*artifact));
+        match objects.archive_root(artifact) {
+            // What is broken of it stays unmarked, and goes: it cannot be read any more.
+            Ok(root) => mark(
+                objects,
+                &root,
+                artifact,
+                &mut marked,
+                &mut GcReport::default(),
+                stop,
+            )?,
+            Err(ObjectError::Missing { .. } | ObjectError::Damaged { .. }) => {}
             Err(other) => return Err(other),
         }
     }

@@ -28,7 +28,7 @@ use mantle_shared::manifest::{Entry, Tree};
 
 use self::gc::{GcOptions, GcReport, Live};
 use self::ingest::{Format, IngestError, IngestOptions, Ingested};
-use self::objects::{ObjectError, Objects, WireObject};
+use self::objects::{ObjectError, Objects, PushLease, WireObject};
 use self::read::{Archive, Listed};
 use self::transfer::{Reach, ReachCache};
 use self::upload::{UploadError, UploadLimits, Uploads};
@@ -96,6 +96,16 @@ impl PackageRepository {
         let answer = work.await;
         drop(stop);
         answer.unwrap_or(Err(IngestError::Store(ObjectError::Stopped)))
+    }
+
+    /// Takes in a file as it is, to be read with [`Self::archive`] under its digest. When this returns it
+    /// is durable; keep the lease until a row names it.
+    pub async fn keep_file(&self, file: &Path) -> Result<PushLease, IngestError> {
+        let stop = StopOnDrop(ingest::StopFlag::default());
+        let (objects, file, flag) = (self.objects.clone(), file.to_owned(), stop.0.clone());
+        let work = tokio::task::spawn_blocking(move || ingest::keep(&objects, &file, &flag));
+        work.await
+            .unwrap_or(Err(IngestError::Store(ObjectError::Stopped)))
     }
 
     /// Everything that this root leads to: what an agent that was granted it may fetch. Ask once a

@@ -49,6 +49,7 @@ fn collect(objects: &Objects, live: &[&Ingested]) -> GcReport {
     let live = Live {
         roots: live.iter().map(|taken| taken.summary.root).collect(),
         archives: live.iter().map(|taken| taken.summary.archive).collect(),
+        artifacts: Vec::new(),
     };
     gc::collect(objects, &live, GcOptions::default(), long_after(), &go_on()).unwrap()
 }
@@ -199,6 +200,7 @@ fn s79_collection_keeps_what_is_named_and_takes_the_rest() {
         &Live {
             roots: vec![one.summary.root],
             archives: vec![one.summary.archive],
+            artifacts: Vec::new(),
         },
         GcOptions {
             dry_run: true,
@@ -254,7 +256,7 @@ fn a_collection_that_is_asked_to_stop_removes_nothing_more() {
     stop.stop();
     let live = Live {
         roots: vec![taken.summary.root],
-        archives: Vec::new(),
+        ..Live::default()
     };
     for live in [Live::default(), live] {
         let ended = gc::collect(&objects, &live, GcOptions::default(), long_after(), &stop);
@@ -270,6 +272,7 @@ fn collection_removes_nothing_when_a_named_root_is_broken() {
     let live = Live {
         roots: vec![Digest::of(b"lost root")],
         archives: vec![Digest::of(b"lost archive")],
+        artifacts: Vec::new(),
     };
     let report = gc::collect(
         &objects,
@@ -459,4 +462,37 @@ fn two_packages_differ_in_the_files_that_differ() {
             .files
             .is_empty()
     );
+}
+
+#[test]
+fn a_collected_file_is_kept_as_it_is_until_nothing_names_it() {
+    let objects = Objects::memory();
+    let dir = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0..700_000_u32).flat_map(u32::to_be_bytes).collect();
+    let path = dir.path().join("dump");
+    fs::write(&path, &content).unwrap();
+    drop(ingest::keep(&objects, &path, &go_on()).unwrap());
+    let digest = Digest::of(&content);
+    let collect = |artifacts: Vec<Digest>| {
+        let live = Live {
+            artifacts,
+            ..Live::default()
+        };
+        gc::collect(
+            &objects,
+            &live,
+            GcOptions::default(),
+            long_after(),
+            &go_on(),
+        )
+        .unwrap()
+    };
+    // One that is not there any more holds up nothing.
+    let report = collect(vec![digest, Digest::of(b"lost")]);
+    assert_eq!((report.removed_objects, report.broken.len()), (0, 0));
+    let read = Archive::open(&objects, &digest).unwrap();
+    assert_eq!(read.size_bytes(), content.len() as u64);
+    let report = collect(Vec::new());
+    assert!(report.removed_objects > 2, "{report:?}");
+    assert!(Archive::open(&objects, &digest).is_err());
 }

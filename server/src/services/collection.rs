@@ -13,7 +13,9 @@ use super::{Caller, Deed, Services};
 use crate::api::body::{PackageCollect, PackageCollected};
 use crate::packages::gc::{GcOptions, GcReport, Live};
 use crate::packages::objects::ObjectError;
-use crate::store::{Tx, package_version_list_digests, release_list_packages};
+use crate::store::{
+    Tx, artifact_list_digests, package_version_list_digests, release_list_packages,
+};
 
 /// How long after a start the repository is first collected: agents and pushes come back first.
 pub const COLLECT_FIRST: Duration = Duration::from_mins(10);
@@ -69,6 +71,7 @@ async fn live(tx: &mut Tx) -> Result<Live> {
             live.archives.push(package.archive);
         }
     }
+    live.artifacts = artifact_list_digests(tx).await?;
     for digests in [&mut live.roots, &mut live.archives] {
         digests.sort();
         digests.dedup();

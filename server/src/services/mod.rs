@@ -7,6 +7,7 @@
 mod agents;
 mod api_keys;
 mod apply;
+mod artifacts;
 mod audit;
 mod choices;
 mod collection;

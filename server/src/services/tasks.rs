@@ -248,13 +248,14 @@ pub(super) struct LogReader {
     places: HashMap<AttemptId, Place>,
 }
 
+/// Whose an attempt is, in the words of the plan.
 #[derive(Debug, Clone, Default)]
-struct Place {
-    step: u32,
-    action: String,
-    target: String,
-    executor: String,
-    attempt: u32,
+pub(super) struct Place {
+    pub(super) step: u32,
+    pub(super) action: String,
+    pub(super) target: String,
+    pub(super) executor: String,
+    pub(super) attempt: u32,
 }
 
 impl LogReader {
@@ -332,6 +333,14 @@ impl LogReader {
             RecordBody::Progress { percent, message } => {
                 (LogKind::Agent, Level::Verbose, message, Some(percent))
             }
+            RecordBody::Artifact {
+                name, size_bytes, ..
+            } => (
+                LogKind::Agent,
+                Level::Info,
+                format!("collected the file '{name}' ({size_bytes} bytes)"),
+                None,
+            ),
             RecordBody::Variable { .. } => return None,
         };
         Some(LogLine {
@@ -350,7 +359,8 @@ impl LogReader {
     }
 }
 
-async fn places(services: &Services, task: TaskId) -> Result<HashMap<AttemptId, Place>> {
+/// Whose the attempts of a task are.
+pub(super) async fn places(services: &Services, task: TaskId) -> Result<HashMap<AttemptId, Place>> {
     let mut tx = services.store.read().await?;
     let reader = read_events(&mut tx, task).await?;
     let attempts = attempt_list_of_task(&mut tx, task).await?;

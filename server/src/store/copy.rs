@@ -21,6 +21,8 @@ pub const COPIED_FILES: [&str; 2] = [STATE_FILE, LOGS_FILE];
 
 /// Readers do not wait for the writer, so only a file that is being made is waited for.
 const BUSY: Duration = Duration::from_secs(15);
+/// The version of the state's schema from which on there are collected files.
+const ARTIFACTS_SINCE: i64 = 7;
 const LOCK_FILE: &str = "maintenance.lock";
 
 /// Held by a copy, and by whoever removes logs, until it is dropped or the process ends.
@@ -67,6 +69,17 @@ pub struct CopiedPackage {
     pub archive: Digest,
 }
 
+/// A collected file that a copy's database names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopiedArtifact {
+    /// The number of its task.
+    pub task: u64,
+    /// What it is called.
+    pub name: String,
+    /// The digest of its bytes.
+    pub digest: Digest,
+}
+
 /// What a copy says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyFacts {
@@ -74,6 +87,8 @@ pub struct CopyFacts {
     pub epoch: u64,
     /// Every package version.
     pub packages: Vec<CopiedPackage>,
+    /// Every collected file that is stored.
+    pub artifacts: Vec<CopiedArtifact>,
     /// The versions of its two schemas.
     pub schemas: (i64, i64),
 }
@@ -110,12 +125,12 @@ pub async fn sqlite_copy_facts(folder: &Path) -> Result<CopyFacts> {
     )
     .fetch_all(&mut state)
     .await?;
-    state.close().await?;
-    let digest = |bytes: Vec<u8>| {
-        <[u8; 32]>::try_from(bytes)
-            .map(Digest::from_bytes)
-            .map_err(|_| StoreError::corrupt("a package's digest"))
+    let artifacts = if state_version >= ARTIFACTS_SINCE {
+        artifacts(&mut state).await?
+    } else {
+        Vec::new()
     };
+    state.close().await?;
     let packages = rows
         .iter()
         .map(|row| {
@@ -130,8 +145,35 @@ pub async fn sqlite_copy_facts(folder: &Path) -> Result<CopyFacts> {
     Ok(CopyFacts {
         epoch: u64::try_from(epoch).unwrap_or(0),
         packages,
+        artifacts,
         schemas: (state_version, logs_version),
     })
+}
+
+async fn artifacts(state: &mut SqliteConnection) -> Result<Vec<CopiedArtifact>> {
+    let rows = sqlx::query(
+        "SELECT task.number, artifact.name, artifact.digest
+         FROM artifact JOIN task ON task.id = artifact.task_id
+         WHERE artifact.state IN ('stored', 'kept') ORDER BY task.number, artifact.number",
+    )
+    .fetch_all(state)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let number: i64 = row.try_get("number")?;
+            Ok(CopiedArtifact {
+                task: u64::try_from(number).unwrap_or(0),
+                name: row.try_get("name")?,
+                digest: digest(row.try_get("digest")?)?,
+            })
+        })
+        .collect()
+}
+
+fn digest(bytes: Vec<u8>) -> Result<Digest> {
+    <[u8; 32]>::try_from(bytes)
+        .map(Digest::from_bytes)
+        .map_err(|_| StoreError::corrupt("a digest"))
 }
 
 /// A value that the copy's server kept of itself.

@@ -12,6 +12,7 @@ use mantle_shared::Digest;
 use mantle_shared::outputs::{OUTPUTS_SET_BYTES, OUTPUTS_TOLD, OutputTally};
 use mantle_shared::protocol::{Level, Record, RecordBody, RecordHasher};
 
+use super::artifact::NewArtifact;
 use super::error::{Result, StoreError};
 use super::log_chunk::{decode, encode};
 use super::tx::LogTx;
@@ -146,7 +147,9 @@ async fn store(
         let has_variables = chunk
             .iter()
             .any(|record| matches!(record.body, RecordBody::Variable { .. }));
-        let has_remarks = chunk.iter().any(is_remark);
+        let has_remarks = chunk
+            .iter()
+            .any(|record| is_remark(record) || is_artifact(record));
         tx.exec(
             "INSERT INTO log_chunk (task_id, first_seq, count, attempt_id, attempt_first_seq,
                  has_variables, has_remarks, body)
@@ -174,8 +177,15 @@ fn is_remark(record: &Record) -> bool {
     match &record.body {
         RecordBody::Line { level, .. } => matches!(level, Level::Highlight | Level::Warning),
         RecordBody::Gap { .. } => true,
-        RecordBody::Variable { .. } | RecordBody::Progress { .. } => false,
+        RecordBody::Variable { .. } | RecordBody::Progress { .. } | RecordBody::Artifact { .. } => {
+            false
+        }
     }
+}
+
+/// Whether a record is about a collected file: such are looked for in the chunks that have remarks.
+fn is_artifact(record: &Record) -> bool {
+    matches!(record.body, RecordBody::Artifact { .. })
 }
 
 /// Cuts records into chunks of bounded size, each of at least one record.
@@ -189,7 +199,7 @@ fn chunks(records: &[Record]) -> Vec<&[Record]> {
             .take(CHUNK_RECORDS)
             .take_while(|record| {
                 let fits = bytes < CHUNK_BYTES;
-                bytes += text_bytes(record);
+                bytes += record.body.text_bytes();
                 fits
             })
             .count()
@@ -199,15 +209,6 @@ fn chunks(records: &[Record]) -> Vec<&[Record]> {
         rest = after;
     }
     cut
-}
-
-fn text_bytes(record: &Record) -> usize {
-    match &record.body {
-        RecordBody::Line { text, .. } => text.len(),
-        RecordBody::Variable { name, value, .. } => name.len() + value.len(),
-        RecordBody::Progress { message, .. } => message.len(),
-        RecordBody::Gap { reason, .. } => reason.len(),
-    }
 }
 
 /// The first record of an attempt that is not stored; 0 for an attempt that has said nothing.
@@ -426,6 +427,45 @@ pub async fn log_variables(tx: &mut LogTx, attempt: AttemptId) -> Result<LogVari
         left_out,
         left_out_count,
     })
+}
+
+/// The files that an attempt recorded, in order, so many at most.
+pub async fn log_artifacts(
+    tx: &mut LogTx,
+    attempt: AttemptId,
+    most: usize,
+) -> Result<Vec<NewArtifact>> {
+    let mut found = Vec::new();
+    let mut chunks = tx.stream(
+        "SELECT * FROM log_chunk WHERE attempt_id = $1 AND has_remarks = 1
+         ORDER BY attempt_first_seq",
+        params![attempt],
+    );
+    while let Some(row) = chunks.next().await {
+        for record in chunk_records(&row?)? {
+            if let (
+                RecordBody::Artifact {
+                    name,
+                    size_bytes,
+                    digest,
+                },
+                Some((_, attempt_seq)),
+            ) = (record.record.body, record.attempt)
+            {
+                found.push(NewArtifact {
+                    attempt_seq,
+                    name,
+                    size_bytes,
+                    digest,
+                });
+            }
+        }
+        if found.len() >= most {
+            break;
+        }
+    }
+    found.truncate(most);
+    Ok(found)
 }
 
 /// The sensitive output variables of a task's attempts: who sealed it, its name, its sealed value. Each

@@ -37,6 +37,11 @@ pub(super) fn encode(records: &[Record]) -> Result<Vec<u8>> {
                 bytes,
                 reason,
             } => json!([at, "g", lines, bytes, reason]),
+            RecordBody::Artifact {
+                name,
+                size_bytes,
+                digest,
+            } => json!([at, "f", name, size_bytes, digest.to_string()]),
         };
         lines.extend_from_slice(line.to_string().as_bytes());
         lines.push(b'\n');
@@ -82,6 +87,11 @@ fn decode_line(line: &[Value]) -> Option<Record> {
             lines: number(2)?,
             bytes: number(3)?,
             reason: text(4)?,
+        },
+        "f" => RecordBody::Artifact {
+            name: text(2)?,
+            size_bytes: number(3)?,
+            digest: line.get(4)?.as_str()?.parse().ok()?,
         },
         _ => return None,
     };
@@ -146,10 +156,13 @@ mod tests {
             "[10,\"v\",\"Url\",\"x\",true]\n",
             "[11,\"p\",50,\"half\"]\n",
             "[-1,\"g\",3,900,\"disk full\"]\n",
+            "[12,\"f\",\"out.log\",7,\"",
+            "0101010101010101010101010101010101010101010101010101010101010101",
+            "\"]\n",
         );
         let body = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
         let records = decode(&body).unwrap();
-        assert_eq!(records.len(), 8);
+        assert_eq!(records.len(), 9);
         assert_eq!(
             records[1].body,
             RecordBody::Line {

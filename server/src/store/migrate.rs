@@ -59,6 +59,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0006_maintenance.sql"),
         postgres: include_str!("migrations/postgres/state/0006_maintenance.sql"),
     },
+    Migration {
+        version: 7,
+        sqlite: include_str!("migrations/sqlite/state/0007_artifact.sql"),
+        postgres: include_str!("migrations/postgres/state/0007_artifact.sql"),
+    },
 ];
 
 /// The logs' schema.

@@ -9,6 +9,7 @@
 
 mod agent;
 mod api_key;
+mod artifact;
 mod attempt;
 mod audit;
 mod copy;
@@ -57,6 +58,11 @@ pub use api_key::{
     ApiKeyRow, api_key_find, api_key_find_live, api_key_insert, api_key_list, api_key_mark_revoked,
     api_key_mark_used,
 };
+pub use artifact::{
+    ArtifactRow, ArtifactState, NewArtifact, artifact_find, artifact_insert_all,
+    artifact_is_waiting, artifact_list, artifact_list_agents, artifact_list_digests,
+    artifact_list_open, artifact_mark_kept, artifact_mark_lost, artifact_mark_stored,
+};
 pub use attempt::{
     AttemptRow, AttemptState, attempt_find, attempt_insert, attempt_list_live_of_agent,
     attempt_list_of_task, attempt_mark_ended, attempt_mark_running,
@@ -66,8 +72,8 @@ pub use audit::{
     audit_verify,
 };
 pub use copy::{
-    COPIED_FILES, CopiedPackage, CopyFacts, MaintenanceLock, sqlite_copy, sqlite_copy_check,
-    sqlite_copy_facts, sqlite_copy_mark, sqlite_copy_meta,
+    COPIED_FILES, CopiedArtifact, CopiedPackage, CopyFacts, MaintenanceLock, sqlite_copy,
+    sqlite_copy_check, sqlite_copy_facts, sqlite_copy_mark, sqlite_copy_meta,
 };
 pub use deployment::{
     DeploymentCurrentRow, DeploymentSucceeded, TargetCurrentFilter, TargetCurrentRow, TargetState,
@@ -95,9 +101,9 @@ pub use lifecycle::{
 };
 pub use lock::LockError;
 pub use log::{
-    LogAppended, LogRecord, LogVariable, LogVariables, log_append, log_append_server, log_delete,
-    log_digest, log_last, log_position, log_read, log_read_attempt, log_read_before,
-    log_read_remarks, log_sealed_variables, log_variables,
+    LogAppended, LogRecord, LogVariable, LogVariables, log_append, log_append_server,
+    log_artifacts, log_delete, log_digest, log_last, log_position, log_read, log_read_attempt,
+    log_read_before, log_read_remarks, log_sealed_variables, log_variables,
 };
 pub use mantle_domain::audit::AuditRow;
 pub use migrate::MigrateError;

@@ -80,6 +80,7 @@ pub async fn release_delete(tx: &mut Tx, release: &ReleaseRow, at_us: i64) -> Re
     .await?;
     for sql in [
         "DELETE FROM automatic_deployment WHERE release_id = $1",
+        "DELETE FROM artifact WHERE task_id IN (SELECT id FROM task WHERE release_id = $1)",
         "DELETE FROM attempt WHERE task_id IN (SELECT id FROM task WHERE release_id = $1)",
         "DELETE FROM task_event WHERE task_id IN (SELECT id FROM task WHERE release_id = $1)",
         "DELETE FROM deployment_manifest

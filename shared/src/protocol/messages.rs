@@ -1,4 +1,4 @@
-//! Every message of protocol version 1, by the stream that it travels on.
+//! Every message, by the stream that it travels on.
 //!
 //! The list at the end is the whole protocol: a message that is not in it cannot be sent. Numbers
 //! and field orders are fixed by golden bytes. Times are microseconds since 1970 in UTC.
@@ -125,6 +125,11 @@ messages! {
     0x0030 FetchObjects,
     0x0031 ObjectFollows,
     0x0032 ObjectRefused,
+    0x0033 FetchArtifact,
+    0x0034 ArtifactFollows,
+    0x0035 ArtifactRefused,
+    0x0036 DropArtifact,
+    0x0037 ArtifactDropped,
     0x0040 EnrolRequest,
     0x0041 EnrolAccepted,
     0x0042 EnrolRefused,

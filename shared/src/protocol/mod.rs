@@ -1,4 +1,7 @@
-//! The wire: frames, the codec and every message of protocol version 1.
+//! The wire: frames, the codec and every message.
+//!
+//! Version 2 adds a kind of record, the artifact; between two ends of which one speaks version 1 it
+//! does not appear.
 //!
 //! Rules that hold here:
 //! - the frame header is hand-written and bounded; an unknown type is skipped and answered with
@@ -16,7 +19,9 @@ pub use frame::{Frame, FrameDecoder, FrameError, HEADER_BYTES, Header};
 pub use messages::*;
 
 /// The newest protocol version that this build speaks.
-pub const PROTOCOL_MAX: u16 = 1;
+pub const PROTOCOL_MAX: u16 = 2;
+/// The first version that has [`RecordBody::Artifact`].
+pub const PROTOCOL_ARTIFACTS: u16 = 2;
 /// The oldest protocol version that this build still speaks.
 pub const PROTOCOL_MIN: u16 = 1;
 

@@ -3,9 +3,10 @@
 mod certificate;
 
 use mantle_shared::protocol::{
-    Ack, Acquire, AcquireAnswer, AcquireFailure, AcquireProgress, AcquireResult, AttemptEnd,
-    AttemptEnded, AttemptPosition, AttemptReport, CancelAnswer, CancelAttempt, CancelResult, Echo,
-    EchoAnswer, Encoding, EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, FetchObjects,
+    Ack, Acquire, AcquireAnswer, AcquireFailure, AcquireProgress, AcquireResult, ArtifactDropped,
+    ArtifactFollows, ArtifactRefusal, ArtifactRefused, AttemptEnd, AttemptEnded, AttemptPosition,
+    AttemptReport, CancelAnswer, CancelAttempt, CancelResult, DropArtifact, Echo, EchoAnswer,
+    Encoding, EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, FetchArtifact, FetchObjects,
     GoAway, Hello, Journal, Level, Message, ObjectFollows, ObjectRefusal, ObjectRefused,
     ObjectRequest, Outcome, PackageGrant, Record, RecordBody, Records, RenewResult, ReportedState,
     Resync, Resynced, StartAnswer, StartAttempt, StartRefusal, StartResult, Stream, Unsupported,
@@ -32,6 +33,7 @@ variants!(start_refusals, StartRefusal: NoSpace, Journal, Fenced, StaleServer, C
 variants!(acquire_failures, AcquireFailure: NoSpace, Refused, Corrupt, Network, Disk, Fenced, Platform, Draining);
 variants!(encodings, Encoding: Raw, Zstd);
 variants!(object_refusals, ObjectRefusal: NotGranted, Missing, Busy);
+variants!(artifact_refusals, ArtifactRefusal: Missing, Unreadable);
 variants!(enrol_refusals, EnrolRefusal: TokenUnknown, TokenUsed, TokenExpired, TokenRevoked, NameTaken, NotAllowed, BadRequest, Busy);
 
 fn attempt() -> AttemptId {
@@ -380,6 +382,14 @@ fn record_cases() -> Vec<Case> {
             }]),
         ),
         case(
+            "Artifact",
+            records(vec![RecordBody::Artifact {
+                name: "Bericht für web01.xml".to_owned(),
+                size_bytes: 1_000_000,
+                digest: digest(0x66),
+            }]),
+        ),
+        case(
             "Several",
             records(vec![
                 line(Stream::Stdout, Level::Info),
@@ -448,6 +458,29 @@ fn bulk_cases() -> Vec<Case> {
                 reason,
             },
         ));
+    }
+    cases.extend(artifact_cases());
+    cases
+}
+
+fn artifact_cases() -> Vec<Case> {
+    let (attempt, digest) = (attempt(), digest(0x66));
+    let fetch = FetchArtifact {
+        attempt,
+        digest,
+        offset: 70_000,
+    };
+    let follows = ArtifactFollows {
+        wire_bytes: 930_000,
+    };
+    let mut cases = vec![
+        case("", fetch),
+        case("", follows),
+        case("", DropArtifact { attempt, digest }),
+        case("", ArtifactDropped { digest }),
+    ];
+    for (name, reason) in artifact_refusals() {
+        cases.push(case(name, ArtifactRefused { reason }));
     }
     cases
 }
@@ -523,6 +556,7 @@ pub(crate) fn data_variants(message: &Message) -> Vec<&'static str> {
                 RecordBody::Variable { .. } => "RecordBody::Variable",
                 RecordBody::Progress { .. } => "RecordBody::Progress",
                 RecordBody::Gap { .. } => "RecordBody::Gap",
+                RecordBody::Artifact { .. } => "RecordBody::Artifact",
             })
             .collect(),
         Message::RenewAnswer(answer) => vec![match answer.result {
@@ -546,6 +580,11 @@ pub(crate) fn data_variants(message: &Message) -> Vec<&'static str> {
         | Message::FetchObjects(_)
         | Message::ObjectFollows(_)
         | Message::ObjectRefused(_)
+        | Message::FetchArtifact(_)
+        | Message::ArtifactFollows(_)
+        | Message::ArtifactRefused(_)
+        | Message::DropArtifact(_)
+        | Message::ArtifactDropped(_)
         | Message::EnrolRequest(_)
         | Message::EnrolAccepted(_)
         | Message::EnrolRefused(_)
@@ -563,6 +602,7 @@ pub(crate) const DATA_VARIANTS: &[&str] = &[
     "CancelResult::Failed",
     "CancelResult::Fenced",
     "CancelResult::Voided",
+    "RecordBody::Artifact",
     "RecordBody::Gap",
     "RecordBody::Line",
     "RecordBody::Progress",

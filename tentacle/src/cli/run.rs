@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
 use crate::actions;
+use crate::artifacts::Artifacts;
 use crate::cache::{Acquirer, Cache};
 use crate::connection::{self, Settings, Timing};
 use crate::driver::{Driver, DriverConfig, OpenDriverError};
@@ -55,6 +56,7 @@ pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
         identities,
         timing: Timing::from_environment(),
         acquirer: Arc::new(Acquirer::new(cache, state_dir.apps())),
+        artifacts: Artifacts::at(state_dir),
     };
     // One thread for everything: an agent idles nearly always, and memory counts on every target.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -8,6 +8,7 @@
 //! - a stream that lies is given up alone and counted; nothing that comes off the network panics.
 
 mod address;
+mod artifacts;
 mod backoff;
 mod dial;
 mod endpoint;
@@ -44,6 +45,7 @@ use std::time::Duration;
 use mantle_shared::protocol::close;
 use tokio::time::Instant;
 
+use crate::artifacts::Artifacts;
 use crate::cache::Acquirer;
 use crate::identity::Identities;
 use crate::link::{HelloFacts, LinkCommand, LinkEvent, LinkPeer};
@@ -72,6 +74,8 @@ pub struct Settings {
     pub timing: Timing,
     /// Where packages go.
     pub acquirer: Arc<Acquirer>,
+    /// What attempts left behind.
+    pub artifacts: Artifacts,
 }
 
 /// Keeps the agent connected until the driver says [`LinkCommand::Close`] or is gone.
@@ -102,7 +106,7 @@ pub async fn run(mut settings: Settings, mut peer: LinkPeer) {
                     connected.welcomed,
                     sessions,
                     &mut peer,
-                    Arc::clone(&settings.acquirer),
+                    (Arc::clone(&settings.acquirer), settings.artifacts.clone()),
                     &mut settings.identities,
                     &settings.timing,
                 )

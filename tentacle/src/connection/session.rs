@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::artifacts;
 use super::framed::{self, Incoming, MessageReader, count_bad_stream};
 use super::handshake::Welcomed;
 use super::reason;
@@ -24,6 +25,7 @@ use super::reports::Reports;
 use super::silence::ask_when_silent;
 use super::timing::Timing;
 use super::transfer::BulkSource;
+use crate::artifacts::Artifacts;
 use crate::cache::Acquirer;
 use crate::identity::Identities;
 use crate::link::{LinkCommand, LinkEvent, LinkPeer};
@@ -92,7 +94,7 @@ pub(super) async fn run(
     welcomed: Welcomed,
     number: u64,
     peer: &mut LinkPeer,
-    acquirer: Arc<Acquirer>,
+    (acquirer, artifacts): (Arc<Acquirer>, Artifacts),
     identities: &mut Identities,
     timing: &Timing,
 ) -> SessionEnd {
@@ -101,7 +103,7 @@ pub(super) async fn run(
     let (reports, shared_stream) = Reports::new(connection.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(shared_stream);
-    tasks.spawn(refuse_strays(connection.clone()));
+    tasks.spawn(take_streams(connection.clone(), artifacts));
     tasks.spawn(ask_when_silent(connection.clone(), timing.keepalive));
     let writer = tokio::spawn(write_control(
         welcomed.send,
@@ -457,21 +459,27 @@ async fn hand_up(events: &mpsc::Sender<LinkEvent>, event: LinkEvent) -> Result<(
         .map_err(|_| "the agent's driver does not take events".to_owned())
 }
 
-/// The server opens no streams to an agent in this version: such a stream is refused alone.
-async fn refuse_strays(connection: Connection) {
+/// Takes the streams that the server opens: it asks for collected files. There are one-way streams to
+/// an agent in no version so far, so such a one is refused alone.
+async fn take_streams(connection: Connection, artifacts: Artifacts) {
+    // Bounded by the number of streams that the transport allows; ends with the session.
+    let mut serving = JoinSet::new();
     loop {
-        let refused = tokio::select! {
-            stream = connection.accept_uni() => stream.map(|mut recv| {
-                let _ = recv.stop(close::PROTOCOL.into());
-            }),
-            stream = connection.accept_bi() => stream.map(|(mut send, mut recv)| {
-                let _ = recv.stop(close::PROTOCOL.into());
-                let _ = send.reset(close::PROTOCOL.into());
-            }),
-        };
-        if refused.is_err() {
-            return;
+        tokio::select! {
+            stream = connection.accept_uni() => match stream {
+                Ok(mut recv) => {
+                    let _ = recv.stop(close::PROTOCOL.into());
+                    count_bad_stream();
+                }
+                Err(_closed) => return,
+            },
+            stream = connection.accept_bi() => match stream {
+                Ok((send, recv)) => {
+                    serving.spawn(artifacts::serve(send, recv, artifacts.clone()));
+                }
+                Err(_closed) => return,
+            },
+            Some(_) = serving.join_next() => {}
         }
-        count_bad_stream();
     }
 }

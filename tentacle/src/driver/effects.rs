@@ -248,6 +248,7 @@ impl Driver {
             attempt,
             dir: live.dir.clone(),
             from_seq,
+            protocol: self.protocol,
             progress: live.progress.subscribe(),
             seen: Arc::clone(&live.seen),
             out,

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mantle_shared::AttemptId;
 use mantle_shared::protocol::{
-    AttemptEnded, Message, RECORDS_TARGET_BYTES, Record, RecordBody, Records,
+    AttemptEnded, Level, Message, PROTOCOL_ARTIFACTS, RECORDS_TARGET_BYTES, Record, RecordBody,
+    Records, Stream,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -15,12 +16,16 @@ use crate::output::spool::{self, SpoolError, SpoolReader};
 
 /// How many records are passed over before others get their turn.
 const SKIP: u64 = 20_000;
+/// What a record takes beside its text.
+const RECORD_BYTES: usize = 16;
 
 /// What to send.
 pub(super) struct Shipment {
     pub attempt: AttemptId,
     pub dir: PathBuf,
     pub from_seq: u64,
+    /// What the server understands.
+    pub protocol: u16,
     pub progress: watch::Receiver<Progress>,
     pub seen: Arc<AtomicU64>,
     pub out: mpsc::Sender<Message>,
@@ -90,8 +95,8 @@ async fn next_batch(reader: &mut SpoolReader, shipment: &Shipment) -> Option<(u6
     while bytes < RECORDS_TARGET_BYTES {
         match reader.next_record() {
             Ok(Some(record)) => {
-                bytes += size(&record);
-                records.push(record);
+                bytes += RECORD_BYTES + record.body.text_bytes();
+                records.push(understood(record, shipment.protocol));
             }
             Ok(None) | Err(SpoolError::Damaged { .. }) => break,
             Err(error) => {
@@ -103,11 +108,50 @@ async fn next_batch(reader: &mut SpoolReader, shipment: &Shipment) -> Option<(u6
     (!records.is_empty()).then_some((first_seq, records))
 }
 
-fn size(record: &Record) -> usize {
-    16 + match &record.body {
-        RecordBody::Line { text, .. } => text.len(),
-        RecordBody::Variable { name, value, .. } => name.len() + value.len(),
-        RecordBody::Progress { message, .. } => message.len(),
-        RecordBody::Gap { reason, .. } => reason.len(),
+/// The record in the words of a server of this version: one that knows no artifacts reads of them.
+fn understood(record: Record, protocol: u16) -> Record {
+    let RecordBody::Artifact { name, .. } = &record.body else {
+        return record;
+    };
+    if protocol >= PROTOCOL_ARTIFACTS {
+        return record;
+    }
+    let text = format!(
+        "the file '{name}' stays on the agent: the server is older than the agent and takes none; upgrade it"
+    );
+    Record {
+        at_us: record.at_us,
+        body: RecordBody::Line {
+            stream: Stream::Agent,
+            level: Level::Warning,
+            text,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mantle_shared::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_knows_no_artifacts_is_told_of_them_in_a_line() {
+        let record = Record {
+            at_us: 7,
+            body: RecordBody::Artifact {
+                name: "report.xml".to_owned(),
+                size_bytes: 9,
+                digest: Digest::of(b"<report/>"),
+            },
+        };
+        assert_eq!(understood(record.clone(), PROTOCOL_ARTIFACTS), record);
+        let older = understood(record, PROTOCOL_ARTIFACTS - 1);
+        assert_eq!(older.at_us, 7);
+        let said = format!("{:?}", older.body);
+        assert!(
+            said.starts_with("Line") && said.contains("'report.xml' stays"),
+            "{said}"
+        );
     }
 }

@@ -8,6 +8,8 @@
 //! something is missing. Output variables are bounded in number and size: one that is beyond it is
 //! left out with a warning, and the end names one that was taken and could not be stored.
 
+mod outputs;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -17,11 +19,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mantle_shared::mask::{MaskSet, TooManySecrets};
 use mantle_shared::order::OutputLimits;
-use mantle_shared::outputs::{OUTPUT_NAME_BYTES, OUTPUT_VALUE_BYTES, OUTPUTS_TOLD, OutputTally};
+use mantle_shared::outputs::{OUTPUTS_TOLD, OutputTally};
 use mantle_shared::protocol::{Level, Record, RecordBody, RecordHasher, Stream};
 use mantle_shared::{AttemptId, Digest};
 use zeroize::Zeroizing;
 
+pub use self::outputs::ArtifactRequest;
 use super::capture::{CaptureSink, NotObeyed};
 use super::lines::LineSplitter;
 use super::seal::Sealer;
@@ -134,6 +137,10 @@ pub struct Recorder {
     outputs: OutputTally,
     /// Output variables that were left out.
     outputs_left_out: u64,
+    /// Files that are to be kept.
+    artifacts: Vec<ArtifactRequest>,
+    /// How many more were named than are noted.
+    artifacts_beyond: u64,
     /// Messages that were not obeyed.
     not_obeyed: u64,
     /// It was said that the step forbids them.
@@ -154,7 +161,7 @@ struct Dropping {
     tried: Instant,
     lines: u64,
     bytes: u64,
-    /// The last lines, and every variable.
+    /// The last lines, and every variable and file.
     tail: VecDeque<Record>,
     tail_bytes: usize,
 }
@@ -182,6 +189,8 @@ impl Recorder {
             dropping: None,
             outputs: OutputTally::default(),
             outputs_left_out: 0,
+            artifacts: Vec::new(),
+            artifacts_beyond: 0,
             not_obeyed: 0,
             forbidden_told: false,
             blind: false,
@@ -226,93 +235,6 @@ impl Recorder {
         let percent = percent.min(100);
         self.append(RecordBody::Progress { percent, message });
         self.flush();
-    }
-
-    /// An output variable. One that holds a known secret is sealed whether the script says so or
-    /// not: a secret is never stored in clear.
-    pub fn set_variable(&mut self, name: &str, value: &str, sensitive: bool) {
-        let name = self.masks.mask(name);
-        if name.len() > OUTPUT_NAME_BYTES || value.len() > OUTPUT_VALUE_BYTES {
-            if sensitive {
-                self.learn(value);
-            }
-            self.leave_out(
-                &name,
-                value.len(),
-                &format!("a name may have {OUTPUT_NAME_BYTES} bytes, a value {OUTPUT_VALUE_BYTES}"),
-            );
-            return;
-        }
-        let leaks = !sensitive && self.masks.finds(value);
-        if leaks {
-            self.say(
-                Level::Verbose,
-                &format!("output variable {name} holds a secret and is kept as sensitive"),
-            );
-        }
-        let sensitive = sensitive || leaks;
-        let value = if sensitive {
-            self.learn(value);
-            match self.options.sealer.seal(&name, value) {
-                Ok(sealed) => sealed,
-                Err(error) => {
-                    self.say(
-                        Level::Error,
-                        &format!("output variable {name} is lost: {error}"),
-                    );
-                    return;
-                }
-            }
-        } else {
-            value.to_owned()
-        };
-        if let Err(refused) = self.outputs.take(&name, value.len()) {
-            self.leave_out(&name, value.len(), &refused.to_string());
-            return;
-        }
-        self.append(RecordBody::Variable {
-            name,
-            value,
-            sensitive,
-        });
-        self.flush();
-    }
-
-    /// Says that an output variable is not kept, for the first of them by name. The step goes on: what
-    /// it did is done, and whoever needs the variable fails for want of it.
-    fn leave_out(&mut self, name: &str, bytes: usize, why: &str) {
-        self.outputs_left_out += 1;
-        if self.outputs_left_out > OUTPUTS_TOLD {
-            return;
-        }
-        let name: String = name.chars().take(80).collect();
-        self.say(
-            Level::Warning,
-            &format!(
-                "the output variable '{name}' of {bytes} bytes is left out: {why}; \
-                 hand large results over in a file or a package"
-            ),
-        );
-    }
-
-    /// Says how many more were left out than were named.
-    fn tell_left_out(&mut self) {
-        let more = self.not_obeyed.saturating_sub(OUTPUTS_TOLD);
-        if more > 0 {
-            self.say(
-                Level::Warning,
-                &format!("{more} more service messages are damaged and did nothing"),
-            );
-        }
-        let more = self.outputs_left_out.saturating_sub(OUTPUTS_TOLD);
-        if more > 0 {
-            self.say(
-                Level::Warning,
-                &format!(
-                    "{more} more settings of output variables were left out, for the same reasons"
-                ),
-            );
-        }
     }
 
     /// Masks this value from now on.
@@ -433,7 +355,8 @@ impl Recorder {
     /// Gap and tail could not be stored. The record of the gap counts all the same: the server gets
     /// fewer records than the end says, puts a gap in their place and warns.
     fn lose(&mut self, dropping: Dropping) {
-        let (mut lines, mut bytes, mut variables) = (dropping.lines, dropping.bytes, Vec::new());
+        let (mut lines, mut bytes) = (dropping.lines, dropping.bytes);
+        let (mut variables, mut files) = (Vec::new(), Vec::new());
         for record in dropping.tail {
             match record.body {
                 RecordBody::Line { text, .. } => {
@@ -441,6 +364,7 @@ impl Recorder {
                     bytes += text.len() as u64;
                 }
                 RecordBody::Variable { name, .. } => variables.push(name),
+                RecordBody::Artifact { name, .. } => files.push(name),
                 RecordBody::Progress { .. } | RecordBody::Gap { .. } => {}
             }
         }
@@ -456,6 +380,9 @@ impl Recorder {
         let mut lost = format!("{reason} to the end: {lines} lines of output are lost");
         if !variables.is_empty() {
             lost = format!("{lost}, and the output variables {}", variables.join(", "));
+        }
+        if !files.is_empty() {
+            lost = format!("{lost}, and the collected files {}", files.join(", "));
         }
         self.lost = Some(lost);
     }
@@ -524,10 +451,7 @@ impl Dropping {
         self.tail_bytes += size(&record);
         self.tail.push_back(record);
         while self.tail_bytes > TAIL_BYTES {
-            let oldest = self
-                .tail
-                .iter()
-                .position(|record| !matches!(record.body, RecordBody::Variable { .. }));
+            let oldest = self.tail.iter().position(|record| may_go(&record.body));
             let Some(record) = oldest.and_then(|index| self.tail.remove(index)) else {
                 break;
             };
@@ -555,13 +479,16 @@ impl Dropping {
     }
 }
 
-fn size(record: &Record) -> usize {
-    32 + match &record.body {
-        RecordBody::Line { text, .. } => text.len(),
-        RecordBody::Variable { name, value, .. } => name.len() + value.len(),
-        RecordBody::Progress { message, .. } => message.len(),
-        RecordBody::Gap { reason, .. } => reason.len(),
+/// Whether a record may be left out of the tail: what others rest on may not.
+fn may_go(body: &RecordBody) -> bool {
+    match body {
+        RecordBody::Line { .. } | RecordBody::Progress { .. } | RecordBody::Gap { .. } => true,
+        RecordBody::Variable { .. } | RecordBody::Artifact { .. } => false,
     }
+}
+
+fn size(record: &Record) -> usize {
+    32 + record.body.text_bytes()
 }
 
 impl CaptureSink for Recorder {
@@ -624,6 +551,9 @@ impl CaptureSink for Recorder {
                 Stream::Agent => {}
             },
             ServiceMessage::Mask { value } => self.learn(&value),
+            ServiceMessage::CreateArtifact { path, name } => {
+                self.want_artifact(ArtifactRequest { path, name });
+            }
             ServiceMessage::ResultMessage { message } => {
                 self.result_message = Some(self.masks.mask(&message));
             }
@@ -654,6 +584,13 @@ fn unseen(body: RecordBody) -> RecordBody {
             name,
             value: NOT_SHOWN.to_owned(),
             sensitive,
+        },
+        RecordBody::Artifact {
+            size_bytes, digest, ..
+        } => RecordBody::Artifact {
+            name: "artifact".to_owned(),
+            size_bytes,
+            digest,
         },
         RecordBody::Variable { .. } | RecordBody::Gap { .. } => body,
     }

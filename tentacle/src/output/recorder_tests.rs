@@ -122,6 +122,7 @@ fn texts(records: &[RecordBody]) -> Vec<String> {
                 name, sensitive, ..
             } => format!("<{name} {sensitive}>"),
             RecordBody::Progress { percent, .. } => format!("<{percent}>"),
+            RecordBody::Artifact { name, .. } => format!("<file {name}>"),
         })
         .collect()
 }

@@ -85,6 +85,13 @@ pub enum ServiceMessage {
         /// The value.
         value: String,
     },
+    /// A file to be kept with the task.
+    CreateArtifact {
+        /// Where it is; relative to the step's working folder.
+        path: String,
+        /// What it is to be called; its own name if that is empty.
+        name: String,
+    },
     /// Why the step fails, in the script's words.
     ResultMessage {
         /// The words.
@@ -105,6 +112,7 @@ impl std::fmt::Debug for ServiceMessage {
             Self::Progress { .. } => "Progress",
             Self::SetLevel { .. } => "SetLevel",
             Self::Mask { .. } => "Mask",
+            Self::CreateArtifact { .. } => "CreateArtifact",
             Self::ResultMessage { .. } => "ResultMessage",
             Self::NotSupported { .. } => "NotSupported",
         })
@@ -147,6 +155,10 @@ pub fn parse(body: &str) -> Result<ServiceMessage, String> {
         },
         "mask" => ServiceMessage::Mask {
             value: need("value")?,
+        },
+        "createArtifact" => ServiceMessage::CreateArtifact {
+            path: need("path")?,
+            name: get("name").unwrap_or_default(),
         },
         "resultMessage" => ServiceMessage::ResultMessage {
             message: get("message").unwrap_or_default(),
@@ -264,6 +276,35 @@ mod tests {
             message: "half".to_owned(),
         };
         assert!(parse(inner(&text)) == Ok(expected));
+    }
+
+    #[test]
+    fn a_file_is_named_by_its_path_and_by_a_name_of_its_own_if_it_has_one() {
+        let text = render(
+            None,
+            "createArtifact",
+            &[
+                ("path", "/tmp/a b.xml"),
+                ("name", "report.xml"),
+                ("length", "12"),
+            ],
+        );
+        let expected = ServiceMessage::CreateArtifact {
+            path: "/tmp/a b.xml".to_owned(),
+            name: "report.xml".to_owned(),
+        };
+        assert!(parse(inner(&text)) == Ok(expected));
+        let text = render(None, "createArtifact", &[("path", "out.log")]);
+        let expected = ServiceMessage::CreateArtifact {
+            path: "out.log".to_owned(),
+            name: String::new(),
+        };
+        assert!(parse(inner(&text)) == Ok(expected));
+        let missing = parse("createArtifact name='YQ=='").err();
+        assert_eq!(
+            missing.as_deref(),
+            Some("createArtifact: 'path' is missing or empty")
+        );
     }
 
     #[test]

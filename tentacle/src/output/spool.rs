@@ -95,6 +95,16 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
             out.extend_from_slice(format!("{lines}\t{bytes}\t").as_bytes());
             escape(reason, out);
         }
+        RecordBody::Artifact {
+            name,
+            size_bytes,
+            digest,
+        } => {
+            out.extend_from_slice(b"f0");
+            time(record.at_us, out);
+            out.extend_from_slice(format!("{size_bytes}\t{digest}\t").as_bytes());
+            escape(name, out);
+        }
     }
     let sum = crc32c::crc32c(out.get(begin + 9..).unwrap_or_default());
     if let Some(place) = out.get_mut(begin..begin + 8) {
@@ -233,6 +243,11 @@ pub fn decode(line: &[u8]) -> Option<Record> {
             lines: number(fields.next()?)?,
             bytes: number(fields.next()?)?,
             reason: unescape(fields.next()?)?,
+        },
+        b'f' => RecordBody::Artifact {
+            size_bytes: number(fields.next()?)?,
+            digest: number(fields.next()?)?,
+            name: unescape(fields.next()?)?,
         },
         _ => RecordBody::Line {
             stream: stream_of(kind)?,

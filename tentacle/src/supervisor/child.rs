@@ -44,7 +44,7 @@ enum Happened {
 }
 
 impl Sink {
-    fn recorder(&self) -> std::sync::MutexGuard<'_, Recorder> {
+    pub(super) fn recorder(&self) -> std::sync::MutexGuard<'_, Recorder> {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

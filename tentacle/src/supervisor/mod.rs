@@ -8,6 +8,7 @@
 //! - secrets are in its memory, and in files of the private folder, which it removes;
 //! - `result.json` is written last: where it is, the spool is complete.
 
+mod artifacts;
 mod child;
 mod evaluate;
 pub mod files;

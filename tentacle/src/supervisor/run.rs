@@ -9,6 +9,7 @@ use mantle_shared::order::Order;
 use mantle_shared::protocol::{AttemptEnd, Outcome, RecordHasher};
 use tokio::sync::oneshot;
 
+use super::artifacts;
 use super::child::Sink;
 use super::evaluate::{Evaluator, secrets};
 use super::files::{self, ResultFile};
@@ -17,6 +18,7 @@ use super::stop::{StopReason, StopState};
 use super::wake::Waker;
 use super::{EXIT_DONE, EXIT_SETUP, complain};
 use crate::actions::{self, ActionContext, ActionError, ActionReport, Names, StopToken};
+use crate::artifacts::Artifacts;
 use crate::output::recorder::{Recorder, RecorderOptions, SpoolFile, now_us};
 use crate::output::seal::Sealer;
 use crate::output::spool;
@@ -265,20 +267,23 @@ fn act(
         grace: bounded(order.grace_ms, LONGEST_GRACE),
     };
     let package_files = Cached::new(state_dir, sink.stop.token().clone());
-    action.run(&ActionContext {
+    let work_dir = dir.join(files::WORK_DIR);
+    let done = action.run(&ActionContext {
         names: &names,
         with: &with,
         variables: &variables,
         packages: &order.packages,
         package_files: &package_files,
-        work_dir: &dir.join(files::WORK_DIR),
+        work_dir: &work_dir,
         private_dir: &dir.join(files::PRIVATE_DIR),
         render: &|text| evaluator.text(text),
         state_dir,
         output: sink,
         stop: sink.stop.token(),
         deadline,
-    })
+    });
+    artifacts::collect(sink, &Artifacts::at(state_dir), order.attempt, &work_dir);
+    done
 }
 
 /// The verdict. An action that ended by itself before the stop reached it ended by itself.

@@ -290,7 +290,7 @@ async fn a06_protocols_that_are_not_spoken_are_refused_with_a_code() {
     assert_eq!(get(&server.counters.refused), refused + 3);
 
     // And those that are spoken no more or not yet, inside.
-    for (protocol_min, protocol_max) in [(0, 0), (2, 9), (9, 0)] {
+    for (protocol_min, protocol_max) in [(0, 0), (3, 9), (9, 0)] {
         let peer = Peer::agent(&home, server.addr).await;
         let mut control = Control::open(&peer.connection).await;
         control

@@ -12,6 +12,7 @@
 #![allow(unreachable_pub, reason = "the modules of one binary")]
 
 mod agent_faults;
+mod artifacts;
 mod backups;
 mod cancels;
 mod certificates;

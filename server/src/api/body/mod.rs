@@ -5,6 +5,7 @@
 
 mod access;
 mod apply;
+mod artifact;
 mod deployment;
 mod lock;
 mod package;
@@ -22,6 +23,7 @@ pub use apply::{
     ApplyFile, ApplyRequest, ApplyResult, Change, ChangeKind, Environment, Export, Lifecycle,
     Phase, Project, ProjectDetail,
 };
+pub use artifact::{Artifact, ArtifactState};
 pub use deployment::{
     DeploymentChoices, DeploymentCreate, DeploymentDiff, DeploymentManifest, LeftOutTarget,
     PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionItem,

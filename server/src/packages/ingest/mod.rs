@@ -117,6 +117,23 @@ pub(super) fn ingest(
     ingest_reader(objects, open, &name, format, options)
 }
 
+/// Takes in a file as it is, whatever it holds. Blocks.
+pub(super) fn keep(
+    objects: &Objects,
+    file: &Path,
+    stop: &StopFlag,
+) -> Result<PushLease, IngestError> {
+    let open = File::open(file).map_err(|source| IngestError::Io {
+        path: file.to_owned(),
+        source,
+    })?;
+    let mut writer = objects.writer();
+    let (content, _) = store_archive(buffered(open), &mut Chunker::new(), &mut writer, stop)?;
+    store_archive_node(&content, &mut writer)?;
+    let (_, lease) = writer.finish().map_err(IngestError::Store)?;
+    Ok(lease)
+}
+
 /// Takes in an archive from anything that can be read twice.
 fn ingest_reader<R: Read + Seek>(
     objects: &Objects,

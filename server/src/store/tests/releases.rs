@@ -5,14 +5,15 @@ use mantle_domain::ids::TaskId;
 use super::fixtures::{World, a_release, a_task, a_world, uuid};
 use crate::store::testing::on_both;
 use crate::store::{
-    AttemptRow, AttemptState, DeploymentCurrentRow, NewSecretVersion, NewTaskEvent, NodeId,
-    ReleaseBlock, ReleaseVariablesRow, SnapshotKind, Store, StoreError, TaskOutcome, TaskState,
-    attempt_insert, automatic_deployment_claim, deployment_current_show,
-    deployment_manifest_insert, plan_find, plan_keep, plan_prune, release_before, release_delete,
-    release_fetch, release_mark_blocked, release_mark_unblocked, release_place_list,
-    release_reach_list, release_replace_variables, retired_task_done, retired_task_list,
-    secret_set, secret_version_fetch, secret_version_prune_all, snapshot_fetch, snapshot_keep,
-    task_event_append, task_lease_take, task_mark_done, task_mark_started, task_open_list,
+    AttemptRow, AttemptState, DeploymentCurrentRow, NewArtifact, NewSecretVersion, NewTaskEvent,
+    NodeId, ReleaseBlock, ReleaseVariablesRow, SnapshotKind, Store, StoreError, TaskOutcome,
+    TaskState, artifact_insert_all, artifact_list, attempt_insert, automatic_deployment_claim,
+    deployment_current_show, deployment_manifest_insert, plan_find, plan_keep, plan_prune,
+    release_before, release_delete, release_fetch, release_mark_blocked, release_mark_unblocked,
+    release_place_list, release_reach_list, release_replace_variables, retired_task_done,
+    retired_task_list, secret_set, secret_version_fetch, secret_version_prune_all, snapshot_fetch,
+    snapshot_keep, task_event_append, task_lease_take, task_mark_done, task_mark_started,
+    task_open_list,
 };
 
 on_both!(
@@ -219,7 +220,18 @@ async fn a_release_goes_with_its_tasks_and_leaves_what_others_share(store: &Stor
         .await
         .unwrap();
 
+    let file = NewArtifact {
+        attempt_seq: 1,
+        name: "report.xml".to_owned(),
+        size_bytes: 7,
+        digest: own,
+    };
+    artifact_insert_all(&mut tx, (task, attempt.id, world.agent), &[file], 9)
+        .await
+        .unwrap();
+
     release_delete(&mut tx, &release, 100).await.unwrap();
+    assert!(artifact_list(&mut tx, task).await.unwrap().is_empty());
     assert_eq!(secret_version_prune_all(&mut tx).await.unwrap(), 1);
     tx.commit().await.unwrap();
     let mut tx = store.begin().await.unwrap();

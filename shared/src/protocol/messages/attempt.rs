@@ -65,6 +65,30 @@ pub enum RecordBody {
         /// Why.
         reason: String,
     },
+    /// A file that the attempt leaves behind: it lies on the agent, whole, and is asked for with
+    /// [`FetchArtifact`](super::FetchArtifact) once the attempt's end is stored. Since protocol
+    /// version 2; to an older server the agent says it as a line.
+    Artifact {
+        /// What it is called, masked.
+        name: String,
+        /// Its size.
+        size_bytes: u64,
+        /// The digest of its bytes.
+        digest: Digest,
+    },
+}
+
+impl RecordBody {
+    /// How many bytes of text it holds: what a record weighs, nearly all of it.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Self::Line { text, .. } => text.len(),
+            Self::Variable { name, value, .. } => name.len() + value.len(),
+            Self::Progress { message, .. } => message.len(),
+            Self::Gap { reason, .. } => reason.len(),
+            Self::Artifact { name, .. } => name.len(),
+        }
+    }
 }
 
 /// Where a line came from.
@@ -195,6 +219,16 @@ impl RecordHasher {
                 field(&lines.to_be_bytes());
                 field(&bytes.to_be_bytes());
                 field(reason.as_bytes());
+            }
+            RecordBody::Artifact {
+                name,
+                size_bytes,
+                digest,
+            } => {
+                field(b"f");
+                field(name.as_bytes());
+                field(&size_bytes.to_be_bytes());
+                field(digest.as_bytes());
             }
         }
     }

@@ -32,7 +32,10 @@ function Set-OctopusVariable([string]$Name, [string]$Value, [switch]$Sensitive) 
     __Mantle-Say "setVariable name='$(__Mantle-Data $Name)' value='$(__Mantle-Data $Value)'$tail"
 }
 function New-OctopusArtifact([string]$Path, [string]$Name) {
-    throw "collecting files as artifacts is not available in this version; copy '$Path' to a place of your own"
+    $full = $ExecutionContext.SessionState.Path.GetUnresolvedProviderPathFromPSPath($Path)
+    if (-not [IO.File]::Exists($full)) { Write-Verbose "there is no file '$full' yet; it is collected when the step is over" }
+    if (-not $Name) { $Name = [IO.Path]::GetFileName($full) }
+    __Mantle-Say "createArtifact path='$(__Mantle-Data $full)' name='$(__Mantle-Data $Name)'"
 }
 function Update-Progress([int]$Percentage, [string]$Message) {
     __Mantle-Say "progress percentage='$(__Mantle-Data $Percentage)' message='$(__Mantle-Data $Message)'"
@@ -50,6 +53,7 @@ function Write-Wait([Parameter(ValueFromPipeline = $true)][string]$Message) { pr
 function Write-Warning([Parameter(ValueFromPipeline = $true)][string]$Message) { process { __Mantle-Write 'warning' $Message } }
 Set-Alias Get-MantleVariable Get-OctopusVariable
 Set-Alias Set-MantleVariable Set-OctopusVariable
+Set-Alias New-MantleArtifact New-OctopusArtifact
 $__mantle_script = __Mantle-Text '@SCRIPT@'
 $global:LASTEXITCODE = 0
 try { . $__mantle_script @args } catch {

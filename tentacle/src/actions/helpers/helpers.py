@@ -36,7 +36,10 @@ def set_octopusvariable(name, value, sensitive=False):
     else:
         _say("setVariable", name=name, value=value)
 def new_octopusartifact(path, name=None):
-    raise NotImplementedError("collecting files as artifacts is not available in this version; copy '%s' to a place of your own" % path)
+    path = _os.path.abspath(path)
+    if not _os.path.isfile(path):
+        write_verbose("there is no file '%s' yet; it is collected when the step is over" % path)
+    _say("createArtifact", path=path, name=name or _os.path.basename(path))
 def update_progress(percent, message=""):
     _say("progress", percentage=percent, message=message)
 def fail_step(message=""):
@@ -51,7 +54,7 @@ def write_wait(text): _write("wait", text)
 def write_warning(text): _write("warning", text)
 def write_error(text): _write("error", text)
 mantle_get, mantle_set, mantle_fail = get_octopusvariable, set_octopusvariable, fail_step
-mantle_progress, mantle_mask = update_progress, mask_octopusvalue
+mantle_progress, mantle_mask, mantle_artifact = update_progress, mask_octopusvalue, new_octopusartifact
 mantle_verbose, mantle_highlight, mantle_warning, mantle_error = write_verbose, write_highlight, write_warning, write_error
 _script = _text("@SCRIPT@")
 _sys.argv[0] = _script

@@ -16,9 +16,14 @@ case "$3" in
 *) __mantle_say "setVariable name='$(__mantle_64 "$1")' value='$(__mantle_64 "$2")'";;
 esac
 }
+# The file is collected when the step is over, so it need not be there yet.
 new_octopusartifact() {
-echo "new_octopusartifact: collecting files as artifacts is not available in this version; copy '$1' to a place of your own" >&2
-return 1
+case "$1" in
+/*|[A-Za-z]:*) __mantle_path=$1;;
+*) __mantle_path=$PWD/$1;;
+esac
+if [ ! -f "$__mantle_path" ]; then write_verbose "there is no file '$__mantle_path' yet; it is collected when the step is over"; fi
+__mantle_say "createArtifact path='$(__mantle_64 "$__mantle_path")' name='$(__mantle_64 "${2:-${1##*/}}")'"
 }
 update_progress() { __mantle_say "progress percentage='$(__mantle_64 "$1")' message='$(__mantle_64 "$2")'"; }
 fail_step() {
@@ -35,6 +40,7 @@ write_error() { __mantle_write error "$@"; }
 mantle_set() { set_octopusvariable "$@"; }
 mantle_progress() { update_progress "$@"; }
 mantle_fail() { fail_step "$@"; }
+mantle_artifact() { new_octopusartifact "$@"; }
 mantle_mask() { mask_octopusvalue "$@"; }
 mantle_verbose() { write_verbose "$@"; }
 mantle_highlight() { write_highlight "$@"; }

@@ -19,10 +19,12 @@ use super::super::framed::{self, MessageReader};
 use super::super::{Settings, Timing, bad_streams, run};
 use super::quick;
 use super::server::{Authority, ServerSession, TestServer, facts, soon};
+use crate::artifacts::Artifacts;
 use crate::cache::test_packages::Package;
 use crate::cache::{Acquirer, Cache};
 use crate::identity::{Identities, Identity};
 use crate::link::{Link, LinkCommand, LinkEvent, link};
+use crate::state_dir::StateDir;
 
 /// A running connection and the driver's end of it.
 struct Agent {
@@ -46,6 +48,7 @@ impl Agent {
             identities: Identities::load(data.path()).unwrap(),
             timing,
             acquirer: Arc::new(Acquirer::new(cache, data.path().join("apps")).keep_free(0)),
+            artifacts: Artifacts::at(&StateDir::at(data.path())),
         };
         Self {
             link,

@@ -8,6 +8,7 @@ use mantle_shared::protocol::{
     Resynced, StartAnswer, StartAttempt, StartResult,
 };
 use mantle_shared::{AttemptId, Digest, JournalId};
+use tentacle::artifacts::Artifacts;
 use tentacle::cache::{Acquirer, Cache};
 use tentacle::connection::{self, Settings, Timing};
 use tentacle::identity::Identities;
@@ -52,6 +53,7 @@ pub fn settings(home: &Home, timing: Timing) -> Settings {
         identities: Identities::load(&home.root).unwrap(),
         timing,
         acquirer: Arc::new(Acquirer::new(cache, state.apps())),
+        artifacts: Artifacts::at(&state),
     }
 }
 

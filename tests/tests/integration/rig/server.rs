@@ -127,6 +127,7 @@ impl Server {
             identity,
             socket,
             feed: feed.clone(),
+            incoming: folder.join("artifacts"),
             timing,
             policy: Policy::default(),
         })
@@ -151,6 +152,7 @@ impl Server {
         tasks.spawn(async move { gateway.run().await });
         tasks.spawn(machinery.ingest.run());
         tasks.spawn(machinery.orchestrator.run());
+        tasks.spawn(machinery.collector.run());
         Self {
             addr,
             services,
