@@ -123,12 +123,17 @@ fn scalar(text: &str, flow: bool) -> String {
         && text
             .chars()
             .all(|c| !c.is_control() && c.is_ascii() || c.is_alphanumeric());
-    // A length of time begins with a digit and is plain to every reader all the same.
-    if plain || super::duration::parse(text).is_ok_and(|_| !text.contains(' ')) {
+    if plain || is_length_of_time(text) {
         text.to_owned()
     } else {
         quoted(text)
     }
+}
+
+/// One begins with a digit and is plain to every reader all the same: digits and units alone. What
+/// is read as one may have white space around it, a line break too, and only quotes keep that.
+fn is_length_of_time(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric()) && super::duration::parse(text).is_ok()
 }
 
 fn quoted(text: &str) -> String {
@@ -219,8 +224,28 @@ mod tests {
             ("- a", "\"- a\""),
             ("tab\tand\u{1}", "\"tab\\tand\\x01\""),
             ("[1.0,)", "\"[1.0,)\""),
+            ("1h30m", "1h30m"),
+            ("30s\n", "\"30s\\n\""),
+            ("\t10m", "\"\\t10m\""),
         ] {
             assert_eq!(scalar(text, false), written);
+        }
+    }
+
+    /// Found by the property below: such a key was written plain, with its line break.
+    #[test]
+    fn white_space_around_what_reads_as_a_length_of_time_is_kept() {
+        for text in [
+            "30s\n",
+            "\n10m",
+            "\r\n1h30m",
+            "\t2d\t",
+            "500ms\u{a0}",
+            "\u{2028}5m",
+        ] {
+            let map = json!({ text: text, "list": [text, { text: [text] }] });
+            let map = map.as_object().unwrap();
+            assert_eq!(back(map), Value::Object(map.clone()), "{text:?}");
         }
     }
 
@@ -247,6 +272,7 @@ mod tests {
             "(#\\{[a-z]{1,3}\\}|: |- |\n|  |[a-z0-9]{1,3}|'|\"|\\\\){0,6}",
             Just("null".to_owned()),
             Just("1e3".to_owned()),
+            "[\n\r\t ]{0,1}(0|[1-9][0-9]?)(ms|s|m|h|d|e3|x1|\\.5)?[\n\r\t ]{0,1}",
         ]
         // A merge key is refused by the reader, and nothing of ours is named so.
         .prop_filter("merge key", |text| text != "<<")
