@@ -152,10 +152,25 @@ async fn a_batch_is_answered_line_by_line() {
     assert_eq!(answers[1]["unresolved"], json!(["#{Gone}"]));
     let strict = cli.run(&[&line[..], &["--strict"]].concat()).await.exit(7);
     assert_eq!(strict.stdout, output.stdout);
-    cli.run_with_input(&["template", "render", "--batch", "-"], b"{}")
+    // What cannot be read is answered in its place, and the rest after it.
+    let input = b"{}\n{\"id\":9,\"template\":\"on it goes\"}\n";
+    let mended = cli
+        .run_with_input(&["template", "render", "--batch", "-"], input)
         .await
         .exit(7)
-        .complains(&["-:1"]);
+        .complains(&["-:1", "1 of 2 lines"]);
+    let answers: Vec<Value> = mended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(answers.len(), 2, "{mended}");
+    assert_eq!(answers[0]["id"], Value::Null);
+    assert!(
+        answers[0]["error"].as_str().unwrap().starts_with("-:1: "),
+        "{mended}"
+    );
+    assert_eq!(answers[1]["text"], "on it goes");
 }
 
 /// A file of 10 MB takes less than twice its size, besides what the program itself takes.

@@ -1,4 +1,7 @@
 //! Many templates in one run: a JSON object a line in, one a line out, in the same order.
+//!
+//! A line that cannot be read is answered in its place, and the run goes on: whoever counts lines
+//! finds as many answers as there were questions. Its end says that something was wrong.
 
 use std::io::{BufRead, Write};
 
@@ -27,24 +30,39 @@ struct Answer<'r> {
     text: &'r str,
     /// Well-formed tokens that could not be evaluated.
     unresolved: Vec<&'r str>,
-    /// The first tag that cannot be read, or variables that refer to themselves.
+    /// The first tag that cannot be read, or variables that refer to themselves; or why the line
+    /// cannot be read.
     error: Option<String>,
 }
+
+/// What a line looks like, for who wrote one that cannot be read.
+const EXAMPLE: &str = r#"{"id":"1","template":"Hi #{Name}","variables":{"Name":"Ann"}}"#;
 
 /// How it went.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     pub(super) templates: usize,
     pub(super) incomplete: usize,
+    /// Lines that are no template with its variables.
+    pub(super) unread: usize,
 }
 
 impl Summary {
     pub(super) fn finish(&self, strict: bool) -> CliResult {
-        if strict && self.incomplete > 0 {
-            let Self {
-                templates,
-                incomplete,
-            } = self;
+        let Self {
+            templates,
+            incomplete,
+            unread,
+        } = self;
+        if *unread > 0 {
+            let lines = templates + unread;
+            return Err(Failure::new(
+                Exit::Invalid,
+                format!("{unread} of {lines} lines cannot be read; their answers say why"),
+            )
+            .with_help(format!("a line looks like {EXAMPLE}")));
+        }
+        if strict && *incomplete > 0 {
             return Err(Failure::new(
                 Exit::Invalid,
                 format!("{incomplete} of {templates} templates cannot be rendered completely"),
@@ -77,16 +95,41 @@ pub(super) fn run(
         if json.trim_ascii().is_empty() {
             continue;
         }
-        let request: Request = serde_json::from_slice(json).map_err(|error| {
-            Failure::new(
-                Exit::Invalid,
-                format!("{place}: not a template with its variables: {error}"),
-            )
-            .with_help(r#"a line looks like {"id":"1","template":"Hi #{Name}","variables":{"Name":"Ann"}}"#)
-        })?;
-        summary.templates += 1;
-        summary.incomplete += usize::from(!answer(&request, &place, options, out, &mut answers)?);
+        match serde_json::from_slice::<Request>(json) {
+            Ok(request) => {
+                summary.templates += 1;
+                let complete = answer(&request, &place, options, out, &mut answers)?;
+                summary.incomplete += usize::from(!complete);
+            }
+            Err(error) => {
+                summary.unread += 1;
+                answer_unread(json, &place, &error, out, &mut answers)?;
+            }
+        }
     }
+}
+
+/// Answers a line that cannot be read, with as much of it as can be told.
+fn answer_unread(
+    line: &[u8],
+    place: &str,
+    error: &serde_json::Error,
+    out: Output,
+    answers: &mut impl Write,
+) -> Result<(), Failure> {
+    let read: Value = serde_json::from_slice(line).unwrap_or_default();
+    let said = format!("{place}: not a template with its variables: {error}");
+    out.warn(&said);
+    let answer = Answer {
+        id: read.get("id").unwrap_or(&Value::Null),
+        text: read
+            .get("template")
+            .and_then(Value::as_str)
+            .unwrap_or_default(),
+        unresolved: Vec::new(),
+        error: Some(said),
+    };
+    write(&answer, answers)
 }
 
 /// Answers one and says whether all of it could be evaluated.
@@ -121,9 +164,13 @@ fn answer(
             (answer, false)
         }
     };
-    let mut bytes = serde_json::to_vec(&answer)
+    write(&answer, answers)?;
+    Ok(complete)
+}
+
+fn write(answer: &Answer<'_>, answers: &mut impl Write) -> Result<(), Failure> {
+    let mut bytes = serde_json::to_vec(answer)
         .map_err(|error| Failure::new(Exit::Internal, error.to_string()))?;
     bytes.push(b'\n');
-    written(answers.write_all(&bytes).and_then(|()| answers.flush()))?;
-    Ok(complete)
+    written(answers.write_all(&bytes).and_then(|()| answers.flush()))
 }

@@ -42,7 +42,8 @@ fn each_line_is_answered_in_its_order() {
         summary,
         Summary {
             templates: 5,
-            incomplete: 3
+            incomplete: 3,
+            unread: 0
         }
     );
     assert_eq!(
@@ -89,21 +90,53 @@ fn a_template_that_grows_without_end_is_an_error_of_its_line() {
 }
 
 #[test]
-fn a_line_that_cannot_be_read_is_named() {
-    for (line, word) in [
-        ("{\"id\":1,\"template\":\"x\"}\n{", "in.jsonl:2"),
-        ("[]", "in.jsonl:1"),
-        ("{\"id\":1}", "template"),
-        ("{\"template\":\"x\"}", "id"),
+fn a_line_that_cannot_be_read_is_answered_in_its_place_and_the_run_goes_on() {
+    for (line, id, text, word) in [
+        ("{", json!(null), "", "EOF"),
+        ("[]", json!(null), "", "invalid"),
+        ("{\"id\":1}", json!(1), "", "template"),
+        ("{\"template\":\"x\"}", json!(null), "x", "id"),
         (
-            "{\"id\":1,\"template\":\"x\",\"variables\":{\"Port\":80}}",
+            "{\"id\":[1],\"template\":\"x\",\"variables\":{\"Port\":80}}",
+            json!([1]),
+            "x",
             "'Port'",
         ),
     ] {
-        let failure = batch(line).unwrap_err();
-        assert_eq!(failure.exit, Exit::Invalid, "{line}");
-        assert!(failure.message.contains(word), "{}", failure.message);
+        let lines =
+            format!("{{\"id\":1,\"template\":\"a\"}}\n{line}\n{{\"id\":3,\"template\":\"b\"}}");
+        let (summary, answers) = batch(&lines).unwrap();
+        assert_eq!((summary.templates, summary.unread), (2, 1), "{line}");
+        assert_eq!(answers.len(), 3);
+        assert_eq!(answers[1]["id"], id, "{line}");
+        assert_eq!(answers[1]["text"], text, "{line}");
+        assert_eq!(answers[1]["unresolved"], json!([]));
+        let error = answers[1]["error"].as_str().unwrap();
+        assert!(error.starts_with("in.jsonl:2: "), "{error}");
+        assert!(error.contains(word), "{line}: {error}");
+        assert_eq!(
+            answers[2],
+            json!({"id": 3, "text": "b", "unresolved": [], "error": null})
+        );
+        // Whether strict or not: a line was lost.
+        let failure = summary.finish(false).unwrap_err();
+        assert_eq!(failure.exit, Exit::Invalid);
+        assert!(
+            failure.message.contains("1 of 3 lines"),
+            "{}",
+            failure.message
+        );
     }
+    let (summary, answers) = {
+        let mut answers = Vec::new();
+        let lines = b"\xff\xfe\n{\"id\":2,\"template\":\"b\"}\n";
+        let options = Options::new(jiff::Timestamp::UNIX_EPOCH);
+        let out = Output::new(Format::Table);
+        let summary = batch::run(&lines[..], "in", &options, out, &mut answers).unwrap();
+        (summary, String::from_utf8(answers).unwrap())
+    };
+    assert_eq!((summary.templates, summary.unread), (1, 1));
+    assert_eq!(answers.lines().count(), 2);
 }
 
 #[test]
