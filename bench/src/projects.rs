@@ -1,5 +1,8 @@
 //! Many projects with variables and releases: what the operator's commands take then, beside one that
 //! asks the server for next to nothing.
+//!
+//! The projects are of the kind that people have: they include variable sets, hold secrets, and choose
+//! their packages by the rules of channels.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -23,6 +26,12 @@ const EXPLAIN_MS: f64 = 50.0;
 const PACKAGE: &str = "Common";
 /// Its size does not matter here.
 const PACKAGE_BYTES: usize = 4096;
+/// What the repository holds of it: what the rules of channels must choose from.
+const PACKAGE_VERSIONS: [&str; 4] = ["1.0.0", "1.1.0", "1.2.0-rc.1", "2.0.0"];
+/// Variable sets; each project includes two of them.
+const SETS: usize = 5;
+/// Plain variables of a set, beside its secret and its domain.
+const SET_VARIABLES: usize = 20;
 /// How many commands are typed at once while the server is filled; what is measured is typed alone.
 const HANDS: usize = 4;
 
@@ -43,9 +52,12 @@ pub(crate) struct Crowd {
 pub(crate) fn rows(rig: &Rig, crowd: Crowd) -> Result<Vec<Row>> {
     let folder = write_files(rig, crowd)?;
     let folder = folder.display().to_string();
-    let archive = rig.folder().join(format!("{PACKAGE}.1.0.0.tar.gz"));
-    payload::pack(&archive, &payload::bytes(0, PACKAGE_BYTES))?;
-    rig.run(&["package", "push", &archive.display().to_string()])?;
+    for (seed, version) in (0..).zip(PACKAGE_VERSIONS) {
+        let archive = rig.folder().join(format!("{PACKAGE}.{version}.tar.gz"));
+        payload::pack(&archive, &payload::bytes(seed, PACKAGE_BYTES))?;
+        rig.run(&["package", "push", &archive.display().to_string()])?;
+    }
+    keep_secrets(rig, crowd)?;
     let first = timed(|| rig.run(&["apply", "--yes", "-f", &folder]))?;
     // All but the last release of each, which is measured.
     fill(rig, crowd)?;
@@ -107,7 +119,24 @@ fn write_files(rig: &Rig, crowd: Crowd) -> Result<PathBuf> {
         std::fs::write(&file, project_file(nth, crowd.variables))
             .with_context(|| file.display().to_string())?;
     }
+    let file = folder.join("sets.yaml");
+    std::fs::write(&file, sets_file()).with_context(|| file.display().to_string())?;
     Ok(folder)
+}
+
+/// One secret a project and one a set.
+fn keep_secrets(rig: &Rig, crowd: Crowd) -> Result<()> {
+    let input = rig.folder().join("secret.txt");
+    std::fs::write(&input, "not to be read\n").with_context(|| input.display().to_string())?;
+    let paths: Vec<String> = (0..crowd.projects)
+        .map(name)
+        .chain((0..SETS).map(set_name))
+        .map(|owner| format!("{owner}/password"))
+        .collect();
+    by_hands(paths.len(), |nth| {
+        let path = paths.get(nth).context("a secret's path")?;
+        rig.run_with(&["secret", "set", path], &input).map(drop)
+    })
 }
 
 fn name(nth: usize) -> String {
@@ -118,14 +147,54 @@ fn version(number: usize) -> String {
     format!("1.0.{number}")
 }
 
-/// A plain project; one variable in five has a value of its own for the environment, and each refers
-/// to the next.
+fn set_name(nth: usize) -> String {
+    format!("common-{}", nth % SETS)
+}
+
+/// The sets, with values for the environment, and a secret that another variable is made of.
+fn sets_file() -> String {
+    let mut text = String::new();
+    for nth in 0..SETS {
+        let set = set_name(nth);
+        // Writing to a text cannot fail.
+        let _ = write!(
+            text,
+            "{between}mantle: v1
+variable_set: {set}
+variables:
+  Domain.{nth}:
+    - {{ value: \"{set}.example\" }}
+    - {{ value: \"{set}.{ENVIRONMENT}.example\", environment: {ENVIRONMENT} }}
+  Password.{nth}: {{ secret: {set}/password }}
+  Connection.{nth}: \"server=db.#{{Domain.{nth}}};password=#{{Password.{nth}}}\"
+",
+            between = if nth == 0 { "" } else { "---\n" }
+        );
+        for number in 0..SET_VARIABLES {
+            let _ = writeln!(
+                text,
+                "  Shared.{nth}.{number}: \"{number} at #{{Domain.{nth}}}\""
+            );
+        }
+    }
+    text
+}
+
+/// A project with two sets, a secret of its own and two channels. Of its variables one in five has a
+/// value of its own for the environment, and each refers to the next, the last one to a set.
 fn project_file(nth: usize, variables: usize) -> String {
     let mut text = format!(
         "mantle: v1
 project: {project}
 lifecycle: bench
+include: [{set}, {other}]
 packages: [{{ id: {PACKAGE} }}]
+channels:
+  - name: stable
+    default: true
+    rules: [{{ package: {PACKAGE}, range: \"[1.0,2.0)\", prerelease: \"^$\" }}]
+  - name: preview
+    rules: [{{ package: {PACKAGE}, prerelease: \"^rc\" }}]
 process:
   - step: install
     targets: {{ tag: first-1 }}
@@ -135,13 +204,18 @@ process:
     targets: {{ tag: first-1 }}
     uses: script
     with: {{ shell: sh, run: 'echo \"$Value_0\"' }}
+    secrets: [Password]
 variables:
+  Password: {{ secret: {project}/password }}
+  Login: \"{project}:#{{Password}}\"
 ",
-        project = name(nth)
+        project = name(nth),
+        set = set_name(nth),
+        other = set_name(nth + 1),
     );
     for number in 0..variables {
         let value = if number + 1 == variables {
-            format!("of {}", name(nth))
+            format!("of {} at #{{Domain.{}}}", name(nth), nth % SETS)
         } else {
             format!("{number} before #{{Value.{}}}", number + 1)
         };
@@ -160,22 +234,24 @@ variables:
 
 /// Creates all releases but the last of each project, by several hands.
 fn fill(rig: &Rig, crowd: Crowd) -> Result<()> {
+    by_hands(crowd.projects, |nth| {
+        for number in 1..crowd.releases {
+            rig.run(&["release", "create", &name(nth), &version(number)])?;
+        }
+        Ok(())
+    })
+}
+
+/// Does something so many times, several at once.
+fn by_hands(count: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+    let work = &work;
     std::thread::scope(|scope| {
         let hands: Vec<_> = (0..HANDS)
-            .map(|hand| {
-                scope.spawn(move || -> Result<()> {
-                    for nth in (hand..crowd.projects).step_by(HANDS) {
-                        for number in 1..crowd.releases {
-                            rig.run(&["release", "create", &name(nth), &version(number)])?;
-                        }
-                    }
-                    Ok(())
-                })
-            })
+            .map(|hand| scope.spawn(move || (hand..count).step_by(HANDS).try_for_each(work)))
             .collect();
         hands.into_iter().try_for_each(|hand| {
             hand.join()
-                .map_err(|_| anyhow!("a hand that creates releases panicked"))?
+                .map_err(|_| anyhow!("a hand that types commands panicked"))?
         })
     })
 }
@@ -208,7 +284,7 @@ fn database_bytes(rig: &Rig) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::project_file;
+    use super::{SETS, project_file, sets_file};
 
     #[test]
     fn every_variable_refers_to_one_that_is_there() {
@@ -217,5 +293,20 @@ mod tests {
             assert!(file.contains(&format!("\n  Value.{number}:")), "{file}");
         }
         assert!(file.contains("#{Value.49}") && !file.contains("#{Value.50}"));
+    }
+
+    #[test]
+    fn projects_have_sets_secrets_and_channels_and_the_sets_are_there() {
+        let (file, sets) = (project_file(7, 50), sets_file());
+        for part in [
+            "include: [common-2, common-3]",
+            "secret: project-007/password",
+            "range: \"[1.0,2.0)\"",
+            "at #{Domain.2}",
+        ] {
+            assert!(file.contains(part), "{part}\n{file}");
+        }
+        assert_eq!(sets.matches("variable_set: common-").count(), SETS);
+        assert!(sets.contains("\n  Domain.2:\n"), "{sets}");
     }
 }

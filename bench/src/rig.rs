@@ -162,6 +162,7 @@ impl Rig {
             .context("no join token in the answer")?;
         let mut command = self.tentacle(&name);
         command
+            .stdin(Stdio::null())
             .args(["join", "--server", &self.quic.to_string()])
             .args(["--token", token, "--name", &name])
             .args(["--environment", ENVIRONMENT]);
@@ -190,8 +191,18 @@ impl Rig {
 
     /// Types a command of the operator that must succeed.
     pub(crate) fn run(&self, args: &[&str]) -> Result<String> {
+        self.typed(args, Stdio::null())
+    }
+
+    /// The same with a file as its standard input.
+    pub(crate) fn run_with(&self, args: &[&str], input: &Path) -> Result<String> {
+        let input = File::open(input).with_context(|| input.display().to_string())?;
+        self.typed(args, input.into())
+    }
+
+    fn typed(&self, args: &[&str], input: Stdio) -> Result<String> {
         let mut command = Command::new(&self.programs.mantle);
-        command.args(args);
+        command.args(args).stdin(input);
         isolate(&mut command, self.folder.path());
         command.env("MANTLE_DATA", self.folder.path().join("server"));
         finish(command, &format!("mantle {}", args.join(" "))).with_context(|| {
@@ -254,7 +265,6 @@ fn isolate(command: &mut Command, folder: &Path) {
 /// Runs a command to its end, which must be a success; gives its standard output.
 fn finish(mut command: Command, what: &str) -> Result<String> {
     let output = command
-        .stdin(Stdio::null())
         .output()
         .with_context(|| format!("starting {}", command.get_program().display()))?;
     if !output.status.success() {
