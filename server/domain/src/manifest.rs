@@ -262,7 +262,7 @@ fn folded(found: &BTreeMap<String, BTreeMap<String, String>>) -> BTreeMap<String
 /// How the second deployment differed from the first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ManifestDiff {
-    /// What was deployed: project, release, environment, channel.
+    /// What was deployed (project, release, environment, channel), and what was said about it.
     pub what: Vec<Change>,
     /// Who took part.
     pub targets: Vec<Change>,
@@ -285,21 +285,7 @@ pub fn compare(first: &Manifest, second: &Manifest) -> ManifestDiff {
             what.push(changed(key.to_owned(), before, after));
         }
     }
-    let names: BTreeSet<&String> = first.fields.keys().chain(second.fields.keys()).collect();
-    for name in names {
-        let subject = format!("field {name}");
-        match (first.fields.get(name), second.fields.get(name)) {
-            (Some(before), Some(after)) if before != after => {
-                what.push(changed(subject, before, after));
-            }
-            (Some(_), Some(_)) | (None, None) => {}
-            (None, Some(after)) => {
-                let detail = Some(short(after));
-                what.push(simple(ChangeKind::Added, subject, detail));
-            }
-            (Some(_), None) => what.push(simple(ChangeKind::Removed, subject, None)),
-        }
-    }
+    what.extend(said(first, second));
     if let (Some(before), Some(after)) = (first.snapshots, second.snapshots) {
         if before.process != after.process {
             what.push(changed(
@@ -322,6 +308,30 @@ pub fn compare(first: &Manifest, second: &Manifest) -> ManifestDiff {
         packages: compare::packages(&first.packages, &second.packages),
         values: action_values(first, second),
     }
+}
+
+/// What was said about the deployments: their comments and their own fields.
+fn said(first: &Manifest, second: &Manifest) -> Vec<Change> {
+    let comment = |of: &Manifest| (!of.comment.is_empty()).then(|| of.comment.clone());
+    let mut all = vec![("comment".to_owned(), comment(first), comment(second))];
+    let names: BTreeSet<&String> = first.fields.keys().chain(second.fields.keys()).collect();
+    all.extend(names.into_iter().map(|name| {
+        let of = |manifest: &Manifest| manifest.fields.get(name).cloned();
+        (format!("field {name}"), of(first), of(second))
+    }));
+    let changes = all
+        .into_iter()
+        .filter_map(|(subject, before, after)| match (before, after) {
+            (Some(before), Some(after)) if before != after => {
+                Some(changed(subject, &before, &after))
+            }
+            (Some(_), Some(_)) | (None, None) => None,
+            (None, Some(after)) => Some(simple(ChangeKind::Added, subject, Some(short(&after)))),
+            (Some(before), None) => {
+                Some(simple(ChangeKind::Removed, subject, Some(short(&before))))
+            }
+        });
+    changes.collect()
 }
 
 fn changed(subject: String, before: &str, after: &str) -> Change {

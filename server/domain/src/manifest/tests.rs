@@ -107,19 +107,21 @@ fn two_differ_in_what_was_used_differently() {
         field("same", "y"),
     ]
     .into();
+    second.comment = "before the holidays".to_owned();
     let diff = compare(&first, &second);
     let said =
         |changes: &[Change]| -> Vec<String> { changes.iter().map(ToString::to_string).collect() };
     assert_eq!(said(&diff.what)[0], "~ release: 0.0.1 -> 1.2.4");
     assert_eq!(
-        said(&diff.what)[1..4],
+        said(&diff.what)[1..5],
         [
-            "- field gone",
+            "+ comment: before the holidays",
+            "- field gone: x",
             "+ field new: z",
             "~ field ticket: OPS-1 -> OPS-2"
         ]
     );
-    assert_eq!(diff.what.len(), 5, "and the variables: {:?}", diff.what);
+    assert_eq!(diff.what.len(), 6, "and the variables: {:?}", diff.what);
     assert_eq!(
         said(&diff.targets),
         [
@@ -140,6 +142,15 @@ fn two_differ_in_what_was_used_differently() {
         );
     }
     assert_eq!(compare(&first, &first), ManifestDiff::default());
+    for (before, after, line) in [
+        ("a", "b", "~ comment: a -> b"),
+        ("a", "", "- comment: a"),
+        ("", "b", "+ comment: b"),
+    ] {
+        let mut other = first.clone();
+        (first.comment, other.comment) = (before.to_owned(), after.to_owned());
+        assert_eq!(said(&compare(&first, &other).what), [line]);
+    }
 }
 
 #[test]
