@@ -1,4 +1,5 @@
-//! House rules as a program: `cargo run -p xtask -- tidy | scenarios | scenario-table | sabotage`.
+//! House rules as a program: `cargo run -p xtask -- tidy | scenarios | scenario-table | file-format |
+//! sabotage`.
 //!
 //! `tidy` reads the tree and names every line that breaks a rule of the house; `scenarios` reads a
 //! test run's report and names every required scenario that no test proved; `sabotage` breaks the
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod file_format;
 mod sabotage;
 mod scenarios;
 mod source;
@@ -39,6 +41,8 @@ enum Command {
     },
     /// Write the manual's page of scenarios
     ScenarioTable,
+    /// Write the manual's page of every key of the files
+    FileFormat,
     /// Break something by name and see that its test turns red
     Sabotage {
         /// Only these; all without
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Tidy => tidy::run(),
         Command::ScenarioTable => table::write(),
+        Command::FileFormat => file_format::write(),
         Command::Scenarios { reports, list } => scenarios::run(&reports, &list),
         Command::Sabotage {
             names,

@@ -3,8 +3,8 @@
 use regex::Regex;
 
 use super::Findings;
-use crate::table;
 use crate::tree::Tree;
+use crate::{file_format, table};
 
 /// The most lines of code in one file.
 const CODE_LINES: usize = 600;
@@ -110,22 +110,41 @@ pub(super) fn no_sleep_in_tests(tree: &Tree, findings: &mut Findings) {
 
 /// The manual's page of scenarios says what the lists and the tests say.
 pub(super) fn scenario_table(tree: &Tree, findings: &mut Findings) {
-    let Some(page) = tree.files().find(|file| file.path == table::PAGE) else {
+    let stale = "the page is not that of the tests: run `cargo run -p xtask -- scenario-table`";
+    written(tree, findings, (table::PAGE, table::page, stale));
+}
+
+/// The manual's page of the files' keys says what their schema says.
+pub(super) fn file_format(tree: &Tree, findings: &mut Findings) {
+    let stale = "the page is not that of the schema: run `cargo run -p xtask -- file-format`";
+    written(
+        tree,
+        findings,
+        (file_format::PAGE, file_format::page, stale),
+    );
+}
+
+/// A page that is written by this program: where it is, how it should be, and what to say if it is
+/// not.
+type Written = (
+    &'static str,
+    fn(&Tree) -> anyhow::Result<(String, Vec<String>)>,
+    &'static str,
+);
+
+fn written(tree: &Tree, findings: &mut Findings, (path, page, stale): Written) {
+    let Some(found) = tree.files().find(|file| file.path == path) else {
         return;
     };
-    match table::page(tree) {
+    match page(tree) {
         Ok((expected, faults)) => {
-            if page.text != expected {
-                findings.add(
-                    table::PAGE,
-                    1,
-                    "the page is not that of the tests: run `cargo run -p xtask -- scenario-table`",
-                );
+            if found.text != expected {
+                findings.add(path, 1, stale);
             }
             for fault in faults {
-                findings.add(table::PAGE, 1, fault);
+                findings.add(path, 1, fault);
             }
         }
-        Err(error) => findings.add(table::PAGE, 1, format!("{error:#}")),
+        Err(error) => findings.add(path, 1, format!("{error:#}")),
     }
 }

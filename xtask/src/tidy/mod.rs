@@ -109,6 +109,10 @@ pub(crate) const RULES: &[Rule] = &[
         check: files::scenario_table,
     },
     Rule {
+        name: "file-format",
+        check: files::file_format,
+    },
+    Rule {
         name: "lints-inherited",
         check: crates::lints_inherited,
     },

@@ -278,9 +278,26 @@ fn the_page_of_scenarios_is_that_of_the_tests() {
 }
 
 #[test]
+fn a_page_of_keys_that_is_not_that_of_the_schema_is_found() {
+    let schema = include_str!("../../../docs/mantle.schema.json");
+    let broken = |text: &str| {
+        let files = [
+            (crate::file_format::SCHEMA, schema),
+            (crate::file_format::PAGE, text),
+        ];
+        let findings = check(&Tree::of(&files));
+        findings.iter().any(|finding| finding.rule == "file-format")
+    };
+    let (page, _) =
+        crate::file_format::page(&Tree::of(&[(crate::file_format::SCHEMA, schema)])).unwrap();
+    assert!(!broken(&page));
+    assert!(broken(&page.replace("| `retention` |", "| `retentoin` |")));
+}
+
+#[test]
 fn every_rule_has_a_sample() {
     // These have tests of their own.
-    let apart = ["file-length", "short-main", "scenario-table"];
+    let apart = ["file-length", "short-main", "scenario-table", "file-format"];
     for rule in RULES {
         let shown = SAMPLES.iter().any(|(name, _, _)| *name == rule.name);
         assert!(

@@ -70,6 +70,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// The manual's page of every key is written from it.
+    #[test]
+    fn the_schema_in_the_repository_is_that_of_the_types() {
+        let kept = include_str!("../../../../docs/mantle.schema.json");
+        let kept: Value = serde_json::from_str(kept).unwrap();
+        assert!(
+            kept == schema(),
+            "run `mantle schema > docs/mantle.schema.json`, then `cargo run -p xtask -- file-format`"
+        );
+    }
+
     #[test]
     fn the_schema_knows_every_key_and_action_type() {
         let schema = schema();
