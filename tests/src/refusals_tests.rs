@@ -351,7 +351,7 @@ fn typed(sentence: &str) -> Vec<Vec<String>> {
 }
 
 /// What only the reader can choose, so that a word stands for it.
-const CHOICES: [&str; 2] = ["VERSION", "FILE"];
+const CHOICES: [&str; 3] = ["VERSION", "FILE", "WHY"];
 
 #[test]
 fn every_refusal_says_what_to_type_next() {

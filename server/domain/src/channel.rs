@@ -73,6 +73,17 @@ pub fn effective(channels: &[ChannelDefinition]) -> Vec<ChannelDefinition> {
     }
 }
 
+/// The channels of a project that are gone from it, or bear another name, in their order.
+pub fn gone(before: &[ChannelDefinition], after: &[ChannelDefinition]) -> Vec<String> {
+    let left = effective(after);
+    let stays = |one: &ChannelDefinition| left.iter().any(|other| other.name == one.name);
+    let before = effective(before).into_iter();
+    before
+        .filter(|one| !stays(one))
+        .map(|one| one.name)
+        .collect()
+}
+
 /// The channel that a release gets when it names none: the one marked, or else the first.
 pub fn default_of(channels: &[ChannelDefinition]) -> ChannelDefinition {
     channels
@@ -162,6 +173,32 @@ mod tests {
                 rule(range, prerelease).accepts(&version).unwrap(),
                 expected,
                 "{range:?} {prerelease:?} {version}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_channel_is_gone_when_its_name_is() {
+        let named = |names: &[&str]| -> Vec<ChannelDefinition> {
+            let one = |name: &&str| ChannelDefinition {
+                name: (*name).to_owned(),
+                default: false,
+                ..implicit()
+            };
+            names.iter().map(one).collect()
+        };
+        for (before, after, gone_) in [
+            (&["a", "b"][..], &["b", "c"][..], &["a"][..]),
+            (&["a", "b"], &["b", "a"], &[]),
+            // The one that a project without channels has.
+            (&[], &["stable"], &["default"]),
+            (&[], &["default", "hotfix"], &[]),
+            (&["stable"], &[], &["stable"]),
+        ] {
+            assert_eq!(
+                gone(&named(before), &named(after)),
+                gone_,
+                "{before:?} {after:?}"
             );
         }
     }

@@ -7,7 +7,8 @@ use utoipa::IntoParams;
 
 use super::body::{
     Page, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate,
-    ReleaseDetail, ReleaseDiff, ReleaseDrift, RevertVariables, VariablesChanged,
+    ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleaseUnblockCreate, RevertVariables,
+    VariablesChanged,
 };
 use super::error::ApiResult;
 use super::extract::{Json, Path, Query};
@@ -75,14 +76,18 @@ pub(super) async fn block(
 }
 
 /// Lifts the block on a release.
-#[utoipa::path(post, path = "/projects/{name}/releases/{version}/unblock", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version")), responses((status = 200, body = ReleaseDetail)))]
+#[utoipa::path(post, path = "/projects/{name}/releases/{version}/unblock", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version")), request_body = ReleaseUnblockCreate, responses((status = 200, body = ReleaseDetail)))]
 pub(super) async fn unblock(
     State(services): State<Services>,
     caller: Caller,
     Path((name, version)): Path<(String, String)>,
+    Json(body): Json<ReleaseUnblockCreate>,
 ) -> ApiResult<Json<ReleaseDetail>> {
+    let reason = &body.reason;
     Ok(Json(
-        services.release_unblock(&caller, &name, &version).await?,
+        services
+            .release_unblock(&caller, &name, &version, reason)
+            .await?,
     ))
 }
 

@@ -14,10 +14,16 @@ use crate::client::Client;
 /// A file larger than this is not a project file.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// As many files as the server takes at once.
+const MOST_FILES: usize = 1000;
+/// Folders within folders; nobody sorts project files deeper.
+const MOST_DEPTH: usize = 16;
+
 /// What to apply.
 #[derive(Debug, Args)]
 pub(super) struct ApplyArgs {
-    /// A file, a folder of .yaml files, or - for standard input; may be given several times
+    /// A file, a folder of .yaml files with those in its folders, or - for standard input; may be
+    /// given several times
     #[arg(short, long = "file", value_name = "FILE", required = true, num_args = 1..)]
     files: Vec<PathBuf>,
     /// Only show the difference
@@ -34,7 +40,7 @@ pub(super) struct ApplyArgs {
 
 /// Does it.
 pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliResult {
-    let files = read_all(&args.files)?;
+    let files = read_all(&args.files, out)?;
     let mut request = ApplyRequest {
         files,
         dry_run: true,
@@ -137,12 +143,19 @@ fn count(changes: usize) -> String {
 }
 
 /// The files, and those in the folders.
-pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<ApplyFile>, Failure> {
+pub(super) fn read_all(paths: &[PathBuf], out: Output) -> Result<Vec<ApplyFile>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            for inner in yaml_files(path)? {
-                files.push(read(&inner)?);
+            let found = yaml_files(path)?;
+            for link in &found.links {
+                out.warn(&format!(
+                    "{} is a link to a folder and was not looked into; name it with -f if it belongs here",
+                    link.display()
+                ));
+            }
+            for inner in &found.files {
+                files.push(read(inner)?);
             }
         } else {
             files.push(read(path)?);
@@ -151,22 +164,20 @@ pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<ApplyFile>, Failure> {
     Ok(files)
 }
 
-fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let unreadable = |error| {
-        Failure::io(
-            &format!("cannot read the folder {}", folder.display()),
-            &error,
-        )
-    };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if matches!(extension, Some("yaml" | "yml")) && path.is_file() {
-            paths.push(path);
-        }
-    }
-    if paths.is_empty() {
+/// What is in a folder.
+#[derive(Debug, Default)]
+struct Found {
+    /// Files of YAML, in order.
+    files: Vec<PathBuf>,
+    /// Links to folders: what they lead to may lead back.
+    links: Vec<PathBuf>,
+}
+
+/// The files of a folder and of the folders in it. What begins with a dot is not meant.
+fn yaml_files(folder: &Path) -> Result<Found, Failure> {
+    let mut found = Found::default();
+    look_into(folder, 0, &mut found)?;
+    if found.files.is_empty() {
         let shown = folder.display();
         return Err(Failure::new(
             Exit::Invalid,
@@ -174,8 +185,47 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         )
         .with_help("name the files themselves: mantle apply -f FILE"));
     }
-    paths.sort();
-    Ok(paths)
+    found.files.sort();
+    Ok(found)
+}
+
+fn look_into(folder: &Path, depth: usize, found: &mut Found) -> Result<(), Failure> {
+    let unreadable = |error| {
+        Failure::io(
+            &format!("cannot read the folder {}", folder.display()),
+            &error,
+        )
+    };
+    let too_much = if depth > MOST_DEPTH {
+        Some(format!(
+            "{} is more than {MOST_DEPTH} folders deep",
+            folder.display()
+        ))
+    } else if found.files.len() > MOST_FILES {
+        Some(format!("there are more than {MOST_FILES} .yaml files"))
+    } else {
+        None
+    };
+    if let Some(message) = too_much {
+        return Err(Failure::new(Exit::Invalid, message)
+            .with_help("name the folders that are meant: mantle apply -f FOLDER"));
+    }
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let (path, kind) = (entry.path(), entry.file_type().map_err(unreadable)?);
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if kind.is_dir() {
+            look_into(&path, depth + 1, found)?;
+        } else if path.is_dir() {
+            found.links.push(path);
+        } else if matches!(extension, Some("yaml" | "yml")) && path.is_file() {
+            found.files.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<ApplyFile, Failure> {

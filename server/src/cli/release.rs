@@ -12,7 +12,8 @@ use super::output::{BAD, Output, ago, names};
 use super::release_variables::{RefreshArgs, RevertArgs};
 use super::{release_compare as compare, release_variables as variables};
 use crate::api::body::{
-    QueuedTask, Release, ReleaseBlockCreate, ReleaseCreate, ReleaseDetail, VariableSnapshotEntry,
+    QueuedTask, Release, ReleaseBlockCreate, ReleaseCreate, ReleaseDetail, ReleaseUnblockCreate,
+    VariableSnapshotEntry,
 };
 use crate::client::Client;
 
@@ -49,6 +50,9 @@ pub(super) enum Command {
         project: String,
         /// The release's version
         version: String,
+        /// Why; 'release show' and the audit trail have it
+        #[arg(long)]
+        reason: String,
     },
     /// Give a release the variables that its project has now, showing the difference first
     RefreshVariables(RefreshArgs),
@@ -165,8 +169,13 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
                 vec![format!("{project} {version} is blocked")]
             })
         }
-        Command::Unblock { project, version } => {
-            let release = client.release_unblock(&project, &version).await?;
+        Command::Unblock {
+            project,
+            version,
+            reason,
+        } => {
+            let body = ReleaseUnblockCreate { reason };
+            let release = client.release_unblock(&project, &version, &body).await?;
             tell_queued(&release.queued, out);
             out.object(&release, |release| {
                 let Release {
@@ -315,6 +324,11 @@ fn lines(detail: &ReleaseDetail) -> Vec<String> {
         lines.push(format!(
             "{BAD}blocked{BAD:#}    {} by {}: {}",
             block.at, block.by, block.reason
+        ));
+    } else if let Some(unblock) = &release.unblocked {
+        lines.push(format!(
+            "unblocked  {} by {}: {} (it was blocked: {})",
+            unblock.at, unblock.by, unblock.reason, unblock.was
         ));
     }
     let fields = detail.fields.iter();

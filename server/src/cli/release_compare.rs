@@ -2,7 +2,10 @@
 
 use super::exit::{CliResult, Exit};
 use super::output::{BAD, DIM, GOOD, Output, WARN, line_out};
-use crate::api::body::{FileChange, PackageDiff, ReleaseChanges, ReleaseDiff, ReleaseDrift};
+use crate::api::body::{
+    FileChange, OlderVariables, PackageDiff, ReleaseChanges, ReleaseDiff, ReleaseDrift,
+    RunningRelease,
+};
 use crate::client::Client;
 
 /// How two releases differ.
@@ -68,12 +71,29 @@ fn change_lines(found: &ReleaseChanges) -> Vec<String> {
         ..
     } = found;
     let from = found.running.as_deref().unwrap_or_default();
-    let mut lines = vec![match found.direction.as_str() {
-        "first" => format!("{project} {version} would be the first in {environment}"),
-        "same" => format!("{project} {version} is what runs in {environment}"),
-        "back" => format!("{environment} goes back from {from} to {version}"),
+    let mut lines = vec![match (found.direction.as_str(), &found.of_other_channel) {
+        ("first", None) => format!("{project} {version} would be the first in {environment}"),
+        ("first", Some(_)) => format!(
+            "{project} {version} would be the first of channel {} in {environment}",
+            found.channel
+        ),
+        ("same", None) => format!("{project} {version} is what runs in {environment}"),
+        ("same", Some(_)) => format!(
+            "{project} {version} is the last of channel {} in {environment}",
+            found.channel
+        ),
+        ("back", _) => format!("{environment} goes back from {from} to {version}"),
         _ => format!("{environment} goes from {from} to {version}"),
     }];
+    if let Some(other) = &found.of_other_channel {
+        let RunningRelease { version, channel } = other;
+        lines.push(format!("what runs there is {version} of channel {channel}"));
+    }
+    if let Some(OlderVariables { used, now }) = &found.older_variables {
+        lines.push(format!(
+            "{from} was deployed there with its variable snapshot {used}; it has snapshot {now} now"
+        ));
+    }
     for release in &found.releases {
         lines.push(format!(
             "{}  {DIM}{} by {}{DIM:#}",

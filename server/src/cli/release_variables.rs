@@ -9,7 +9,9 @@ use super::exit::{CliResult, Exit, Failure};
 use super::login::confirm;
 use super::output::{Output, line_err, line_out};
 use super::release_compare::styled;
-use crate::api::body::{RefreshVariables, RevertVariables, VariablesChanged};
+use crate::api::body::{
+    RefreshVariables, RevertVariables, VariableSnapshotEntry, VariablesChanged,
+};
 use crate::client::Client;
 
 /// Which variables of which release.
@@ -127,6 +129,9 @@ fn agreed(
                 .with_help("look at it with --dry-run, then say --yes"),
         );
     }
+    if let Some(way) = way_back(preview) {
+        line_err(&way);
+    }
     for line in &preview.changes {
         line_err(&styled(line));
     }
@@ -147,13 +152,39 @@ fn finish(result: &VariablesChanged, out: Output) -> CliResult {
     for line in &result.changes {
         line_out(&styled(line))?;
     }
-    out.note(&match (result.changes.is_empty(), result.changed) {
-        (true, _) => "nothing to change".to_owned(),
-        (false, true) => format!(
-            "the release has its variable snapshot {} now; deployments that were queued before keep theirs",
+    out.note(&summary(result));
+    Ok(Exit::Success)
+}
+
+fn summary(result: &VariablesChanged) -> String {
+    let now = match way_back(result) {
+        Some(way) => format!(
+            "{way}; the release has it as snapshot {} now",
             result.number
         ),
-        (false, false) => "nothing was changed".to_owned(),
-    });
-    Ok(Exit::Success)
+        None => format!(
+            "the release has its variable snapshot {} now",
+            result.number
+        ),
+    };
+    match (result.changes.is_empty(), result.changed, way_back(result)) {
+        (true, ..) => "nothing to change".to_owned(),
+        (false, true, _) => {
+            format!("{now}; deployments that were queued before keep theirs")
+        }
+        (false, false, Some(way)) => format!("{way}: nothing was changed"),
+        (false, false, None) => "nothing was changed".to_owned(),
+    }
+}
+
+/// From which snapshot to which one, and who made each.
+fn way_back(result: &VariablesChanged) -> Option<String> {
+    let named = |entry: &VariableSnapshotEntry| {
+        let VariableSnapshotEntry {
+            number, by, reason, ..
+        } = entry;
+        format!("snapshot {number} ({by}: {reason})")
+    };
+    let (from, to) = (result.back_from.as_ref()?, result.back_to.as_ref()?);
+    Some(format!("back from {} to {}", named(from), named(to)))
 }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::exit::{CliResult, Exit};
 use super::output::{Output, line_out, or_dash, table};
-use crate::api::body::{StatusBody, StatusCell, TaskState};
+use crate::api::body::{OlderVariables, StatusBody, StatusCell, TaskState};
 use crate::client::Client;
 
 /// Of what to show where it runs.
@@ -53,6 +53,10 @@ fn text(cell: &StatusCell) -> String {
     let mut running = or_dash(cell.running.clone());
     if let Some(reason) = &cell.blocked {
         running = format!("{running} (blocked: {reason})");
+    }
+    if let Some(older) = &cell.older_variables {
+        let OlderVariables { used, now } = older;
+        running = format!("{running} (variables {used}, the release has {now})");
     }
     match cell.last_state {
         TaskState::Succeeded => running,

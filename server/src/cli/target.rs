@@ -127,6 +127,9 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
         Command::Enable { name } => client.target_enable(&name).await?,
         Command::Disable { name } => client.target_disable(&name).await?,
     };
+    for warning in &target.warnings {
+        out.warn(warning);
+    }
     out.object(&target, lines)
 }
 

@@ -16,7 +16,7 @@ use super::output::Output;
 /// What to check.
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
-    /// Files, folders of .yaml files, or - for standard input
+    /// Files, folders of .yaml files with those in their folders, or - for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 }
@@ -33,7 +33,7 @@ struct Validated {
 
 /// Does it.
 pub(super) fn run(args: &ValidateArgs, out: Output) -> CliResult {
-    let files = read_all(&args.files)?;
+    let files = read_all(&args.files, out)?;
     let sources: Vec<Source<'_>> = files
         .iter()
         .map(|file| Source {

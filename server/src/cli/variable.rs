@@ -19,6 +19,11 @@ const SHOWN_MARK: usize = 12;
 /// Longer values are cut in tables; JSON has all of them.
 const SHOWN_VALUE: usize = 60;
 
+/// More values on other targets, or more of these, are counted.
+const SHOWN_TARGETS: usize = 20;
+/// The scope of what a project says in vain.
+const NOWHERE: &str = "nowhere: the server defines it";
+
 /// What to do with variables.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -181,10 +186,15 @@ async fn list(args: ListArgs, client: &Client, out: Output) -> CliResult {
             &page.items,
             &["variable", "value", "scope", "from"],
             |one| {
+                let scope = if one.of_server {
+                    NOWHERE.to_owned()
+                } else {
+                    one.scope.clone()
+                };
                 vec![
                     one.name.clone(),
                     value(&one.value),
-                    one.scope.clone(),
+                    scope,
                     one.set.clone().unwrap_or_else(|| "project".to_owned()),
                 ]
             },
@@ -255,12 +265,13 @@ async fn diff(args: DiffArgs, client: &Client, out: Output) -> CliResult {
     })
 }
 
-/// Two secrets are the same if their marks are, whatever their paths.
+/// Two secrets are the same if their marks are, whatever their paths. Of templates what comes out
+/// counts as well.
 fn differs(a: Option<&VariableView>, b: Option<&VariableView>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => match (&a.value.mark, &b.value.mark) {
             (Some(a), Some(b)) => a != b,
-            (None, None) => a.value != b.value || a.tie != b.tie,
+            (None, None) => (&a.value, &a.tie, &a.evaluated) != (&b.value, &b.tie, &b.evaluated),
             (Some(_), None) | (None, Some(_)) => true,
         },
         (None, None) => false,
@@ -331,23 +342,31 @@ pub(super) fn value(view: &ValueView) -> String {
             let default = default.as_ref().map(|text| format!(", else '{text}'"));
             format!("asks for {label}{}", default.unwrap_or_default())
         }
-        (None, None, Some(text)) => {
-            let line = text.replace(['\n', '\r', '\t'], " ");
-            let short = cut(&line, SHOWN_VALUE);
-            if short.len() < line.len() {
-                format!("{short}...")
-            } else {
-                line
-            }
-        }
+        (None, None, Some(text)) => in_a_line(text),
         (None, None, None) => String::new(),
     }
 }
 
+fn in_a_line(text: &str) -> String {
+    let line = text.replace(['\n', '\r', '\t'], " ");
+    let short = cut(&line, SHOWN_VALUE);
+    if short.len() < line.len() {
+        format!("{short}...")
+    } else {
+        line
+    }
+}
+
+/// What a variable is in a place: the value, and what comes of it.
 fn shown(view: &VariableView) -> String {
-    match &view.tie {
-        Some(_) => "two equally specific values".to_owned(),
-        None => value(&view.value),
+    let own = value(&view.value);
+    match (&view.tie, &view.evaluated) {
+        (Some(_), _) => "two equally specific values".to_owned(),
+        (None, Some(evaluated)) => format!("{own} = {}", in_a_line(evaluated)),
+        (None, None) if view.of_server && view.value.value.is_none() => {
+            "what the server says at deployment".to_owned()
+        }
+        (None, None) => own,
     }
 }
 
@@ -384,7 +403,48 @@ fn explanation(found: &VariableExplanation) -> Vec<String> {
         None if found.tie.is_none() => lines.push("no value holds here".to_owned()),
         None => {}
     }
+    lines.extend(elsewhere(found));
     lines
+}
+
+/// The targets on which it is something else.
+fn elsewhere(found: &VariableExplanation) -> Vec<String> {
+    let mut lines = Vec::new();
+    for one in found.on_targets.iter().take(SHOWN_TARGETS) {
+        let view = &one.view;
+        let own = match &view.tie {
+            Some(tie) => format!("{BAD}{tie}{BAD:#}"),
+            None if view.scope.is_empty() => "no value".to_owned(),
+            None => format!("{}  {DIM}{}{DIM:#}", shown(view), view.scope),
+        };
+        lines.push(format!("on {}: {own}", listed(&one.targets)));
+    }
+    let hidden = found.on_targets.iter().skip(SHOWN_TARGETS);
+    let hidden: usize = hidden.map(|one| one.targets.len()).sum();
+    if hidden > 0 {
+        lines.push(format!("and other values on {hidden} further targets"));
+    }
+    if found.more_targets > 0 {
+        let more = found.more_targets;
+        lines.push(format!(
+            "{more} more targets were not looked at; name one with --target"
+        ));
+    }
+    if !found.on_targets.is_empty() {
+        lines.push("--target shows why it is so on one of them".to_owned());
+    }
+    lines
+}
+
+/// Names, of which a long list is cut.
+fn listed(names: &[String]) -> String {
+    match names.get(..SHOWN_TARGETS) {
+        Some(first) if names.len() > SHOWN_TARGETS => {
+            let more = names.len() - SHOWN_TARGETS;
+            format!("{} and {more} more", first.join(", "))
+        }
+        _ => names.join(", "),
+    }
 }
 
 fn origin(one: &VariableOrigin, depth: usize, lines: &mut Vec<String>) {
@@ -424,6 +484,8 @@ mod tests {
             scope: String::new(),
             set: None,
             value,
+            evaluated: None,
+            of_server: false,
             tie: None,
         }
     }
@@ -464,6 +526,17 @@ mod tests {
             let [a, b] = [a, b].map(|value| value.map(|value| view("A", value)));
             assert_eq!(differs(a.as_ref(), b.as_ref()), expected, "{a:?} {b:?}");
         }
+    }
+
+    #[test]
+    fn templates_that_come_to_something_else_are_a_difference_and_both_are_shown() {
+        let one = |evaluated: &str| VariableView {
+            evaluated: Some(evaluated.to_owned()),
+            ..view("Url", text("http://#{Host}/"))
+        };
+        assert!(differs(Some(&one("http://a/")), Some(&one("http://b/"))));
+        assert!(!differs(Some(&one("http://a/")), Some(&one("http://a/"))));
+        assert_eq!(shown(&one("http://a/")), "http://#{Host}/ = http://a/");
     }
 
     #[test]

@@ -13,10 +13,10 @@ use crate::api::body::{
     MaintenanceSet, Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion,
     Page, PlanBody, PlanPrompt, Project, ProjectDetail, RefreshVariables, Release,
     ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff, ReleaseDrift,
-    RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet, ServerInfo, ServerRecovered,
-    ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, Upload,
-    UploadCreate, VariableExplanation, VariablePlace, VariablePut, VariableRemove, VariableSet,
-    VariableSetDetail, VariableView, VariablesChanged,
+    ReleaseUnblockCreate, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet,
+    ServerInfo, ServerRecovered, ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail,
+    TaskEvent, Upload, UploadCreate, VariableExplanation, VariablePlace, VariablePut,
+    VariableRemove, VariableSet, VariableSetDetail, VariableView, VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -348,9 +348,14 @@ impl Client {
     }
 
     /// Lifts the block on a release.
-    pub async fn release_unblock(&self, project: &str, version: &str) -> Answer<ReleaseDetail> {
+    pub async fn release_unblock(
+        &self,
+        project: &str,
+        version: &str,
+        body: &ReleaseUnblockCreate,
+    ) -> Answer<ReleaseDetail> {
         let path = ["projects", project, "releases", version, "unblock"];
-        self.act(Method::POST, &path).await
+        self.send(Method::POST, &path, body).await
     }
 
     /// Gives a release the variables of its project, or says what would change.

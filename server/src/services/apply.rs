@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use mantle_domain::channel;
 use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::file::{self, Definitions, FileError, Known, OldNames, Source, diff, export};
 use mantle_domain::ids::{EnvironmentId, LifecycleId, ProjectId, TargetId, VariableSetId};
@@ -30,8 +31,9 @@ use crate::store::{
     EnvironmentRow, LifecycleRow, ProjectRow, TargetRow, Tx, VariableSetRow, environment_find,
     environment_insert, environment_list, environment_update, lifecycle_find, lifecycle_insert,
     lifecycle_list, lifecycle_update, project_find, project_insert, project_list, project_update,
-    secret_list, target_find, target_insert, target_list, target_replace_environments,
-    target_replace_tags, variable_set_find, variable_set_insert, variable_set_update,
+    release_count_of_channel, secret_list, target_find, target_insert, target_list,
+    target_replace_environments, target_replace_tags, variable_set_find, variable_set_insert,
+    variable_set_update,
 };
 
 const MOST_FILES: usize = 1000;
@@ -161,6 +163,17 @@ async fn definitions(tx: &mut Tx, files: &[ApplyFile]) -> Result<Definitions> {
         }
         for set in known.variable_sets.values() {
             known.old_names.variable_set(set);
+        }
+        parsed = file::parse(&sources, &known);
+    }
+    // Tags that targets get can put any project in the wrong. Seldom, too.
+    if parsed
+        .as_ref()
+        .is_ok_and(|found| !found.retagged(&known).is_empty())
+    {
+        known.projects.clear();
+        for row in project_list(tx, "", LIST_MOST).await? {
+            known.projects.push(project_definition(&row)?);
         }
         parsed = file::parse(&sources, &known);
     }
@@ -442,6 +455,7 @@ impl Applier<'_> {
             Some(row) => {
                 let old = project_definition(&row)?;
                 self.warn_of_old_names(&old, new, &body);
+                self.warn_of_channels(&row, &old, new).await?;
                 let row = ProjectRow {
                     body,
                     lifecycle_id,
@@ -485,6 +499,36 @@ impl Applier<'_> {
                 ));
             }
         }
+    }
+
+    /// Releases keep the channel that they were made in: what is scoped to it finds them no more, and
+    /// its lifecycle is not theirs any more.
+    async fn warn_of_channels(
+        &mut self,
+        row: &ProjectRow,
+        old: &ProjectDefinition,
+        new: &ProjectDefinition,
+    ) -> Result<()> {
+        for channel in channel::gone(&old.channels, &new.channels) {
+            let count = release_count_of_channel(self.tx, row.id, &channel).await?;
+            if count == 0 {
+                continue;
+            }
+            let (releases, are) = if count == 1 {
+                ("1 release".to_owned(), "is")
+            } else {
+                (format!("{count} releases"), "are")
+            };
+            let lifecycle = match &new.lifecycle {
+                Some(name) => format!("lifecycle '{name}', the project's"),
+                None => "no lifecycle".to_owned(),
+            };
+            self.warnings.push(format!(
+                "project '{}' has no channel '{channel}' any more, and {releases} {are} of it:                  they follow {lifecycle}, and keep the channel's name; keep the channel until                  they are gone, or create releases of another channel in their place",
+                new.slug
+            ));
+        }
+        Ok(())
     }
 
     pub(super) async fn note(

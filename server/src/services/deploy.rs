@@ -57,7 +57,7 @@ impl Services {
         let question = wanted.request(&targets);
         let plan = mantle_domain::planner::plan(&question)?;
         let shown = preview(&question, &plan, now);
-        let given = self.given(request, &prompts);
+        let given = self.given(request, &prompts)?;
         let digests = place.release.digests();
         let id = self.plan_keep(&plan, digests, &given).await?;
         let warnings = unheeded(&place.environment)?.into_iter();
@@ -118,7 +118,7 @@ impl Services {
         let mut pins = Pins::read(&mut tx, place.digests()).await?;
         let answers = &request.variables;
         let prompts = prompts::open(&place, &pins.variables, answers)?;
-        let given = self.given(request, &prompts);
+        let given = self.given(request, &prompts)?;
         let answered = prompts::keep(self, &mut tx, caller, id, &place, &pins, answers).await?;
         pins.variables = answered.variables;
         let asked = asked(caller, request, now)?;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::declared::read;
 use super::error::{Error, Result};
+use super::in_use::older_variables;
 use super::release_compare::lines;
 use super::{Caller, LIST_MOST, Services, at, names, tasks};
 use crate::api::body::{DeploymentDiff, DeploymentManifest, StatusBody, StatusCell, StatusRow};
@@ -166,11 +167,14 @@ pub(super) async fn latest_release(tx: &mut Tx, project: &ProjectRow) -> Result<
 
 async fn cell(tx: &mut Tx, environment: &str, row: &DeploymentCurrentRow) -> Result<StatusCell> {
     let task = task_fetch(tx, row.task_id).await?;
-    let blocked = match &row.succeeded {
-        None => None,
-        Some(succeeded) => release_fetch(tx, succeeded.release_id).await?.blocked,
-    };
+    let (mut blocked, mut older) = (None, None);
+    if let Some(succeeded) = &row.succeeded {
+        let release = release_fetch(tx, succeeded.release_id).await?;
+        older = older_variables(tx, &release, succeeded.task_id).await?;
+        blocked = release.blocked;
+    }
     Ok(StatusCell {
+        older_variables: older,
         blocked: blocked.map(|block| block.reason),
         environment: environment.to_owned(),
         running: row.succeeded.as_ref().map(|s| s.release_version.clone()),

@@ -19,6 +19,7 @@ mod error;
 pub mod facts;
 pub mod feed;
 mod follow;
+mod in_use;
 mod janitor;
 mod join_tokens;
 #[cfg(test)]
@@ -51,6 +52,7 @@ mod tasks;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod ties;
 #[cfg(test)]
 mod variable_tests;
 mod variables;

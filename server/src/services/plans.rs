@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use mantle_domain::explain::{NamedRelease, Refusal};
 use mantle_domain::plan::Plan;
 use mantle_domain::plan::basis::{ID_PREFIX, PlanBasis, ReleaseDigests};
+use mantle_domain::variable::prompt::named;
 
 use super::Services;
 use super::error::{Error, Result};
@@ -36,32 +37,41 @@ impl Services {
 
 impl Services {
     /// What is given for a deployment, as marks: a plan is bound to it, and some are secrets.
-    /// `prompts` are what is asked for, since an answer may go by a label.
+    /// `prompts` are what is asked for, since an answer may go by a label; one that several have
+    /// is refused.
     pub(super) fn given(
         &self,
         request: &DeploymentCreate,
         prompts: &[PlanPrompt],
-    ) -> BTreeMap<String, String> {
-        let variable = |name: &String| {
-            let meant = prompts.iter().find(|prompt| {
-                let label = prompt.label.as_deref().unwrap_or_default();
-                prompt.variable.eq_ignore_ascii_case(name) || label.eq_ignore_ascii_case(name)
-            });
-            meant.map_or_else(|| name.clone(), |prompt| prompt.variable.clone())
-        };
-        let answers = request.variables.expose().iter();
-        let answers =
-            answers.map(|(name, text)| (format!("the answer to '{}'", variable(name)), text));
+    ) -> Result<BTreeMap<String, String>> {
+        let mut answers = Vec::new();
+        for (name, text) in request.variables.expose() {
+            let variable = meant(prompts, name)?.map_or(name, |prompt| &prompt.variable);
+            answers.push((format!("the answer to '{variable}'"), text));
+        }
         let fields = request.fields.iter();
         let fields = fields.map(|(name, text)| (format!("field {name}"), text));
         let comment =
             (!request.comment.is_empty()).then(|| ("the comment".to_owned(), &request.comment));
-        answers
-            .chain(fields)
-            .chain(comment)
+        let all = answers.into_iter().chain(fields).chain(comment);
+        Ok(all
             .map(|(name, text)| (name, self.master_key.mark(&Secret::new(text.clone()))))
-            .collect()
+            .collect())
     }
+}
+
+/// The prompt that a name means: that of the variable of this name, or else the only one with this
+/// label.
+fn meant<'a>(prompts: &'a [PlanPrompt], name: &str) -> Result<Option<&'a PlanPrompt>> {
+    let labels: Vec<(&str, Option<&str>)> = prompts
+        .iter()
+        .map(|prompt| (prompt.variable.as_str(), prompt.label.as_deref()))
+        .collect();
+    let found = named(&labels, name).map_err(|why| Refusal::BadAnswer {
+        variable: name.to_owned(),
+        why,
+    })?;
+    Ok(found.and_then(|index| prompts.get(index)))
 }
 
 /// Refuses a plan that is another now, or that is unknown.

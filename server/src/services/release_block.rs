@@ -1,5 +1,5 @@
 //! Blocking a release: it was found bad, so that it enters no further phase until somebody says
-//! otherwise.
+//! otherwise, and why.
 
 use mantle_domain::lifecycle::Occasion;
 use mantle_domain::permission::Permission;
@@ -10,7 +10,9 @@ use super::progress::progress;
 use super::releases::detail;
 use super::{Caller, Deed, Services, names};
 use crate::api::body::ReleaseDetail;
-use crate::store::{ReleaseBlock, release_fetch, release_mark_blocked, release_mark_unblocked};
+use crate::store::{
+    ReleaseBlock, ReleaseUnblock, release_fetch, release_mark_blocked, release_mark_unblocked,
+};
 
 /// A reason is a sentence, not a report.
 const LONGEST_REASON: usize = 1000;
@@ -39,7 +41,7 @@ impl Services {
                     "{subject} is blocked already: {} ({})",
                     block.reason, block.by
                 ),
-                format!("lift that block first: mantle release unblock {subject}"),
+                format!("lift that block first: mantle release unblock {subject} --reason WHY"),
             ));
         }
         let block = ReleaseBlock {
@@ -67,8 +69,10 @@ impl Services {
         caller: &Caller,
         project: &str,
         version: &str,
+        reason: &str,
     ) -> Result<ReleaseDetail> {
         caller.may(Permission::ReleaseBlock)?;
+        let reason = checked_reason(reason)?;
         let now = self.now();
         let mut tx = self.store.begin().await?;
         let project = names::project(&mut tx, project).await?;
@@ -81,12 +85,18 @@ impl Services {
                 format!("'mantle release show {subject}' shows how it stands"),
             ));
         };
-        release_mark_unblocked(&mut tx, row.id).await?;
+        let unblock = ReleaseUnblock {
+            at_us: now.as_microsecond(),
+            by: caller.actor.name.clone(),
+            reason: reason.to_owned(),
+            was: block.reason.clone(),
+        };
+        release_mark_unblocked(&mut tx, row.id, &unblock).await?;
         let deed = Deed {
             action: "release.unblock",
             subject: &subject,
             id: Some(row.id.as_uuid()),
-            detail: json!({ "was": block.reason, "blocked_by": block.by }),
+            detail: json!({ "reason": reason, "was": block.reason, "blocked_by": block.by }),
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = release_fetch(&mut tx, row.id).await?;

@@ -12,11 +12,13 @@ use mantle_shared::order::OrderPackage;
 
 use super::declared::whole_project;
 use super::error::{Error, Result};
+use super::in_use::older_variables;
 use super::planning::Pins;
 use super::releases::{available, fields_of, secret_facts};
 use super::{Caller, LIST_MOST, Services, at, names};
 use crate::api::body::{
     BroughtRelease, FileChange, PackageDiff, ReleaseChanges, ReleaseDiff, ReleaseDrift,
+    RunningRelease,
 };
 use crate::packages::compare::{Difference, FileFate};
 use crate::store::{
@@ -104,14 +106,20 @@ impl Services {
             outcome: Some(TaskOutcome::Succeeded),
             ..TaskFilter::default()
         };
-        let mut running = None;
+        let (mut running, mut older, mut other) = (None, None, None);
         for task in task_list(&mut tx, &filter, LIST_MOST).await? {
             let Some(id) = task.release_id else { continue };
             let release = release_fetch(&mut tx, id).await?;
             if release.channel == row.channel {
+                older = older_variables(&mut tx, &release, task.id).await?;
                 running = Some(release);
                 break;
             }
+            // The first one is what runs there.
+            other.get_or_insert(RunningRelease {
+                version: release.version,
+                channel: release.channel,
+            });
         }
         let all = release_list(&mut tx, project.id, None, LIST_MOST).await?;
         let past: Vec<Past> = all.iter().map(past).collect();
@@ -137,7 +145,10 @@ impl Services {
             project: project.slug,
             version: row.version,
             environment: environment.name,
+            channel: row.channel,
             running: running.map(|release| release.version),
+            older_variables: older,
+            of_other_channel: other,
             direction: direction_word(direction).to_owned(),
             releases,
             packages: self.package_diffs(packages).await?,

@@ -15,9 +15,11 @@ use super::declared::whole_project;
 use super::error::{Error, Result};
 use super::planning::snapshot;
 use super::release_block::checked_reason;
-use super::releases::{document, pinned_secrets, secret_facts};
+use super::releases::{document, pinned_secrets, secret_facts, snapshot_entry};
 use super::{Caller, Deed, Services, names};
-use crate::api::body::{RefreshVariables, RevertVariables, VariablesChanged};
+use crate::api::body::{
+    RefreshVariables, RevertVariables, VariableSnapshotEntry, VariablesChanged,
+};
 use crate::store::{
     ProjectRow, ReleaseRow, ReleaseVariablesRow, SnapshotKind, Tx, release_replace_variables,
     release_variables_list, snapshot_keep,
@@ -31,6 +33,13 @@ struct Step<'a> {
     expected: Option<&'a str>,
     dry_run: bool,
     warnings: Vec<String>,
+    way_back: Option<WayBack>,
+}
+
+/// From which snapshot to which one.
+struct WayBack {
+    from: VariableSnapshotEntry,
+    to: VariableSnapshotEntry,
 }
 
 /// Use cases of a release's variables.
@@ -64,6 +73,7 @@ impl Services {
             expected: request.expect.as_deref(),
             dry_run: request.dry_run,
             warnings: refreshed.warnings,
+            way_back: None,
         };
         self.change(tx, caller, &project, &row, &current, step)
             .await
@@ -88,13 +98,20 @@ impl Services {
             Some(number) => number,
             None => row.variables_number.saturating_sub(1),
         };
-        let entry = history.iter().find(|entry| entry.number == number);
-        let entry = entry.ok_or_else(|| Refusal::NoSuchSnapshot {
-            project: project.slug.clone(),
-            version: row.version.clone(),
-            number,
-            known: row.variables_number,
-        })?;
+        let numbered = |number| {
+            let entry = history.iter().find(|entry| entry.number == number);
+            entry.ok_or_else(|| Refusal::NoSuchSnapshot {
+                project: project.slug.clone(),
+                version: row.version.clone(),
+                number,
+                known: row.variables_number,
+            })
+        };
+        let entry = numbered(number)?;
+        let way_back = WayBack {
+            from: snapshot_entry(numbered(row.variables_number)?.clone()),
+            to: snapshot_entry(entry.clone()),
+        };
         let step = Step {
             action: "release.revert-variables",
             variables: snapshot(&mut tx, entry.digest).await?,
@@ -102,6 +119,7 @@ impl Services {
             expected: request.expect.as_deref(),
             dry_run: request.dry_run,
             warnings: Vec::new(),
+            way_back: Some(way_back),
         };
         self.change(tx, caller, &project, &row, &current, step)
             .await
@@ -133,7 +151,10 @@ impl Services {
                 "somebody changed the project or a secret meanwhile: look at the difference again",
             ));
         }
+        let (back_from, back_to) = step.way_back.map(|way| (way.from, way.to)).unzip();
         let mut answer = VariablesChanged {
+            back_from,
+            back_to,
             digest: shown,
             number: row.variables_number,
             changes,

@@ -1,7 +1,8 @@
 //! Releases: create, list, show.
 //!
 //! Creating looks at package files, which takes a while, so it reads first, looks then, and writes
-//! last; what changed in between is noticed by the write.
+//! last; what changed in between is noticed by the write. A version that the server chose is chosen
+//! there, so that nobody loses a number to somebody who was faster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use mantle_domain::project::ProjectDefinition;
 use mantle_domain::release::notes::{self, NotesContext, check_fields};
 use mantle_domain::release::{
     ExistingRelease, ReleaseDraft, ReleaseOptions, ScannedFiles, SecretFacts, Selection, assemble,
-    scan, select,
+    scan, select, version_of,
 };
 use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot, canonical};
 use mantle_domain::variable::VariableValue;
@@ -25,23 +26,26 @@ use serde_json::json;
 
 use super::declared::{read, whole_project};
 use super::error::{Error, Result};
+use super::in_use::{older_in, older_warnings};
 use super::packages::LINUX_ONLY;
 use super::planning::snapshot;
 use super::progress::{Queued, progress};
 use super::release_compare::{Drift, drift};
-use super::{Caller, Deed, LIST_MOST, Services, at, mint, names};
+use super::{Caller, Deed, LIST_MOST, Services, at, mint, names, ties};
 use crate::api::body::{
     QueuedTask, Release, ReleaseBlocked, ReleaseCreate, ReleaseDetail, ReleasePackage,
-    VariableSnapshotEntry,
+    ReleaseUnblocked, VariableSnapshotEntry,
 };
 use crate::store::{
-    PackageVersionRow, ProjectRow, ReleaseRow, SnapshotKind, Tx, deployment_current_list,
-    package_version_find, package_version_list, release_find, release_insert, release_list,
-    release_variables_list, secret_list, secret_version_fetch, snapshot_keep,
+    PackageVersionRow, ProjectRow, ReleaseRow, ReleaseVariablesRow, SnapshotKind, StoreError, Tx,
+    deployment_current_list, package_version_find, package_version_list, release_insert,
+    release_list, release_variables_list, secret_list, secret_version_fetch, snapshot_keep,
 };
 
 /// A file larger than this is not looked into for the names of secrets.
 const MOST_SCANNED_BYTES: u64 = 4 * 1024 * 1024;
+/// How often a version is chosen again that somebody else took at the same moment.
+const MOST_TRIES: usize = 20;
 /// More entries than this of one package are not looked through.
 const MOST_ENTRIES: usize = 200_000;
 
@@ -74,6 +78,9 @@ impl Services {
         let mut detail = detail(&mut tx, &project, &row).await?;
         let drift = drift(&mut tx, &project, &row, self.now()).await?;
         detail.warnings = drift_warnings(&detail, &drift);
+        detail.older_variables = older_in(&mut tx, &project, &row).await?;
+        let older = older_warnings(&detail);
+        detail.warnings.extend(older);
         Ok(detail)
     }
 
@@ -94,7 +101,27 @@ impl Services {
             secret_facts(&mut tx).await?
         };
         let draft = assemble(&definition, selection, &secrets, &scanned)?;
-        self.keep(caller, &row, draft, request).await
+        let made = Made {
+            row,
+            definition,
+            draft,
+        };
+        for _ in 1..MOST_TRIES {
+            if let Kept::As(release) = self.keep(caller, &made, request).await? {
+                return Ok(*release);
+            }
+        }
+        match self.keep(caller, &made, request).await? {
+            Kept::As(release) => Ok(*release),
+            Kept::Taken => Err(Error::refused(
+                "changed-meanwhile",
+                format!(
+                    "others created releases of {} at the same moment, each time before this one",
+                    made.row.slug
+                ),
+                "create the release again",
+            )),
+        }
     }
 
     async fn select(
@@ -107,13 +134,7 @@ impl Services {
         let definition = whole_project(&mut tx, &row).await?;
         let available = available(&mut tx, &definition).await?;
         let existing = existing(&mut tx, &row).await?;
-        let options = ReleaseOptions {
-            version: request.version.clone(),
-            channel: request.channel.clone(),
-            packages: request.packages.clone(),
-            package_version: request.package_version.clone(),
-            ignore_channel_rules: request.ignore_channel_rules,
-        };
+        let options = options(request);
         let selection = select(&definition, &options, &available, &existing, self.now())?;
         Ok((row, definition, selection))
     }
@@ -187,27 +208,23 @@ impl Services {
         Ok(texts)
     }
 
-    async fn keep(
-        &self,
-        caller: &Caller,
-        project: &ProjectRow,
-        draft: ReleaseDraft,
-        request: &ReleaseCreate,
-    ) -> Result<ReleaseDetail> {
+    async fn keep(&self, caller: &Caller, made: &Made, request: &ReleaseCreate) -> Result<Kept> {
+        let Made {
+            row: project,
+            definition,
+            draft,
+        } = made;
         let now = self.now();
         let at_us = now.as_microsecond();
-        let (notes, unknown) = evaluated_notes(&project.slug, &draft, request, now)?;
+        let (mut notes, mut unknown) =
+            evaluated_notes(&project.slug, draft, &draft.version, request, now)?;
         let mut tx = self.store.begin().await?;
         still_there(&mut tx, &draft.packages).await?;
-        if release_find(&mut tx, project.id, &draft.version)
-            .await?
-            .is_some()
-        {
-            return Err(mantle_domain::explain::Refusal::VersionExists {
-                project: project.slug.clone(),
-                version: draft.version,
-            }
-            .into());
+        let existing = existing(&mut tx, project).await?;
+        let chosen = (draft.channel.as_str(), draft.packages.packages.as_slice());
+        let version = version_of(definition, &options(request), chosen, &existing, now)?;
+        if version != draft.version {
+            (notes, unknown) = evaluated_notes(&project.slug, draft, &version, request, now)?;
         }
         let pinned = pinned_secrets(&draft.variables);
         let process = document(&draft.process)?;
@@ -216,8 +233,8 @@ impl Services {
         let row = ReleaseRow {
             id: ReleaseId::from_uuid(mint()),
             project_id: project.id,
-            version: draft.version,
-            channel: draft.channel,
+            version,
+            channel: draft.channel.clone(),
             process: snapshot_keep(&mut tx, SnapshotKind::Process, &process, &[], at_us).await?,
             packages: snapshot_keep(&mut tx, SnapshotKind::Packages, &packages, &[], at_us).await?,
             variables: snapshot_keep(&mut tx, SnapshotKind::Variables, &variables, &pinned, at_us)
@@ -227,10 +244,15 @@ impl Services {
             fields: serde_json::to_string(&request.fields)
                 .map_err(|error| Error::internal("writing a release", error))?,
             blocked: None,
+            unblocked: None,
             created_at_us: at_us,
             created_by: caller.actor.name.clone(),
         };
-        release_insert(&mut tx, &row).await?;
+        match release_insert(&mut tx, &row).await {
+            // Where several write at once somebody may have taken it since it was chosen above.
+            Err(StoreError::Conflict { .. }) => return Ok(Kept::Taken),
+            inserted => inserted?,
+        }
         let subject = format!("{} {}", project.slug, row.version);
         let deed = Deed {
             action: "release.create",
@@ -255,7 +277,10 @@ impl Services {
         )
         .await?;
         let mut created = detail(&mut tx, project, &row).await?;
-        created.warnings = draft.warnings;
+        created.warnings.clone_from(&draft.warnings);
+        created
+            .warnings
+            .extend(ties::in_release(&mut tx, draft).await?);
         created.warnings.extend(unknown);
         created.queued = queued.iter().cloned().map(Into::into).collect();
         if request.dry_run {
@@ -263,13 +288,38 @@ impl Services {
             for task in &mut created.queued {
                 task.number = String::new();
             }
-            return Ok(created);
+            return Ok(Kept::As(Box::new(created)));
         }
         tx.commit().await?;
         for task in queued {
             self.wake.task_queued(task.task);
         }
-        Ok(created)
+        Ok(Kept::As(Box::new(created)))
+    }
+}
+
+/// A release that is about to be kept.
+struct Made {
+    row: ProjectRow,
+    definition: ProjectDefinition,
+    draft: ReleaseDraft,
+}
+
+/// What became of it.
+enum Kept {
+    /// It is there.
+    As(Box<ReleaseDetail>),
+    /// Somebody has its version since a moment ago.
+    Taken,
+}
+
+fn options(request: &ReleaseCreate) -> ReleaseOptions {
+    ReleaseOptions {
+        version: request.version.clone(),
+        channel: request.channel.clone(),
+        packages: request.packages.clone(),
+        package_version: request.package_version.clone(),
+        ignore_channel_rules: request.ignore_channel_rules,
     }
 }
 
@@ -321,12 +371,13 @@ async fn still_there(tx: &mut Tx, packages: &PackageSnapshot) -> Result<()> {
 fn evaluated_notes(
     project: &str,
     draft: &ReleaseDraft,
+    version: &str,
     request: &ReleaseCreate,
     now: Timestamp,
 ) -> Result<(String, Vec<String>)> {
     let context = NotesContext {
         project,
-        version: &draft.version,
+        version,
         channel: &draft.channel,
         variables: &draft.variables.variables,
         packages: &draft.packages.packages,
@@ -435,6 +486,12 @@ fn shape(project: &ProjectRow, row: &ReleaseRow, running: &[(ReleaseId, String)]
             by: block.by.clone(),
             reason: block.reason.clone(),
         }),
+        unblocked: row.unblocked.as_ref().map(|unblock| ReleaseUnblocked {
+            at: at(unblock.at_us),
+            by: unblock.by.clone(),
+            reason: unblock.reason.clone(),
+            was: unblock.was.clone(),
+        }),
     }
 }
 
@@ -470,21 +527,24 @@ pub(super) async fn detail(
         process_digest: row.process.to_string(),
         packages_digest: row.packages.to_string(),
         variables_digest: row.variables.to_string(),
-        variable_history: history
-            .into_iter()
-            .map(|entry| VariableSnapshotEntry {
-                number: entry.number,
-                digest: entry.digest.to_string(),
-                at: at(entry.changed_at_us),
-                by: entry.changed_by,
-                reason: entry.reason,
-            })
-            .collect(),
+        variable_history: history.into_iter().map(snapshot_entry).collect(),
         steps: process.process.steps.into_iter().map(|s| s.name).collect(),
         fields: fields_of(row)?,
+        older_variables: Vec::new(),
         warnings: Vec::new(),
         queued: Vec::new(),
     })
+}
+
+/// An entry of a release's variable history.
+pub(super) fn snapshot_entry(entry: ReleaseVariablesRow) -> VariableSnapshotEntry {
+    VariableSnapshotEntry {
+        number: entry.number,
+        digest: entry.digest.to_string(),
+        at: at(entry.changed_at_us),
+        by: entry.changed_by,
+        reason: entry.reason,
+    }
 }
 
 fn pinned(package: OrderPackage) -> ReleasePackage {

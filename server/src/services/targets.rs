@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use mantle_domain::name::IN_TAGS;
 use mantle_domain::permission::Permission;
+use mantle_domain::variable::tags::Tagged;
 use serde_json::json;
 
 use super::error::{Error, Result};
-use super::{Caller, Deed, Services, at, facts, names};
+use super::{Caller, Deed, Services, at, facts, names, ties};
 use crate::api::body::{
     MaintenanceSet, Target, TargetAgent, TargetHealth, TargetMaintenance, TargetState, TargetTags,
 };
@@ -86,11 +87,17 @@ impl Services {
         let detail = json!({"added": change.add, "removed": change.remove, "tags": after});
         let deed = deed("target.tag", &row, detail);
         caller.audit(&mut tx, now, deed).await?;
+        let tagged = Tagged {
+            name: &row.name,
+            tags: &after,
+            before: Some(&row.tags),
+        };
+        let warnings = ties::by_tags(&mut tx, tagged).await?;
         let row = target_fetch(&mut tx, row.id).await?;
         let view = self.view(&mut tx, &row).await?;
         tx.commit().await?;
         self.wake.targets_changed();
-        Ok(view)
+        Ok(Target { warnings, ..view })
     }
 
     /// Keeps deployments from choosing a target, or lets them again.
@@ -228,6 +235,7 @@ impl Services {
             (Some(_) | None, _) => TargetHealth::Unknown,
         };
         Target {
+            warnings: Vec::new(),
             id: row.id,
             name: row.name.clone(),
             tags: row.tags.clone(),

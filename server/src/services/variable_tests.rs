@@ -14,6 +14,9 @@ use crate::api::body::{
 };
 use crate::store::{secret_list, snapshot_fetch, task_find};
 
+#[path = "variable_view_tests.rs"]
+mod views;
+
 const SET: &str = "\
 mantle: v1
 variable_set: mail

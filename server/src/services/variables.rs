@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use mantle_domain::channel;
 use mantle_domain::explain::{Refusal, nearest};
 use mantle_domain::file::export;
@@ -12,11 +13,14 @@ use mantle_domain::permission::Permission;
 use mantle_domain::process::Process;
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::variable::explanation::{
-    Explained, Explanation, Origin, Question, Shown, Source, explain, place, shown, values,
+    Explained, Explanation, Origin, Question, Shown, Source, explain, place, shown,
+};
+use mantle_domain::variable::overview::{
+    Held, OnTargets, TargetHere, Winner, on_targets, overview,
 };
 use mantle_domain::variable::{
     DEPLOYMENT_PROCESS, Scope, ScopedValue, Situation, SituationTarget, Variable, VariableValue,
-    describe_scope,
+    describe_scope, is_of_server,
 };
 
 use super::declared::{project_definition, whole_project};
@@ -26,10 +30,13 @@ use super::releases::secret_facts;
 use super::{Caller, Services, names};
 use crate::api::body::{
     ApplyFile, ApplyRequest, ApplyResult, OriginSource, ValueView, VariableCandidate,
-    VariableExplanation, VariableOrigin, VariablePlace, VariablePut, VariableRemove, VariableScope,
-    VariableView,
+    VariableExplanation, VariableOnTargets, VariableOrigin, VariablePlace, VariablePut,
+    VariableRemove, VariableScope, VariableView,
 };
-use crate::store::Tx;
+use crate::store::{Tx, target_list};
+
+/// More targets than these are not looked at where none was named.
+const MOST_TARGETS: usize = 500;
 
 /// Use cases of variables.
 impl Services {
@@ -48,19 +55,12 @@ impl Services {
         if nowhere && at.channel.is_none() {
             return Ok(all_values(&here.variables, &marks));
         }
-        let found = values(&here.variables, &here.situation());
-        let found = found.into_iter().filter_map(|(name, value)| match value {
-            Ok(None) => None,
-            Ok(Some(value)) => Some(view(name, value, &marks)),
-            Err(tie) => Some(VariableView {
-                name: name.to_owned(),
-                scope: tie.situation.clone(),
-                set: None,
-                value: ValueView::default(),
-                tie: Some(tie.to_string()),
-            }),
-        });
-        Ok(found.collect())
+        let system = here.system();
+        let found = overview(&here.question(&system, &marks, self.now()));
+        Ok(found
+            .into_iter()
+            .filter_map(|one| held(one, &marks))
+            .collect())
     }
 
     /// Why a variable has its value in a place.
@@ -76,15 +76,16 @@ impl Services {
         let here = Here::read(&mut tx, project, at).await?;
         let marks = marks(&mut tx).await?;
         let system = here.system();
-        let question = Question {
-            project: &here.project,
-            variables: &here.variables,
-            situation: here.situation(),
-            system: &system,
-            marks: &marks,
-            now: self.now(),
-        };
-        Ok(explanation(explain(&question, name)?))
+        let question = here.question(&system, &marks, self.now());
+        let mut said = explanation(explain(&question, name)?);
+        if at.target.is_none() {
+            let (targets, more) = targets_in(&mut tx, here.environment.as_deref()).await?;
+            drop(tx);
+            let found = on_targets(&question, name, &targets).into_iter();
+            said.on_targets = found.map(|one| elsewhere(one, &marks)).collect();
+            said.more_targets = more;
+        }
+        Ok(said)
     }
 
     /// Gives a project's variable a value, in place of the one of the same scope.
@@ -334,6 +335,7 @@ impl Here {
     /// What the server defines as far as this says it.
     fn system(&self) -> Vec<(String, String)> {
         let target = self.target.as_ref();
+        let of_target = target.map(|(id, name, tags)| system_of_target(id, name, tags));
         let known = [
             ("Octopus.Project.Name", Some(self.project.clone())),
             ("Octopus.Project.Slug", Some(self.project.clone())),
@@ -342,21 +344,62 @@ impl Here {
             ("Octopus.Release.Number", self.release.clone()),
             ("Octopus.Step.Name", self.step.clone()),
             ("Octopus.Action.Name", self.action.clone()),
-            ("Octopus.Machine.Id", target.map(|(id, _, _)| id.clone())),
-            (
-                "Octopus.Machine.Name",
-                target.map(|(_, name, _)| name.clone()),
-            ),
-            (
-                "Octopus.Machine.Roles",
-                target.map(|(_, _, tags)| tags.join(",")),
-            ),
         ];
         known
             .into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .chain(of_target.into_iter().flatten())
             .collect()
     }
+
+    fn question<'a>(
+        &'a self,
+        system: &'a [(String, String)],
+        marks: &'a BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Question<'a> {
+        Question {
+            project: &self.project,
+            variables: &self.variables,
+            situation: self.situation(),
+            system,
+            marks,
+            now,
+        }
+    }
+}
+
+/// The targets that a variable may be looked up for, and how many more there are.
+async fn targets_in(tx: &mut Tx, environment: Option<&str>) -> Result<(Vec<TargetHere>, u64)> {
+    let environment = match environment {
+        Some(name) => Some(names::environment(tx, name).await?.id),
+        None => None,
+    };
+    let rows = target_list(tx, environment).await?;
+    let more = rows.len().saturating_sub(MOST_TARGETS);
+    let targets = rows.into_iter().take(MOST_TARGETS).map(|row| {
+        let mut tags = row.tags;
+        tags.sort();
+        TargetHere {
+            system: system_of_target(&row.id.to_string(), &row.name, &tags),
+            name: row.name,
+            tags,
+        }
+    });
+    Ok((targets.collect(), more as u64))
+}
+
+/// What the server says of a target.
+fn system_of_target(id: &str, name: &str, tags: &[String]) -> Vec<(String, String)> {
+    let known = [
+        ("Octopus.Machine.Id", id.to_owned()),
+        ("Octopus.Machine.Name", name.to_owned()),
+        ("Octopus.Machine.Roles", tags.join(",")),
+    ];
+    known
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// The marks of all secrets that have a value, by path.
@@ -382,11 +425,60 @@ pub(super) fn all_values(
 
 fn view(name: &str, value: &ScopedValue, marks: &BTreeMap<String, String>) -> VariableView {
     VariableView {
-        name: name.to_owned(),
         scope: describe_scope(&value.scope),
         set: value.from.clone(),
         value: value_view(shown(&value.value, marks)),
-        tie: None,
+        of_server: is_of_server(name),
+        ..VariableView::named(name)
+    }
+}
+
+impl VariableView {
+    /// Nothing yet but the name.
+    fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            scope: String::new(),
+            set: None,
+            value: ValueView::default(),
+            evaluated: None,
+            of_server: false,
+            tie: None,
+        }
+    }
+}
+
+/// A variable in one place; `None` if it has no value there.
+fn held(one: Held<'_>, marks: &BTreeMap<String, String>) -> Option<VariableView> {
+    let named = VariableView::named(one.name);
+    match one.winner {
+        Winner::Value(value) => Some(VariableView {
+            evaluated: one.evaluated,
+            ..view(one.name, value, marks)
+        }),
+        Winner::Server(value) => Some(VariableView {
+            value: ValueView {
+                value,
+                ..ValueView::default()
+            },
+            of_server: true,
+            ..named
+        }),
+        Winner::Nothing => None,
+        Winner::Tie(tie) => Some(VariableView {
+            scope: tie.situation.clone(),
+            tie: Some(tie.to_string()),
+            ..named
+        }),
+    }
+}
+
+fn elsewhere(one: OnTargets<'_>, marks: &BTreeMap<String, String>) -> VariableOnTargets {
+    let OnTargets { targets, held: own } = one;
+    let name = own.name;
+    VariableOnTargets {
+        targets,
+        view: held(own, marks).unwrap_or_else(|| VariableView::named(name)),
     }
 }
 
@@ -416,6 +508,8 @@ fn explanation(found: Explanation) -> VariableExplanation {
         candidates: found.candidates.into_iter().map(candidate).collect(),
         winner: found.winner.map(origin),
         tie: found.tie.map(|tie| tie.to_string()),
+        on_targets: Vec::new(),
+        more_targets: 0,
     }
 }
 

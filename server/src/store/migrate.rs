@@ -64,6 +64,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0007_artifact.sql"),
         postgres: include_str!("migrations/postgres/state/0007_artifact.sql"),
     },
+    Migration {
+        version: 8,
+        sqlite: include_str!("migrations/sqlite/state/0008_unblocked.sql"),
+        postgres: include_str!("migrations/postgres/state/0008_unblocked.sql"),
+    },
 ];
 
 /// The logs' schema.

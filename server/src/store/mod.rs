@@ -119,9 +119,10 @@ pub use project::{
     project_update,
 };
 pub use release::{
-    ReleaseBlock, ReleaseRow, ReleaseVariablesRow, release_fetch, release_find, release_insert,
-    release_list, release_list_packages, release_mark_blocked, release_mark_unblocked,
-    release_replace_variables, release_variables_list,
+    ReleaseBlock, ReleaseRow, ReleaseUnblock, ReleaseVariablesRow, release_count_of_channel,
+    release_fetch, release_find, release_insert, release_list, release_list_packages,
+    release_mark_blocked, release_mark_unblocked, release_replace_variables,
+    release_variables_list,
 };
 pub use retention::{
     release_before, release_delete, release_reach_list, retired_task_done, retired_task_list,

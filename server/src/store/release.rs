@@ -36,6 +36,8 @@ pub struct ReleaseRow {
     pub fields: String,
     /// It is blocked: it enters no further phase.
     pub blocked: Option<ReleaseBlock>,
+    /// The last block that was lifted.
+    pub unblocked: Option<ReleaseUnblock>,
     /// When it was made.
     pub created_at_us: i64,
     /// Who made it.
@@ -62,6 +64,19 @@ pub struct ReleaseBlock {
     pub by: String,
     /// Why.
     pub reason: String,
+}
+
+/// The end of a block on a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseUnblock {
+    /// When it was lifted.
+    pub at_us: i64,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Why it was blocked.
+    pub was: String,
 }
 
 /// One variable snapshot that a release has had.
@@ -140,12 +155,17 @@ pub async fn release_mark_blocked(tx: &mut Tx, id: ReleaseId, block: &ReleaseBlo
     .await
 }
 
-/// Lifts the block on a release. A conflict if there is none.
-pub async fn release_mark_unblocked(tx: &mut Tx, id: ReleaseId) -> Result<()> {
+/// Lifts the block on a release, and keeps why. A conflict if there is none.
+pub async fn release_mark_unblocked(
+    tx: &mut Tx,
+    id: ReleaseId,
+    unblock: &ReleaseUnblock,
+) -> Result<()> {
     tx.exec_one(
-        "UPDATE release SET blocked_at_us = NULL, blocked_by = NULL, blocked_reason = NULL
+        "UPDATE release SET blocked_at_us = NULL, blocked_by = NULL, blocked_reason = NULL,
+             unblocked_at_us = $2, unblocked_by = $3, unblocked_reason = $4, unblocked_was = $5
          WHERE id = $1 AND blocked_at_us IS NOT NULL",
-        params![id],
+        params![id, unblock.at_us, unblock.by, unblock.reason, unblock.was,],
         StoreError::conflict("release"),
     )
     .await
@@ -214,6 +234,22 @@ pub async fn release_list(
     .collect()
 }
 
+/// How many releases of a project are of this channel.
+pub async fn release_count_of_channel(
+    tx: &mut Tx,
+    project: ProjectId,
+    channel: &str,
+) -> Result<u64> {
+    let row = tx
+        .row(
+            "SELECT CAST(COUNT(*) AS BIGINT) AS count FROM release
+             WHERE project_id = $1 AND channel = $2",
+            params![project, channel],
+        )
+        .await?;
+    row.as_ref().map_or(Ok(0), |row| row.get("count"))
+}
+
 /// The package snapshots that releases pin, each once.
 pub async fn release_list_packages(tx: &mut Tx) -> Result<Vec<Digest>> {
     tx.rows(
@@ -258,6 +294,15 @@ fn read(row: &Row) -> Result<ReleaseRow> {
             reason: row.get("blocked_reason")?,
         }),
     };
+    let unblocked = match row.find("unblocked_at_us")? {
+        None => None,
+        Some(at_us) => Some(ReleaseUnblock {
+            at_us,
+            by: row.get("unblocked_by")?,
+            reason: row.get("unblocked_reason")?,
+            was: row.get("unblocked_was")?,
+        }),
+    };
     Ok(ReleaseRow {
         id: row.get("id")?,
         project_id: row.get("project_id")?,
@@ -270,6 +315,7 @@ fn read(row: &Row) -> Result<ReleaseRow> {
         notes: row.get("notes")?,
         fields: row.get("fields")?,
         blocked,
+        unblocked,
         created_at_us: row.get("created_at_us")?,
         created_by: row.get("created_by")?,
     })

@@ -106,10 +106,13 @@ async fn a_release_goes_through_an_automatic_and_a_manual_phase() {
         .server
         .ok(&["deploy", "shop", "1.1", "-e", "test"])
         .await;
-    fleet
-        .server
-        .ok(&["release", "unblock", "shop", "1.1"])
-        .await;
+    let unblock = ["release", "unblock", "shop", "1.1"];
+    fleet.server.run(&unblock).await.exit(2);
+    let because = ["--reason", "the orders are found"];
+    fleet.server.ok(&[&unblock[..], &because].concat()).await;
+    let shown = fleet.server.ok(&["release", "show", "shop", "1.1"]).await;
+    let line = "the orders are found (it was blocked: loses orders)";
+    assert!(shown.stdout.contains(line), "{shown}");
     fleet.server.ok(&promoted).await;
     fleet.server.ok(&["audit", "verify"]).await;
 }
@@ -320,6 +323,14 @@ async fn a_refresh_reaches_no_deployment_that_was_asked_for_before() {
     let revert = [&revert[..], &["--reason", "it was the old one"]].concat();
     let reverted = fleet.server.ok(&revert).await;
     assert!(reverted.stdout.contains("Port: 81 -> 80"), "{reverted}");
+    for part in [
+        "back from snapshot 2 (",
+        "to snapshot 1 (",
+        ": created)",
+        "snapshot 3 now",
+    ] {
+        assert!(reverted.stderr.contains(part), "{part}\n{reverted}");
+    }
     fleet.server.ok(&["audit", "verify"]).await;
 }
 

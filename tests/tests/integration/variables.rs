@@ -99,17 +99,56 @@ async fn variables_are_listed_explained_compared_and_changed() {
     ] {
         assert!(explained.stdout.contains(part), "{part}\n{explained}");
     }
+    assert!(!explained.stdout.contains("on web01"), "{explained}");
+    run("variable set Domain=own.example -p shop --target web01")
+        .await
+        .ok();
+    let without = run("variable explain Sender -p shop -e test").await.ok();
+    let elsewhere = "on web01: shop@#{Domain} = shop@own.example";
+    assert!(without.stdout.contains(elsewhere), "{without}");
+    run("variable unset Domain -p shop --target web01")
+        .await
+        .ok();
+    // Two tags of one target make two values tie: files are refused, the hand is warned, and a plan
+    // that needs the value is refused.
+    for tag in ["blue", "green"] {
+        let set = format!("variable set Sender={tag} -p shop --tag {tag}");
+        run(&set).await.ok();
+    }
+    let said = ["'Sender'", "tag blue", "tag green"];
+    let warned = run("target tag web01 blue green").await.ok();
+    warned.complains(&said).complains(&["project 'shop'"]);
+    let created = run("release create shop 1.1").await.ok();
+    created.complains(&said);
+    let plan = "plan shop 1.1 -e test --variable Ticket=1 --variable Pin=2";
+    run(plan).await.exit(7).complains(&said);
+    run("target untag web01 green").await.ok();
+    run(plan).await.ok();
+    let tagged = fleet.world.file(
+        "tagged.yaml",
+        "mantle: v1\ntargets: [{ name: web01, tags: [web, blue, green], environments: [test, production] }]\n",
+    );
+    let tagged = format!("apply --yes -f {}", tagged.display());
+    let refused = run(&tagged).await.exit(7).complains(&said);
+    refused.complains(&["tagged.yaml:2:", "'web01'", "project 'shop'"]);
+    for tag in ["blue", "green"] {
+        let unset = format!("variable unset Sender -p shop --tag {tag}");
+        run(&unset).await.ok();
+    }
     let listed = run("variable list -p shop -e test -e production")
         .await
         .ok();
     assert!(listed.stdout.contains("asks for Change ticket"), "{listed}");
+    let both = "shop@#{Domain} = shop@test.example";
+    assert!(listed.stdout.contains(both), "{listed}");
     let differs = run("variable diff -p shop -e test -e production")
         .await
         .ok();
-    assert!(
-        differs.stdout.contains("test.example") && !differs.stdout.contains("Sender"),
-        "{differs}"
-    );
+    // What comes of a template counts as well, and both are shown.
+    for part in ["test.example", "shop@#{Domain} = shop@test.example"] {
+        assert!(differs.stdout.contains(part), "{part}\n{differs}");
+    }
+    assert!(!differs.stdout.contains("Ticket"), "{differs}");
 
     let set = run("variable set Domain=own.example -p shop -e test")
         .await
@@ -186,6 +225,63 @@ async fn files_are_begun_checked_and_pruned() {
     assert!(pruned.stdout.contains("- project begun"), "{pruned}");
     let projects = fleet.server.json(&["project", "list"]).await;
     assert_eq!(projects["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn folders_within_folders_are_applied_and_changed_files_are_not_written_over_unasked() {
+    let fleet = Fleet::server_only(&[]).await;
+    let run = async |args: &[&str]| fleet.server.run(args).await;
+    for (name, text) in [
+        ("all/one.yaml", "mantle: v1\nproject: one\n"),
+        ("all/team/two.yml", "mantle: v1\nproject: two\n"),
+        (
+            "all/team/deep/er/three.yaml",
+            "mantle: v1\nproject: three\n",
+        ),
+        ("all/.git/config.yaml", "not: ours\n"),
+        ("all/team/README.md", "not YAML: [\n"),
+    ] {
+        fleet.world.file(name, text);
+    }
+    let folder = fleet.world.path("all");
+    std::os::unix::fs::symlink(&folder, folder.join("team/up")).unwrap();
+    let shown = folder.display().to_string();
+    run(&["validate", &shown]).await.ok();
+    let applied = run(&["apply", "--yes", "-f", &shown]).await.ok();
+    for name in ["one", "two", "three"] {
+        let line = format!("+ project {name}");
+        assert!(applied.stdout.contains(&line), "{applied}");
+    }
+    applied.complains(&["team/up is a link to a folder"]);
+
+    let to = fleet.world.path("out").display().to_string();
+    let export = ["export", "--to", &to];
+    run(&export).await.ok().complains(&["wrote", "three.yaml"]);
+    let again = run(&export).await.ok();
+    let again = again.complains(&["three.yaml is the same already"]);
+    assert!(!again.stderr.contains("wrote"), "{again}");
+    let file = fleet.world.path("out/two.yaml");
+    let written = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "mine\n").unwrap();
+    std::fs::remove_file(fleet.world.path("out/one.yaml")).unwrap();
+    let refused = run(&export).await.exit(6);
+    refused.complains(&["two.yaml", "nothing was written", "--force"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine\n");
+    assert!(!fleet.world.path("out/one.yaml").exists(), "not even those");
+    run(&[&export[..], &["--force"]].concat()).await.ok();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
+    run(&["apply", "--dry-run", "-f", &to])
+        .await
+        .ok()
+        .complains(&["nothing to change"]);
+    // Somebody at a terminal is asked.
+    std::fs::write(&file, "mine\n").unwrap();
+    let mut desk = Pty::start(&fleet.server.cli(), &export);
+    desk.shows("two.yaml", SOON).await;
+    desk.shows("write over 1 file", SOON).await;
+    desk.types("n\n").await;
+    assert_eq!(desk.ends(SOON).await, Some(20), "{}", desk.shown());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine\n");
 }
 
 const ASKS: &str = "variables:

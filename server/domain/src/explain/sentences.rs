@@ -297,7 +297,7 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         Refusal::ReleaseBlocked {
             project, version, ..
         } => Some(format!(
-            "deploy another release, or lift the block: mantle release unblock {project} {version}"
+            "deploy another release, or lift the block: mantle release unblock {project} {version} --reason WHY"
         )),
         Refusal::NoSuchVariable { suggestion, .. } => Some(meant(
             suggestion.as_ref(),
@@ -460,9 +460,13 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         } => Some(format!(
             "'mantle package versions {package}' shows those that there are"
         )),
-        Refusal::BadRule { .. } | Refusal::BadTemplate { .. } => {
+        Refusal::BadRule { .. } => {
             Some("correct it in the project's file and run 'mantle apply'".to_owned())
         }
+        Refusal::BadTemplate { .. } => Some(
+            "correct what --notes or --notes-file says, or write '##{' where '#{' is no template"
+                .to_owned(),
+        ),
         Refusal::UnknownSecret {
             path, suggestion, ..
         } => Some(meant(

@@ -247,3 +247,55 @@ fn without_a_server_a_set_may_be_one_that_only_the_server_has() {
     let definitions = read(&[("shop.yaml", SHOP)], &Known::default()).unwrap();
     assert_eq!(definitions.projects[0].include, ["mail"]);
 }
+
+#[test]
+fn tags_that_make_values_of_a_project_of_the_server_tie_are_refused_where_they_stand() {
+    let project = a_project(
+        "variables:\n  Port: [{ value: 80 }, { value: 81, tag: blue }, { value: 82, tag: green }]\n",
+    );
+    let targets =
+        |tags: &str| format!("mantle: v1\ntargets:\n  - {{ name: web01, tags: [{tags}] }}\n");
+    let mut server = Known {
+        targets: [("web01".to_owned(), vec!["blue".to_owned()])].into(),
+        projects: vec![project],
+        ..known()
+    };
+    let apply = |server: &Known, tags: &str| read(&[("t.yaml", &targets(tags))], server);
+    apply(&server, "blue").unwrap();
+    apply(&server, "green, web").unwrap();
+    assert_eq!(
+        apply(&server, "blue, green").unwrap_err(),
+        "t.yaml:3:13: with these tags of target 'web01' variable 'Port' has two equally specific values for target 'web01': the one for tag blue and the one for tag green, both of project 'shop'; give one of the two values a further scope, or the target one of the tags less"
+    );
+    // It was given both since, by hand: nothing new is wrong with a file that adds another one.
+    server
+        .targets
+        .get_mut("web01")
+        .unwrap()
+        .push("green".to_owned());
+    let definitions = apply(&server, "blue, green, web").unwrap();
+    assert_eq!(definitions.retagged(&server).len(), 1);
+    assert!(
+        apply(&server, "green, blue")
+            .unwrap()
+            .retagged(&server)
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_target_has_the_tags_of_its_file_when_values_are_judged() {
+    let server = Known {
+        targets: [(
+            "web01".to_owned(),
+            vec!["blue".to_owned(), "green".to_owned()],
+        )]
+        .into(),
+        ..known()
+    };
+    let shop = "mantle: v1\nproject: shop\nvariables:\n  Port: [{ value: 81, tag: blue }, { value: 82, tag: green }]\n";
+    let refused = read(&[("shop.yaml", shop)], &server).unwrap_err();
+    assert!(refused.contains("two equally specific"), "{refused}");
+    let untagged = "mantle: v1\ntargets: [{ name: web01, tags: [blue] }]\n";
+    read(&[("shop.yaml", shop), ("t.yaml", untagged)], &server).unwrap();
+}

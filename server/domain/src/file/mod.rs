@@ -73,7 +73,7 @@ pub fn parse(sources: &[Source<'_>], known: &Known) -> Result<Definitions, Vec<F
         errors.append(&mut report.errors);
     }
     let world = World::new(known, &documents);
-    let mut declared = Declared::default();
+    let mut declared = Declared::new(known);
     let mut definitions = Definitions::default();
     for (mut report, document) in documents {
         convert::document(
@@ -88,6 +88,7 @@ pub fn parse(sources: &[Source<'_>], known: &Known) -> Result<Definitions, Vec<F
     }
     if errors.is_empty() {
         errors = convert::library(&definitions, known, &world, &declared);
+        errors.extend(convert::tied_by_tags(&definitions, known, &declared));
     }
     if errors.is_empty() {
         let unmatched = convert::unmatched(&definitions, known, &declared);
@@ -126,7 +127,8 @@ pub struct Known {
     pub secrets: BTreeSet<String>,
     /// Variable sets by name.
     pub variable_sets: VariableSets,
-    /// The projects that include variable sets: a set that changes must still fit them.
+    /// The projects that include variable sets: a set that changes must still fit them. All projects
+    /// where [`Definitions::retagged`] says that targets change: their tags must fit them, too.
     pub projects: Vec<ProjectDefinition>,
     /// Names that could not be given any more, of what is there.
     pub old_names: OldNames,
@@ -149,6 +151,20 @@ pub struct Definitions {
     /// What is not wrong but should be known, such as a secret that is not set yet.
     #[serde(default)]
     pub warnings: Vec<FileError>,
+}
+
+impl Definitions {
+    /// The targets whose tags are not what the server has, or which it does not have.
+    pub fn retagged(&self, known: &Known) -> Vec<&TargetDefinition> {
+        let targets = self.targets.iter();
+        targets
+            .filter(|target| {
+                let new: BTreeSet<&String> = target.tags.iter().collect();
+                let old = known.targets.get(&target.name);
+                old.map(|tags| tags.iter().collect::<BTreeSet<_>>()) != Some(new)
+            })
+            .collect()
+    }
 }
 
 /// What is wrong in a file, and where.
@@ -193,5 +209,7 @@ impl FileError {
 mod library_tests;
 #[cfg(test)]
 mod manual_tests;
+#[cfg(test)]
+mod names_tests;
 #[cfg(test)]
 mod tests;

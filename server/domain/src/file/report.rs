@@ -14,6 +14,11 @@ const MAX_ERRORS: usize = 50;
 /// What is said of every name that cannot be given.
 pub(super) const NO_NAME: &str = "cannot be the name of";
 
+/// Two names that people and file systems take for the same.
+pub(super) fn case_only(kind: &str, name: &str, other: &str, place: &str) -> String {
+    format!("{kind} '{name}' and '{other}' {place} differ by letter case only")
+}
+
 /// The problems of one file.
 #[derive(Debug, Default)]
 pub(super) struct Report {
@@ -94,14 +99,17 @@ impl Report {
 
     /// A name that stands once only; `seen` are those before it, with their places.
     pub(super) fn unique(&mut self, kind: &str, name: &At<String>, seen: &[(String, Position)]) {
-        if let Some((_, at)) = seen.iter().find(|(other, _)| *other == name.value) {
-            self.error(
-                Problem::new(
-                    name.at,
-                    format!("{kind} '{}' stands at line {} already", name.value, at.line),
-                )
-                .next("give one of them another name"),
-            );
+        let lower = name.to_lowercase();
+        let mut twins = seen
+            .iter()
+            .filter(|(other, _)| other.to_lowercase() == lower);
+        if let Some((other, at)) = twins.next() {
+            let what = if *other == name.value {
+                format!("{kind} '{}' stands at line {} already", name.value, at.line)
+            } else {
+                case_only(kind, &name.value, other, &format!("at line {}", at.line))
+            };
+            self.error(Problem::new(name.at, what).next("give one of them another name"));
         }
     }
 

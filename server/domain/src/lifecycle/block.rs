@@ -128,7 +128,7 @@ mod tests {
         let refusal = check(None, &all(), &blocked, "dev").map_err(|refusal| refusal.to_string());
         assert_eq!(
             refusal,
-            Err("shop 1.0 is blocked and may not enter 'dev': loses orders (ada); deploy another release, or lift the block: mantle release unblock shop 1.0".to_owned())
+            Err("shop 1.0 is blocked and may not enter 'dev': loses orders (ada); deploy another release, or lift the block: mantle release unblock shop 1.0 --reason WHY".to_owned())
         );
     }
 }

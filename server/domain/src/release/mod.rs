@@ -19,7 +19,7 @@ pub mod scan;
 mod select;
 
 pub use assemble::{assemble, sensitive_variables};
-pub use select::select;
+pub use select::{select, version_of};
 
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 

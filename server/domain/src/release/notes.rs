@@ -198,6 +198,9 @@ mod tests {
     fn notes_that_cannot_be_read_are_refused_and_not_said_to_lack_a_value() {
         let refused = noted("what is new: #{if x").unwrap_err().to_string();
         assert!(refused.contains("is not a tag"), "{refused}");
+        assert!(refused.contains("--notes"), "what to type next: {refused}");
+        let escaped = noted("what is new: ##{if x").unwrap();
+        assert_eq!(escaped, ("what is new: #{if x".to_owned(), Vec::new()));
     }
 
     #[test]

@@ -68,6 +68,21 @@ pub fn select(
     })
 }
 
+/// The version of a release whose channel and packages are chosen, given the releases that there are
+/// by now: another one than was chosen then, if somebody took that meanwhile.
+pub fn version_of(
+    project: &ProjectDefinition,
+    options: &ReleaseOptions,
+    chosen: (&str, &[OrderPackage]),
+    existing: &[ExistingRelease],
+    now: Timestamp,
+) -> Result<String, Refusal> {
+    let (channel, packages) = chosen;
+    let channels = channel::effective(&project.channels);
+    let channel = named(project, &channels, channel)?;
+    choose_version(project, options, &channel, packages, existing, now)
+}
+
 fn named(
     project: &ProjectDefinition,
     channels: &[ChannelDefinition],

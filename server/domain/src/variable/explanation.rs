@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use mantle_template::{Budget, Options, ProblemKind, Variables, references};
 
 use super::effective::{Effective, EffectiveSet, EffectiveValue};
+use super::overview::sound;
 use super::resolve::{
     Candidate, Situation, Tie, candidates, describe_scope, describe_situation, find, resolve,
 };
-use super::{ScopedValue, Variable, VariableValue, is_of_server};
+use super::{Variable, VariableValue, is_of_server};
 use crate::explain::{Refusal, nearest};
 use crate::planner::values::is_known_later;
 use crate::process::Process;
@@ -206,17 +207,6 @@ pub fn place<'a>(
     })
 }
 
-/// The value of each variable in one situation: the winner, or the tie.
-pub fn values<'a>(
-    variables: &'a [Variable],
-    situation: &Situation<'_>,
-) -> Vec<(&'a str, Result<Option<&'a ScopedValue>, Tie>)> {
-    variables
-        .iter()
-        .map(|variable| (variable.name.as_str(), resolve(variable, situation)))
-        .collect()
-}
-
 /// A value that may be shown; `marks` are those of secrets that are not pinned.
 pub fn shown(value: &VariableValue, marks: &BTreeMap<String, String>) -> Shown {
     match value {
@@ -251,19 +241,7 @@ struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     fn new(question: &'a Question<'a>) -> Self {
-        // One variable that ties must not hide the others, so ties are left out.
-        let sound: Vec<Variable> = question
-            .variables
-            .iter()
-            .filter(|variable| {
-                !is_of_server(&variable.name) && resolve(variable, &question.situation).is_ok()
-            })
-            .cloned()
-            .collect();
-        let mut set = EffectiveSet::new(&sound, &question.situation, &[], None).unwrap_or_default();
-        for (name, value) in question.system {
-            set.put(name.clone(), EffectiveValue::Text(value.clone()));
-        }
+        let set = sound(question);
         let rendered = set.to_template_variables(|secret| {
             Some(match &secret.value {
                 EffectiveValue::Secret(pinned) => format!("(secret {})", pinned.path),

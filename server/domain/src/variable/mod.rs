@@ -10,9 +10,11 @@ mod effective;
 pub mod explanation;
 mod in_scope;
 mod literal;
+pub mod overview;
 pub mod prompt;
 mod resolve;
 mod system;
+pub mod tags;
 mod tie;
 pub mod uses;
 

@@ -270,21 +270,29 @@ pub fn answer<'a>(
     }
 }
 
-/// Which prompt a name means: the variable of that name, or else the one with that label. Why none is
-/// meant, if several have it.
+/// Which prompt a name means.
 fn meant(asked: &[Asked<'_>], name: &str) -> Result<Option<usize>, String> {
-    let exact = |one: &Asked<'_>| one.variable.eq_ignore_ascii_case(name);
-    if let Some(index) = asked.iter().position(exact) {
+    let all: Vec<(&str, Option<&str>)> = asked
+        .iter()
+        .map(|one| (one.variable, one.prompt.label.as_deref()))
+        .collect();
+    named(&all, name)
+}
+
+/// Which of these prompts, each by its variable and label, a name means: the one of the variable of
+/// that name, or else the only one with that label. Why none is meant, if several have it.
+pub fn named(prompts: &[(&str, Option<&str>)], name: &str) -> Result<Option<usize>, String> {
+    let exact = |(variable, _): &(&str, Option<&str>)| variable.eq_ignore_ascii_case(name);
+    if let Some(index) = prompts.iter().position(exact) {
         return Ok(Some(index));
     }
-    let mut named = asked
+    let mut labelled = prompts
         .iter()
         .enumerate()
-        .filter(|(_, one)| one.is_named(name));
-    match (named.next(), named.next()) {
-        (Some((_, first)), Some((_, second))) => Err(format!(
-            "it is the label of both '{}' and '{}': give each by the variable's name",
-            first.variable, second.variable
+        .filter(|(_, (_, label))| label.is_some_and(|label| label.eq_ignore_ascii_case(name)));
+    match (labelled.next(), labelled.next()) {
+        (Some((_, (first, _))), Some((_, (second, _)))) => Err(format!(
+            "it is the label of both '{first}' and '{second}': give each by the variable's name"
         )),
         (Some((index, _)), None) => Ok(Some(index)),
         (None, _) => Ok(None),

@@ -94,6 +94,27 @@ fn a_label_of_two_prompts_is_no_answer_to_either() {
 }
 
 #[test]
+fn a_name_means_the_variable_of_that_name_or_the_only_label() {
+    let prompts = [
+        ("A", Some("Who")),
+        ("Who", Some("other")),
+        ("B", Some("who2")),
+        ("C", Some("WHO2")),
+    ];
+    for (name, meant) in [
+        ("who", Ok(Some(1))),
+        ("a", Ok(Some(0))),
+        ("OTHER", Ok(Some(1))),
+        ("b", Ok(Some(2))),
+        ("nobody", Ok(None)),
+        ("", Ok(None)),
+    ] {
+        assert_eq!(named(&prompts, name), meant, "{name}");
+    }
+    assert!(named(&prompts, "Who2").unwrap_err().contains("'B' and 'C'"));
+}
+
+#[test]
 fn answers_are_taken_by_name_or_label_and_the_rest_has_defaults() {
     let project = a_project(VARIABLES);
     let answers = answer(

@@ -296,6 +296,9 @@ pub struct StatusCell {
     /// Why that release is blocked, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<String>,
+    /// It runs with an older snapshot of its variables than it has now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_variables: Option<super::OlderVariables>,
     /// The release of the last deployment.
     pub last_version: String,
     /// The last deployment's number.

@@ -35,9 +35,10 @@ pub use package::{
     UploadCreate,
 };
 pub use release::{
-    BroughtRelease, FileChange, PackageDiff, QueuedTask, RefreshVariables, Release,
-    ReleaseBlockCreate, ReleaseBlocked, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff,
-    ReleaseDrift, ReleasePackage, RevertVariables, VariableSnapshotEntry, VariablesChanged,
+    BroughtRelease, FileChange, OlderVariables, OlderVariablesIn, PackageDiff, QueuedTask,
+    RefreshVariables, Release, ReleaseBlockCreate, ReleaseBlocked, ReleaseChanges, ReleaseCreate,
+    ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleasePackage, ReleaseUnblockCreate,
+    ReleaseUnblocked, RevertVariables, RunningRelease, VariableSnapshotEntry, VariablesChanged,
 };
 pub use server::{
     AgentAhead, MissingPackage, Page, RestoredServer, ServerInfo, ServerRecovered, ServerStatus,
@@ -51,7 +52,7 @@ pub use task::{
     TaskEventKind, TaskPriority, TaskState, TaskWarning, WorkState,
 };
 pub use variable::{
-    Answers, OriginSource, ValueView, VariableCandidate, VariableExplanation, VariableOrigin,
-    VariablePlace, VariablePut, VariableRemove, VariableScope, VariableSet, VariableSetDetail,
-    VariableView,
+    Answers, OriginSource, ValueView, VariableCandidate, VariableExplanation, VariableOnTargets,
+    VariableOrigin, VariablePlace, VariablePut, VariableRemove, VariableScope, VariableSet,
+    VariableSetDetail, VariableView,
 };

@@ -54,6 +54,9 @@ pub struct Release {
     /// It is blocked: it enters no further phase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<ReleaseBlocked>,
+    /// The last block that was lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unblocked: Option<ReleaseUnblocked>,
 }
 
 /// A block on a release.
@@ -65,6 +68,19 @@ pub struct ReleaseBlocked {
     pub by: String,
     /// Why.
     pub reason: String,
+}
+
+/// The end of a block on a release.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseUnblocked {
+    /// When it was lifted.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Why it was blocked.
+    pub was: String,
 }
 
 /// A task that was queued by what was done.
@@ -99,12 +115,34 @@ pub struct ReleaseDetail {
     /// Its own fields.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
+    /// The environments where it runs with an older snapshot of its variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older_variables: Vec<OlderVariablesIn>,
     /// What deserves attention: when it is created of what it holds, later of what changed since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The deployments that its lifecycle queued when it was created or unblocked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queued: Vec<QueuedTask>,
+}
+
+/// What runs used an older snapshot of its release's variables than the release has now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OlderVariables {
+    /// The number of the snapshot that was used.
+    pub used: u64,
+    /// The number of the release's current one.
+    pub now: u64,
+}
+
+/// The same, somewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OlderVariablesIn {
+    /// The environment.
+    pub environment: String,
+    /// Which snapshots.
+    #[serde(flatten)]
+    pub variables: OlderVariables,
 }
 
 /// A package that a release pins.
@@ -140,6 +178,15 @@ pub struct VariableSnapshotEntry {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseBlockCreate {
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Says why a block on a release is lifted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseUnblockCreate {
     /// Why.
     #[serde(default)]
     pub reason: String,
@@ -192,6 +239,12 @@ pub struct VariablesChanged {
     pub changes: Vec<String>,
     /// It was done, and there was something to do.
     pub changed: bool,
+    /// Of a way back: the snapshot that is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_from: Option<VariableSnapshotEntry>,
+    /// Of a way back: the snapshot that the release has again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_to: Option<VariableSnapshotEntry>,
     /// What deserves attention.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -272,15 +325,33 @@ pub struct ReleaseChanges {
     pub version: String,
     /// The environment.
     pub environment: String,
+    /// The release's channel.
+    #[serde(default)]
+    pub channel: String,
     /// The release of the same channel that last succeeded there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
+    /// That one used an older snapshot of its variables than it has now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_variables: Option<OlderVariables>,
+    /// What runs there, if it is of another channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_other_channel: Option<RunningRelease>,
     /// `first`, `forward`, `same` or `back`.
     pub direction: String,
     /// The releases that it brings, the newest first.
     pub releases: Vec<BroughtRelease>,
     /// The packages that differ.
     pub packages: Vec<PackageDiff>,
+}
+
+/// What runs in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunningRelease {
+    /// The release's version.
+    pub version: String,
+    /// Its channel.
+    pub channel: String,
 }
 
 /// A release that another one brings.

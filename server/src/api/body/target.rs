@@ -31,6 +31,9 @@ pub struct Target {
     /// Its agent, once it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<TargetAgent>,
+    /// What its new tags bring about and deserves attention.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Whether work can be given to a target, by its standing connection.

@@ -78,6 +78,12 @@ pub struct VariableView {
     /// What it is.
     #[serde(flatten)]
     pub value: ValueView,
+    /// The value with its templates evaluated, if that is another text; secrets in it by mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluated: Option<String>,
+    /// The server defines this variable itself: what the project says of it holds nowhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_server: bool,
     /// Two values are equally specific, so there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tie: Option<String>,
@@ -137,6 +143,22 @@ pub struct VariableExplanation {
     /// Two values are equally specific, so there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tie: Option<String>,
+    /// Where no target was named: those on which it is something else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on_targets: Vec<VariableOnTargets>,
+    /// How many targets were not looked at.
+    #[serde(default)]
+    pub more_targets: u64,
+}
+
+/// Targets on which a variable is something else.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct VariableOnTargets {
+    /// Their names.
+    pub targets: Vec<String>,
+    /// What it is there.
+    #[serde(flatten)]
+    pub view: VariableView,
 }
 
 /// One value of the variable, and how it fares.

@@ -81,6 +81,16 @@ async fn variables_are_refreshed_on_purpose_and_given_back() {
         .await
         .unwrap();
     assert_eq!(back.digest, made.variables_digest);
+    let named = |entry: &Option<crate::api::body::VariableSnapshotEntry>| {
+        let entry = entry.as_ref().unwrap();
+        (entry.number, entry.reason.clone(), entry.by.clone())
+    };
+    let by = admin.actor.name.clone();
+    assert_eq!(
+        named(&back.back_from),
+        (3, "the rest".to_owned(), by.clone())
+    );
+    assert_eq!(named(&back.back_to), (1, "created".to_owned(), by));
     let shown = services.release_show(admin, "shop", "1.0").await.unwrap();
     let history: Vec<(u64, &str)> = shown
         .variable_history
@@ -244,4 +254,75 @@ async fn a_manifest_of_what_has_not_begun_and_an_unknown_plan_are_refused() {
         .await
         .unwrap_err();
     assert_eq!(code(&refused), "no-manifest");
+}
+
+#[tokio::test]
+async fn who_creates_releases_at_once_gets_a_version_each() {
+    let house = a_shop(INFRASTRUCTURE, PROJECT).await;
+    let create = async |version: Option<&str>| {
+        let request = ReleaseCreate {
+            version: version.map(str::to_owned),
+            notes: "#{Octopus.Release.Number}".to_owned(),
+            ..ReleaseCreate::default()
+        };
+        let made = house
+            .services
+            .release_create(&house.admin, "shop", &request);
+        made.await.map(|made| (made.release.version, made.notes))
+    };
+    // All have looked before the first one writes.
+    let template = futures_util::future::join_all((0..8).map(|_| create(None))).await;
+    let mask = futures_util::future::join_all((0..4).map(|_| create(Some("2.0.i")))).await;
+    let mut versions = Vec::new();
+    for made in template.into_iter().chain(mask) {
+        let (version, notes) = made.unwrap();
+        assert_eq!(
+            notes, version,
+            "the notes speak of the version that was kept"
+        );
+        versions.push(version);
+    }
+    versions.sort();
+    let expected = (1..=8).map(|n| format!("0.0.{n}"));
+    let expected = expected.chain((0..4).map(|n| format!("2.0.{n}")));
+    assert_eq!(versions, expected.collect::<Vec<_>>());
+    // Who names a version has it or not.
+    let named = futures_util::future::join_all((0..4).map(|_| create(Some("3.0")))).await;
+    let (had, refused): (Vec<_>, Vec<_>) = named.into_iter().partition(Result::is_ok);
+    assert_eq!((had.len(), refused.len()), (1, 3));
+    for refused in refused {
+        let said = format!("{:?}", refused.unwrap_err());
+        assert!(said.contains("release-exists"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_goes_while_releases_are_of_it_is_warned_of_with_their_number() {
+    let channels = "channels: [{ name: stable, default: true }, { name: hotfix }]\nvariables:";
+    let project = PROJECT.replace("variables:", channels);
+    let house = a_shop(INFRASTRUCTURE, &project).await;
+    for version in ["1.0", "1.1"] {
+        released(&house, version).await;
+    }
+    let renamed = project.replace("name: stable", "name: steady");
+    let shown = house.apply(&renamed, true).await.unwrap();
+    assert_eq!(shown.warnings.len(), 1, "{:?}", shown.warnings);
+    for part in [
+        "'shop'",
+        "'stable'",
+        "2 releases are",
+        "lifecycle 'standard'",
+    ] {
+        assert!(
+            shown.warnings[0].contains(part),
+            "{part}: {:?}",
+            shown.warnings
+        );
+    }
+    // One that nobody released in goes without a word.
+    let without = project.replace(", { name: hotfix }", "");
+    let gone = house.apply(&without, false).await.unwrap();
+    assert_eq!(gone.warnings, [""; 0]);
+    let none = house.apply(PROJECT, false).await.unwrap();
+    assert!(none.warnings[0].contains("'stable'"), "{:?}", none.warnings);
 }

@@ -146,14 +146,17 @@ async fn a_blocked_release_goes_no_further_until_the_block_is_lifted() {
     assert_eq!(cell.unwrap().blocked.as_deref(), Some("loses orders"));
 
     let lifted = services
-        .release_unblock(admin, "shop", "1.0")
+        .release_unblock(admin, "shop", "1.0", "the orders are found")
         .await
         .unwrap();
     assert!(lifted.release.blocked.is_none());
+    let unblocked = lifted.release.unblocked.unwrap();
+    assert_eq!(unblocked.reason, "the orders are found");
+    assert_eq!(unblocked.was, "loses orders");
     assert_eq!(lifted.queued.len(), 1, "what it missed comes now");
     assert_eq!(lifted.queued[0].environment, "production");
     let twice = services
-        .release_unblock(admin, "shop", "1.0")
+        .release_unblock(admin, "shop", "1.0", "again")
         .await
         .unwrap_err();
     assert_eq!(code(&twice), "release-not-blocked");
@@ -167,7 +170,15 @@ async fn a_blocked_release_goes_no_further_until_the_block_is_lifted() {
             .await
             .unwrap_err();
         assert_eq!(code(&refused), "bad-reason");
+        let refused = services
+            .release_unblock(admin, "shop", "1.0", reason)
+            .await
+            .unwrap_err();
+        assert_eq!(code(&refused), "bad-reason");
     }
+    let all = services.audit_list(admin, None, 100).await.unwrap();
+    let told = serde_json::to_string(&all).unwrap();
+    assert!(told.contains("the orders are found"), "{told}");
     let reader = a_reader();
     let refused = services
         .release_block(&reader, "shop", "1.0", "x")

@@ -116,6 +116,7 @@ pub(super) async fn a_release(store: &Store, project: ProjectId, version: &str) 
         notes: String::new(),
         fields: "{}".to_owned(),
         blocked: None,
+        unblocked: None,
         created_at_us: 6,
         created_by: "ada".to_owned(),
     };

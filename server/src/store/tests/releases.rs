@@ -6,14 +6,14 @@ use super::fixtures::{World, a_release, a_task, a_world, uuid};
 use crate::store::testing::on_both;
 use crate::store::{
     AttemptRow, AttemptState, DeploymentCurrentRow, NewArtifact, NewSecretVersion, NewTaskEvent,
-    NodeId, ReleaseBlock, ReleaseVariablesRow, SnapshotKind, Store, StoreError, TaskOutcome,
-    TaskState, artifact_insert_all, artifact_list, attempt_insert, automatic_deployment_claim,
-    deployment_current_show, deployment_manifest_insert, plan_find, plan_keep, plan_prune,
-    release_before, release_delete, release_fetch, release_mark_blocked, release_mark_unblocked,
-    release_place_list, release_reach_list, release_replace_variables, retired_task_done,
-    retired_task_list, secret_set, secret_version_fetch, secret_version_prune_all, snapshot_fetch,
-    snapshot_keep, task_event_append, task_lease_take, task_mark_done, task_mark_started,
-    task_open_list,
+    NodeId, ReleaseBlock, ReleaseUnblock, ReleaseVariablesRow, SnapshotKind, Store, StoreError,
+    TaskOutcome, TaskState, artifact_insert_all, artifact_list, attempt_insert,
+    automatic_deployment_claim, deployment_current_show, deployment_manifest_insert, plan_find,
+    plan_keep, plan_prune, release_before, release_delete, release_fetch, release_mark_blocked,
+    release_mark_unblocked, release_place_list, release_reach_list, release_replace_variables,
+    retired_task_done, retired_task_list, secret_set, secret_version_fetch,
+    secret_version_prune_all, snapshot_fetch, snapshot_keep, task_event_append, task_lease_take,
+    task_mark_done, task_mark_started, task_open_list,
 };
 
 on_both!(
@@ -37,7 +37,13 @@ async fn a_block_is_set_and_lifted_once(store: &Store) {
         release_fetch(&mut tx, world.release).await.unwrap().blocked,
         None
     );
-    let early = release_mark_unblocked(&mut tx, world.release).await;
+    let unblock = ReleaseUnblock {
+        at_us: 10,
+        by: "bob".to_owned(),
+        reason: "the orders are found".to_owned(),
+        was: block.reason.clone(),
+    };
+    let early = release_mark_unblocked(&mut tx, world.release, &unblock).await;
     assert!(matches!(
         early,
         Err(StoreError::Conflict { what: "release" })
@@ -52,13 +58,11 @@ async fn a_block_is_set_and_lifted_once(store: &Store) {
     ));
     let found = release_fetch(&mut tx, world.release).await.unwrap();
     assert_eq!(found.blocked, Some(block));
-    release_mark_unblocked(&mut tx, world.release)
+    release_mark_unblocked(&mut tx, world.release, &unblock)
         .await
         .unwrap();
-    assert_eq!(
-        release_fetch(&mut tx, world.release).await.unwrap().blocked,
-        None
-    );
+    let lifted = release_fetch(&mut tx, world.release).await.unwrap();
+    assert_eq!((lifted.blocked, lifted.unblocked), (None, Some(unblock)));
 }
 
 async fn a_lifecycle_sends_a_release_to_a_place_once(store: &Store) {

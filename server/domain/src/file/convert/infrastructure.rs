@@ -1,12 +1,14 @@
 //! Environments, lifecycles and targets.
 
+use std::collections::BTreeSet;
+
 use super::super::grammar::{Document, LifecycleItem, PhaseItem};
 use super::super::node::Problem;
 use super::super::report::Report;
 use super::super::typed::At;
 use super::super::{Definitions, Each};
 use super::process::span;
-use super::{Declared, World};
+use super::{Declared, Place, World};
 use crate::environment::EnvironmentDefinition;
 use crate::lifecycle::{DeployMode, Gate, LifecycleDefinition, Phase, Retention};
 use crate::name;
@@ -53,6 +55,11 @@ pub(super) fn convert(
     for item in sound(document.targets.as_ref(), report) {
         report.word("target", &item.name, name::IN_TARGETS);
         declared.once("target", &item.name, report);
+        let place = Place {
+            file: report.file.clone(),
+            at: item.name.at,
+        };
+        declared.targets.insert(item.name.value.clone(), place);
         for tag in &item.tags.0 {
             report.word("tag", tag, name::IN_TAGS);
         }
@@ -113,6 +120,7 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
                 .next("remove 'deploy: automatic' or 'optional: true'"),
             );
         }
+        enough(phase, &phases, world, report);
         phases.push(Phase {
             name: phase.name.value.clone(),
             environments: phase
@@ -137,6 +145,45 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
             packages: retention.and_then(|kept| kept.packages),
             on_target: retention.and_then(|kept| kept.on_target),
         },
+    }
+}
+
+/// A phase that asks for more successes than it has environments would hold back every release.
+fn enough(phase: &PhaseItem, earlier: &[Phase], world: &World, report: &mut Report) {
+    let Some(minimum) = &phase.minimum else {
+        return;
+    };
+    let named: BTreeSet<&String> = phase
+        .environments
+        .0
+        .iter()
+        .map(|name| &name.value)
+        .collect();
+    let count = match (named.is_empty(), world.complete) {
+        (false, _) => named.len(),
+        // All that no earlier phase names.
+        (true, true) => {
+            let taken = |name: &&String| earlier.iter().any(|p| p.environments.contains(*name));
+            world
+                .environments
+                .iter()
+                .filter(|name| !taken(name))
+                .count()
+        }
+        (true, false) => return,
+    };
+    let needed = minimum.value;
+    if u32::try_from(count).is_ok_and(|count| needed > count) {
+        report.error(
+            Problem::new(
+                minimum.at,
+                format!(
+                    "phase '{}' needs success in {needed} of its environments and has {count}, so no release could pass it",
+                    phase.name.value
+                ),
+            )
+            .next("lower 'minimum', leave it out for all of them, or name further environments"),
+        );
     }
 }
 

@@ -364,7 +364,7 @@ impl Declared {
 }
 
 impl Place {
-    fn error(&self, what: String, next: Option<String>) -> FileError {
+    pub(super) fn error(&self, what: String, next: Option<String>) -> FileError {
         FileError {
             file: self.file.clone(),
             line: self.at.line,

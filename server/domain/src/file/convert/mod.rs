@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::grammar::Document;
 use super::node::{Position, Problem};
-use super::report::Report;
+use super::report::{Report, case_only};
 use super::{Definitions, Known};
 
 mod infrastructure;
@@ -14,10 +14,12 @@ mod process;
 mod project;
 mod prompt;
 mod rolling;
+mod tags;
 mod variable_set;
 mod variables;
 
 pub(super) use library::{library, unmatched};
+pub(super) use tags::tied_by_tags;
 
 /// The only version of the file format.
 const FORMAT: &str = "v1";
@@ -76,8 +78,9 @@ impl World {
                 .iter()
                 .flat_map(|each| each.0.iter().flatten())
             {
-                let tags = targets.entry(target.name.value.clone()).or_default();
-                tags.extend(target.tags.0.iter().map(|tag| tag.value.clone()));
+                // What the file says is all that it has.
+                let tags = target.tags.0.iter().map(|tag| tag.value.clone());
+                targets.insert(target.name.value.clone(), tags.collect());
             }
             if let Some(name) = &document.variable_set {
                 let outline = library::outline(document);
@@ -93,11 +96,16 @@ impl World {
 /// and the includes stand.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
-    places: BTreeMap<(&'static str, String), String>,
+    /// By kind and name in lower case: the name, and where it stands.
+    places: BTreeMap<(&'static str, String), (String, String)>,
+    /// By kind and name in lower case: the names that the server has.
+    on_server: BTreeMap<(&'static str, String), BTreeSet<String>>,
     /// By owner and variable in lower case: the place of each value, in order.
     values: BTreeMap<(Owner, String), Vec<Place>>,
     /// By owner: what it includes and where that stands.
     includes: BTreeMap<Owner, Vec<(String, Place)>>,
+    /// Where each target stands.
+    targets: BTreeMap<String, Place>,
 }
 
 /// Whose variables.
@@ -115,19 +123,57 @@ pub(super) struct Place {
 }
 
 impl Declared {
+    /// With the names that the server has.
+    pub(super) fn new(known: &Known) -> Self {
+        let mut on_server: BTreeMap<(&'static str, String), BTreeSet<String>> = BTreeMap::new();
+        let names = |kind: &'static str, names: Vec<&String>| {
+            let named = names.into_iter();
+            named
+                .map(|name| ((kind, name.to_lowercase()), name.clone()))
+                .collect::<Vec<_>>()
+        };
+        let all = [
+            names("environment", known.environments.iter().collect()),
+            names("lifecycle", known.lifecycles.iter().collect()),
+            names("target", known.targets.keys().collect()),
+            names("variable set", known.variable_sets.keys().collect()),
+        ];
+        for (key, name) in all.into_iter().flatten() {
+            on_server.entry(key).or_default().insert(name);
+        }
+        Self {
+            on_server,
+            ..Self::default()
+        }
+    }
+
+    /// A name that is declared once only, and that no other one is like but for its case. Those that
+    /// the server has keep their names.
     fn once(&mut self, kind: &'static str, name: &super::typed::At<String>, report: &mut Report) {
-        let place = format!("{}:{}", report.file, name.at.line);
-        if let Some(first) = self.places.get(&(kind, name.value.clone())) {
-            report.error(
-                Problem::new(
-                    name.at,
-                    format!("{kind} '{}' is declared at {first} already", name.value),
-                )
-                .next("remove one of the two"),
-            );
+        let key = (kind, name.to_lowercase());
+        let of_server = self.on_server.get(&key);
+        let is_known = |name: &String| of_server.is_some_and(|names| names.contains(name));
+        if let Some((first, place)) = self.places.get(&key) {
+            let (what, next) = if *first == name.value {
+                let what = format!("{kind} '{first}' is declared at {place} already");
+                (what, "remove one of the two")
+            } else if is_known(first) && is_known(&name.value) {
+                return;
+            } else {
+                let what = case_only(kind, &name.value, first, &format!("at {place}"));
+                (what, "give one of them another name")
+            };
+            report.error(Problem::new(name.at, what).next(next));
             return;
         }
-        self.places.insert((kind, name.value.clone()), place);
+        if let Some(other) = of_server.and_then(BTreeSet::first)
+            && !is_known(&name.value)
+        {
+            let what = case_only(kind, &name.value, other, "of the server");
+            report.error(Problem::new(name.at, what).next(format!("write '{other}'")));
+        }
+        let place = format!("{}:{}", report.file, name.at.line);
+        self.places.insert(key, (name.value.clone(), place));
     }
 }
 

@@ -1,0 +1,106 @@
+//! Ties that the tags of a target bring about: two values for two tags are told apart until a target
+//! has both.
+
+use super::resolve::{Tie, describe_value};
+use super::tie::{PossibleTie, possible_tie};
+use super::{ScopedValue, Variable};
+use crate::process::Process;
+
+/// A target with its tags.
+#[derive(Debug, Clone, Copy)]
+pub struct Tagged<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its tags.
+    pub tags: &'a [String],
+    /// The tags that it had before, if it was there: what tied then is nothing new.
+    pub before: Option<&'a [String]>,
+}
+
+/// Whether tags of targets could bring about a tie at all: most variables have no two values for tags.
+pub fn may_tie_by_tags(variable: &Variable) -> bool {
+    let tagged = |value: &&ScopedValue| !value.scope.tags.is_empty();
+    variable.values.iter().filter(tagged).take(2).count() == 2
+}
+
+/// The ties that come up on a target because of its tags, one a variable.
+pub fn ties_by_tags(variables: &[Variable], process: &Process, target: Tagged<'_>) -> Vec<Tie> {
+    let mut found = Vec::new();
+    for variable in variables
+        .iter()
+        .filter(|variable| may_tie_by_tags(variable))
+    {
+        let tied = |tags: Option<&[String]>| {
+            let target = tags.map(|tags| (target.name.to_owned(), tags.to_vec()));
+            let targets: Vec<(String, Vec<String>)> = target.into_iter().collect();
+            possible_tie(&variable.values, process, &targets)
+        };
+        let Some(tie) = tied(Some(target.tags)) else {
+            continue;
+        };
+        let same = |other: PossibleTie| (other.first, other.second) == (tie.first, tie.second);
+        // Without any target, or with the tags of before.
+        if tied(None).is_some_and(same)
+            || target
+                .before
+                .is_some_and(|tags| tied(Some(tags)).is_some_and(same))
+        {
+            continue;
+        }
+        let of = |index: usize| variable.values.get(index).map(describe_value);
+        if let (Some(first), Some(second)) = (of(tie.first), of(tie.second)) {
+            found.push(Tie {
+                variable: variable.name.clone(),
+                first,
+                second,
+                situation: tie.situation,
+            });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::a_project;
+
+    #[test]
+    fn a_target_with_both_tags_ties_what_was_told_apart() {
+        let project = a_project(concat!(
+            "variables:\n",
+            "  Port: [{ value: 80 }, { value: 81, tag: blue }, { value: 82, tag: green }]\n",
+            "  Apart: [{ value: a, tag: blue, environment: test }, { value: b, tag: green, environment: live }]\n",
+            "  More: [{ value: a, tag: blue }, { value: b, tag: green, environment: live }]\n",
+            "  One: [{ value: a, tag: [blue, green] }]\n",
+        ));
+        let ties = |tags: &[&str], before: Option<&[&str]>| -> Vec<String> {
+            let owned = |tags: &[&str]| -> Vec<String> {
+                tags.iter().map(|tag| (*tag).to_owned()).collect()
+            };
+            let (tags, before) = (owned(tags), before.map(owned));
+            let target = Tagged {
+                name: "web01",
+                tags: &tags,
+                before: before.as_deref(),
+            };
+            let found = ties_by_tags(&project.variables, &project.process, target);
+            found.iter().map(ToString::to_string).collect()
+        };
+        let tied = "variable 'Port' has two equally specific values for target 'web01': the one for tag blue and the one for tag green";
+        for (tags, before, expected) in [
+            (&["blue", "green"][..], None, &[tied][..]),
+            (
+                &["blue", "green", "web"],
+                Some(&["blue", "web"][..]),
+                &[tied],
+            ),
+            (&["blue", "green", "web"], Some(&["blue", "green"]), &[]),
+            (&["blue", "web"], Some(&["blue", "green"]), &[]),
+            (&["blue", "web"], None, &[]),
+            (&[], None, &[]),
+        ] {
+            assert_eq!(ties(tags, before), expected, "{tags:?} {before:?}");
+        }
+    }
+}
