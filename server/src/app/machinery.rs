@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::artifacts::{Bell, Collector};
 use crate::gateway::{
-    Counters, Epochs, Gateway, GatewayConfig, GatewayError, GatewayKeys, GatewayParts, Sessions,
-    Timing, Trust, TrustedAgent, arrivals,
+    Counters, Epochs, Gateway, GatewayConfig, GatewayError, GatewayKeys, GatewayParts, PushRates,
+    Sessions, Timing, Trust, TrustedAgent, arrivals,
 };
 use crate::orchestrator::{
     GrantedObjects, Grants, Hints, Ingest, Online, Orchestrator, OrchestratorParts,
@@ -49,6 +49,8 @@ pub struct MachineryConfig {
     pub incoming: PathBuf,
     /// How long things may take on the network.
     pub timing: Timing,
+    /// How fast packages are pushed.
+    pub push_rates: PushRates,
     /// How long things may take in a deployment.
     pub policy: Policy,
 }
@@ -131,6 +133,7 @@ impl Machinery {
                 authority: config.authority.certificate().clone(),
                 keys,
                 timing: config.timing,
+                push_rates: config.push_rates,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
             GatewayParts {

@@ -28,7 +28,7 @@ use self::data_dir::{ADMIN_KEY_FILE, DataDir};
 pub use self::error::StartError;
 use self::machinery::{Machinery, MachineryConfig};
 use self::server_file::{ServerFile, local_url};
-use crate::gateway::Timing;
+use crate::gateway::{PushRates, Timing};
 use crate::packages::PackageRepository;
 use crate::security::{
     Authority, NewApiKey, Secret, api_key_mint, api_key_save, authority_open, master_key_open,
@@ -56,6 +56,8 @@ pub struct ServerOptions {
     pub agent_certificates: AgentCertificates,
     /// How many tasks run at once.
     pub max_running: u32,
+    /// How fast packages are pushed to agents.
+    pub push_rates: PushRates,
 }
 
 /// How agents' certificates are kept.
@@ -146,6 +148,7 @@ impl App {
                 renewal_grace: options.agent_certificates.grace,
                 ..Timing::default()
             },
+            push_rates: options.push_rates,
             policy: Policy::default(),
         };
         let services = compose(config, server, &mut supervisor).await?;

@@ -73,9 +73,52 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// Reads a size such as `500kB`, `64MiB` or `20GiB`, in bytes.
+pub fn size(text: &str) -> Result<u64, String> {
+    let bad = || format!("'{text}' is not a size; write it like 500kB, 64MiB or 20GiB");
+    let text = text.trim();
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+    let (count, unit) = text.split_at(unit_at);
+    let unit: u64 = match unit {
+        "B" => 1,
+        "kB" => 1000,
+        "KiB" => 1 << 10,
+        "MB" => 1_000_000,
+        "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "GiB" => 1 << 30,
+        _ => return Err(bad()),
+    };
+    let count: u64 = count.parse().map_err(|_| bad())?;
+    count.checked_mul(unit).ok_or_else(bad)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_and_nonsense_is_explained() {
+        for (text, bytes) in [
+            ("0B", 0),
+            ("500kB", 500_000),
+            ("64MiB", 64 << 20),
+            ("20GiB", 20 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "10",
+            "MiB",
+            "10 MiB",
+            "1.5GiB",
+            "-1MiB",
+            "99999999999999GiB",
+        ] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn spans_are_read_and_nonsense_is_explained() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use super::args::{Global, duration};
+use super::args::{Global, duration, size};
 use super::connect::default_data_dir;
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, line_out, with_schema};
@@ -16,6 +16,7 @@ use super::server_care;
 use crate::api::error_chain;
 use crate::app::server_file::ServerFile;
 use crate::app::{AgentCertificates, App, ServerOptions, StartError, TlsFiles};
+use crate::gateway::{PushRate, PushRates};
 use crate::security::Secret;
 use crate::store::MAX_RUNNING;
 
@@ -23,7 +24,7 @@ use crate::store::MAX_RUNNING;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the server in the foreground, with --data as its directory
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Write a backup of the server in --data to one file; it may be running
     Backup(server_care::BackupArgs),
     /// Make the data directory --data from a backup
@@ -112,6 +113,49 @@ pub(super) struct RunArgs {
         hide_env_values = true
     )]
     max_running: u32,
+    /// How much of packages is pushed to all agents together in a second, such as 100MiB; by default
+    /// as much as the line takes
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = server_rate,
+        env = "MANTLE_PUSH_RATE",
+        hide_env_values = true
+    )]
+    push_rate: Option<PushRate>,
+    /// How much is pushed to each agent in a second
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = agent_rate,
+        env = "MANTLE_PUSH_RATE_PER_AGENT",
+        hide_env_values = true
+    )]
+    push_rate_per_agent: Option<PushRate>,
+}
+
+/// Lower ones let transfers of a large fleet stand still.
+fn server_rate(text: &str) -> Result<PushRate, String> {
+    rate(
+        text,
+        PushRate::SERVER_LEAST,
+        "the server pushes at least 1MiB a second",
+    )
+}
+
+fn agent_rate(text: &str) -> Result<PushRate, String> {
+    rate(
+        text,
+        PushRate::AGENT_LEAST,
+        "an agent is sent at least 64KiB a second",
+    )
+}
+
+fn rate(text: &str, least: u64, otherwise: &str) -> Result<PushRate, String> {
+    let bytes = size(text.strip_suffix("/s").unwrap_or(text))?;
+    PushRate::new(bytes)
+        .filter(|_| bytes >= least)
+        .ok_or_else(|| format!("{otherwise}; leave the option out for no limit"))
 }
 
 /// Shorter ones would end before they arrive, longer ones after the authority's own certificate.
@@ -131,7 +175,7 @@ pub(super) fn local(
     out: Output,
 ) -> Result<CliResult, Box<Command>> {
     match command {
-        Command::Run(args) => Ok(run(args, global, out)),
+        Command::Run(args) => Ok(run(*args, global, out)),
         Command::Backup(args) => Ok(server_care::backup(&args, global, out)),
         Command::Restore(args) => Ok(server_care::restore(&args, global, out)),
         command @ (Command::Recover(_) | Command::Status) => Err(Box::new(command)),
@@ -164,6 +208,10 @@ fn run(args: RunArgs, global: &Global, out: Output) -> CliResult {
             grace: args.agent_certificate_grace,
         },
         max_running: args.max_running,
+        push_rates: PushRates {
+            server: args.push_rate,
+            agent: args.push_rate_per_agent,
+        },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -269,5 +317,20 @@ mod tests {
         assert!(shown.contains("mtl_sample") && shown.contains("data/admin.key"));
         let kept = first_key_note(&key, "data/admin.key", false);
         assert!(!kept.contains("mtl_sample") && kept.contains("data/admin.key"));
+    }
+
+    #[test]
+    fn a_rate_is_a_size_a_second_and_not_too_low() {
+        let mib = 1024 * 1024;
+        assert_eq!(
+            server_rate("10MiB/s"),
+            Ok(PushRate::new(10 * mib).unwrap_or_else(|| unreachable!()))
+        );
+        assert_eq!(server_rate("1MiB"), agent_rate("1MiB"));
+        for text in ["0", "1MiB/m", "900KiB", "fast"] {
+            assert!(server_rate(text).is_err(), "{text}");
+        }
+        assert!(agent_rate("900KiB").is_ok());
+        assert!(agent_rate("63KiB").is_err());
     }
 }

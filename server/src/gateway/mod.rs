@@ -19,6 +19,7 @@ mod epochs;
 mod identity;
 mod limits;
 mod outbox;
+mod pace;
 mod reader;
 mod renewal;
 mod session;
@@ -40,6 +41,7 @@ pub use artifact::{ArtifactError, ArtifactStream};
 pub use counters::Counters;
 pub use enrol::{EnrolDecision, Enroller, Renewal};
 pub use epochs::{Epochs, Meeting};
+pub use pace::{PushRate, PushRates};
 pub use sessions::{SessionId, Sessions};
 pub use transfer::{ObjectSource, WireObject};
 pub use transport::{GatewayError, GatewayKeys, RENEWAL_GRACE, Timing};
@@ -59,6 +61,8 @@ pub struct GatewayConfig {
     pub keys: GatewayKeys,
     /// How long things may take.
     pub timing: Timing,
+    /// How fast packages are pushed.
+    pub push_rates: PushRates,
     /// The server's version, for `Welcome`.
     pub version: String,
 }
@@ -95,6 +99,9 @@ pub(crate) struct Shared {
     timing: Timing,
     version: String,
     greetings: session::Greetings,
+    /// How fast packages are pushed to each agent, and to all of them together.
+    agent_rate: Option<PushRate>,
+    push_bucket: Option<pace::Bucket>,
 }
 
 impl Gateway {
@@ -114,6 +121,8 @@ impl Gateway {
             timing: config.timing,
             version: config.version,
             greetings: session::Greetings::default(),
+            agent_rate: config.push_rates.agent,
+            push_bucket: config.push_rates.server.map(pace::Bucket::new),
         });
         Ok(Self {
             endpoint,

@@ -16,11 +16,12 @@ use tokio::sync::Semaphore;
 
 use super::Shared;
 use super::counters::Counters;
+use super::pace::{Bucket, Pace};
 use super::reader::{Next, Reader};
 
 /// Bulk goes after control and logs.
 pub(super) const BULK_PRIORITY: i32 = -10;
-/// Transfers that one agent may have at once.
+/// Transfers that one agent may have at once: one is on the line while the next is asked for.
 const TRANSFERS_AN_AGENT: usize = 2;
 
 /// An object as it is stored, so that it is read and compressed once for many agents.
@@ -49,18 +50,29 @@ pub trait ObjectSource: Send + Sync {
 /// Serves an agent's bulk streams until its connection ends.
 pub(super) async fn serve(connection: &Connection, agent: AgentId, shared: &Arc<Shared>) {
     let permits = Arc::new(Semaphore::new(TRANSFERS_AN_AGENT));
+    let bucket = Arc::new(shared.agent_rate.map(Bucket::new));
     while let Ok((send, receive)) = connection.accept_bi().await {
         let (shared, permits) = (Arc::clone(shared), Arc::clone(&permits));
+        let bucket = Arc::clone(&bucket);
         // Bounded by the number of streams that the transport allows; ends with the connection.
         tokio::spawn(async move {
             if let Ok(_permit) = permits.acquire().await {
-                one(send, receive, agent, &shared).await;
+                let pace = Pace {
+                    agent: bucket.as_ref().as_ref(),
+                    server: shared.push_bucket.as_ref(),
+                };
+                one(send, receive, (agent, pace), &shared).await;
             }
         });
     }
 }
 
-async fn one(mut send: SendStream, receive: RecvStream, agent: AgentId, shared: &Shared) {
+async fn one(
+    mut send: SendStream,
+    receive: RecvStream,
+    (agent, pace): (AgentId, Pace<'_>),
+    shared: &Shared,
+) {
     let _ = send.set_priority(BULK_PRIORITY);
     let mut reader = Reader::new(receive, BULK_LIMIT_BYTES);
     let request = match reader.next_within(shared.timing.bulk).await {
@@ -85,11 +97,8 @@ async fn one(mut send: SendStream, receive: RecvStream, agent: AgentId, shared: 
         }
     };
     for object in &request.objects {
-        let sent = give(&mut send, &request, object, agent, shared);
-        if !matches!(
-            tokio::time::timeout(shared.timing.bulk, sent).await,
-            Ok(Ok(()))
-        ) {
+        let sent = give(&mut send, &request, object, (agent, pace), shared).await;
+        if sent.is_err() {
             // The agent went away or reads nothing; it asks again from where it stands.
             let _ = send.reset(quinn::VarInt::from_u32(close::GOING_AWAY));
             return;
@@ -102,15 +111,18 @@ async fn give(
     send: &mut SendStream,
     request: &FetchObjects,
     object: &ObjectRequest,
-    agent: AgentId,
+    (agent, pace): (AgentId, Pace<'_>),
     shared: &Shared,
-) -> Result<(), quinn::WriteError> {
+) -> Result<(), NotTaken> {
     let found = if shared.parts.trust.holds(agent) {
-        shared
+        let (task, root) = (request.task, request.root);
+        let object = shared
             .parts
             .objects
-            .object(agent, request.task, request.root, object.digest)
+            .object(agent, task, root, object.digest);
+        tokio::time::timeout(shared.timing.bulk, object)
             .await
+            .map_err(|_| NotTaken)?
     } else {
         Err(ObjectRefusal::NotGranted)
     };
@@ -134,13 +146,8 @@ async fn give(
                 size_bytes: found.size_bytes,
             };
             if let Ok(frame) = Message::from(follows).to_frame() {
-                send.write_all(&frame).await?;
-                shared
-                    .parts
-                    .counters
-                    .bulk_bytes
-                    .fetch_add(rest.len() as u64, Ordering::Relaxed);
-                send.write_chunk(rest).await?;
+                within(shared, send.write_all(&frame)).await?;
+                paced(send, rest, pace, shared).await?;
             }
         }
         Err(reason) => {
@@ -149,9 +156,42 @@ async fn give(
                 reason,
             };
             if let Ok(frame) = Message::from(refused).to_frame() {
-                send.write_all(&frame).await?;
+                within(shared, send.write_all(&frame)).await?;
             }
         }
     }
     Ok(())
+}
+
+/// Writes an object's bytes in pieces, each at its turn.
+async fn paced(
+    send: &mut SendStream,
+    mut rest: bytes::Bytes,
+    pace: Pace<'_>,
+    shared: &Shared,
+) -> Result<(), NotTaken> {
+    let most = pace.piece_bytes().unwrap_or(usize::MAX);
+    while !rest.is_empty() {
+        let piece = rest.split_to(rest.len().min(most));
+        let length = piece.len();
+        // Beside the deadline: how long a turn takes is the operator's choice, and it comes.
+        pace.turn(length).await;
+        within(shared, send.write_chunk(piece)).await?;
+        let sent = &shared.parts.counters.bulk_bytes;
+        sent.fetch_add(length as u64, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// The agent went away, or takes nothing of what it is sent, or the store does not answer.
+struct NotTaken;
+
+async fn within(
+    shared: &Shared,
+    write: impl Future<Output = Result<(), quinn::WriteError>>,
+) -> Result<(), NotTaken> {
+    match tokio::time::timeout(shared.timing.bulk, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(NotTaken),
+    }
 }

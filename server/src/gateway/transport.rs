@@ -57,7 +57,7 @@ pub struct Timing {
     pub idle: Duration,
     /// For agents to take note of our going away.
     pub drain: Duration,
-    /// For a bulk request to arrive, and for each object to leave.
+    /// For a bulk request to arrive, and for each piece of an object to be taken once its turn has come.
     pub bulk: Duration,
     /// From the first byte of a message to its last.
     pub message: Duration,

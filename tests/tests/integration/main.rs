@@ -35,6 +35,7 @@ mod masking;
 mod messages;
 mod offline;
 mod others;
+mod pacing;
 mod queue;
 mod records;
 mod releases;

@@ -11,7 +11,7 @@ use mantle::api::body::{
     ReleaseCreate, TaskDetail, TaskState, UploadCreate,
 };
 use mantle::app::machinery::{Machinery, MachineryConfig};
-use mantle::gateway::{Counters, Gateway, Sessions, Timing};
+use mantle::gateway::{Counters, Gateway, PushRates, Sessions, Timing};
 use mantle::orchestrator::Online;
 use mantle::packages::PackageRepository;
 use mantle::security::{AGENT_LASTS, Authority, authority_open, master_key_open};
@@ -64,6 +64,24 @@ pub struct Server {
     tasks: JoinSet<()>,
 }
 
+/// How a server goes about it.
+struct Ways {
+    timing: Timing,
+    /// How long agents' certificates last.
+    lasts: Duration,
+    push_rates: PushRates,
+}
+
+impl Default for Ways {
+    fn default() -> Self {
+        Self {
+            timing: Timing::default(),
+            lasts: AGENT_LASTS,
+            push_rates: PushRates::default(),
+        }
+    }
+}
+
 impl Server {
     /// A new server with the usual timing and the environment `test`.
     pub async fn start(world: &World) -> Self {
@@ -82,23 +100,38 @@ impl Server {
     pub async fn start_issuing(world: &World, lasts: Duration, timing: Timing) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let folder = world.dir("server");
-        let server = Self::open_issuing(world, folder, any, timing, lasts).await;
+        let ways = Ways {
+            timing,
+            lasts,
+            ..Ways::default()
+        };
+        let server = Self::open_with(world, folder, any, ways).await;
+        server.apply("infrastructure.yaml", INFRASTRUCTURE).await;
+        server
+    }
+
+    /// A new server that pushes packages at these rates.
+    pub async fn start_paced(world: &World, push_rates: PushRates) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let ways = Ways {
+            push_rates,
+            ..Ways::default()
+        };
+        let server = Self::open_with(world, world.dir("server"), any, ways).await;
         server.apply("infrastructure.yaml", INFRASTRUCTURE).await;
         server
     }
 
     /// A server on what an earlier one left behind.
     pub async fn open(world: &World, folder: PathBuf, addr: SocketAddr, timing: Timing) -> Self {
-        Self::open_issuing(world, folder, addr, timing, AGENT_LASTS).await
+        let ways = Ways {
+            timing,
+            ..Ways::default()
+        };
+        Self::open_with(world, folder, addr, ways).await
     }
 
-    async fn open_issuing(
-        world: &World,
-        folder: PathBuf,
-        addr: SocketAddr,
-        timing: Timing,
-        agent_lasts: Duration,
-    ) -> Self {
+    async fn open_with(world: &World, folder: PathBuf, addr: SocketAddr, ways: Ways) -> Self {
         // The port of a server that was stopped comes free when its last packets have left.
         let socket = wait_for("the port is free", SOON, || async {
             UdpSocket::bind(addr).map_err(|error| error.to_string())
@@ -113,7 +146,7 @@ impl Server {
         .unwrap();
         let now = SystemTime::now();
         let authority = authority_open(&store, &folder, now).await.unwrap();
-        let authority = Arc::new(authority.with_agent_lifetime(agent_lasts));
+        let authority = Arc::new(authority.with_agent_lifetime(ways.lasts));
         let identity = authority.server_identity(&folder, &[], now).unwrap();
         let master_key = master_key_open(&store, &folder.join("master.key")).await;
         let master_key = Arc::new(master_key.unwrap());
@@ -128,7 +161,8 @@ impl Server {
             socket,
             feed: feed.clone(),
             incoming: folder.join("artifacts"),
-            timing,
+            timing: ways.timing,
+            push_rates: ways.push_rates,
             policy: Policy::default(),
         })
         .await
