@@ -24,6 +24,27 @@ pub struct AuditRow {
     pub detail: String,
 }
 
+/// What the row says that removes the beginning of the trail.
+pub const CUT_ACTION: &str = "audit.cut";
+
+/// The end of what was removed from the beginning of the trail. The chain goes on from its hash, and a
+/// row of the chain vouches for it, so that nobody can remove rows without one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The last row that was removed; 0 if none was.
+    pub through: u64,
+    /// Its hash.
+    pub hash: Digest,
+}
+
+impl Cut {
+    /// Whether this row, which stands in the chain, says that the trail was cut there.
+    pub fn is_vouched_by(&self, row: &AuditRow) -> bool {
+        row.action == CUT_ACTION
+            && serde_json::from_str::<Self>(&row.detail).is_ok_and(|said| said == *self)
+    }
+}
+
 /// Where a chain breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BrokenChain {
@@ -113,6 +134,28 @@ mod tests {
             })
         );
         assert!(verify((1, &GENESIS), &row(2), &second).is_err());
+    }
+
+    #[test]
+    fn a_cut_is_vouched_for_by_the_row_that_says_just_that() {
+        let cut = Cut {
+            through: 7,
+            hash: hash(&GENESIS, &row(1)),
+        };
+        let vouching = |detail: serde_json::Value| AuditRow {
+            action: CUT_ACTION.to_owned(),
+            detail: detail.to_string(),
+            ..row(9)
+        };
+        let said = serde_json::json!({ "through": 7, "hash": cut.hash, "why": "old", "rows": 7 });
+        assert!(cut.is_vouched_by(&vouching(said.clone())));
+        for (name, value) in [("through", 8.into()), ("hash", GENESIS.to_string().into())] {
+            let mut other = said.clone();
+            other[name] = value;
+            assert!(!cut.is_vouched_by(&vouching(other)), "{name}");
+        }
+        assert!(!cut.is_vouched_by(&row(9)));
+        assert!(!cut.is_vouched_by(&vouching(serde_json::json!([]))));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod state;
 pub mod target;
 #[cfg(test)]
 mod testing;
+pub mod upkeep;
 pub mod variable;
 pub mod variable_set;
 pub mod version;

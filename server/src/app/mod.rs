@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use mantle_domain::permission::{ADMINISTRATORS, Permission};
 use mantle_domain::state::Policy;
+use mantle_domain::upkeep::UpkeepRules;
 use rustls::ServerConfig;
 use serde_json::json;
 
@@ -58,6 +59,8 @@ pub struct ServerOptions {
     pub max_running: u32,
     /// How fast packages are pushed to agents.
     pub push_rates: PushRates,
+    /// How much of the past is kept.
+    pub upkeep: UpkeepRules,
 }
 
 /// How agents' certificates are kept.
@@ -151,7 +154,7 @@ impl App {
             push_rates: options.push_rates,
             policy: Policy::default(),
         };
-        let services = compose(config, server, &mut supervisor).await?;
+        let services = compose(config, server, options.upkeep, &mut supervisor).await?;
         Ok(Self {
             services,
             supervisor,
@@ -225,6 +228,7 @@ pub enum RunError {
 async fn compose(
     config: MachineryConfig,
     server: ServerFacts,
+    upkeep: UpkeepRules,
     supervisor: &mut Supervisor,
 ) -> Result<Services, StartError> {
     let (store, packages) = (config.store.clone(), config.packages.clone());
@@ -247,6 +251,7 @@ async fn compose(
         feed,
         stopping: supervisor.stop_token(Stage::Intake),
         server,
+        upkeep,
     });
     moving::start_janitor(services.clone(), Arc::clone(&epochs), supervisor);
     moving::start_collector(services.clone(), epochs, supervisor);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::machinery::Machinery;
-use crate::api::body::PackageCollect;
+use crate::api::body::{PackageCollect, RetentionItem};
 use crate::api::error_chain;
 use crate::gateway::Epochs;
 use crate::services::{COLLECT_EVERY, COLLECT_FIRST, Caller, RETAIN_EVERY, Services, TIDY_EVERY};
@@ -87,7 +87,10 @@ pub(super) fn start_janitor(services: Services, epochs: Arc<Epochs>, supervisor:
 async fn retain_now(services: &Services) {
     match services.retention_run(&Caller::server(), false).await {
         Ok(result) => {
-            let removed = result.items.iter().filter(|item| item.goes).count();
+            let held =
+                |item: &&RetentionItem| item.goes && matches!(&*item.kind, "release" | "package");
+            let named = result.items.iter().filter(held).count() as u64;
+            let removed = named + result.counts.iter().map(|kind| kind.goes).sum::<u64>();
             if removed > 0 {
                 tracing::info!(removed, "what the rules no longer keep was removed");
             }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use mantle_domain::upkeep::Keep;
 
 use super::output::Format;
 
@@ -93,6 +94,23 @@ pub fn size(text: &str) -> Result<u64, String> {
     count.checked_mul(unit).ok_or_else(bad)
 }
 
+/// Reads how much of something is kept: an age, a size, or both with a comma between.
+pub fn keep(text: &str) -> Result<Keep, String> {
+    let bad =
+        || format!("'{text}' is neither an age nor a size; write it like 90d, 20GiB or 90d,20GiB");
+    let mut keep = Keep::default();
+    for part in text.split(',') {
+        match (duration(part), size(part)) {
+            (Ok(age), _) if keep.age_ms.is_none() => {
+                keep.age_ms = Some(u64::try_from(age.as_millis()).map_err(|_| bad())?);
+            }
+            (_, Ok(bytes)) if keep.size_bytes.is_none() => keep.size_bytes = Some(bytes),
+            (Ok(_) | Err(_), Ok(_) | Err(_)) => return Err(bad()),
+        }
+    }
+    Ok(keep)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +135,22 @@ mod tests {
             "99999999999999GiB",
         ] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_an_age_a_size_or_both() {
+        let day_ms = 86_400_000;
+        for (text, age_ms, size_bytes) in [
+            ("90d", Some(90 * day_ms), None),
+            ("1GiB", None, Some(1 << 30)),
+            ("1d,2MiB", Some(day_ms), Some(2 << 20)),
+            ("2MiB,1d", Some(day_ms), Some(2 << 20)),
+        ] {
+            assert_eq!(keep(text), Ok(Keep { age_ms, size_bytes }), "{text}");
+        }
+        for text in ["", "90", "1d,2d", "1GiB,2GiB", "1d,", "1d 2MiB", "for ever"] {
+            assert!(keep(text).is_err(), "{text}");
         }
     }
 

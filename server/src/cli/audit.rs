@@ -32,14 +32,24 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             out.object(&verified, |verified| {
                 vec![match verified.first_bad {
                     None => format!(
-                        "intact: {} entries, head {}",
-                        verified.entries, verified.head
+                        "intact: {} entries{}, head {}",
+                        verified.entries,
+                        before_them(verified.removed),
+                        verified.head
                     ),
                     Some(seq) => format!("broken at entry {seq}: {}", verified.fault),
                 }]
             })?;
             Ok(if intact { Exit::Success } else { Exit::Invalid })
         }
+    }
+}
+
+fn before_them(removed: u64) -> String {
+    if removed == 0 {
+        String::new()
+    } else {
+        format!(" after the {removed} that were removed")
     }
 }
 

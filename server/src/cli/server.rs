@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use mantle_domain::upkeep::{Keep, UpkeepRules};
 use tracing_subscriber::EnvFilter;
 
-use super::args::{Global, duration, size};
+use super::args::{Global, duration, keep, size};
 use super::connect::default_data_dir;
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, line_out, with_schema};
@@ -132,6 +133,34 @@ pub(super) struct RunArgs {
         hide_env_values = true
     )]
     push_rate_per_agent: Option<PushRate>,
+    /// How much is kept of tasks that are over: an age, a size or both, such as 365d,10GiB; by default
+    /// all
+    #[arg(
+        long,
+        value_name = "AGE,SIZE",
+        value_parser = keep,
+        env = "MANTLE_KEEP_TASKS",
+        hide_env_values = true
+    )]
+    keep_tasks: Option<Keep>,
+    /// How much is kept of what tasks printed; the tasks stay
+    #[arg(
+        long,
+        value_name = "AGE,SIZE",
+        value_parser = keep,
+        env = "MANTLE_KEEP_LOGS",
+        hide_env_values = true
+    )]
+    keep_logs: Option<Keep>,
+    /// How much is kept of the audit trail, which can still be verified after
+    #[arg(
+        long,
+        value_name = "AGE,SIZE",
+        value_parser = keep,
+        env = "MANTLE_KEEP_AUDIT",
+        hide_env_values = true
+    )]
+    keep_audit: Option<Keep>,
 }
 
 /// Lower ones let transfers of a large fleet stand still.
@@ -208,6 +237,11 @@ fn run(args: RunArgs, global: &Global, out: Output) -> CliResult {
             grace: args.agent_certificate_grace,
         },
         max_running: args.max_running,
+        upkeep: UpkeepRules {
+            tasks: args.keep_tasks.unwrap_or_default(),
+            logs: args.keep_logs.unwrap_or_default(),
+            audit: args.keep_audit.unwrap_or_default(),
+        },
         push_rates: PushRates {
             server: args.push_rate,
             agent: args.push_rate_per_agent,
@@ -322,10 +356,7 @@ mod tests {
     #[test]
     fn a_rate_is_a_size_a_second_and_not_too_low() {
         let mib = 1024 * 1024;
-        assert_eq!(
-            server_rate("10MiB/s"),
-            Ok(PushRate::new(10 * mib).unwrap_or_else(|| unreachable!()))
-        );
+        assert_eq!(server_rate("10MiB/s").ok(), PushRate::new(10 * mib));
         assert_eq!(server_rate("1MiB"), agent_rate("1MiB"));
         for text in ["0", "1MiB/m", "900KiB", "fast"] {
             assert!(server_rate(text).is_err(), "{text}");

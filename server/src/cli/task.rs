@@ -113,11 +113,17 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             if let Some(target) = &target {
                 known_target(client, &task, target).await?;
             }
-            print_log(client, &task, after, follow, |line| {
+            let mut is_empty = true;
+            let exit = print_log(client, &task, after, follow, |line| {
+                is_empty = false;
                 let wanted = target.as_ref().is_none_or(|target| line.target == *target);
                 if wanted { print(&line, out) } else { Ok(()) }
             })
-            .await
+            .await?;
+            if is_empty && let Some(note) = log_removed(&client.task(&task).await?.task) {
+                out.note(&note);
+            }
+            Ok(exit)
         }
         Command::Cancel { task } => {
             let task = client.task_cancel(&task).await?;
@@ -208,6 +214,15 @@ fn row(task: &Task) -> Vec<String> {
     ]
 }
 
+/// That a task's log is not there any more, and since when.
+fn log_removed(task: &Task) -> Option<String> {
+    let at = task.log_removed_at?.strftime("%Y-%m-%d");
+    Some(format!(
+        "the log of {} was removed on {at}, as the server keeps no more",
+        task.number
+    ))
+}
+
 fn lines(detail: &TaskDetail) -> Vec<String> {
     let mut lines = vec![summary(detail)];
     lines.extend(warned(detail));
@@ -222,6 +237,7 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
     for (name, value) in &detail.fields {
         lines.push(format!("field {}: {}", harmless(name), harmless(value)));
     }
+    lines.extend(log_removed(&detail.task));
     if let Some(digest) = &detail.manifest {
         let number = &detail.task.number;
         lines.push(format!(

@@ -6,7 +6,7 @@ use mantle_domain::permission::Permission;
 use super::error::Result;
 use super::{Caller, Services, at};
 use crate::api::body::{AuditEntry, AuditVerified, Page};
-use crate::store::{AuditFault, AuditVerdict, audit_list, audit_verify};
+use crate::store::{AuditFault, AuditVerdict, audit_cut_find, audit_list, audit_verify};
 
 /// Use cases of the audit trail.
 impl Services {
@@ -35,17 +35,20 @@ impl Services {
     pub async fn audit_verify(&self, caller: &Caller) -> Result<AuditVerified> {
         caller.may(Permission::ReadAudit)?;
         let mut tx = self.store.read().await?;
+        let removed = audit_cut_find(&mut tx).await?.through;
         Ok(match audit_verify(&mut tx).await? {
             AuditVerdict::Intact(head) => AuditVerified {
                 intact: true,
-                entries: head.sequence,
+                entries: head.sequence.saturating_sub(removed),
+                removed,
                 first_bad: None,
                 fault: String::new(),
                 head: head.hash.to_string(),
             },
             AuditVerdict::Broken { sequence, fault } => AuditVerified {
                 intact: false,
-                entries: sequence.saturating_sub(1),
+                entries: sequence.saturating_sub(1).saturating_sub(removed),
+                removed,
                 first_bad: Some(sequence),
                 fault: sentence(fault).to_owned(),
                 head: String::new(),
@@ -60,6 +63,7 @@ fn sentence(fault: AuditFault) -> &'static str {
         AuditFault::Changed => "the row or the one before it was changed after it was written",
         AuditFault::Truncated => "the end of the trail was cut off",
         AuditFault::Beyond => "the row was added past the recorded end",
+        AuditFault::Unvouched => "what came before it was removed, and no entry says so",
     }
 }
 

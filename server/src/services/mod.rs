@@ -53,6 +53,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod ties;
+mod upkeep;
 #[cfg(test)]
 mod variable_tests;
 mod variables;
@@ -63,6 +64,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mantle_domain::permission::{self, Actor, Permission};
+use mantle_domain::upkeep::UpkeepRules;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -107,6 +109,8 @@ pub struct Parts {
     pub stopping: CancellationToken,
     /// Who this server is.
     pub server: ServerFacts,
+    /// How much of the past is kept.
+    pub upkeep: UpkeepRules,
 }
 
 /// Who this server is.

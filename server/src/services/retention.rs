@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mantle_domain::ids::ReleaseId;
+use mantle_domain::ids::{ReleaseId, TaskId};
 use mantle_domain::lifecycle::{self, Retention};
 use mantle_domain::permission::Permission;
 use mantle_domain::project::ProjectDefinition;
@@ -21,14 +21,15 @@ use super::error::Result;
 use super::planning::snapshot;
 use super::progress::followed;
 use super::tasks::number;
+use super::upkeep::Mode;
 use super::{Caller, Deed, LIST_MOST, Services, names};
 use crate::api::body::{RetentionItem, RetentionResult};
 use crate::store::{
     PackageVersionRow, ProjectRow, ReleaseRow, TargetCurrentFilter, Tx, deployment_current_list,
-    environment_list, log_delete, package_list, package_version_delete, package_version_list,
-    plan_prune, project_list, release_before, release_delete, release_list, release_reach_list,
-    retired_task_done, retired_task_list, secret_version_prune_all, target_current_list,
-    target_list, task_open_list,
+    environment_list, log_delete, log_shorten, package_list, package_version_delete,
+    package_version_list, plan_prune, project_list, release_before, release_delete, release_list,
+    release_reach_list, retired_task_done, retired_task_list, secret_version_prune_all,
+    target_current_list, target_list, task_exists, task_open_list,
 };
 
 /// How often [`Services::retention_run`] is due (reference section 1.5).
@@ -37,6 +38,8 @@ pub const RETAIN_EVERY: Duration = Duration::from_hours(4);
 const PLANS_KEPT: Duration = Duration::from_hours(30 * 24);
 /// Logs that are removed in one go.
 const BATCH: u32 = 100;
+/// Chunks of one log that are removed in one transaction.
+const CHUNKS: u32 = 64;
 
 /// Use cases of retention.
 impl Services {
@@ -64,6 +67,14 @@ impl Services {
         }
         let items = self.retain_packages(caller, dry_run, &gone).await?;
         result.items.extend(items);
+        let mode = if dry_run { Mode::Say } else { Mode::Do };
+        let gone = self.retain_tasks(caller, mode, &mut result).await?;
+        if !dry_run {
+            // First: what they hold must not count when logs are measured.
+            self.remove_logs().await?;
+        }
+        self.retain_logs(caller, mode, &gone, &mut result).await?;
+        self.retain_audit(caller, mode, &mut result).await?;
         if !dry_run {
             self.remove_logs().await?;
             let before_us = self.before(PLANS_KEPT);
@@ -169,7 +180,7 @@ impl Services {
         Ok(items)
     }
 
-    /// Removes the logs of tasks that are gone.
+    /// Removes the logs of tasks that are gone, and those that were given up.
     async fn remove_logs(&self) -> Result<()> {
         loop {
             let tasks = {
@@ -178,9 +189,7 @@ impl Services {
             };
             for task in &tasks {
                 // The log first: a note without a log is found again, a log without a note not.
-                self.store
-                    .write_logs(async |tx| log_delete(tx, *task).await)
-                    .await?;
+                self.remove_log(*task).await?;
                 self.store
                     .write(async |tx| retired_task_done(tx, *task).await)
                     .await?;
@@ -189,6 +198,27 @@ impl Services {
                 return Ok(());
             }
         }
+    }
+
+    async fn remove_log(&self, task: TaskId) -> Result<()> {
+        loop {
+            let went = self
+                .store
+                .write_logs(async |tx| log_shorten(tx, task, CHUNKS).await)
+                .await?;
+            if went < u64::from(CHUNKS) {
+                break;
+            }
+        }
+        let mut tx = self.store.read().await?;
+        if task_exists(&mut tx, task).await? {
+            return Ok(());
+        }
+        drop(tx);
+        self.store
+            .write_logs(async |tx| log_delete(tx, task).await)
+            .await?;
+        Ok(())
     }
 
     fn before(&self, age: Duration) -> i64 {

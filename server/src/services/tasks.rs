@@ -446,6 +446,7 @@ pub(super) fn task_shape(row: &TaskRow) -> Task {
         created_by: row.created_by.clone(),
         started_at: row.started_at_us.map(at),
         ended_at: row.ended_at_us.map(at),
+        log_removed_at: row.log_removed_at_us.map(at),
     }
 }
 

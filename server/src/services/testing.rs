@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mantle_domain::permission::{ADMINISTRATORS, Actor};
+use mantle_domain::upkeep::UpkeepRules;
 use mantle_shared::Digest;
 use mantle_shared::tls::Fingerprint;
 use tempfile::TempDir;
@@ -31,6 +32,11 @@ pub(crate) struct House {
 
 /// A server without network: database, keys and packages in a temporary folder.
 pub(crate) async fn a_house() -> House {
+    a_house_that_keeps(UpkeepRules::default()).await
+}
+
+/// The same, with rules for how much of the past is kept.
+pub(crate) async fn a_house_that_keeps(upkeep: UpkeepRules) -> House {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(StoreConfig::Sqlite {
         folder: folder.path().to_owned(),
@@ -50,6 +56,7 @@ pub(crate) async fn a_house() -> House {
             authority: Fingerprint::from_bytes([7; 32]),
             started_at: Timestamp::UNIX_EPOCH,
         },
+        upkeep,
     });
     House {
         services,

@@ -10,6 +10,7 @@ use mantle_shared::Digest;
 
 use super::error::{Result, StoreError};
 use super::tx::Tx;
+use super::upkeep::audit_cut_find;
 use super::value::{Row, params};
 
 /// What is to be noted.
@@ -61,6 +62,8 @@ pub enum AuditFault {
     Truncated,
     /// The row stands behind the recorded end.
     Beyond,
+    /// What came before this row was removed, and no row of the trail says so.
+    Unvouched,
 }
 
 /// Notes a change and says which number the row got. Call it in the transaction that makes the
@@ -137,13 +140,15 @@ pub async fn audit_list(
     .collect()
 }
 
-/// Checks the whole chain, row by row, and names the first bad one.
+/// Checks the whole chain, row by row, and names the first bad one. It begins where the trail was cut.
 pub async fn audit_verify(tx: &mut Tx) -> Result<AuditVerdict> {
     let recorded = audit_head(tx).await?;
+    let cut = audit_cut_find(tx).await?;
     let mut head = AuditHead {
-        sequence: 0,
-        hash: GENESIS,
+        sequence: cut.through,
+        hash: cut.hash,
     };
+    let mut is_vouched = cut.through == 0 && cut.hash == GENESIS;
     let mut rows = tx.stream("SELECT * FROM audit ORDER BY seq", params![]);
     while let Some(row) = rows.next().await {
         let row = row?;
@@ -161,6 +166,7 @@ pub async fn audit_verify(tx: &mut Tx) -> Result<AuditVerdict> {
                 return Ok(broken(sequence, AuditFault::Changed));
             }
         }
+        is_vouched |= cut.is_vouched_by(&content);
         head = AuditHead {
             sequence: next,
             hash: stored,
@@ -171,6 +177,9 @@ pub async fn audit_verify(tx: &mut Tx) -> Result<AuditVerdict> {
     }
     if head.hash != recorded.hash {
         return Ok(broken(head.sequence, AuditFault::Changed));
+    }
+    if !is_vouched {
+        return Ok(broken(cut.through + 1, AuditFault::Unvouched));
     }
     Ok(AuditVerdict::Intact(head))
 }

@@ -69,6 +69,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0008_unblocked.sql"),
         postgres: include_str!("migrations/postgres/state/0008_unblocked.sql"),
     },
+    Migration {
+        version: 9,
+        sqlite: include_str!("migrations/sqlite/state/0009_upkeep.sql"),
+        postgres: include_str!("migrations/postgres/state/0009_upkeep.sql"),
+    },
 ];
 
 /// The logs' schema.

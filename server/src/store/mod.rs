@@ -39,6 +39,7 @@ mod task_event;
 mod task_lease;
 mod task_queue;
 mod tx;
+mod upkeep;
 mod upload;
 mod value;
 mod variable_set;
@@ -160,6 +161,11 @@ pub use task_queue::{
     QueueRow, task_mark_moved_up, task_queue_list, task_queue_list_running, task_start_list,
 };
 pub use tx::{LogTx, Tx};
+pub use upkeep::{
+    PastAudit, PastTask, TaskHold, audit_cut, audit_cut_find, log_bytes, log_bytes_of, log_shorten,
+    past_audit_bytes, past_audit_list, past_task_bytes, past_task_list, task_exists,
+    task_log_retire, task_retire,
+};
 pub use upload::{
     UploadRow, upload_advance, upload_delete, upload_find, upload_find_same, upload_insert,
     upload_list_idle,

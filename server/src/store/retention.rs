@@ -6,6 +6,7 @@ use mantle_shared::Digest;
 use super::error::{Result, StoreError};
 use super::release::ReleaseRow;
 use super::tx::Tx;
+use super::upkeep::task_retire;
 use super::value::params;
 
 /// Every environment in which a release of a project has succeeded, ever.
@@ -73,19 +74,16 @@ pub async fn release_delete(tx: &mut Tx, release: &ReleaseRow, at_us: i64) -> Re
     for row in &history {
         digests.push(row.get("digest")?);
     }
-    tx.exec(
-        "INSERT INTO retired_task (task_id, at_us) SELECT id, $2 FROM task WHERE release_id = $1",
-        params![id, at_us],
-    )
-    .await?;
+    let tasks = tx
+        .rows("SELECT id FROM task WHERE release_id = $1", params![id])
+        .await?;
+    for row in &tasks {
+        task_retire(tx, row.get("id")?, at_us)
+            .await
+            .map_err(in_use)?;
+    }
     for sql in [
         "DELETE FROM automatic_deployment WHERE release_id = $1",
-        "DELETE FROM artifact WHERE task_id IN (SELECT id FROM task WHERE release_id = $1)",
-        "DELETE FROM attempt WHERE task_id IN (SELECT id FROM task WHERE release_id = $1)",
-        "DELETE FROM task_event WHERE task_id IN (SELECT id FROM task WHERE release_id = $1)",
-        "DELETE FROM deployment_manifest
-         WHERE task_id IN (SELECT id FROM task WHERE release_id = $1)",
-        "DELETE FROM task WHERE release_id = $1 AND state = 'done'",
         "DELETE FROM release_variables WHERE release_id = $1",
     ] {
         tx.exec(sql, params![id]).await.map_err(in_use)?;

@@ -101,6 +101,8 @@ pub struct TaskRow {
     pub cancel_at_us: Option<i64>,
     /// Who.
     pub cancel_by: Option<String>,
+    /// When its log was removed to make room.
+    pub log_removed_at_us: Option<i64>,
     /// Who drives it.
     pub lease: Option<Lease>,
     /// The number that its next event gets.
@@ -383,6 +385,7 @@ pub(super) fn read(row: &Row) -> Result<TaskRow> {
         ended_at_us: row.find("ended_at_us")?,
         cancel_at_us: row.find("cancel_at_us")?,
         cancel_by: row.find("cancel_by")?,
+        log_removed_at_us: row.find("log_removed_at_us")?,
         lease,
         next_event: row.get("next_event")?,
     })

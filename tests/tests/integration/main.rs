@@ -46,5 +46,6 @@ mod snapshot;
 mod transfers;
 mod trust;
 mod unwritable;
+mod upkeep;
 mod variables;
 mod windows;

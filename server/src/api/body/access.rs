@@ -153,6 +153,9 @@ pub struct AuditVerified {
     pub intact: bool,
     /// How many rows were checked.
     pub entries: u64,
+    /// How many were removed from the beginning, as the trail itself says.
+    #[serde(default)]
+    pub removed: u64,
     /// The first bad row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_bad: Option<u64>,

@@ -352,18 +352,33 @@ pub struct RetentionRun {
 /// What retention removed, or would.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct RetentionResult {
-    /// Releases and package versions, with what becomes of each.
+    /// What becomes of each thing that was judged; of tasks, logs and the audit trail at most 1,000
+    /// each.
     pub items: Vec<RetentionItem>,
+    /// How many tasks, logs and entries of the audit trail go, and how much they hold.
+    #[serde(default)]
+    pub counts: Vec<RetentionCount>,
     /// It was done.
     pub done: bool,
 }
 
-/// What becomes of a release or a package version, and why.
+/// How much of one kind goes, or went.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct RetentionCount {
+    /// `task`, `log` or `audit`.
+    pub kind: String,
+    /// How many tasks, logs or entries.
+    pub goes: u64,
+    /// What they hold, as it is stored.
+    pub size_bytes: u64,
+}
+
+/// What becomes of one thing, and why.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RetentionItem {
-    /// `release` or `package`.
+    /// `release`, `package`, `task`, `log` or `audit`.
     pub kind: String,
-    /// Its name and version.
+    /// Its name and version or number.
     pub name: String,
     /// It goes, or went.
     pub goes: bool,

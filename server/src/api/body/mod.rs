@@ -26,8 +26,9 @@ pub use apply::{
 pub use artifact::{Artifact, ArtifactState};
 pub use deployment::{
     DeploymentChoices, DeploymentCreate, DeploymentDiff, DeploymentManifest, LeftOutTarget,
-    PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionItem,
-    RetentionResult, RetentionRun, Rollback, StatusBody, StatusCell, StatusRow, UnavailableTargets,
+    PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionCount,
+    RetentionItem, RetentionResult, RetentionRun, Rollback, StatusBody, StatusCell, StatusRow,
+    UnavailableTargets,
 };
 pub use lock::{HeldLock, LockBreak};
 pub use package::{

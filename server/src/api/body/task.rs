@@ -60,6 +60,9 @@ pub struct Task {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// When its log was removed, as the server's rules have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_removed_at: Option<Timestamp>,
 }
 
 /// How urgent a task is.

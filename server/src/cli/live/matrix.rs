@@ -341,6 +341,7 @@ mod tests {
             created_by: "ada".to_owned(),
             started_at: Some(now),
             ended_at: None,
+            log_removed_at: None,
         });
         let subject = |index: usize| SubjectView {
             target: format!("web{index:02}"),

@@ -25,6 +25,7 @@ mod course;
 mod in_use;
 mod reference;
 mod retention;
+mod upkeep;
 
 /// A house with the shop in it.
 async fn a_shop(infrastructure: &str, project: &str) -> House {

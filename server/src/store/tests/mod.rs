@@ -14,3 +14,4 @@ mod migrations;
 mod releases;
 mod schema;
 mod tasks;
+mod upkeep;

@@ -18,6 +18,7 @@ use mantle::security::{AGENT_LASTS, Authority, authority_open, master_key_open};
 use mantle::services::{Caller, Feed, Parts, ServerFacts, Services};
 use mantle::store::{Store, StoreConfig};
 use mantle_domain::state::Policy;
+use mantle_domain::upkeep::UpkeepRules;
 use mantle_shared::protocol::{EnrolRequest, Message};
 use mantle_shared::tls::ALPN_ENROL;
 use mantle_shared::token::JoinToken;
@@ -180,6 +181,7 @@ impl Server {
                 authority: authority.fingerprint(),
                 started_at: Timestamp::now(),
             },
+            upkeep: UpkeepRules::default(),
         });
         let mut tasks = JoinSet::new();
         let gateway = Arc::clone(&machinery.gateway);

@@ -1,0 +1,11 @@
+-- What is removed of the past: logs of tasks that stay, and the beginning of the audit trail.
+ALTER TABLE task ADD COLUMN log_removed_at_us BIGINT;
+
+-- The last row of the audit trail that was removed; the chain goes on from its hash.
+CREATE TABLE audit_cut (
+    id BIGINT NOT NULL PRIMARY KEY,
+    seq BIGINT NOT NULL,
+    hash BYTEA NOT NULL
+);
+
+INSERT INTO audit_cut (id, seq, hash) VALUES (1, 0, decode(repeat('00', 32), 'hex'));
