@@ -1,19 +1,20 @@
 //! Building a package's folder out of the cache.
 //!
 //! Hostile input is expected. Folders first, then files, each with "must not exist yet", links
-//! last: nothing is ever written through a link. The names and links were checked before the
-//! first byte is written.
+//! last, and every name by the handle of the folder that it is in: nothing is ever written through a link,
+//! not through one either that somebody puts in a folder's place meanwhile. The names and links were
+//! checked before the first byte is written.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use mantle_shared::Digest;
 
+use super::inside::Inside;
 use super::names::Host;
 use super::objects::{Cache, CacheError, hash};
 use super::walk::{PackageFile, WalkError};
-use crate::durable;
 
 /// What was built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,11 +58,10 @@ impl Cache {
         go_on: &dyn Fn() -> bool,
     ) -> Result<Totals, MaterialiseError> {
         let contents = self.contents(root, Host::current())?;
+        let inside = Inside::open(into).map_err(disk(into))?;
         for folder in &contents.folders {
-            let path = below(into, folder);
-            fs::create_dir(&path)
-                .and_then(|()| durable::make_readable(&path))
-                .map_err(disk(&path))?;
+            let made = inside.create_dir(folder);
+            made.map_err(disk(&below(into, folder)))?;
         }
         let mut totals = Totals::default();
         for file in &contents.files {
@@ -69,19 +69,25 @@ impl Cache {
                 return Err(MaterialiseError::Stopped);
             }
             let path = below(into, &file.path);
-            self.write_file(file, &path)?;
+            self.write_file(&inside, file, &path)?;
             totals.files += 1;
             totals.bytes += file.size_bytes;
         }
         for (at, target) in &contents.links {
             let path = below(into, at);
-            link(target, &path).map_err(disk(&path))?;
+            inside.link(target, at).map_err(disk(&path))?;
         }
         Ok(totals)
     }
 
-    fn write_file(&self, file: &PackageFile, path: &Path) -> Result<(), MaterialiseError> {
-        let mut target = create(path, file.executable).map_err(disk(path))?;
+    fn write_file(
+        &self,
+        inside: &Inside,
+        file: &PackageFile,
+        path: &Path,
+    ) -> Result<(), MaterialiseError> {
+        let made = inside.create_file(&file.path, file.executable);
+        let mut target = made.map_err(disk(path))?;
         if let [chunk] = file.chunks.as_slice() {
             return self.copy_object(chunk.digest, &mut target, path);
         }
@@ -111,8 +117,8 @@ impl Cache {
         if !clone_blocks(&source, target) {
             io::copy(&mut source, target).map_err(disk(path))?;
         }
-        let mut written = File::open(path).map_err(disk(path))?;
-        if hash(&mut written).map_err(disk(path))? == digest {
+        target.rewind().map_err(disk(path))?;
+        if hash(target).map_err(disk(path))? == digest {
             return Ok(());
         }
         self.remove(digest)?;
@@ -131,33 +137,6 @@ fn clone_blocks(source: &File, target: &File) -> bool {
         let _ = (source, target);
         false
     }
-}
-
-fn create(path: &Path, executable: bool) -> io::Result<File> {
-    let file = File::options().write(true).create_new(true).open(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // By handle, so that the umask does not matter and no name is looked up again.
-        let mode = if executable { 0o755 } else { 0o644 };
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-    }
-    #[cfg(not(unix))]
-    let _ = executable;
-    Ok(file)
-}
-
-#[cfg(unix)]
-fn link(target: &str, at: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, at)
-}
-
-#[cfg(not(unix))]
-fn link(_target: &str, _at: &Path) -> io::Result<()> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "links are refused on this platform",
-    ))
 }
 
 /// The path of an entry; its parts hold no separator, so nothing leads out.

@@ -12,6 +12,7 @@
 
 mod acquire;
 mod fetch;
+mod inside;
 mod materialise;
 mod names;
 mod objects;

@@ -459,3 +459,51 @@ async fn the_oldest_objects_go_once_the_cache_is_too_large_but_not_todays() {
     );
     assert_eq!(machine.materialise(&old, "old").unwrap(), site());
 }
+
+/// Somebody who may write where a package is unpacked puts a link to elsewhere in a folder's place, in
+/// the middle of it.
+#[cfg(unix)]
+#[tokio::test]
+async fn a34_a_folder_that_becomes_a_link_while_a_package_is_unpacked_leads_nowhere() {
+    let files = BTreeMap::from([
+        ("a/one".to_owned(), b"1".to_vec()),
+        ("a/two".to_owned(), b"2".to_vec()),
+        ("b/c/three".to_owned(), b"3".to_vec()),
+        ("d/big".to_owned(), noise(34, 2 * source::CHUNK)),
+    ]);
+    let package = Package::of(&files);
+    for swapped in ["a", "b", "b/c", "d"] {
+        let machine = Machine::new();
+        let source = MemorySource::of(&[&package]);
+        machine.acquire(&source, &package).await;
+        let outside = machine.dir.path().join("outside");
+        fs::create_dir_all(outside.join("c")).unwrap();
+        let into = machine.dir.path().join("out");
+        fs::create_dir(&into).unwrap();
+        let swap = || {
+            let folder = into.join(swapped);
+            if !fs::symlink_metadata(&folder).unwrap().is_symlink() {
+                fs::rename(&folder, machine.dir.path().join("away")).unwrap();
+                std::os::unix::fs::symlink(&outside, &folder).unwrap();
+            }
+            true
+        };
+        let error = machine.cache().materialise(package.root, &into, &swap);
+        assert!(
+            matches!(&error, Err(MaterialiseError::Disk { path, .. }) if path.starts_with(into.join(swapped))),
+            "{swapped}: {error:?}"
+        );
+        assert_eq!(read_all(&outside), BTreeMap::new(), "{swapped}: it led out");
+    }
+    // The folder itself counts as well.
+    let machine = Machine::new();
+    let source = MemorySource::of(&[&package]);
+    machine.acquire(&source, &package).await;
+    let outside = machine.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    let into = machine.dir.path().join("out");
+    std::os::unix::fs::symlink(&outside, &into).unwrap();
+    let error = machine.cache().materialise(package.root, &into, &|| true);
+    assert!(error.is_err(), "{error:?}");
+    assert_eq!(read_all(&outside), BTreeMap::new());
+}
