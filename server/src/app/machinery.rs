@@ -2,7 +2,7 @@
 //! motion.
 
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -221,6 +221,11 @@ impl Wake for Waker {
 
     fn ahead(&self) -> BTreeMap<AgentId, u64> {
         self.epochs.ahead()
+    }
+
+    fn copy_of(&self, agent: AgentId) -> Option<(String, SocketAddr)> {
+        let copy = self.sessions.copies().of(agent)?;
+        Some((copy.host_name, copy.remote))
     }
 
     fn recovered(&self, epoch: u64) {

@@ -194,6 +194,11 @@ fn lines(target: &Target) -> Vec<String> {
                 agent.arch,
                 or_dash(agent.last_seen_at.map(ago))
             ));
+            if let Some(copy) = &agent.copy {
+                lines.push(format!(
+                    "copy          {copy} has its identity and is turned away; type 'tentacle join --force' on whichever is the copy"
+                ));
+            }
         }
     }
     lines

@@ -15,6 +15,7 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 
 use super::arrival::Arrival;
 use super::arrivals::report_size;
+use super::copies::{self, Machine};
 use super::counters::Counters;
 use super::limits::{REPORTS, REPORTS_BYTES};
 use super::outbox::{Outbox, Outgoing, Queue, outbox};
@@ -142,7 +143,9 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
         .map_err(|_| close::PROTOCOL)?;
     match meeting {
         Meeting::Fine(_) => {}
-        Meeting::Held => return Err(turn_away(connection, send, shared, RESTORED).await),
+        Meeting::Held => {
+            return Err(turn_away(connection, send, shared, Farewell::soon(RESTORED)).await);
+        }
         Meeting::Ahead => {
             tracing::error!(
                 agent.id = %agent,
@@ -150,8 +153,16 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
                 epoch = shared.parts.epochs.current(),
                 "an agent has seen more than this server knows: it runs on older data than it has served. The agent is not let in; type 'mantle server recover' if the server was put back from a backup"
             );
-            return Err(turn_away(connection, send, shared, AHEAD).await);
+            return Err(turn_away(connection, send, shared, Farewell::soon(AHEAD)).await);
         }
+    }
+    let remote = connection.remote_address();
+    if let Some(other) = copies::living_other(agent, &hello, remote, shared).await {
+        let told = Farewell {
+            reason: &copies::reason(&other),
+            retry_after_ms: copies::ASK_AGAIN_MS,
+        };
+        return Err(turn_away(connection, send, shared, told).await);
     }
     let mut reader = reader.into_limit(CONTROL_LIMIT_BYTES);
     let _newest = shared.greetings.begin(agent, connection);
@@ -175,16 +186,33 @@ const AHEAD: &str = "it runs on older data than this agent has seen, as if resto
 /// When it may ask again.
 const TURNED_AWAY_MS: u32 = 3000;
 
+/// What an agent is told that is not let in.
+#[derive(Clone, Copy)]
+struct Farewell<'a> {
+    reason: &'a str,
+    retry_after_ms: u32,
+}
+
+impl<'a> Farewell<'a> {
+    /// It may ask again soon.
+    fn soon(reason: &'a str) -> Self {
+        Self {
+            reason,
+            retry_after_ms: TURNED_AWAY_MS,
+        }
+    }
+}
+
 /// Tells an agent to come back later, and why. Gives the code to close with.
 async fn turn_away(
     connection: &Connection,
     mut send: SendStream,
     shared: &Shared,
-    reason: &str,
+    told: Farewell<'_>,
 ) -> u32 {
     let message = Message::from(GoAway {
-        retry_after_ms: TURNED_AWAY_MS,
-        reason: reason.to_owned(),
+        retry_after_ms: told.retry_after_ms,
+        reason: told.reason.to_owned(),
     });
     if let Ok(frame) = message.to_frame()
         && send.write_all(&frame).await.is_ok()
@@ -262,6 +290,7 @@ async fn work(
         connection.clone(),
         control.clone(),
         Arc::clone(&parts.counters),
+        Machine::of(&greeted.hello),
     );
     let Some(standing) = parts.trust.find(agent, key) else {
         // Revoked between the handshake and now: the look-up and the registration must overlap.
@@ -325,8 +354,10 @@ async fn control_in(
                 let _ = control.push(&EchoAnswer { request, payload }.into());
                 continue;
             }
-            Ok(Next::Message(Message::EchoAnswer(_))) => {
-                Counters::count(&shared.parts.counters.stray_answers);
+            Ok(Next::Message(Message::EchoAnswer(answer))) => {
+                if !shared.parts.sessions.is_alive(agent, answer.request) {
+                    Counters::count(&shared.parts.counters.stray_answers);
+                }
                 continue;
             }
             Ok(Next::Message(Message::Unsupported(_))) => continue,

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mantle_shared::ids::AgentId;
-use mantle_shared::protocol::{GoAway, Message, close};
+use mantle_shared::protocol::{Echo, GoAway, Message, close};
 use quinn::{Connection, VarInt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use super::copies::{Copies, Machine};
 use super::counters::Counters;
 use super::outbox::{Outbox, Refused};
 
@@ -28,6 +29,10 @@ struct Inner {
     open: Mutex<HashMap<AgentId, Open>>,
     /// Rung when a connection was taken out.
     left: Notify,
+    /// Machines that were turned away as copies.
+    copies: Copies,
+    /// The number of the last sign of life that was asked for, of any agent.
+    asked: AtomicU64,
 }
 
 struct Open {
@@ -35,6 +40,9 @@ struct Open {
     connection: Connection,
     control: Outbox,
     counters: Arc<Counters>,
+    machine: Machine,
+    /// The highest number among its signs of life.
+    alive: watch::Sender<u64>,
 }
 
 impl Sessions {
@@ -50,6 +58,7 @@ impl Sessions {
         connection: Connection,
         control: Outbox,
         counters: Arc<Counters>,
+        machine: Machine,
     ) -> SessionId {
         let id = SessionId(self.inner.next.fetch_add(1, Ordering::Relaxed));
         let older = self.lock().insert(
@@ -59,6 +68,8 @@ impl Sessions {
                 connection,
                 control,
                 counters,
+                machine,
+                alive: watch::Sender::new(0),
             },
         );
         if let Some(older) = older {
@@ -126,6 +137,48 @@ impl Sessions {
         self.lock()
             .get(&agent)
             .map(|known| known.connection.clone())
+    }
+
+    /// The agent's connection, and the machine at its other end.
+    pub(super) fn machine(&self, agent: AgentId) -> Option<(SessionId, Machine)> {
+        let open = self.lock();
+        let known = open.get(&agent)?;
+        Some((known.id, known.machine.clone()))
+    }
+
+    /// Asks an agent on this connection for a sign of life and waits for it; `false` if the connection
+    /// is gone. The caller sets the deadline.
+    pub(super) async fn ask_for_life(&self, agent: AgentId, session: SessionId) -> bool {
+        let number = self.inner.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let signs = match self.lock().get(&agent) {
+            Some(known) if known.id == session => known.alive.subscribe(),
+            Some(_) | None => return false,
+        };
+        let echo = Echo {
+            request: number,
+            payload: Vec::new(),
+        };
+        let mut signs = signs;
+        self.send(agent, session, echo.into())
+            && signs.wait_for(|seen| *seen >= number).await.is_ok()
+    }
+
+    /// An agent answered an echo; `false` if it was not asked for.
+    pub(super) fn is_alive(&self, agent: AgentId, number: u64) -> bool {
+        let open = self.lock();
+        let was_asked = number > 0 && number <= self.inner.asked.load(Ordering::Relaxed);
+        match open.get(&agent) {
+            Some(known) if was_asked => {
+                known.alive.send_modify(|seen| *seen = number.max(*seen));
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// The machines that were turned away as copies.
+    pub fn copies(&self) -> &Copies {
+        &self.inner.copies
     }
 
     /// How many connections there are.

@@ -254,6 +254,10 @@ impl Services {
                 platform: agent.profile.os.clone(),
                 arch: agent.profile.arch.clone(),
                 last_seen_at: agent.last_seen_at_us.map(at),
+                copy: self
+                    .wake
+                    .copy_of(agent.id)
+                    .map(|(name, remote)| format!("{name} at {remote}")),
             }),
         }
     }

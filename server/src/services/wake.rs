@@ -5,6 +5,7 @@
 //! also comes first after a start, finds queued tasks, requests to stop and revoked agents by itself.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use mantle_shared::ids::{AgentId, TaskId};
 
@@ -27,6 +28,10 @@ pub trait Wake: Send + Sync + 'static {
     /// The agents that saw a higher epoch than this server gave out, and which.
     fn ahead(&self) -> BTreeMap<AgentId, u64> {
         BTreeMap::new()
+    }
+    /// The other machine that asks to be let in with this agent's identity: its name and where it is.
+    fn copy_of(&self, _agent: AgentId) -> Option<(String, SocketAddr)> {
+        None
     }
     /// The epoch counter was raised above all that agents may have seen: let them in, and go on.
     fn recovered(&self, _epoch: u64) {}

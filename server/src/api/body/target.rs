@@ -102,6 +102,9 @@ pub struct TargetAgent {
     /// When it was last heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Timestamp>,
+    /// Another machine that has its identity and is turned away: its name and where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<String>,
 }
 
 /// Tags to add and to take away.
