@@ -53,6 +53,7 @@ pub struct Agent {
     env: Vec<(String, String)>,
     platform: Platform,
     disk: Option<KeptDisk>,
+    mounts_of: Option<i32>,
     process: Option<Process>,
 }
 
@@ -93,6 +94,7 @@ impl Agent {
                 .collect(),
             platform: how.platform,
             disk: None,
+            mounts_of: None,
             process: None,
         };
         let data = agent.data_as_seen();
@@ -117,6 +119,11 @@ impl Agent {
     pub async fn keep_on_small_disk(&mut self, size_bytes: u64) {
         let disk = KeptDisk::mount(&self.world, &self.name, &self.data, size_bytes).await;
         self.disk = Some(disk);
+    }
+
+    /// Lets it see the mounts of this process in all lives to come.
+    pub fn see_mounts_of(&mut self, pid: i32) {
+        self.mounts_of = Some(pid);
     }
 
     /// The disk of [`Self::keep_on_small_disk`].
@@ -173,6 +180,8 @@ impl Agent {
             command = disk.with(&command);
         } else if let Some(disk) = &self.disk {
             command = disk.enter(&command);
+        } else if let Some(pid) = self.mounts_of {
+            command = small_disk::in_mounts_of(pid, &command);
         }
         let name = format!("agent {}", self.name);
         self.process = Some(Process::spawn(&self.world, &name, command));

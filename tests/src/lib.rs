@@ -54,6 +54,7 @@ mod refusals_tests;
 pub mod sabotage;
 pub mod server;
 pub mod small_disk;
+pub mod stuck_disk;
 pub mod terminal;
 pub mod wait;
 pub mod wine;

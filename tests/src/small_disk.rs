@@ -61,6 +61,25 @@ pub fn seen_by(pid: i32, path: &Path) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/root")).join(relative)
 }
 
+/// The same command in the mounts of this process, under the same process id.
+pub(crate) fn in_mounts_of(pid: i32, command: &Command) -> Command {
+    let mut wrapped = Command::new("nsenter");
+    if !rustix::process::geteuid().is_root() {
+        wrapped.args(["--user", "--preserve-credentials"]);
+    }
+    wrapped
+        .args(["--mount", "--target", &pid.to_string()])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
+}
+
 /// How long a disk may take to be there.
 const MOUNT_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -94,21 +113,7 @@ impl KeptDisk {
 
     /// The same command with the disk in its place, under the same process id.
     pub fn enter(&self, command: &Command) -> Command {
-        let mut wrapped = Command::new("nsenter");
-        if !rustix::process::geteuid().is_root() {
-            wrapped.args(["--user", "--preserve-credentials"]);
-        }
-        wrapped
-            .args(["--mount", "--target", &self.holder.pid().to_string()])
-            .arg(command.get_program())
-            .args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => wrapped.env(name, value),
-                None => wrapped.env_remove(name),
-            };
-        }
-        wrapped
+        in_mounts_of(self.holder.pid(), command)
     }
 
     /// The disk as this process can reach it.

@@ -344,3 +344,52 @@ async fn s47_a_cancel_that_races_the_end_tells_what_really_happened() {
     }
     assert!(seen.contains("cancelled"), "{seen:?}");
 }
+
+#[tokio::test]
+async fn s61_folders_of_ended_attempts_go_without_room_and_never_a_running_ones() {
+    const FOLDERS: usize = 10_000;
+    let mut fleet = Fleet::new(1).await;
+    let agent = &mut fleet.agents[0];
+    agent.stop().await;
+    agent.keep_on_small_disk(96 * 1024 * 1024).await;
+    agent.run();
+    fleet.all_online().await;
+    gated(&fleet, 40, 0).await;
+    let task = fleet.detach("step").await;
+    let noted = || fleet.effects.count("start", "work", "web01") == 1;
+    wait_until("the step runs", SOON, noted).await;
+
+    // What a crash kept an earlier life from removing, and not a byte left beside it.
+    let agent = &mut fleet.agents[0];
+    agent.stop().await;
+    let attempts = agent.files().join("attempts");
+    let running: Vec<_> = std::fs::read_dir(&attempts).unwrap().flatten().collect();
+    assert_eq!(running.len(), 1, "{running:?}");
+    let running = running[0].path();
+    for number in 0..FOLDERS {
+        let folder = attempts.join(uuid_of(number));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("result"), "over").unwrap();
+    }
+    agent.disk().unwrap().fill();
+    let full = std::fs::write(attempts.join("one more"), vec![b'x'; 64 * 1024]);
+    assert!(full.is_err(), "the disk is full");
+    let _ = std::fs::remove_file(attempts.join("one more"));
+    agent.run();
+    let left = || std::fs::read_dir(&attempts).map_or(0, |entries| entries.flatten().count());
+    wait_until("what is over is gone", SOON, || left() == 1).await;
+    assert!(running.exists(), "what runs has its folder");
+    fleet.agents[0].disk().unwrap().free();
+    open_gate(&fleet);
+    fleet.task_is(&task, "succeeded", SOON).await;
+    assert_lines(&fleet.log(&task).await, "work", "web01", 40);
+    fleet.effects.assert_each_once([("work", "web01")]);
+}
+
+/// The name of the folder of some attempt.
+fn uuid_of(number: usize) -> String {
+    mantle_shared::AttemptId::from_uuid(mantle_shared::uuid::Uuid::from_u128(
+        0x8000_0000_0000_0000_u128 << 64 | number as u128,
+    ))
+    .to_string()
+}

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use mantle_tests::sabotage;
+use mantle_tests::stuck_disk::StuckDisk;
 use mantle_tests::wait::{wait_for, wait_until};
 
 use crate::fleet::{Fleet, SOON, quoted};
@@ -174,4 +176,65 @@ async fn a_lock_that_nobody_lets_go_is_broken_with_a_reason_and_its_holder_lives
         .effects
         .assert_each_once([("one", "web01"), ("two", "web01")]);
     assert!(held(&fleet).await.is_empty());
+}
+
+#[tokio::test]
+async fn s50_what_cannot_be_killed_is_abandoned_with_its_process_and_keeps_its_lock() {
+    let mut fleet = Fleet::new(1).await;
+    let mut disk = StuckDisk::mount(&fleet.world).await;
+    let agent = &mut fleet.agents[0];
+    agent.stop().await;
+    agent.see_mounts_of(disk.pid());
+    agent.run();
+    fleet.all_online().await;
+    let does = if sabotage::is_on("disk-answers") {
+        "while :; do sleep 0.1; done".to_owned()
+    } else {
+        format!("cat '{}'", disk.file().display())
+    };
+    let script = format!(
+        "{}\n{does}",
+        fleet.effects.shell("start", "one", "$MANTLE_TARGET")
+    );
+    let process = format!(
+        "  - {{ step: only, targets: {{ tag: web }}, actions: [{{ action: work, uses: script, grace: 1s, with: {{ run: {} }} }}] }}\n",
+        quoted(&script)
+    );
+    fleet.release("one", &process).await;
+    project(&fleet, "two", "").await;
+    let first = fleet.detach("one").await;
+    did(&fleet, "start", "one").await;
+    if !sabotage::is_on("disk-answers") {
+        disk.is_waited_for(SOON).await;
+    }
+    fleet.server.ok(&["task", "cancel", &first]).await;
+    let shown = fleet.task_is(&first, "cancelled", SOON).await;
+    let action = &shown["steps"][0]["targets"][0]["actions"][0];
+    assert_eq!(action["state"], "abandoned", "{shown}");
+    let message = action["message"].as_str().unwrap();
+    let pid = message.rsplit("still running: pid ").next().unwrap();
+    let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert_eq!(name.trim(), "cat", "{message}");
+
+    // It holds what it held until somebody says that this does not matter.
+    let second = fleet.detach("two").await;
+    let said = waits(&fleet, &second).await;
+    assert!(said.contains(&format!("held by {first}")), "{said}");
+    let locks = held(&fleet).await;
+    assert_eq!(locks.len(), 1, "{locks:?}");
+    assert_eq!(fleet.effects.count("start", "two", "web01"), 0);
+    let args = [
+        "lock",
+        "break",
+        "web01",
+        "target",
+        "--reason",
+        "the disk is gone",
+    ];
+    fleet.server.ok(&args).await;
+    did(&fleet, "start", "two").await;
+    open(&fleet, "two");
+    fleet.task_is(&second, "succeeded", SOON).await;
+    disk.give_up();
 }
