@@ -44,6 +44,9 @@ pub struct MaskSet {
 struct Search {
     nfa: NFA,
     start: StateID,
+    /// The bytes with which a form begins, by value: every other leaves the start where it is. Nearly all
+    /// of what is printed is passed over by this table alone.
+    begins: [bool; 256],
     /// How many bytes of a form each state has seen.
     depths: HashMap<StateID, usize>,
     /// Of each form whether the base64 character before it holds bits of the secret too.
@@ -327,13 +330,27 @@ impl Search {
         }
         let heads: Vec<bool> = forms.0.values().copied().collect();
         let any_head = heads.contains(&true);
+        let begins = std::array::from_fn(|byte| {
+            let byte = u8::try_from(byte).unwrap_or(u8::MAX);
+            nfa.next_state(Anchored::No, start, byte) != start
+        });
         Ok(Some(Self {
             nfa,
             start,
+            begins,
             depths,
             heads,
             any_head,
         }))
+    }
+
+    /// The state after one more byte.
+    fn step(&self, state: StateID, byte: u8) -> StateID {
+        let may_begin = self.begins.get(usize::from(byte)).copied().unwrap_or(true);
+        if state == self.start && !may_begin {
+            return state;
+        }
+        self.nfa.next_state(Anchored::No, state, byte)
     }
 
     /// Where the longest form begins that ends before `end` in this state.
@@ -428,7 +445,7 @@ impl MaskStream {
         };
         let mut state = self.state.unwrap_or(search.start);
         for (index, byte) in self.held.iter().enumerate().skip(from) {
-            state = search.nfa.next_state(Anchored::No, state, *byte);
+            state = search.step(state, *byte);
             if state != search.start && search.nfa.is_special(state) && search.nfa.is_match(state) {
                 let end = index + 1;
                 let start = search.match_start(state, &self.held, end);
@@ -485,7 +502,7 @@ impl MaskScan {
         };
         let mut state = self.state.unwrap_or(search.start);
         for (index, byte) in bytes.iter().enumerate() {
-            state = search.nfa.next_state(Anchored::No, state, *byte);
+            state = search.step(state, *byte);
             if state != search.start && search.nfa.is_special(state) && search.nfa.is_match(state) {
                 let end = index + 1;
                 mark(&mut marks, search.match_start(state, bytes, end)..end);
