@@ -5,10 +5,12 @@
 //! product runs as its own processes, through its own command line; nothing of it is linked in.
 
 mod binaries;
+mod cancel;
 mod floor;
 mod machine;
 mod memory;
 mod noop;
+mod output;
 mod payload;
 mod projects;
 mod push;
@@ -21,11 +23,14 @@ mod template;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use binaries::Programs;
+use cancel::Cancels;
+use output::Printed;
 use projects::Crowd;
 use report::Report;
 use rig::Rig;
@@ -56,7 +61,7 @@ struct Cli {
     output: Output,
 }
 
-/// The other end of a limit, in a process of its own.
+/// What runs in a process of its own: the other end of a limit, or what a step runs.
 #[derive(Debug, Subcommand)]
 enum Peer {
     /// Sends bytes over a bare QUIC connection
@@ -68,6 +73,16 @@ enum Peer {
         /// Where the certificate is left
         #[arg(long)]
         certificate: PathBuf,
+    },
+    /// Prints numbered lines
+    #[command(hide = true)]
+    Print {
+        /// How many
+        #[arg(long)]
+        lines: u64,
+        /// Between two of them
+        #[arg(long)]
+        pause_ms: u64,
     },
 }
 
@@ -84,6 +99,10 @@ enum Part {
     Noop,
     /// A package to one agent
     Push,
+    /// Lines of steps, on their way to a follower
+    Output,
+    /// From a cancel to no process left
+    Cancel,
     /// Many projects, variables and releases
     Projects,
 }
@@ -106,6 +125,10 @@ struct Extent {
     package_bytes: usize,
     /// How many packages are pushed.
     pushes: usize,
+    /// How much steps print.
+    output: Printed,
+    /// How often a step is cancelled.
+    cancels: Cancels,
     /// How many projects there are.
     crowd: Crowd,
 }
@@ -118,6 +141,16 @@ impl Extent {
                 noops: 3,
                 package_bytes: 8 << 20,
                 pushes: 1,
+                output: Printed {
+                    agents: 3,
+                    lines_each: 50,
+                    flood: 5_000,
+                },
+                cancels: Cancels {
+                    alone: 2,
+                    pushing: 1,
+                    package_bytes: 128 << 20,
+                },
                 crowd: Crowd {
                     projects: 8,
                     variables: 10,
@@ -131,6 +164,16 @@ impl Extent {
             noops: 15,
             package_bytes: 100 << 20,
             pushes: 5,
+            output: Printed {
+                agents: 20,
+                lines_each: 1_000,
+                flood: 1_000_000,
+            },
+            cancels: Cancels {
+                alone: 100,
+                pushing: 10,
+                package_bytes: 500 << 20,
+            },
             crowd: Crowd {
                 projects: 500,
                 variables: 50,
@@ -143,9 +186,16 @@ impl Extent {
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    if let Some(Peer::QuinnSend { bytes, certificate }) = &cli.peer {
-        quinn_limit::send(*bytes, certificate)?;
-        return Ok(ExitCode::SUCCESS);
+    match &cli.peer {
+        Some(Peer::QuinnSend { bytes, certificate }) => {
+            quinn_limit::send(*bytes, certificate)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Peer::Print { lines, pause_ms }) => {
+            output::print(*lines, Duration::from_millis(*pause_ms))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let programs = match &cli.bin {
         Some(folder) => Programs::within(folder)?,
@@ -209,6 +259,18 @@ fn measure(cli: &Cli, programs: &Programs, oddities: Vec<String>) -> Result<Repo
         if wanted(Part::Memory) && (wanted(Part::Noop) || wanted(Part::Push)) {
             report.add(memory::after_work(&rig)?);
         }
+        rig.stop()?;
+    }
+    if wanted(Part::Output) {
+        let Printed { agents, flood, .. } = extent.output;
+        say(&format!("lines of {agents} agents, then {flood} of one"));
+        report.add(output::rows(programs, extent.output)?);
+    }
+    if wanted(Part::Cancel) {
+        say("cancels");
+        let mut rig = Rig::start(programs)?;
+        rig.join_up_to(1, &[1])?;
+        report.add(cancel::rows(&rig, extent.cancels)?);
         rig.stop()?;
     }
     if wanted(Part::Projects) {

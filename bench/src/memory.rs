@@ -56,6 +56,21 @@ impl Usage {
     }
 }
 
+/// The most that a process has held since it began.
+pub(crate) fn peak_bytes(process: &Process) -> Result<u64> {
+    let path = format!("/proc/{}/status", process.pid());
+    let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    peak(&text).with_context(|| format!("{path} says something else than expected"))
+}
+
+fn peak(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let count: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    count.checked_mul(1024)
+}
+
 /// The server's memory by the number of agents, and that of agents which did nothing yet.
 #[derive(Debug)]
 pub(crate) struct Idle {
@@ -170,6 +185,13 @@ mod tests {
     #![allow(clippy::float_cmp, reason = "these are exact")]
 
     use super::*;
+
+    #[test]
+    fn a_peak_is_read() {
+        let status = "Name:\tmantle\nVmPeak:\t  900 kB\nVmHWM:\t  12 kB\nVmRSS:\t 7 kB\n";
+        assert_eq!(peak(status), Some(12 * 1024));
+        assert_eq!(peak("Name:\tmantle\n"), None);
+    }
 
     #[test]
     fn the_kernels_rollup_is_read() {

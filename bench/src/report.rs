@@ -15,6 +15,8 @@ pub(crate) enum Unit {
     Ms,
     /// Megabytes a second.
     MbPerS,
+    /// Lines a second.
+    LinesPerS,
     /// 1024 bytes.
     KiB,
     /// 1024 * 1024 bytes.
@@ -26,6 +28,7 @@ impl Unit {
         match self {
             Self::Ms => "ms",
             Self::MbPerS => "MB/s",
+            Self::LinesPerS => "lines/s",
             Self::KiB => "KiB",
             Self::MiB => "MiB",
         }
@@ -47,6 +50,8 @@ pub(crate) enum ToReach {
     Limit(f64),
     /// A goal: the value is at most this.
     AtMost(f64),
+    /// A goal: the value is at least this.
+    AtLeast(f64),
     /// A goal: the ratio is at most this.
     RatioAtMost(f64),
     /// A goal: the ratio is at least this.
@@ -148,6 +153,7 @@ impl Row {
                 };
             }
             Some(ToReach::AtMost(most)) => self.value <= most,
+            Some(ToReach::AtLeast(least)) => self.value >= least,
             Some(ToReach::RatioAtMost(most)) => self.ratio().is_some_and(|ratio| ratio <= most),
             Some(ToReach::RatioAtLeast(least)) => self.ratio().is_some_and(|ratio| ratio >= least),
         };
@@ -172,6 +178,7 @@ impl Row {
         let ratio = self.ratio().map(|ratio| format!("{ratio:.2}x"));
         let to_reach = self.to_reach.map(|to_reach| match to_reach {
             ToReach::Limit(most) | ToReach::AtMost(most) => format!("at most {}", amount(most)),
+            ToReach::AtLeast(least) => format!("at least {}", amount(least)),
             ToReach::RatioAtMost(most) => format!("at most {most:.2}x"),
             ToReach::RatioAtLeast(least) => format!("at least {least:.2}x"),
         });
@@ -288,6 +295,8 @@ mod tests {
             (row().reaching(ToReach::Limit(11.9)), Mark::Missed),
             (row().reaching(ToReach::AtMost(12.0)), Mark::Reached),
             (row().reaching(ToReach::AtMost(11.9)), Mark::NotYet),
+            (row().reaching(ToReach::AtLeast(12.0)), Mark::Reached),
+            (row().reaching(ToReach::AtLeast(12.1)), Mark::NotYet),
             (
                 compared().reaching(ToReach::RatioAtMost(3.0)),
                 Mark::Reached,

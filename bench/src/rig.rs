@@ -4,6 +4,7 @@
 //! also when a measurement fails; every wait has a deadline.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -225,6 +226,44 @@ impl Rig {
     pub(crate) fn deploy(&self, project: &str, version: &str) -> Result<Value> {
         let args = ["deploy", project, version, "-e", ENVIRONMENT, "--no-logs"];
         self.json(&args)
+    }
+
+    /// Types a command of the operator that must succeed and hands each line that it prints on at once.
+    pub(crate) fn read(
+        &self,
+        args: &[&str],
+        mut take: impl FnMut(&str) -> Result<()>,
+    ) -> Result<()> {
+        let mut command = Command::new(&self.programs.mantle);
+        command.args(args);
+        isolate(&mut command, self.folder.path());
+        command.env("MANTLE_DATA", self.folder.path().join("server"));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting mantle {}", args.join(" ")))?;
+        // Ended when it is dropped, whatever is wrong with a line.
+        let mut process = Process { child };
+        let pipe = process.child.stdout.take().context("its output")?;
+        for line in BufReader::new(pipe).lines() {
+            take(&line.context("a line of its output")?)?;
+        }
+        let status = process.child.wait().context("its end")?;
+        ensure!(status.success(), "mantle {}: {status}", args.join(" "));
+        Ok(())
+    }
+
+    /// Waits until a task is over, which must be a success; gives it.
+    pub(crate) fn wait(&self, task: &str) -> Result<Value> {
+        let ended = wait_for("the task is over", || {
+            let task = self.json(&["task", "show", task])?;
+            let ended = task.get("ended_at").is_some_and(Value::is_string);
+            Ok(ended.then_some(task))
+        })?;
+        let state = ended.get("state").and_then(Value::as_str);
+        ensure!(state == Some("succeeded"), "{task} is {state:?}");
+        Ok(ended)
     }
 
     /// Stops everything in good order: agents first, so that they can say goodbye.

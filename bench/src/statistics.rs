@@ -18,6 +18,14 @@ impl Samples {
         }
     }
 
+    /// The one that so many of a hundred do not exceed; 0 if there are none. Of fewer than a hundred the
+    /// largest stands for the 99th.
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        let rank = (self.sorted.len() * percent).div_ceil(100);
+        let at = self.sorted.get(rank.saturating_sub(1));
+        at.copied().unwrap_or_default()
+    }
+
     /// The smallest and the largest; zeros if there are none.
     pub(crate) fn spread(&self) -> (f64, f64) {
         let first = self.sorted.first().copied().unwrap_or_default();
@@ -39,6 +47,18 @@ mod tests {
     #![allow(clippy::float_cmp, reason = "these are exact")]
 
     use super::*;
+
+    #[test]
+    fn a_percentile_is_one_of_the_samples() {
+        let samples: Samples = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(
+            (samples.percentile(99), samples.percentile(50)),
+            (198.0, 100.0)
+        );
+        let few: Samples = [3.0, 1.0, 2.0].into_iter().collect();
+        assert_eq!(few.percentile(99), 3.0);
+        assert_eq!(Samples::default().percentile(99), 0.0);
+    }
 
     #[test]
     fn the_median_is_in_the_middle() {
