@@ -18,7 +18,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use mantle_shared::AttemptId;
-use mantle_shared::protocol::{AttemptEnd, Message, PROTOCOL_MIN};
+use mantle_shared::order::OutputLimits;
+use mantle_shared::protocol::{AttemptEnd, Message, OutputHeld, PROTOCOL_ARTIFACTS, PROTOCOL_MIN};
 use mantle_shared::tls::Fingerprint;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -58,6 +59,8 @@ pub struct DriverConfig {
     pub program: PathBuf,
     /// The brain's limits.
     pub brain: BrainConfig,
+    /// The most bytes that are kept of what an attempt prints, if that is less than an order allows.
+    pub output_cap: Option<u64>,
     /// The authority of the server that is served, if it is known: epochs are that server's alone.
     pub authority: Option<Fingerprint>,
 }
@@ -69,6 +72,7 @@ impl DriverConfig {
             state_dir,
             program: process::own_program(),
             brain: BrainConfig::default(),
+            output_cap: None,
             authority: None,
         }
     }
@@ -351,11 +355,31 @@ impl Driver {
             self.look_into(attempt);
         }
         self.ship_stuck();
+        self.attempts.remove_acknowledged();
+        self.tell_held();
         self.prune_if_due();
         let ledger = self.brain.ledger();
         self.status.running = ledger.open().count();
         self.status.unacknowledged = ledger.unacknowledged().count();
         self.write_status();
+    }
+
+    /// Says of which attempts the output is held back for want of room: once a connection, for a server that
+    /// was told may have been another.
+    fn tell_held(&mut self) {
+        let connected = matches!(self.status.connection, Connection::Connected { .. });
+        if !connected || self.protocol < PROTOCOL_ARTIFACTS {
+            return;
+        }
+        for attempt in self.attempts.newly_held(self.session) {
+            tracing::warn!(attempt.id = %attempt, "there is no room for what a step prints; it is held back");
+            let held = OutputHeld {
+                attempt,
+                stall_ms: OutputLimits::default().stall_ms,
+            };
+            let held = LinkCommand::Control(held.into());
+            self.commands.push_back(held);
+        }
     }
 
     /// Forgets tombstones that are old or too many, now and then.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::{
     AcquireAnswer, AcquireProgress, AttemptEnded, AttemptReport, CancelAnswer, Hello, Journal,
-    Records, StartAnswer,
+    OutputHeld, Records, RecordsGone, StartAnswer,
 };
 
 use super::sessions::SessionId;
@@ -44,6 +44,20 @@ pub enum Arrival {
         agent: AgentId,
         /// What.
         records: Records,
+    },
+    /// Records of an attempt that its agent cannot give.
+    RecordsGone {
+        /// Who.
+        agent: AgentId,
+        /// Which.
+        gone: RecordsGone,
+    },
+    /// The output of an attempt is held back on its agent.
+    OutputHeld {
+        /// Who.
+        agent: AgentId,
+        /// Whose.
+        held: OutputHeld,
     },
     /// The end of an attempt; its records came before on the same stream.
     AttemptEnded {

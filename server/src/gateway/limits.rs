@@ -43,8 +43,11 @@ pub(super) const REPORTS: usize = 100_000;
 /// only, the newest.
 pub(super) const REPORTS_BYTES: usize = 16 * 1024 * 1024;
 
-/// How many arrivals wait to be taken in. A full queue holds the agents' streams back.
+/// How many arrivals wait to be taken in, in each of the two lanes. A full one holds the agents' streams
+/// back.
 pub(super) const ARRIVALS: usize = 1024;
-/// How large they may be together, those that are being taken in included: a few of the largest reports,
-/// or some hundred full messages of records.
+/// How large answers may be together, those that are being taken in included: two of the largest reports.
+pub(super) const ANSWERS_BYTES: usize = 2 * REPORTS_BYTES;
+/// How large what attempts print may be together, that which is being stored included: some hundred full
+/// messages of records.
 pub(super) const ARRIVALS_BYTES: usize = 64 * 1024 * 1024;

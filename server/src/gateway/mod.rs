@@ -37,7 +37,7 @@ use quinn::Endpoint;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use arrival::{Arrival, Refusal};
-pub use arrivals::{ArrivalQueue, Arrivals, arrivals};
+pub use arrivals::{ArrivalQueue, Arrivals, Lane, Room, Taken, arrivals};
 pub use artifact::{ArtifactError, ArtifactStream};
 pub use copies::{Copies, TurnedAway};
 pub use counters::Counters;

@@ -349,6 +349,7 @@ async fn control_in(
             Ok(Next::Message(Message::AcquireProgress(progress))) => {
                 Arrival::AcquireProgressed { agent, progress }
             }
+            Ok(Next::Message(Message::OutputHeld(held))) => Arrival::OutputHeld { agent, held },
             Ok(Next::Message(Message::Echo(Echo { request, payload }))) => {
                 // Who asks more than it reads is not answered.
                 let _ = control.push(&EchoAnswer { request, payload }.into());
@@ -445,6 +446,7 @@ async fn events(stream: RecvStream, agent: AgentId, shared: &Shared) {
     loop {
         let arrival = match reader.next_whole_within(shared.timing.message).await {
             Ok(Next::Message(Message::Records(records))) => Arrival::Records { agent, records },
+            Ok(Next::Message(Message::RecordsGone(gone))) => Arrival::RecordsGone { agent, gone },
             Ok(Next::Message(Message::AttemptEnded(ended))) => {
                 Arrival::AttemptEnded { agent, ended }
             }

@@ -1,36 +1,33 @@
 //! Takes what agents say: stores log records first, then passes on what rests on them.
 //!
 //! Records that arrive together are committed together, and acknowledged only then. While the log
-//! cannot be written nothing is taken in: the queue fills, the agents' streams are held back, and
-//! their spools keep what they have. Everything goes through the masks of its task before it is stored;
+//! cannot be written no more of them are taken in: their lane fills, the agents' streams are held back,
+//! and their spools keep what they have; answers have a lane of their own and go on. Everything goes through the masks of its task before it is stored;
 //! what cannot be masked is held back in the same way, for that task alone.
 
 mod artifacts;
+mod ended;
+mod held_back;
 mod masked;
+mod output;
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
-use mantle_shared::outputs::OUTPUTS_TOLD;
 use mantle_shared::protocol::{
-    Ack, AcquireResult, AttemptEnded, AttemptPosition, AttemptReport, CancelResult, Level, Record,
-    RecordBody, Records, ReportedState, StartResult, Stream, close,
+    Ack, AcquireResult, AttemptPosition, AttemptReport, CancelResult, ReportedState, StartResult,
 };
 use tokio::sync::mpsc;
 
+use self::output::Storing;
 use super::OrchestratorParts;
-use super::fact::{Fact, NamedOutput, Reported};
+use super::fact::{Fact, Reported};
 use super::held::Held;
 use super::masking::Places;
 use super::masks::Masks;
 use crate::gateway::{Arrival, ArrivalQueue};
-use crate::store::{
-    AttemptRow, AttemptState, LogVariables, Store, StoreError, attempt_find, log_append,
-    log_append_server, log_position, log_read_attempt, log_variables, task_mark_warned,
-};
+use crate::store::{AttemptRow, AttemptState, Store, StoreError, attempt_find, log_position};
 
 /// How much is committed together.
 const BATCH: usize = 256;
@@ -53,6 +50,9 @@ pub struct Ingest {
     masks: Masks,
     places: Places,
     held: Held,
+    /// The attempts of which it was said that their output is held back on the agent.
+    held_told: HashSet<AttemptId>,
+    storing: Storing,
 }
 
 impl Ingest {
@@ -71,121 +71,54 @@ impl Ingest {
             masks,
             places: Places::default(),
             held: Held::default(),
+            held_told: HashSet::new(),
+            storing: Storing::default(),
         }
     }
 
     /// Works until the gateway or the orchestrator is gone.
     pub async fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
         let mut look_again = tokio::time::interval(HELD_RETRY);
-        loop {
+        let (mut answers_open, mut output_open) = (true, true);
+        while answers_open || output_open || !self.storing.is_idle() {
             tokio::select! {
-                count = self.arrivals.recv_many(&mut batch, BATCH) => if count == 0 {
-                    return;
+                taken = self.arrivals.answers.recv_many(BATCH), if answers_open => match taken {
+                    Some(taken) => for arrival in taken.arrivals {
+                        if self.pass_on(arrival).await.is_err() {
+                            return;
+                        }
+                    },
+                    None => answers_open = false,
                 },
-                _ = look_again.tick() => self.release_held().await,
-            }
-            let (records, others): (Vec<_>, Vec<_>) = batch
-                .drain(..)
-                .partition(|arrival| matches!(arrival, Arrival::Records { .. }));
-            // Records go first: what follows in the batch may rest on them, never the reverse.
-            self.store_records(records).await;
-            for arrival in others {
-                let Some(fact) = self.fact(arrival).await else {
-                    continue;
-                };
-                if self.facts.send(fact).await.is_err() {
-                    return;
-                }
-            }
-        }
-    }
-
-    async fn store_records(&mut self, arrivals: Vec<Arrival>) {
-        let mut wanted = Vec::with_capacity(arrivals.len());
-        for arrival in arrivals {
-            let Arrival::Records { agent, records } = arrival else {
-                continue;
-            };
-            match self.owner(records.attempt).await {
-                Some((task, owner)) if owner == agent => {
-                    if let Some(records) = self.masked(agent, task, records).await {
-                        wanted.push((agent, task, records));
+                taken = self.arrivals.output.recv_many(BATCH),
+                    if output_open && self.storing.has_room() => match taken {
+                    Some(taken) => self.take_output(taken).await,
+                    None => output_open = false,
+                },
+                stored = self.storing.stored(&self.parts.store), if !self.storing.is_idle() => {
+                    // Without its writer nothing would be stored any more: the server stops and says so.
+                    let Some((batch, positions)) = stored else {
+                        return;
+                    };
+                    for (agent, ended) in self.acknowledge_all(batch, positions) {
+                        if let Some(fact) = self.ended(agent, ended).await
+                            && self.facts.send(fact).await.is_err()
+                        {
+                            return;
+                        }
                     }
                 }
-                _ => tracing::warn!(
-                    agent.id = %agent,
-                    attempt.id = %records.attempt,
-                    "records of an attempt that is not this agent's were dropped"
-                ),
+                _ = look_again.tick() => self.release_held().await,
             }
-        }
-        if wanted.is_empty() {
-            return;
-        }
-        let gaps = wanted.iter().filter(|(_, _, records)| {
-            let is_gap = |record: &Record| matches!(record.body, RecordBody::Gap { .. });
-            records.records.iter().any(is_gap)
-        });
-        let mut gaps: Vec<TaskId> = gaps.map(|(_, task, _)| *task).collect();
-        gaps.dedup();
-        for task in gaps {
-            self.warn(task).await;
-        }
-        let positions = loop {
-            match self.append(&wanted).await {
-                Ok(positions) => break positions,
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "the log cannot be written; agents are held back until it can"
-                    );
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        };
-        fault::point("server.after_log_commit");
-        for (agent, positions) in positions {
-            self.acknowledge(agent, positions);
-        }
-        let mut tasks: Vec<TaskId> = wanted.iter().map(|(_, task, _)| *task).collect();
-        tasks.sort();
-        tasks.dedup();
-        for task in tasks {
-            self.parts.feed.task_changed(task);
         }
     }
 
-    async fn append(
-        &self,
-        wanted: &[(AgentId, TaskId, Records)],
-    ) -> Result<BTreeMap<AgentId, Vec<AttemptPosition>>, StoreError> {
-        self.parts
-            .store
-            .write_logs(async |tx| {
-                let mut positions: BTreeMap<AgentId, Vec<AttemptPosition>> = BTreeMap::new();
-                for (agent, task, records) in wanted {
-                    let attempt = records.attempt;
-                    let next_seq =
-                        match log_append(tx, *task, attempt, records.first_seq, &records.records)
-                            .await
-                        {
-                            Ok(appended) => appended.next_seq,
-                            // Something before them is missing: the agent learns from where on.
-                            Err(StoreError::Conflict { .. }) => log_position(tx, attempt).await?,
-                            Err(error) => return Err(error),
-                        };
-                    let stored = AttemptPosition {
-                        attempt,
-                        known: true,
-                        next_seq,
-                        end_stored: false,
-                    };
-                    positions.entry(*agent).or_default().push(stored);
-                }
-                Ok(positions)
-            })
-            .await
+    /// Tells the orchestrator; an error if it is gone.
+    async fn pass_on(&mut self, arrival: Arrival) -> Result<(), mpsc::error::SendError<Fact>> {
+        match self.fact(arrival).await {
+            Some(fact) => self.facts.send(fact).await,
+            None => Ok(()),
+        }
     }
 
     fn acknowledge(&self, agent: AgentId, positions: Vec<AttemptPosition>) {
@@ -231,7 +164,10 @@ impl Ingest {
                 })
             }
             Arrival::Disconnected { agent, session } => Some(Fact::Disconnected { agent, session }),
-            Arrival::AttemptEnded { agent, ended } => self.ended(agent, ended).await,
+            Arrival::OutputHeld { agent, held } => {
+                self.tell_output_held(agent, held).await;
+                None
+            }
             Arrival::StartAnswered { agent, mut answer } => {
                 match &mut answer.result {
                     StartResult::Ended(end) => {
@@ -266,7 +202,10 @@ impl Ingest {
                 Some(Fact::AcquireAnswered { agent, answer })
             }
             Arrival::Refused(refusal) => Some(Fact::Refused(refusal)),
-            Arrival::AcquireProgressed { .. } | Arrival::Records { .. } => None,
+            Arrival::AcquireProgressed { .. }
+            | Arrival::Records { .. }
+            | Arrival::RecordsGone { .. }
+            | Arrival::AttemptEnded { .. } => None,
         }
     }
 
@@ -308,186 +247,9 @@ impl Ingest {
         }
     }
 
-    /// The end of an attempt. If records are missing its agent is asked for them, once.
-    async fn ended(&mut self, agent: AgentId, mut ended: AttemptEnded) -> Option<Fact> {
-        let attempt = ended.attempt;
-        let (task, owner) = self.owner(attempt).await?;
-        if owner != agent {
-            tracing::warn!(agent.id = %agent, attempt.id = %attempt, "the end of another agent's attempt was dropped");
-            return None;
-        }
-        if self.held.is_held(task) {
-            // Its records were not taken, so neither is the end that rests on them.
-            self.held.hold(task, agent);
-            return None;
-        }
-        self.sentence(task, &mut ended.end.message).await;
-        let said = ended.end.records;
-        let mut stored = self.position(attempt).await;
-        match stored.cmp(&said) {
-            Ordering::Equal => {}
-            // Its disk has lost some of what was sent before. Asking would bring no more.
-            Ordering::Greater => tracing::warn!(
-                agent.id = %agent, attempt.id = %attempt, stored, said,
-                "an attempt ended with fewer records than are stored"
-            ),
-            Ordering::Less if self.short.insert(attempt, stored) != Some(stored) => {
-                // Not a thing that an ordered stream does; a fresh report brings what is there.
-                tracing::warn!(
-                    agent.id = %agent, attempt.id = %attempt, stored, said,
-                    "an attempt ended before all of its records came; its agent is asked to report anew"
-                );
-                if self.short.len() > KNOWN {
-                    self.short.clear();
-                }
-                self.parts.sessions.disconnect(agent, close::GOING_AWAY);
-                return None;
-            }
-            Ordering::Less => {
-                tracing::warn!(
-                    agent.id = %agent, attempt.id = %attempt, stored, said,
-                    "records of an attempt are lost on its agent's disk; it ends with a gap"
-                );
-                stored = self.store_gap(task, attempt, stored, said).await;
-            }
-        }
-        self.short.remove(&attempt);
-        if let Err(error) = self.note_artifacts(task, attempt, agent).await {
-            tracing::error!(error = &error as &dyn std::error::Error, attempt.id = %attempt, "collected files cannot be noted down");
-            self.parts.sessions.disconnect(agent, close::GOING_AWAY);
-            return None;
-        }
-        let outputs = match self.outputs(task, attempt).await {
-            Ok(outputs) => outputs,
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, attempt.id = %attempt, "output variables cannot be read");
-                self.parts.sessions.disconnect(agent, close::GOING_AWAY);
-                return None;
-            }
-        };
-        Some(Fact::AttemptEnded {
-            agent,
-            attempt,
-            task,
-            end: ended.end,
-            outputs,
-            stored,
-        })
-    }
-
-    /// Puts a gap in the place of records that will not come; gives how many real ones are stored.
-    async fn store_gap(&self, task: TaskId, attempt: AttemptId, stored: u64, said: u64) -> u64 {
-        self.warn(task).await;
-        loop {
-            let written = self.parts.store.write_logs(async |tx| {
-                // A server that was killed before it stored the end has put it there already.
-                let last = log_read_attempt(tx, attempt, stored.saturating_sub(1), 1).await?;
-                if last.last().is_some_and(|last| is_lost_gap(&last.record)) {
-                    return Ok(stored - 1);
-                }
-                log_append(tx, task, attempt, stored, &[lost_gap(said - stored)]).await?;
-                Ok::<_, StoreError>(stored)
-            });
-            match written.await {
-                Ok(stored) => break stored,
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "a gap in the log cannot be written; trying again"
-                    );
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        }
-    }
-
     /// A log with a gap makes its task end with a warning.
     async fn warn(&self, task: TaskId) {
-        loop {
-            let warned = self
-                .parts
-                .store
-                .write(async |tx| task_mark_warned(tx, task).await);
-            match warned.await {
-                // Its retention has ended: nobody looks at it any more.
-                Ok(()) | Err(StoreError::NotFound { .. }) => return,
-                Err(error) => {
-                    tracing::error!(
-                        task.id = %task,
-                        error = &error as &dyn std::error::Error,
-                        "a task cannot be marked as having warnings; trying again"
-                    );
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
-        }
-    }
-
-    async fn outputs(
-        &self,
-        task: TaskId,
-        attempt: AttemptId,
-    ) -> Result<Vec<NamedOutput>, StoreError> {
-        let found = {
-            let mut tx = self.parts.store.read_logs().await?;
-            log_variables(&mut tx, attempt).await?
-        };
-        if found.left_out_count > 0 {
-            self.tell_left_out(task, attempt, &found).await?;
-        }
-        Ok(found
-            .kept
-            .into_iter()
-            .map(|v| NamedOutput {
-                name: v.name,
-                value: v.value,
-                sensitive: v.sensitive,
-            })
-            .collect())
-    }
-
-    /// Says in the task's log what was left out of its output variables, and that it ends with a
-    /// warning. Said again when the end comes again: better twice than not.
-    async fn tell_left_out(
-        &self,
-        task: TaskId,
-        attempt: AttemptId,
-        found: &LogVariables,
-    ) -> Result<(), StoreError> {
-        let names: Vec<String> = found
-            .left_out
-            .iter()
-            .map(|name| format!("'{}'", name.chars().take(80).collect::<String>()))
-            .collect();
-        let count = found.left_out_count;
-        tracing::warn!(
-            task.id = %task, attempt.id = %attempt, count,
-            "output variables beyond the limits were left out"
-        );
-        let record = Record {
-            at_us: super::effects::now_us(),
-            body: RecordBody::Line {
-                stream: Stream::Agent,
-                level: Level::Warning,
-                text: format!(
-                    "{count} output variables are beyond what a step may set and were left out: {}{}; \
-                     upgrade the agent, which keeps to the limits itself",
-                    names.join(", "),
-                    if count > OUTPUTS_TOLD {
-                        " and more"
-                    } else {
-                        ""
-                    },
-                ),
-            },
-        };
-        self.warn(task).await;
-        self.parts
-            .store
-            .write_logs(async |tx| log_append_server(tx, task, std::slice::from_ref(&record)).await)
-            .await?;
-        self.parts.feed.task_changed(task);
-        Ok(())
+        masked::warn(&self.parts.store, task).await;
     }
 }
 
@@ -516,24 +278,6 @@ async fn find_attempt(store: &Store, attempt: AttemptId) -> Option<AttemptRow> {
             }
         }
     }
-}
-
-/// Why records are missing that an agent says there were.
-const LOST: &str = "they were lost on the agent's disk";
-
-fn lost_gap(records: u64) -> Record {
-    Record {
-        at_us: super::effects::now_us(),
-        body: RecordBody::Gap {
-            lines: records,
-            bytes: 0,
-            reason: LOST.to_owned(),
-        },
-    }
-}
-
-fn is_lost_gap(record: &Record) -> bool {
-    matches!(&record.body, RecordBody::Gap { reason, .. } if reason == LOST)
 }
 
 #[cfg(test)]

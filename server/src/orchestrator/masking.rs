@@ -90,13 +90,14 @@ impl Place {
         };
         let mut whole = Vec::new();
         let mut pieces = Vec::new();
-        for (record, text) in records.iter().enumerate().filter_map(line_of(stream)) {
+        for (record, text, is_piece) in records.iter().enumerate().filter_map(line_of(stream)) {
             let is_first = pieces.is_empty() && scan.is_idle();
             if !*cut && !is_first {
                 whole.push(b'\n');
             }
+            // An older agent marks a piece in its text.
             let kept = text.strip_suffix(CUT_MARK);
-            *cut = kept.is_some();
+            *cut = is_piece || kept.is_some();
             let from = whole.len();
             whole.extend_from_slice(kept.unwrap_or(text).as_bytes());
             pieces.push(Piece {
@@ -126,11 +127,15 @@ impl Place {
     }
 }
 
-fn line_of(stream: Stream) -> impl Fn((usize, &Record)) -> Option<(usize, &str)> {
+/// The number, the text, and whether the line goes on, of the lines and pieces of a stream.
+fn line_of(stream: Stream) -> impl Fn((usize, &Record)) -> Option<(usize, &str, bool)> {
     move |(index, record)| match &record.body {
         RecordBody::Line {
             stream: own, text, ..
-        } => (*own == stream).then_some((index, text.as_str())),
+        } => (*own == stream).then_some((index, text.as_str(), false)),
+        RecordBody::Piece {
+            stream: own, text, ..
+        } => (*own == stream).then_some((index, text.as_str(), true)),
         RecordBody::Variable { .. }
         | RecordBody::Progress { .. }
         | RecordBody::Gap { .. }
@@ -140,7 +145,7 @@ fn line_of(stream: Stream) -> impl Fn((usize, &Record)) -> Option<(usize, &str)>
 
 fn text_of(record: &mut Record) -> Option<&mut String> {
     match &mut record.body {
-        RecordBody::Line { text, .. } => Some(text),
+        RecordBody::Line { text, .. } | RecordBody::Piece { text, .. } => Some(text),
         RecordBody::Variable { .. }
         | RecordBody::Progress { .. }
         | RecordBody::Gap { .. }
@@ -190,7 +195,7 @@ fn mask_others(set: &Arc<MaskSet>, record: &mut Record) -> bool {
         changed
     };
     match &mut record.body {
-        RecordBody::Line { .. } => false,
+        RecordBody::Line { .. } | RecordBody::Piece { .. } => false,
         // A sealed value cannot be read by anybody but us.
         RecordBody::Variable {
             name, sensitive, ..
@@ -288,6 +293,36 @@ mod tests {
             );
             let expected = [format!("abc {MASK}{CUT_MARK}"), format!("{MASK}, next")];
             assert_eq!(found, expected, "{a_message}");
+        }
+    }
+
+    #[test]
+    fn s40_a_secret_over_pieces_of_a_line_is_masked() {
+        let set = set(&["hunter2-and-more"]);
+        let attempt = AttemptId::from_uuid(Uuid::nil());
+        let piece = Record {
+            at_us: 1,
+            body: RecordBody::Piece {
+                stream: Stream::Stdout,
+                level: Level::Info,
+                text: "abc hunter2-".to_owned(),
+            },
+        };
+        let records = [piece, line(Stream::Stdout, "and-more, next")];
+        for a_message in 1..=2 {
+            let mut records = records.clone();
+            let mut places = Places::default();
+            let mut seq = 0;
+            for part in records.chunks_mut(a_message) {
+                places.mask(&set, attempt, seq, part);
+                seq += part.len() as u64;
+            }
+            let text = |record: &Record| match &record.body {
+                RecordBody::Line { text, .. } | RecordBody::Piece { text, .. } => text.clone(),
+                other => panic!("{other:?}"),
+            };
+            let found: Vec<String> = records.iter().map(text).collect();
+            assert_eq!(found, [format!("abc {MASK}"), format!("{MASK}, next")]);
         }
     }
 

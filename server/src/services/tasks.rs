@@ -309,8 +309,14 @@ impl LogReader {
             .attempt
             .and_then(|(attempt, _)| self.places.get(&attempt).cloned())
             .unwrap_or_default();
+        let continues = matches!(record.record.body, RecordBody::Piece { .. });
         let (kind, level, text, percent) = match record.record.body {
             RecordBody::Line {
+                stream,
+                level,
+                text,
+            }
+            | RecordBody::Piece {
                 stream,
                 level,
                 text,
@@ -354,6 +360,7 @@ impl LogReader {
             kind,
             level: level_word(level).to_owned(),
             text,
+            continues,
             percent,
         })
     }

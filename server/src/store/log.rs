@@ -76,13 +76,7 @@ pub async fn log_append(
     first_seq: u64,
     records: &[Record],
 ) -> Result<LogAppended> {
-    tx.exec(
-        "INSERT INTO log_attempt (attempt_id, task_id, next_seq) VALUES ($1, $2, 0)
-         ON CONFLICT (attempt_id) DO NOTHING",
-        params![attempt, task],
-    )
-    .await?;
-    let position = position_fetch(tx, task, attempt).await?;
+    let position = position_ensure(tx, task, attempt).await?;
     if first_seq > position {
         return Err(StoreError::conflict(
             "log, whose earlier records are missing",
@@ -98,18 +92,72 @@ pub async fn log_append(
         });
     }
     let next_seq = position + new.len() as u64;
-    tx.exec_one(
-        "UPDATE log_attempt SET next_seq = $3 WHERE attempt_id = $1 AND next_seq = $2",
-        params![attempt, position, next_seq],
-        StoreError::Busy(None),
-    )
-    .await?;
+    position_advance(tx, attempt, position, next_seq).await?;
     let (first, end) = store(tx, task, Some(attempt), position, new).await?;
     Ok(LogAppended {
         next_seq,
         first,
         end,
     })
+}
+
+/// Puts a gap in the place of records that will not come, from the first number up to the second; gives
+/// the first that is not stored then. What is stored of them already stays; a conflict if some before
+/// them are missing.
+pub async fn log_skip(
+    tx: &mut LogTx,
+    task: TaskId,
+    attempt: AttemptId,
+    (first_seq, next_seq): (u64, u64),
+    (at_us, reason): (i64, &str),
+) -> Result<u64> {
+    let position = position_ensure(tx, task, attempt).await?;
+    if first_seq > position {
+        return Err(StoreError::conflict(
+            "log, whose earlier records are missing",
+        ));
+    }
+    if next_seq <= position {
+        return Ok(position);
+    }
+    position_advance(tx, attempt, position, next_seq).await?;
+    let gap = Record {
+        at_us,
+        body: RecordBody::Gap {
+            lines: next_seq - position,
+            bytes: 0,
+            reason: reason.to_owned(),
+        },
+    };
+    store(
+        tx,
+        task,
+        Some(attempt),
+        position,
+        std::slice::from_ref(&gap),
+    )
+    .await?;
+    Ok(next_seq)
+}
+
+/// The first record of an attempt that is not stored; from here on it is known whose it is.
+async fn position_ensure(tx: &mut LogTx, task: TaskId, attempt: AttemptId) -> Result<u64> {
+    tx.exec(
+        "INSERT INTO log_attempt (attempt_id, task_id, next_seq) VALUES ($1, $2, 0)
+         ON CONFLICT (attempt_id) DO NOTHING",
+        params![attempt, task],
+    )
+    .await?;
+    position_fetch(tx, task, attempt).await
+}
+
+async fn position_advance(tx: &mut LogTx, attempt: AttemptId, from: u64, to: u64) -> Result<()> {
+    tx.exec_one(
+        "UPDATE log_attempt SET next_seq = $3 WHERE attempt_id = $1 AND next_seq = $2",
+        params![attempt, from, to],
+        StoreError::Busy(None),
+    )
+    .await
 }
 
 /// Stores lines of the server's own in a task's log. Says which numbers they got: from, to.
@@ -175,7 +223,9 @@ async fn store(
 /// Whether a record is worth a look by itself.
 fn is_remark(record: &Record) -> bool {
     match &record.body {
-        RecordBody::Line { level, .. } => matches!(level, Level::Highlight | Level::Warning),
+        RecordBody::Line { level, .. } | RecordBody::Piece { level, .. } => {
+            matches!(level, Level::Highlight | Level::Warning)
+        }
         RecordBody::Gap { .. } => true,
         RecordBody::Variable { .. } | RecordBody::Progress { .. } | RecordBody::Artifact { .. } => {
             false

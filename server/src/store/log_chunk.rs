@@ -7,7 +7,7 @@
 use std::io::Read as _;
 
 use mantle_shared::protocol::{Level, Record, RecordBody, Stream};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::error::{Result, StoreError};
 
@@ -19,34 +19,52 @@ const MAX_CHUNK_BYTES: u64 = 16 * 1024 * 1024;
 pub(super) fn encode(records: &[Record]) -> Result<Vec<u8>> {
     let mut lines = Vec::new();
     for record in records {
-        let at = record.at_us;
-        let line = match &record.body {
-            RecordBody::Line {
-                stream,
-                level,
-                text,
-            } => json!([at, "l", stream_number(*stream), level_number(*level), text]),
-            RecordBody::Variable {
-                name,
-                value,
-                sensitive,
-            } => json!([at, "v", name, value, sensitive]),
-            RecordBody::Progress { percent, message } => json!([at, "p", percent, message]),
-            RecordBody::Gap {
-                lines,
-                bytes,
-                reason,
-            } => json!([at, "g", lines, bytes, reason]),
-            RecordBody::Artifact {
-                name,
-                size_bytes,
-                digest,
-            } => json!([at, "f", name, size_bytes, digest.to_string()]),
-        };
-        lines.extend_from_slice(line.to_string().as_bytes());
+        encode_line(record, &mut lines).map_err(|_| StoreError::corrupt("a log in memory"))?;
         lines.push(b'\n');
     }
     zstd::bulk::compress(&lines, COMPRESSION).map_err(|_| StoreError::corrupt("a log in memory"))
+}
+
+/// Straight into the bytes, since a step may print a million lines: a tree of values for each would cost
+/// more than the rest of storing it.
+fn encode_line(record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    let at = record.at_us;
+    match &record.body {
+        RecordBody::Line {
+            stream,
+            level,
+            text,
+        } => {
+            let line = (at, "l", stream_number(*stream), level_number(*level), text);
+            serde_json::to_writer(out, &line)
+        }
+        RecordBody::Piece {
+            stream,
+            level,
+            text,
+        } => {
+            let line = (at, "c", stream_number(*stream), level_number(*level), text);
+            serde_json::to_writer(out, &line)
+        }
+        RecordBody::Variable {
+            name,
+            value,
+            sensitive,
+        } => serde_json::to_writer(out, &(at, "v", name, value, sensitive)),
+        RecordBody::Progress { percent, message } => {
+            serde_json::to_writer(out, &(at, "p", percent, message))
+        }
+        RecordBody::Gap {
+            lines,
+            bytes,
+            reason,
+        } => serde_json::to_writer(out, &(at, "g", lines, bytes, reason)),
+        RecordBody::Artifact {
+            name,
+            size_bytes,
+            digest,
+        } => serde_json::to_writer(out, &(at, "f", name, size_bytes, digest.to_string())),
+    }
 }
 
 pub(super) fn decode(body: &[u8]) -> Result<Vec<Record>> {
@@ -70,6 +88,11 @@ fn decode_line(line: &[Value]) -> Option<Record> {
     let number = |at: usize| line.get(at)?.as_u64();
     let body = match line.get(1)?.as_str()? {
         "l" => RecordBody::Line {
+            stream: stream_of(number(2)?)?,
+            level: level_of(number(3)?)?,
+            text: text(4)?,
+        },
+        "c" => RecordBody::Piece {
             stream: stream_of(number(2)?)?,
             level: level_of(number(3)?)?,
             text: text(4)?,
@@ -156,13 +179,14 @@ mod tests {
             "[10,\"v\",\"Url\",\"x\",true]\n",
             "[11,\"p\",50,\"half\"]\n",
             "[-1,\"g\",3,900,\"disk full\"]\n",
+            "[11,\"c\",0,1,\"half a line \"]\n",
             "[12,\"f\",\"out.log\",7,\"",
             "0101010101010101010101010101010101010101010101010101010101010101",
             "\"]\n",
         );
         let body = zstd::bulk::compress(text.as_bytes(), 1).unwrap();
         let records = decode(&body).unwrap();
-        assert_eq!(records.len(), 9);
+        assert_eq!(records.len(), 10);
         assert_eq!(
             records[1].body,
             RecordBody::Line {

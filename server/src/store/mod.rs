@@ -104,7 +104,7 @@ pub use lock::LockError;
 pub use log::{
     LogAppended, LogRecord, LogVariable, LogVariables, log_append, log_append_server,
     log_artifacts, log_delete, log_digest, log_last, log_position, log_read, log_read_attempt,
-    log_read_before, log_read_remarks, log_sealed_variables, log_variables,
+    log_read_before, log_read_remarks, log_sealed_variables, log_skip, log_variables,
 };
 pub use mantle_domain::audit::AuditRow;
 pub use migrate::MigrateError;

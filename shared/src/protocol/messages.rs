@@ -30,7 +30,8 @@ pub const EVENTS_LIMIT_BYTES: usize = 256 * 1024;
 pub const BULK_LIMIT_BYTES: usize = 256 * 1024;
 /// The longest text of one log record; a longer line is split and marked.
 pub const MAX_RECORD_TEXT_BYTES: usize = 16 * 1024;
-/// Stands at the end of every piece of a split line but the last.
+/// Stands at the end of every piece of a split line but the last, where there is no record of its own for
+/// pieces: between ends of which one speaks version 1, and for people.
 pub const CUT_MARK: &str = " [line cut here]";
 /// How much a sender puts into one [`Records`] message before it starts the next.
 pub const RECORDS_TARGET_BYTES: usize = 48 * 1024;
@@ -122,6 +123,8 @@ messages! {
     0x0019 EchoAnswer,
     0x0020 Records,
     0x0021 AttemptEnded,
+    0x0022 RecordsGone,
+    0x0023 OutputHeld,
     0x0030 FetchObjects,
     0x0031 ObjectFollows,
     0x0032 ObjectRefused,

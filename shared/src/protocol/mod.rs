@@ -1,7 +1,7 @@
 //! The wire: frames, the codec and every message.
 //!
-//! Version 2 adds a kind of record, the artifact; between two ends of which one speaks version 1 it
-//! does not appear.
+//! Version 2 adds two kinds of records, artifacts and pieces of lines; between two ends of which one
+//! speaks version 1 they do not appear.
 //!
 //! Rules that hold here:
 //! - the frame header is hand-written and bounded; an unknown type is skipped and answered with

@@ -1,16 +1,16 @@
 //! The value of every case whose golden bytes are kept, by message.
 
+mod artifact;
 mod certificate;
 
 use mantle_shared::protocol::{
-    Ack, Acquire, AcquireAnswer, AcquireFailure, AcquireProgress, AcquireResult, ArtifactDropped,
-    ArtifactFollows, ArtifactRefusal, ArtifactRefused, AttemptEnd, AttemptEnded, AttemptPosition,
-    AttemptReport, CancelAnswer, CancelAttempt, CancelResult, DropArtifact, Echo, EchoAnswer,
-    Encoding, EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, FetchArtifact, FetchObjects,
-    GoAway, Hello, Journal, Level, Message, ObjectFollows, ObjectRefusal, ObjectRefused,
-    ObjectRequest, Outcome, PackageGrant, Record, RecordBody, Records, RenewResult, ReportedState,
-    Resync, Resynced, StartAnswer, StartAttempt, StartRefusal, StartResult, Stream, Unsupported,
-    Welcome,
+    Ack, Acquire, AcquireAnswer, AcquireFailure, AcquireProgress, AcquireResult, ArtifactRefusal,
+    AttemptEnd, AttemptEnded, AttemptPosition, AttemptReport, CancelAnswer, CancelAttempt,
+    CancelResult, Echo, EchoAnswer, Encoding, EnrolAccepted, EnrolRefusal, EnrolRefused,
+    EnrolRequest, FetchObjects, GoAway, Hello, Journal, Level, Message, ObjectFollows,
+    ObjectRefusal, ObjectRefused, ObjectRequest, Outcome, OutputHeld, PackageGrant, Record,
+    RecordBody, Records, RecordsGone, RenewResult, ReportedState, Resync, Resynced, StartAnswer,
+    StartAttempt, StartRefusal, StartResult, Stream, Unsupported, Welcome,
 };
 use mantle_shared::uuid::Uuid;
 use mantle_shared::{AgentId, AttemptId, Digest, JournalId, TaskId};
@@ -390,6 +390,14 @@ fn record_cases() -> Vec<Case> {
             }]),
         ),
         case(
+            "Piece",
+            records(vec![RecordBody::Piece {
+                stream: Stream::Stdout,
+                level: Level::Info,
+                text: "the first part of".to_owned(),
+            }]),
+        ),
+        case(
             "Several",
             records(vec![
                 line(Stream::Stdout, Level::Info),
@@ -409,6 +417,17 @@ fn record_cases() -> Vec<Case> {
             records(vec![line(Stream::Stdout, level)]),
         ));
     }
+    let gone = RecordsGone {
+        attempt: attempt(),
+        first_seq: 70_000,
+        next_seq: 90_000,
+    };
+    let held = OutputHeld {
+        attempt: attempt(),
+        stall_ms: 600_000,
+    };
+    cases.push(case("", gone));
+    cases.push(case("", held));
     for (name, outcome) in outcomes() {
         cases.push(case(
             name,
@@ -459,29 +478,7 @@ fn bulk_cases() -> Vec<Case> {
             },
         ));
     }
-    cases.extend(artifact_cases());
-    cases
-}
-
-fn artifact_cases() -> Vec<Case> {
-    let (attempt, digest) = (attempt(), digest(0x66));
-    let fetch = FetchArtifact {
-        attempt,
-        digest,
-        offset: 70_000,
-    };
-    let follows = ArtifactFollows {
-        wire_bytes: 930_000,
-    };
-    let mut cases = vec![
-        case("", fetch),
-        case("", follows),
-        case("", DropArtifact { attempt, digest }),
-        case("", ArtifactDropped { digest }),
-    ];
-    for (name, reason) in artifact_refusals() {
-        cases.push(case(name, ArtifactRefused { reason }));
-    }
+    cases.extend(artifact::cases());
     cases
 }
 
@@ -557,6 +554,7 @@ pub(crate) fn data_variants(message: &Message) -> Vec<&'static str> {
                 RecordBody::Progress { .. } => "RecordBody::Progress",
                 RecordBody::Gap { .. } => "RecordBody::Gap",
                 RecordBody::Artifact { .. } => "RecordBody::Artifact",
+                RecordBody::Piece { .. } => "RecordBody::Piece",
             })
             .collect(),
         Message::RenewAnswer(answer) => vec![match answer.result {
@@ -577,6 +575,8 @@ pub(crate) fn data_variants(message: &Message) -> Vec<&'static str> {
         | Message::Echo(_)
         | Message::EchoAnswer(_)
         | Message::AttemptEnded(_)
+        | Message::RecordsGone(_)
+        | Message::OutputHeld(_)
         | Message::FetchObjects(_)
         | Message::ObjectFollows(_)
         | Message::ObjectRefused(_)
@@ -605,6 +605,7 @@ pub(crate) const DATA_VARIANTS: &[&str] = &[
     "RecordBody::Artifact",
     "RecordBody::Gap",
     "RecordBody::Line",
+    "RecordBody::Piece",
     "RecordBody::Progress",
     "RecordBody::Variable",
     "RenewResult::Issued",

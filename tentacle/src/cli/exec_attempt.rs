@@ -17,6 +17,9 @@ pub(super) struct ExecAttemptArgs {
     /// The root of installed versions.
     #[arg(long)]
     apps: Option<PathBuf>,
+    /// The most bytes of output that are kept.
+    #[arg(long)]
+    output_cap: Option<u64>,
 }
 
 pub(super) fn run(args: &ExecAttemptArgs, state_dir: &StateDir) -> ExitCode {
@@ -24,5 +27,6 @@ pub(super) fn run(args: &ExecAttemptArgs, state_dir: &StateDir) -> ExitCode {
     if let Some(apps) = &args.apps {
         state_dir = state_dir.with_apps(apps.clone());
     }
-    ExitCode::from(supervisor::exec_attempt(&args.dir, &state_dir))
+    let output_cap = args.output_cap.unwrap_or(u64::MAX);
+    ExitCode::from(supervisor::exec_attempt(&args.dir, &state_dir, output_cap))
 }

@@ -34,6 +34,33 @@ pub(super) struct RunArgs {
     /// The root of installed versions; kept, so that it need be said once only.
     #[arg(long, value_name = "DIR", env = "TENTACLE_APPS")]
     apps: Option<PathBuf>,
+    /// The most that is kept of what one attempt prints, such as 512MiB, where the server allows more. What is
+    /// beyond it is counted; its last lines are kept.
+    #[arg(long, value_name = "SIZE", env = "TENTACLE_OUTPUT_CAP", value_parser = size)]
+    output_cap: Option<u64>,
+}
+
+/// The least that makes sense: a screen of text and the end of it.
+const LEAST_OUTPUT_CAP: u64 = 64 * 1024;
+
+/// Reads a size such as `512MiB`, `4GiB` or a number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text.get(digits.len()..).unwrap_or_default() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("write it like 512MiB or 4GiB".to_owned()),
+    };
+    let count: u64 = digits
+        .parse()
+        .map_err(|_| "write it like 512MiB or 4GiB".to_owned())?;
+    match count.checked_mul(unit) {
+        Some(bytes) if bytes >= LEAST_OUTPUT_CAP => Ok(bytes),
+        Some(_) => Err("it is less than 64KiB, which no step can do with".to_owned()),
+        None => Err("it is more than any disk has".to_owned()),
+    }
 }
 
 pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
@@ -64,7 +91,7 @@ pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|error| fail(&error))?;
-    let done = runtime.block_on(work(state_dir, settings));
+    let done = runtime.block_on(work(state_dir, settings, args.output_cap));
     // Whatever still reads a spool is of no use to anybody.
     runtime.shutdown_background();
     done
@@ -102,8 +129,13 @@ fn lock(state_dir: &StateDir) -> Result<StateLock, StateDirError> {
     state_dir.lock()
 }
 
-async fn work(state_dir: &StateDir, settings: Settings) -> Result<(), Failure> {
+async fn work(
+    state_dir: &StateDir,
+    settings: Settings,
+    output_cap: Option<u64>,
+) -> Result<(), Failure> {
     let config = DriverConfig {
+        output_cap,
         authority: Some(settings.identities.shown().authority_fingerprint()),
         ..DriverConfig::new(state_dir.clone())
     };
@@ -182,4 +214,19 @@ fn stop_signals() -> Result<impl Future<Output = ()>, Failure> {
             _ = shutdown.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, bytes) in [("65536", 65_536), ("512MiB", 512 << 20), ("4GiB", 4 << 30)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GiB", "4 GiB", "4GB", "1KiB", "-1", "99999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 }

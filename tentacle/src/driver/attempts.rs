@@ -2,14 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use mantle_shared::AttemptId;
 use mantle_shared::protocol::AttemptEnd;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::output::spool::{self, Extent};
 use crate::process::ProcessIdentity;
 
 /// What a shipper waits for.
@@ -26,8 +25,6 @@ pub(super) struct Progress {
 pub(super) struct Live {
     pub dir: PathBuf,
     pub progress: watch::Sender<Progress>,
-    /// How many records the shipper has seen.
-    pub seen: Arc<AtomicU64>,
     shipper: Option<AbortHandle>,
     /// From where on the server lacks records, as it said last.
     stored: u64,
@@ -35,7 +32,12 @@ pub(super) struct Live {
     stuck: bool,
     /// A supervisor that was started by an agent before this one: it is looked at now and then.
     found_again: Option<ProcessIdentity>,
-    size_bytes: u64,
+    /// How far its spool reached at the last look.
+    extent: Extent,
+    /// Records below this number are acknowledged, and may be on the disk still.
+    acknowledged: Option<u64>,
+    /// The session on which it was said that its output is held back.
+    held_told: Option<u64>,
 }
 
 #[cfg(test)]
@@ -57,12 +59,13 @@ impl Attempts {
         self.live.entry(attempt).or_insert_with(|| Live {
             dir,
             progress: watch::channel(Progress::default()).0,
-            seen: Arc::default(),
             shipper: None,
             stored: 0,
             stuck: false,
             found_again: None,
-            size_bytes: 0,
+            extent: Extent::default(),
+            acknowledged: None,
+            held_told: None,
         });
     }
 
@@ -108,6 +111,7 @@ impl Attempts {
         };
         live.stored = from_seq;
         live.stuck = false;
+        live.acknowledged = Some(from_seq);
         if let Some(old) = live.shipper.replace(shipper) {
             old.abort();
         }
@@ -119,6 +123,7 @@ impl Attempts {
         if let Some(live) = self.live.get_mut(&attempt) {
             live.stuck = next_seq <= live.stored;
             live.stored = live.stored.max(next_seq);
+            live.acknowledged = Some(live.stored);
         }
     }
 
@@ -161,10 +166,9 @@ impl Attempts {
             let Some(process) = &live.found_again else {
                 continue;
             };
-            let spool = live.dir.join(crate::output::spool::FILE_NAME);
-            let size_bytes = std::fs::metadata(spool).map_or(0, |data| data.len());
-            if size_bytes != live.size_bytes {
-                live.size_bytes = size_bytes;
+            let extent = spool::extent(&live.dir);
+            if extent != live.extent {
+                live.extent = extent;
                 live.progress.send_modify(|progress| progress.news += 1);
             }
             if !crate::process::is_alive(process) {
@@ -183,17 +187,35 @@ impl Attempts {
         self.later.drain().collect()
     }
 
-    /// How many records the attempt has, as far as is known without much reading.
-    pub(super) fn records(&self, attempt: AttemptId) -> u64 {
-        /// Counting this much takes milliseconds.
-        const COUNT_BYTES: u64 = 8 * 1024 * 1024;
-        let Some(live) = self.live.get(&attempt) else {
-            return 0;
-        };
-        let path = live.dir.join(crate::output::spool::FILE_NAME);
-        if std::fs::metadata(&path).is_ok_and(|data| data.len() <= COUNT_BYTES) {
-            return crate::output::spool::count(&path);
+    /// Removes from the disk what the server has acknowledged, segment by segment.
+    pub(super) fn remove_acknowledged(&mut self) {
+        for (attempt, live) in &mut self.live {
+            let Some(below) = live.acknowledged.take() else {
+                continue;
+            };
+            if let Err(error) = spool::remove_below(&live.dir, below) {
+                // The next acknowledgement is another chance, and the end of the attempt the last.
+                tracing::warn!(attempt.id = %attempt, %error, "records that the server has cannot be removed");
+            }
         }
-        live.seen.load(Ordering::Relaxed)
+    }
+
+    /// The attempts whose output is held back for want of room, of which this session was not told.
+    pub(super) fn newly_held(&mut self, session: u64) -> Vec<AttemptId> {
+        let told = Some(session);
+        let live = self.live.iter_mut();
+        live.filter(|(_, live)| live.held_told != told && live.progress.borrow().end.is_none())
+            .filter(|(_, live)| spool::is_held(&live.dir))
+            .map(|(attempt, live)| {
+                live.held_told = told;
+                *attempt
+            })
+            .collect()
+    }
+
+    /// How many records the attempt has: one segment is read.
+    pub(super) fn records(&self, attempt: AttemptId) -> u64 {
+        let live = self.live.get(&attempt);
+        live.map_or(0, |live| spool::count(&live.dir))
     }
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mantle_shared::fault;
@@ -250,7 +249,6 @@ impl Driver {
             from_seq,
             protocol: self.protocol,
             progress: live.progress.subscribe(),
-            seen: Arc::clone(&live.seen),
             out,
         };
         self.commands
@@ -313,6 +311,7 @@ impl Driver {
             .arg(self.config.state_dir.root())
             .arg("--apps")
             .arg(self.config.state_dir.apps())
+            .args(self.output_cap())
             .arg("--dir")
             .arg(dir)
             .current_dir(dir)
@@ -320,6 +319,12 @@ impl Driver {
             .stdout(Stdio::piped())
             .stderr(log);
         process::spawn_detached(command)
+    }
+
+    fn output_cap(&self) -> Vec<String> {
+        let cap = self.config.output_cap.into_iter();
+        cap.flat_map(|bytes| ["--output-cap".to_owned(), bytes.to_string()])
+            .collect()
     }
 
     fn write_cancel(&mut self, attempt: AttemptId, grace_ms: u32) {

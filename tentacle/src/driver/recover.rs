@@ -170,7 +170,7 @@ pub(super) fn without_result(outcome: Outcome, message: String) -> AttemptEnd {
 /// Brings count and digest in line with what the spool really holds: a disk may lose what a process
 /// wrote.
 fn with_spool(dir: &Path, attempt: AttemptId, mut end: AttemptEnd) -> AttemptEnd {
-    match spool::settle(&dir.join(spool::FILE_NAME), attempt, now_us()) {
+    match spool::settle(dir, attempt, now_us()) {
         Ok(settled) => {
             end.records = settled.records;
             end.log = settled.log;

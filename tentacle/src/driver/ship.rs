@@ -1,18 +1,16 @@
 //! Sends one attempt's records, from where the server is, then its end.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use mantle_shared::AttemptId;
 use mantle_shared::protocol::{
-    AttemptEnded, Level, Message, PROTOCOL_ARTIFACTS, RECORDS_TARGET_BYTES, Record, RecordBody,
-    Records, Stream,
+    AttemptEnded, CUT_MARK, Level, Message, PROTOCOL_ARTIFACTS, RECORDS_TARGET_BYTES, Record,
+    RecordBody, Records, RecordsGone, Stream,
 };
 use tokio::sync::{mpsc, watch};
 
 use super::attempts::Progress;
-use crate::output::spool::{self, SpoolError, SpoolReader};
+use crate::output::spool::{Next, SpoolError, SpoolReader};
 
 /// How many records are passed over before others get their turn.
 const SKIP: u64 = 20_000;
@@ -27,105 +25,186 @@ pub(super) struct Shipment {
     /// What the server understands.
     pub protocol: u16,
     pub progress: watch::Receiver<Progress>,
-    pub seen: Arc<AtomicU64>,
     pub out: mpsc::Sender<Message>,
 }
 
 /// Sends until the end was sent or the connection is gone. An idle shipper sends a new line at once.
-pub(super) async fn ship(mut shipment: Shipment) {
-    let path = shipment.dir.join(spool::FILE_NAME);
-    let mut reader: Option<SpoolReader> = None;
+pub(super) async fn ship(shipment: Shipment) {
+    let mut shipper = Shipper {
+        position: shipment.from_seq,
+        shipment,
+        reader: None,
+        missing_until: None,
+    };
     loop {
-        let end = shipment.progress.borrow_and_update().end.clone();
-        if reader.is_none() {
-            reader = match SpoolReader::open(&path) {
-                Ok(reader) => reader,
-                Err(error) => {
-                    tracing::error!(attempt.id = %shipment.attempt, error = %error, "records cannot be sent");
-                    None
-                }
-            };
-        }
-        if let Some(reader) = &mut reader {
-            match next_batch(reader, &shipment).await {
-                Some((first_seq, records)) => {
-                    let attempt = shipment.attempt;
-                    let message = Records {
-                        attempt,
-                        first_seq,
-                        records,
-                    };
-                    if shipment.out.send(message.into()).await.is_err() {
-                        return;
-                    }
-                    continue;
-                }
-                None => shipment.seen.store(reader.next_seq(), Ordering::Relaxed),
+        let end = shipper.shipment.progress.borrow_and_update().end.clone();
+        if let Some(message) = shipper.next().await {
+            if shipper.shipment.out.send(message).await.is_err() {
+                return;
             }
+            continue;
         }
+        let Shipment {
+            attempt,
+            progress,
+            out,
+            ..
+        } = &mut shipper.shipment;
         if let Some(end) = end {
-            let message = AttemptEnded {
-                attempt: shipment.attempt,
-                end,
-            };
+            let attempt = *attempt;
             // A lost connection is followed by a resync, and this by another shipment.
-            let _ = shipment.out.send(message.into()).await;
+            let _ = out.send(AttemptEnded { attempt, end }.into()).await;
             return;
         }
         tokio::select! {
-            changed = shipment.progress.changed() => if changed.is_err() { return },
-            () = shipment.out.closed() => return,
+            changed = progress.changed() => if changed.is_err() { return },
+            () = out.closed() => return,
         }
     }
 }
 
-/// What is there, up to a message's size; `None` if nothing is.
-async fn next_batch(reader: &mut SpoolReader, shipment: &Shipment) -> Option<(u64, Vec<Record>)> {
-    while reader.next_seq() < shipment.from_seq {
-        let step = shipment.from_seq.min(reader.next_seq() + SKIP);
-        match reader.skip_to(step) {
-            Ok(true) => tokio::task::yield_now().await,
-            // Damage is settled once the supervisor is gone.
-            Ok(false) | Err(_) => return None,
-        }
+struct Shipper {
+    shipment: Shipment,
+    reader: Option<SpoolReader>,
+    /// The number of the record that is sent next.
+    position: u64,
+    /// Records up to this number are not there, as was found out.
+    missing_until: Option<u64>,
+}
+
+impl Shipper {
+    /// The next message about the records; `None` until there is more.
+    async fn next(&mut self) -> Option<Message> {
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => self.open()?,
+        };
+        let message = self.next_of(&mut reader).await;
+        self.reader = Some(reader);
+        message
     }
-    let first_seq = reader.next_seq();
-    let mut records = Vec::new();
-    let mut bytes = 0;
-    while bytes < RECORDS_TARGET_BYTES {
-        match reader.next_record() {
-            Ok(Some(record)) => {
-                bytes += RECORD_BYTES + record.body.text_bytes();
-                records.push(understood(record, shipment.protocol));
-            }
-            Ok(None) | Err(SpoolError::Damaged { .. }) => break,
+
+    fn open(&self) -> Option<SpoolReader> {
+        match SpoolReader::open(&self.shipment.dir, self.position) {
+            Ok(reader) => reader,
             Err(error) => {
-                tracing::error!(attempt.id = %shipment.attempt, error = %error, "records cannot be read");
-                break;
+                self.complain(&error);
+                None
             }
         }
     }
-    (!records.is_empty()).then_some((first_seq, records))
+
+    async fn next_of(&mut self, reader: &mut SpoolReader) -> Option<Message> {
+        while reader.next_seq() < self.position {
+            let step = self.position.min(reader.next_seq() + SKIP);
+            match reader.skip_to(step) {
+                Ok(true) => tokio::task::yield_now().await,
+                // Damage is settled once the supervisor is gone.
+                Ok(false) | Err(_) => return None,
+            }
+        }
+        if reader.next_seq() > self.position && self.missing_until.is_none() {
+            // They were removed before the server had them all, or it has lost some since.
+            self.missing_until = Some(reader.next_seq());
+        }
+        if let Some(until) = self.missing_until.take() {
+            return Some(self.gone(until));
+        }
+        let (first_seq, records) = (self.position, self.batch(reader));
+        self.position += records.len() as u64;
+        let attempt = self.shipment.attempt;
+        match (records.is_empty(), self.missing_until.take()) {
+            (true, None) => None,
+            (true, Some(until)) => Some(self.gone(until)),
+            (false, missing_until) => {
+                self.missing_until = missing_until;
+                let records = Records {
+                    attempt,
+                    first_seq,
+                    records,
+                };
+                Some(records.into())
+            }
+        }
+    }
+
+    /// What is there, up to a message's size, or up to where some are missing.
+    fn batch(&mut self, reader: &mut SpoolReader) -> Vec<Record> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        while bytes < RECORDS_TARGET_BYTES {
+            match reader.advance() {
+                Ok(Next::Record(record)) => {
+                    bytes += RECORD_BYTES + record.body.text_bytes();
+                    records.push(understood(record, self.shipment.protocol));
+                }
+                Ok(Next::Missing { until }) => {
+                    self.missing_until = Some(until);
+                    break;
+                }
+                Ok(Next::Nothing) | Err(SpoolError::Damaged { .. }) => break,
+                Err(error) => {
+                    self.complain(&error);
+                    break;
+                }
+            }
+        }
+        records
+    }
+
+    fn gone(&mut self, until: u64) -> Message {
+        let gone = RecordsGone {
+            attempt: self.shipment.attempt,
+            first_seq: self.position,
+            next_seq: until,
+        };
+        tracing::warn!(
+            attempt.id = %gone.attempt, gone.first_seq, gone.next_seq,
+            "records of an attempt are not on the disk any more"
+        );
+        self.position = until;
+        gone.into()
+    }
+
+    fn complain(&self, error: &SpoolError) {
+        tracing::error!(attempt.id = %self.shipment.attempt, %error, "records cannot be read");
+    }
 }
 
-/// The record in the words of a server of this version: one that knows no artifacts reads of them.
+/// The record in the words of a server of this version: one that knows no artifacts reads of them, and
+/// one that knows no pieces of lines gets lines that are marked as cut.
 fn understood(record: Record, protocol: u16) -> Record {
-    let RecordBody::Artifact { name, .. } = &record.body else {
-        return record;
-    };
     if protocol >= PROTOCOL_ARTIFACTS {
         return record;
     }
-    let text = format!(
-        "the file '{name}' stays on the agent: the server is older than the agent and takes none; upgrade it"
-    );
-    Record {
-        at_us: record.at_us,
-        body: RecordBody::Line {
+    let body = match record.body {
+        RecordBody::Artifact { name, .. } => RecordBody::Line {
             stream: Stream::Agent,
             level: Level::Warning,
-            text,
+            text: format!(
+                "the file '{name}' stays on the agent: the server is older than the agent and takes none; upgrade it"
+            ),
         },
+        RecordBody::Piece {
+            stream,
+            level,
+            mut text,
+        } => {
+            text.push_str(CUT_MARK);
+            RecordBody::Line {
+                stream,
+                level,
+                text,
+            }
+        }
+        body @ (RecordBody::Line { .. }
+        | RecordBody::Variable { .. }
+        | RecordBody::Progress { .. }
+        | RecordBody::Gap { .. }) => body,
+    };
+    Record {
+        at_us: record.at_us,
+        body,
     }
 }
 
@@ -135,23 +214,37 @@ mod tests {
 
     use super::*;
 
+    fn said(body: RecordBody, protocol: u16) -> String {
+        let record = understood(Record { at_us: 7, body }, protocol);
+        assert_eq!(record.at_us, 7);
+        format!("{:?}", record.body)
+    }
+
     #[test]
-    fn a_server_that_knows_no_artifacts_is_told_of_them_in_a_line() {
-        let record = Record {
-            at_us: 7,
-            body: RecordBody::Artifact {
-                name: "report.xml".to_owned(),
-                size_bytes: 9,
-                digest: Digest::of(b"<report/>"),
-            },
+    fn an_older_server_is_told_in_lines_what_it_does_not_know() {
+        let file = RecordBody::Artifact {
+            name: "report.xml".to_owned(),
+            size_bytes: 9,
+            digest: Digest::of(b"<report/>"),
         };
-        assert_eq!(understood(record.clone(), PROTOCOL_ARTIFACTS), record);
-        let older = understood(record, PROTOCOL_ARTIFACTS - 1);
-        assert_eq!(older.at_us, 7);
-        let said = format!("{:?}", older.body);
+        let piece = RecordBody::Piece {
+            stream: Stream::Stderr,
+            level: Level::Error,
+            text: "half".to_owned(),
+        };
+        for body in [&file, &piece] {
+            assert_eq!(said(body.clone(), PROTOCOL_ARTIFACTS), format!("{body:?}"));
+        }
+        let older = PROTOCOL_ARTIFACTS - 1;
+        let file = said(file, older);
         assert!(
-            said.starts_with("Line") && said.contains("'report.xml' stays"),
-            "{said}"
+            file.starts_with("Line") && file.contains("'report.xml' stays"),
+            "{file}"
+        );
+        let piece = said(piece, older);
+        assert!(
+            piece.starts_with("Line { stream: Stderr") && piece.contains("half [line cut here]"),
+            "{piece}"
         );
     }
 }

@@ -127,7 +127,7 @@ fn a_folder_that_was_disturbed_proves_nothing() {
             std::fs::write(dir.join("attempt.json"), b"{").unwrap();
         }),
         ("records without a claim", |dir| {
-            std::fs::write(dir.join(crate::output::spool::FILE_NAME), b"").unwrap();
+            std::fs::write(dir.join("spool-00000000000000000000"), b"").unwrap();
         }),
         ("work without a claim", |dir| {
             std::fs::create_dir(dir.join(files::WORK_DIR)).unwrap();

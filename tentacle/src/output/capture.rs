@@ -8,15 +8,15 @@ use std::sync::Arc;
 use mantle_shared::mask::{MaskSet, MaskStream};
 use mantle_shared::protocol::Stream;
 
-use super::lines::LineSplitter;
+use super::lines::{Ends, LineSplitter};
 use super::service_message::{self, LONGEST_BYTES, MARKERS, MessageRules, ServiceMessage};
 
 /// Where lines and messages go.
 pub trait CaptureSink {
     /// The secrets as they are known now.
     fn masks(&self) -> Arc<MaskSet>;
-    /// A masked line.
-    fn line(&mut self, stream: Stream, text: String);
+    /// A masked line, or a piece of one.
+    fn line(&mut self, stream: Stream, ends: Ends, text: String);
     /// A message; its values are not masked.
     fn message(&mut self, message: ServiceMessage);
     /// Something that was to be a message and is not obeyed, and why. It stays in the output.
@@ -107,7 +107,7 @@ impl Capture {
         let stream = self.stream;
         let masks = sink.masks();
         self.lines
-            .finish(&mut |line| sink.line(stream, masks.mask_words(line)));
+            .finish(&mut |ends, line| sink.line(stream, ends, masks.mask_words(line)));
     }
 
     /// Text up to a marker. Gives how much was consumed if a message begins there; otherwise all
@@ -210,8 +210,8 @@ impl Capture {
         }
         let stream = self.stream;
         let masks = sink.masks();
-        self.lines.push(&self.masked, &mut |line| {
-            sink.line(stream, masks.mask_words(line));
+        self.lines.push(&self.masked, &mut |ends, line| {
+            sink.line(stream, ends, masks.mask_words(line));
         });
         self.masked.clear();
     }
@@ -247,7 +247,7 @@ mod tests {
         fn masks(&self) -> Arc<MaskSet> {
             Arc::clone(&self.masks)
         }
-        fn line(&mut self, _: Stream, text: String) {
+        fn line(&mut self, _: Stream, _: Ends, text: String) {
             self.seen.push(text);
         }
         fn message(&mut self, message: ServiceMessage) {

@@ -1,12 +1,21 @@
 //! Cuts a stream of bytes into lines that a record can hold.
 //!
-//! A line longer than [`LONGEST_RAW_BYTES`] is cut and marked, so that memory stays bounded when a
-//! program prints without ever ending a line. Bytes that are not UTF-8 become replacement
+//! A line longer than [`LONGEST_RAW_BYTES`] is cut into pieces, each of which says that the line goes on,
+//! so that memory stays bounded when a program prints without ever ending a line. Bytes that are not UTF-8 become replacement
 //! characters, and so does NUL, which databases refuse in a text.
 
-use mantle_shared::protocol::{CUT_MARK, MAX_RECORD_TEXT_BYTES};
+use mantle_shared::protocol::MAX_RECORD_TEXT_BYTES;
 
-/// Where a long line is cut: what fits into a record even with the mark.
+/// How a text that is handed on ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// The line ends with it.
+    Whole,
+    /// The line goes on.
+    Cut,
+}
+
+/// Where a long line is cut: what fits into a record even with a mark, which older servers get.
 pub const LONGEST_RAW_BYTES: usize = MAX_RECORD_TEXT_BYTES - 64;
 
 /// Collects bytes until there is a line.
@@ -17,7 +26,7 @@ pub struct LineSplitter {
 
 impl LineSplitter {
     /// Takes bytes, hands on each line that they complete.
-    pub fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(String)) {
+    pub fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Ends, String)) {
         let mut rest = bytes;
         while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
             let (line, after) = rest.split_at(at);
@@ -34,13 +43,13 @@ impl LineSplitter {
     }
 
     /// The stream ended: hands on a line that was not ended.
-    pub fn finish(&mut self, sink: &mut dyn FnMut(String)) {
+    pub fn finish(&mut self, sink: &mut dyn FnMut(Ends, String)) {
         if !self.partial.is_empty() {
             self.end_line(sink);
         }
     }
 
-    fn extend(&mut self, bytes: &[u8], sink: &mut dyn FnMut(String)) {
+    fn extend(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Ends, String)) {
         let mut rest = bytes;
         while self.partial.len() + rest.len() > LONGEST_RAW_BYTES {
             let (head, tail) = rest.split_at(LONGEST_RAW_BYTES - self.partial.len());
@@ -48,17 +57,17 @@ impl LineSplitter {
             let keep = char_boundary(&self.partial);
             let carried = self.partial.split_off(keep);
             let piece = std::mem::replace(&mut self.partial, carried);
-            hand_on(&piece, true, sink);
+            hand_on(&piece, Ends::Cut, sink);
             rest = tail;
         }
         self.partial.extend_from_slice(rest);
     }
 
-    fn end_line(&mut self, sink: &mut dyn FnMut(String)) {
+    fn end_line(&mut self, sink: &mut dyn FnMut(Ends, String)) {
         if self.partial.last() == Some(&b'\r') {
             self.partial.pop();
         }
-        hand_on(&self.partial, false, sink);
+        hand_on(&self.partial, Ends::Whole, sink);
         self.partial.clear();
     }
 }
@@ -78,7 +87,7 @@ fn char_boundary(bytes: &[u8]) -> usize {
 }
 
 /// Bytes as text; invalid ones may treble in size, so the text is cut once more where needed.
-fn hand_on(bytes: &[u8], cut: bool, sink: &mut dyn FnMut(String)) {
+fn hand_on(bytes: &[u8], ends: Ends, sink: &mut dyn FnMut(Ends, String)) {
     let mut text = match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => String::from_utf8_lossy(bytes).into_owned(),
@@ -93,18 +102,15 @@ fn hand_on(bytes: &[u8], cut: bool, sink: &mut dyn FnMut(String)) {
             at -= 1;
         }
         let (head, tail) = rest.split_at(at);
-        sink(format!("{head}{CUT_MARK}"));
+        sink(Ends::Cut, head.to_owned());
         rest = tail;
     }
-    let mut last = if rest.len() == text.len() {
+    let last = if rest.len() == text.len() {
         text
     } else {
         rest.to_owned()
     };
-    if cut {
-        last.push_str(CUT_MARK);
-    }
-    sink(last);
+    sink(ends, last);
 }
 
 #[cfg(test)]
@@ -113,14 +119,19 @@ mod tests {
 
     use super::*;
 
-    fn lines(chunks: &[&[u8]]) -> Vec<String> {
+    fn pieces(chunks: &[&[u8]]) -> Vec<(Ends, String)> {
         let mut found = Vec::new();
         let mut splitter = LineSplitter::default();
         for chunk in chunks {
-            splitter.push(chunk, &mut |line| found.push(line));
+            splitter.push(chunk, &mut |ends, line| found.push((ends, line)));
         }
-        splitter.finish(&mut |line| found.push(line));
+        splitter.finish(&mut |ends, line| found.push((ends, line)));
         found
+    }
+
+    fn lines(chunks: &[&[u8]]) -> Vec<String> {
+        let pieces = pieces(chunks);
+        pieces.into_iter().map(|(_, line)| line).collect()
     }
 
     #[test]
@@ -134,14 +145,16 @@ mod tests {
     #[test]
     fn s37_a_long_line_is_cut_marked_and_whole() {
         let long = "\u{e4}b".repeat(2_000_000);
-        let found = lines(&long.as_bytes().chunks(65_536).collect::<Vec<_>>());
-        assert!(found.iter().all(|line| line.len() <= MAX_RECORD_TEXT_BYTES));
+        let found = pieces(&long.as_bytes().chunks(65_536).collect::<Vec<_>>());
+        assert!(
+            found
+                .iter()
+                .all(|(_, line)| line.len() <= MAX_RECORD_TEXT_BYTES)
+        );
         let (last, cut) = found.split_last().unwrap();
-        let mut whole: String = cut
-            .iter()
-            .map(|line| line.strip_suffix(CUT_MARK).expect("marked"))
-            .collect();
-        whole.push_str(last);
+        assert!(cut.iter().all(|(ends, _)| *ends == Ends::Cut));
+        assert_eq!(last.0, Ends::Whole);
+        let whole: String = found.iter().map(|(_, line)| line.as_str()).collect();
         assert!(whole == long);
     }
 

@@ -118,9 +118,9 @@ pub fn read_facts(dir: &Path) -> io::Result<Option<Facts>> {
 
 /// What only a supervisor that has claimed makes.
 pub fn has_traces_of_work(dir: &Path) -> bool {
-    [WORK_DIR, PRIVATE_DIR, RESULT, spool::FILE_NAME]
-        .iter()
-        .any(|name| dir.join(name).symlink_metadata().is_ok())
+    let made = [WORK_DIR, PRIVATE_DIR, RESULT];
+    let is_there = |name: &&str| dir.join(name).symlink_metadata().is_ok();
+    made.iter().any(is_there) || spool::is_there(dir)
 }
 
 /// Claims the attempt; `false` if somebody has.

@@ -38,7 +38,9 @@ pub const EXIT_SETUP: u8 = 5;
 
 /// Runs the supervisor of the attempt in `dir`; gives the exit code. Complaints go to standard error,
 /// which the agent has pointed at a file of the attempt.
-pub fn exec_attempt(dir: &Path, state_dir: &StateDir) -> u8 {
+///
+/// `output_cap` is the most bytes of output that are kept, whatever the order allows.
+pub fn exec_attempt(dir: &Path, state_dir: &StateDir, output_cap: u64) -> u8 {
     let order = match handover::read(&mut std::io::stdin().lock()) {
         Ok(bytes) => match serde_json::from_slice::<Order>(&bytes) {
             Ok(order) if order.format == ORDER_FORMAT => order,
@@ -66,7 +68,7 @@ pub fn exec_attempt(dir: &Path, state_dir: &StateDir) -> u8 {
         Err(error) => return complain(EXIT_SETUP, &format!("the claim was not written: {error}")),
     }
     fault::point("supervisor.claimed");
-    run::run(dir, state_dir, order, tree, watcher)
+    run::run(dir, state_dir, (order, output_cap), tree, watcher)
 }
 
 fn complain(code: u8, message: &str) -> u8 {

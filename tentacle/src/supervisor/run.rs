@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mantle_shared::fault;
-use mantle_shared::order::Order;
+use mantle_shared::order::{Order, OutputLimits};
 use mantle_shared::protocol::{AttemptEnd, Outcome, RecordHasher};
 use tokio::sync::oneshot;
 
@@ -19,9 +19,9 @@ use super::wake::Waker;
 use super::{EXIT_DONE, EXIT_SETUP, complain};
 use crate::actions::{self, ActionContext, ActionError, ActionReport, Names, StopToken};
 use crate::artifacts::Artifacts;
-use crate::output::recorder::{Recorder, RecorderOptions, SpoolFile, now_us};
+use crate::output::recorder::{Recorder, RecorderOptions, now_us};
 use crate::output::seal::Sealer;
-use crate::output::spool;
+use crate::output::spool::SpoolWriter;
 use crate::process::Tree;
 use crate::state_dir::StateDir;
 
@@ -40,7 +40,7 @@ const RESULT_RETRIES: u32 = 3000;
 pub(super) fn run(
     dir: &Path,
     state_dir: &StateDir,
-    order: Order,
+    (order, output_cap): (Order, u64),
     tree: Tree,
     watcher: Watcher,
 ) -> u8 {
@@ -53,7 +53,7 @@ pub(super) fn run(
     };
     let stop = StopState::new(StopToken::new());
     let tree = Arc::new(tree);
-    let end = match begin(dir, &order, &stop, &waker) {
+    let end = match begin(dir, &order, output_cap, &stop, &waker) {
         Ok((recorder, evaluator)) => {
             let recorder = Arc::new(Mutex::new(recorder));
             let sink = Sink {
@@ -88,18 +88,22 @@ fn bounded(time_ms: u64, most: Duration) -> Duration {
 fn begin(
     dir: &Path,
     order: &Order,
+    output_cap: u64,
     stop: &StopState,
     waker: &Waker,
 ) -> Result<(Recorder, Evaluator), String> {
     let evaluator = Evaluator::new(&order.variables);
     let variables = evaluator.variables(&order.variables);
     let sealer = Sealer::new(&order.seal_key, order.attempt).map_err(|error| error.to_string())?;
-    let store = SpoolFile::create(&dir.join(spool::FILE_NAME))
+    let store = SpoolWriter::create(dir, order.attempt)
         .map_err(|error| format!("the record file could not be made: {error}"))?;
     let waker = waker.clone();
     let options = RecorderOptions {
         attempt: order.attempt,
-        limits: order.output,
+        limits: OutputLimits {
+            cap_bytes: order.output.cap_bytes.min(output_cap),
+            ..order.output
+        },
         secrets: secrets(&order.variables, &variables),
         sealer,
         stop: stop.token().clone(),

@@ -14,7 +14,7 @@ use mantle_shared::uuid::Uuid;
 use mantle_shared::{AttemptId, TaskId};
 use tentacle::driver::{Driver, DriverConfig};
 use tentacle::link::{LinkCommand, LinkEvent, LinkPeer, link};
-use tentacle::output::spool::{self, SpoolReader};
+use tentacle::output::spool::{Next, SpoolReader};
 use tentacle::state_dir::StateDir;
 use tentacle::supervisor::{files, handover};
 use tokio::sync::{mpsc, oneshot};
@@ -181,8 +181,8 @@ pub(crate) fn state() -> (tempfile::TempDir, StateDir) {
 
 pub(crate) fn records(dir: &Path) -> Vec<Record> {
     let mut records = Vec::new();
-    if let Some(mut reader) = SpoolReader::open(&dir.join(spool::FILE_NAME)).unwrap() {
-        while let Some(record) = reader.next_record().unwrap() {
+    if let Some(mut reader) = SpoolReader::open(dir, 0).unwrap() {
+        while let Next::Record(record) = reader.advance().unwrap() {
             records.push(record);
         }
     }

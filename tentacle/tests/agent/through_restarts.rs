@@ -8,7 +8,6 @@ use mantle_shared::protocol::{
     CancelResult, Outcome, RecordBody, ReportedState, StartRefusal, StartResult,
 };
 use tentacle::link::LinkEvent;
-use tentacle::output::spool;
 use tokio::time::Instant;
 
 use crate::support::*;
@@ -207,7 +206,7 @@ async fn s36_a_killed_supervisor_is_unknown_and_its_lines_arrive_up_to_the_damag
     until("its death", || !tentacle::process::is_alive(&process));
     let mut spool = std::fs::File::options()
         .append(true)
-        .open(dir.join(spool::FILE_NAME))
+        .open(dir.join("spool-00000000000000000000"))
         .unwrap();
     std::io::Write::write_all(&mut spool, b"deadbeef\toi\t17").unwrap();
     drop(spool);

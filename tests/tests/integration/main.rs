@@ -37,6 +37,7 @@ mod masking;
 mod messages;
 mod offline;
 mod others;
+mod output;
 mod pacing;
 mod queue;
 mod records;

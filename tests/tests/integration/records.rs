@@ -133,7 +133,7 @@ async fn printed_without_an_agent(fleet: &mut Fleet, task: &str) {
 fn spool(data: &Path) -> PathBuf {
     let attempts = std::fs::read_dir(data.join("attempts")).unwrap();
     let spools: Vec<PathBuf> = attempts
-        .map(|entry| entry.unwrap().path().join("spool"))
+        .map(|entry| entry.unwrap().path().join("spool-00000000000000000000"))
         .filter(|path| path.exists())
         .collect();
     let [spool] = spools.as_slice() else {

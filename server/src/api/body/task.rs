@@ -355,6 +355,9 @@ pub struct LogLine {
     pub level: String,
     /// The text.
     pub text: String,
+    /// The line is longer than is kept in one piece, and goes on in the next of its kind.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
     /// Of a report of progress, how far the action is, 0 to 100; other lines have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<u8>,

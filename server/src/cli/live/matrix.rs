@@ -473,6 +473,7 @@ mod tests {
             kind: LogKind::Agent,
             level: "verbose".to_owned(),
             text: "half".to_owned(),
+            continues: false,
             percent: Some(50),
         };
         assert_eq!(log_line(&line), "web00 › Install | 50 % half");

@@ -1,5 +1,6 @@
 //! Without a terminal: one line a change, each log line with its target and action.
 
+use mantle_shared::protocol::CUT_MARK;
 use tokio::time::Instant;
 
 use super::picture::Picture;
@@ -63,6 +64,11 @@ pub(in crate::cli) fn log_line(line: &LogLine) -> String {
         Some(percent) => format!("{percent} % {}", harmless(&line.text)),
         None if line.level == "highlight" => format!("★ {}", harmless(&line.text)),
         None => harmless(&line.text),
+    };
+    let text = if line.continues {
+        text + CUT_MARK
+    } else {
+        text
     };
     match (line.target.is_empty(), line.executor == line.target) {
         (true, _) => format!("server {mark} {text}"),

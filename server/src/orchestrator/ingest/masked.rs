@@ -7,9 +7,10 @@ use std::sync::Arc;
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::protocol::{Level, Record, RecordBody, Records, Stream, close};
 
-use super::Ingest;
+use super::{Ingest, RETRY};
 use crate::orchestrator::masks::Unmaskable;
-use crate::store::log_append_server;
+use crate::services::Feed;
+use crate::store::{Store, StoreError, log_append_server, task_mark_warned};
 
 /// Stands for a sentence that could not be masked.
 const NOT_SHOWN: &str =
@@ -115,29 +116,51 @@ impl Ingest {
         }
     }
 
-    /// A warning of the server's own in a task's log. It is repeated at the next occasion if it cannot
-    /// be written: the server's own log has it.
+    /// A warning of the server's own in a task's log.
     pub(super) async fn say(&self, task: TaskId, text: String) {
-        self.warn(task).await;
-        let record = Record {
-            at_us: crate::orchestrator::effects::now_us(),
-            body: RecordBody::Line {
-                stream: Stream::Agent,
-                level: Level::Warning,
-                text,
-            },
-        };
-        let said = self
-            .parts
-            .store
-            .write_logs(async |tx| log_append_server(tx, task, std::slice::from_ref(&record)).await)
-            .await;
-        match said {
-            Ok(_) => self.parts.feed.task_changed(task),
-            Err(error) => tracing::warn!(
-                task.id = %task, error = &error as &dyn std::error::Error,
-                "a line of the server's own cannot be written"
-            ),
+        say(&self.parts.store, &self.parts.feed, task, text).await;
+    }
+}
+
+/// A warning of the server's own in a task's log. It is repeated at the next occasion if it cannot be
+/// written: the server's own log has it.
+pub(super) async fn say(store: &Store, feed: &Feed, task: TaskId, text: String) {
+    warn(store, task).await;
+    let record = Record {
+        at_us: crate::orchestrator::effects::now_us(),
+        body: RecordBody::Line {
+            stream: Stream::Agent,
+            level: Level::Warning,
+            text,
+        },
+    };
+    let said = store
+        .write_logs(async |tx| log_append_server(tx, task, std::slice::from_ref(&record)).await)
+        .await;
+    match said {
+        Ok(_) => feed.task_changed(task),
+        Err(error) => tracing::warn!(
+            task.id = %task, error = &error as &dyn std::error::Error,
+            "a line of the server's own cannot be written"
+        ),
+    }
+}
+
+/// A log with a gap makes its task end with a warning.
+pub(super) async fn warn(store: &Store, task: TaskId) {
+    loop {
+        let warned = store.write(async |tx| task_mark_warned(tx, task).await);
+        match warned.await {
+            // Its retention has ended: nobody looks at it any more.
+            Ok(()) | Err(StoreError::NotFound { .. }) => return,
+            Err(error) => {
+                tracing::error!(
+                    task.id = %task,
+                    error = &error as &dyn std::error::Error,
+                    "a task cannot be marked as having warnings; trying again"
+                );
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 }

@@ -76,13 +76,23 @@ pub enum RecordBody {
         /// The digest of its bytes.
         digest: Digest,
     },
+    /// A piece of a long line, which goes on in the next record of its stream. Since protocol version 2;
+    /// to an older server the agent sends a line that ends with [`CUT_MARK`](super::CUT_MARK).
+    Piece {
+        /// Where it came from.
+        stream: Stream,
+        /// How it is to be shown.
+        level: Level,
+        /// The text, masked, at most [`MAX_RECORD_TEXT_BYTES`](super::MAX_RECORD_TEXT_BYTES).
+        text: String,
+    },
 }
 
 impl RecordBody {
     /// How many bytes of text it holds: what a record weighs, nearly all of it.
     pub fn text_bytes(&self) -> usize {
         match self {
-            Self::Line { text, .. } => text.len(),
+            Self::Line { text, .. } | Self::Piece { text, .. } => text.len(),
             Self::Variable { name, value, .. } => name.len() + value.len(),
             Self::Progress { message, .. } => message.len(),
             Self::Gap { reason, .. } => reason.len(),
@@ -117,6 +127,29 @@ pub enum Level {
     Error,
 }
 
+/// Records that the agent cannot give: the server said that it lacks them, and they are damaged or gone
+/// from the agent's disk. Those that follow come next. Since protocol version 2; an older server passes
+/// over it, and notes the gap at the attempt's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordsGone {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The number of the first that is missing.
+    pub first_seq: u64,
+    /// The number of the next that is there.
+    pub next_seq: u64,
+}
+
+/// What a process prints is held back, since there is no room for it on the agent's disk: it stands
+/// still. Said on the control stream. Since protocol version 2; an older server answers `Unsupported`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputHeld {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// After so long without room, lines are counted instead of kept.
+    pub stall_ms: u64,
+}
+
 /// The attempt is over; all its records were sent before this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptEnded {
@@ -137,7 +170,7 @@ pub struct AttemptEnd {
     pub message: String,
     /// How many records the attempt has, gap records included.
     pub records: u64,
-    /// The BLAKE3 over all records, see [`RecordHasher`].
+    /// The digest over all records, see [`RecordHasher`].
     pub log: Digest,
     /// When its supervisor began, by the agent's clock; 0 if it never did.
     pub started_at_us: i64,
@@ -168,10 +201,22 @@ pub enum Outcome {
 }
 
 /// Computes [`AttemptEnd::log`]: both ends feed it every record in order and must agree.
-#[derive(Debug, Clone, Default)]
+///
+/// It is a chain: each digest is over the one before and the next record. So it can go on from a count
+/// and a digest alone, where the records before are not there any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordHasher {
-    hasher: blake3::Hasher,
+    digest: Digest,
     count: u64,
+}
+
+impl Default for RecordHasher {
+    fn default() -> Self {
+        Self {
+            digest: Digest::of(b""),
+            count: 0,
+        }
+    }
 }
 
 impl RecordHasher {
@@ -180,12 +225,19 @@ impl RecordHasher {
         Self::default()
     }
 
+    /// Goes on behind so many records with this digest.
+    pub fn resume(count: u64, digest: Digest) -> Self {
+        Self { digest, count }
+    }
+
     /// Takes the next record.
     pub fn update(&mut self, record: &Record) {
         self.count += 1;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.digest.as_bytes());
         let mut field = |bytes: &[u8]| {
-            self.hasher.update(&(bytes.len() as u64).to_be_bytes());
-            self.hasher.update(bytes);
+            hasher.update(&(bytes.len() as u64).to_be_bytes());
+            hasher.update(bytes);
         };
         field(&record.at_us.to_be_bytes());
         match &record.body {
@@ -230,7 +282,16 @@ impl RecordHasher {
                 field(&size_bytes.to_be_bytes());
                 field(digest.as_bytes());
             }
+            RecordBody::Piece {
+                stream,
+                level,
+                text,
+            } => {
+                field(&[b'c', *stream as u8, *level as u8]);
+                field(text.as_bytes());
+            }
         }
+        self.digest = Digest::from(hasher.finalize());
     }
 
     /// How many records were taken.
@@ -240,6 +301,6 @@ impl RecordHasher {
 
     /// The digest over all records so far.
     pub fn digest(&self) -> Digest {
-        Digest::from(self.hasher.finalize())
+        self.digest
     }
 }

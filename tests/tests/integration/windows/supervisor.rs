@@ -14,7 +14,7 @@ use mantle_shared::{AttemptId, TaskId};
 use mantle_tests::World;
 use mantle_tests::wait::wait_until;
 use mantle_tests::wine::{agent_program, windows_path};
-use tentacle::output::spool::{self, SpoolReader};
+use tentacle::output::spool::{Next, SpoolReader};
 use tentacle::state_dir::StateDir;
 use tentacle::supervisor::{EXIT_NOT_MINE, files, handover};
 
@@ -274,8 +274,8 @@ impl Supervisor {
 
 fn records(dir: &Path) -> Vec<Record> {
     let mut records = Vec::new();
-    if let Some(mut reader) = SpoolReader::open(&dir.join(spool::FILE_NAME)).unwrap() {
-        while let Some(record) = reader.next_record().unwrap() {
+    if let Some(mut reader) = SpoolReader::open(dir, 0).unwrap() {
+        while let Next::Record(record) = reader.advance().unwrap() {
             records.push(record);
         }
     }

@@ -7,18 +7,31 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine;
 use mantle_shared::uuid::Uuid;
 
+use std::io;
+
 use super::*;
+use crate::output::capture::CaptureSink as _;
+use crate::output::service_message::ServiceMessage;
+use crate::output::spool::END_RESERVE_BYTES;
 
 /// A disk with so much room; the test looks at its bytes and makes room.
 #[derive(Clone)]
-struct Disk(Arc<Mutex<(Vec<u8>, usize)>>, Arc<AtomicUsize>);
+struct Disk(
+    Arc<Mutex<(Vec<u8>, usize)>>,
+    Arc<AtomicUsize>,
+    Arc<Mutex<Vec<Held>>>,
+);
 
 /// A disk that gives no room free at the end.
 const TAKEN: usize = 120;
 
 impl Disk {
     fn new(room: usize) -> Self {
-        Self(Arc::new(Mutex::new((Vec::new(), room))), Arc::default())
+        Self(
+            Arc::new(Mutex::new((Vec::new(), room))),
+            Arc::default(),
+            Arc::default(),
+        )
     }
     fn make_room(&self, room: usize) {
         self.0.lock().unwrap().1 = room;
@@ -27,7 +40,6 @@ impl Disk {
         let bytes = self.0.lock().unwrap().0.clone();
         bytes
             .split(|byte| *byte == b'\n')
-            .skip(1)
             .filter(|line| !line.is_empty())
             .map(|line| spool::decode(line).expect("a record").body)
             .collect()
@@ -35,7 +47,7 @@ impl Disk {
 }
 
 impl SpoolStore for Disk {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn append(&mut self, _: &RecordHasher, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.0.lock().unwrap();
         if disk.0.len() + bytes.len() > disk.1 {
             self.1.fetch_add(1, Ordering::SeqCst);
@@ -46,6 +58,9 @@ impl SpoolStore for Disk {
     }
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
+    }
+    fn note_held(&mut self, held: Held) {
+        self.2.lock().unwrap().push(held);
     }
     fn release(&mut self) -> bool {
         let room = &mut self.0.lock().unwrap().1;
@@ -66,7 +81,7 @@ fn on_a_disk_that_stays_full_gap_and_tail_go_where_room_was_set_aside() {
     let disk = Disk::new(150);
     let mut kept = recorder(&disk, limits);
     for index in 0..5_000 {
-        kept.line(Stream::Stdout, format!("line {index}"));
+        kept.line(Stream::Stdout, Ends::Whole, format!("line {index}"));
     }
     kept.set_variable("Kept", "yes", false);
     let (count, _) = kept.finish();
@@ -86,7 +101,7 @@ fn where_even_that_is_taken_the_end_counts_a_record_that_is_missing_and_names_wh
     let disk = Disk::new(TAKEN);
     let mut lost = recorder(&disk, limits);
     for index in 0..50 {
-        lost.line(Stream::Stdout, format!("line {index}"));
+        lost.line(Stream::Stdout, Ends::Whole, format!("line {index}"));
     }
     lost.set_variable("Gone", "yes", false);
     let (count, _) = lost.finish();
@@ -123,6 +138,7 @@ fn texts(records: &[RecordBody]) -> Vec<String> {
             } => format!("<{name} {sensitive}>"),
             RecordBody::Progress { percent, .. } => format!("<{percent}>"),
             RecordBody::Artifact { name, .. } => format!("<file {name}>"),
+            RecordBody::Piece { text, .. } => format!("<{text}...>"),
         })
         .collect()
 }
@@ -138,7 +154,7 @@ fn s38_past_the_cap_the_head_a_gap_and_the_tail_are_kept() {
         },
     );
     for index in 0..10_000 {
-        recorder.line(Stream::Stdout, format!("line {index}"));
+        recorder.line(Stream::Stdout, Ends::Whole, format!("line {index}"));
     }
     recorder.set_variable("Kept", "yes", false);
     let (count, digest) = recorder.finish();
@@ -160,7 +176,6 @@ fn s38_past_the_cap_the_head_a_gap_and_the_tail_are_kept() {
     let bytes = disk.0.lock().unwrap().0.clone();
     for line in bytes
         .split(|byte| *byte == b'\n')
-        .skip(1)
         .filter(|line| !line.is_empty())
     {
         hasher.update(&spool::decode(line).unwrap());
@@ -185,7 +200,8 @@ fn a_full_disk_holds_the_writer_back_until_there_is_room() {
             recorder.finish()
         });
         let begun = Instant::now();
-        while disk.1.load(Ordering::SeqCst) < 3 {
+        // Long enough to be told of.
+        while disk.1.load(Ordering::SeqCst) < 3 || disk.2.lock().unwrap().is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(30) && !writer.is_finished());
             std::thread::yield_now();
         }
@@ -193,6 +209,7 @@ fn a_full_disk_holds_the_writer_back_until_there_is_room() {
         assert_eq!(writer.join().unwrap().0, 2);
     });
     assert_eq!(disk.records().len(), 2);
+    assert_eq!(*disk.2.lock().unwrap(), [Held::Yes, Held::No]);
 }
 
 #[test]
@@ -207,7 +224,7 @@ fn after_the_stall_lines_are_counted_and_variables_kept() {
     );
     recorder.say(Level::Info, "fits");
     for _ in 0..2000 {
-        recorder.line(Stream::Stdout, "x".repeat(100));
+        recorder.line(Stream::Stdout, Ends::Whole, "x".repeat(100));
         recorder.flush();
     }
     recorder.set_variable("A", "1", false);
