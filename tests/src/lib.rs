@@ -46,6 +46,7 @@ pub mod lines;
 pub mod load;
 #[cfg(test)]
 mod manual_tests;
+pub mod model;
 pub mod process;
 pub mod proxy;
 pub mod pty;

@@ -37,6 +37,9 @@ pub struct Brain {
     ledger: Ledger,
     server: Server,
     draining: bool,
+    /// The highest epoch that a server named when it took the agent in, also if the journal did not
+    /// take it.
+    unwritten_epoch: u64,
 }
 
 /// Where the agent stands with its server.
@@ -58,6 +61,7 @@ impl Brain {
             ledger,
             server: Server::Away,
             draining: false,
+            unwritten_epoch: 0,
         }
     }
 
@@ -121,6 +125,7 @@ impl Brain {
     pub fn failed(&self, otherwise: Otherwise, failure: JournalFailure) -> Vec<Effect> {
         match otherwise {
             Otherwise::Nothing => Vec::new(),
+            Otherwise::Resync => vec![Effect::Resync],
             Otherwise::RefuseStart { request, attempt } => {
                 let reason = match failure {
                     JournalFailure::NoSpace => StartRefusal::NoSpace,
@@ -181,14 +186,15 @@ impl Brain {
     }
 
     fn connected(&mut self, now_us: i64, welcome: &Welcome) -> Decision {
-        let highest = self.ledger.highest_epoch();
+        let highest = self.ledger.highest_epoch().max(self.unwritten_epoch);
+        self.unwritten_epoch = highest.max(welcome.epoch);
         self.server = if welcome.epoch < highest {
             Server::Stale
         } else {
             Server::Trusted
         };
         let mut records = Vec::new();
-        if welcome.epoch > highest {
+        if welcome.epoch > self.ledger.highest_epoch() {
             records.push(Record::EpochSeen {
                 task: None,
                 epoch: welcome.epoch,
@@ -199,8 +205,9 @@ impl Brain {
             records,
             weight: Weight::Settles,
             then: vec![Effect::Resync],
-            // Not seen is not worse than not connected: the next order carries its epoch again.
-            otherwise: Otherwise::Nothing,
+            // A disk that takes no record is the more reason to send what is on it; the next order
+            // carries its epoch again, and nothing is started that is not recorded.
+            otherwise: Otherwise::Resync,
         }
     }
 

@@ -427,3 +427,24 @@ fn after_a_resync_known_attempts_are_shipped_from_where_the_server_is() {
         }]
     );
 }
+
+#[test]
+fn who_cannot_write_reports_all_the_same() {
+    let mut brain = Brain::new(BrainConfig::default(), Ledger::default());
+    let decision = brain.decide(1, Input::Connected(welcome(5)));
+    assert!(matches!(
+        decision.records[..],
+        [Record::EpochSeen { epoch: 5, .. }]
+    ));
+    let effects = brain.failed(decision.otherwise, JournalFailure::NoSpace);
+    assert_eq!(
+        effects,
+        [Effect::Resync],
+        "the server orders nothing before it"
+    );
+    // What was not written is known all the same, as long as the agent runs.
+    brain.decide(2, Input::Connected(welcome(4)));
+    assert!(brain.is_stale());
+    brain.decide(3, Input::Connected(welcome(5)));
+    assert!(!brain.is_stale());
+}

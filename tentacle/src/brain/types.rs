@@ -196,6 +196,8 @@ pub enum Otherwise {
     /// Nothing: it will come up again.
     #[default]
     Nothing,
+    /// Send the reports all the same.
+    Resync,
     /// Refuse the start.
     RefuseStart {
         /// The request.
