@@ -204,7 +204,7 @@ pub enum Refusal {
         /// The Windows targets.
         targets: Vec<String>,
     },
-    /// A step without targets, which this version's server cannot run.
+    /// A step without targets, and no target with the workers' tag.
     NeedsServerWorker {
         /// The step.
         step: String,

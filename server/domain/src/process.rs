@@ -16,6 +16,8 @@ use crate::target::Platform;
 pub const DEFAULT_ACTION_TIMEOUT_MS: u64 = 60 * 60 * 1000;
 /// How long a process has between the request to stop and the kill.
 pub const DEFAULT_GRACE_MS: u64 = 10 * 1000;
+/// The tag of the targets that run the steps without targets, each of which runs once.
+pub const WORKER_TAG: &str = "server-worker";
 /// The most targets of one step at work at once when the step does not roll.
 pub const DEFAULT_PARALLELISM: u32 = 10;
 

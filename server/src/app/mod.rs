@@ -11,6 +11,7 @@ mod http;
 pub mod machinery;
 mod moving;
 pub mod server_file;
+mod worker;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ pub struct ServerOptions {
     pub push_rates: PushRates,
     /// How much of the past is kept.
     pub upkeep: UpkeepRules,
+    /// The agent's program, if this machine is to run the steps without targets.
+    pub worker: Option<PathBuf>,
 }
 
 /// How agents' certificates are kept.
@@ -155,6 +158,10 @@ impl App {
             policy: Policy::default(),
         };
         let services = compose(config, server, options.upkeep, &mut supervisor).await?;
+        if let Some(program) = &options.worker {
+            let worker = worker::Worker::new(program, data.path(), quic_at);
+            worker.start(services.clone(), &mut supervisor);
+        }
         Ok(Self {
             services,
             supervisor,

@@ -161,6 +161,52 @@ pub(super) struct RunArgs {
         hide_env_values = true
     )]
     keep_audit: Option<Keep>,
+    /// Let this machine run the steps that have no targets, by an agent that the server starts itself:
+    /// the program 'tentacle' beside this one, or another one
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = BESIDE,
+        env = "MANTLE_WORKER",
+        hide_env_values = true
+    )]
+    worker: Option<String>,
+    /// Let it run none, whatever the environment says; as without --worker
+    #[arg(long)]
+    no_worker: bool,
+}
+
+/// What stands for the agent's program beside this one.
+const BESIDE: &str = "beside";
+
+/// The agent's program for the server's own worker, if it is to have one.
+fn worker_program(args: &RunArgs) -> Result<Option<PathBuf>, Failure> {
+    let Some(wanted) = args.worker.as_deref().filter(|_| !args.no_worker) else {
+        return Ok(None);
+    };
+    let program = if wanted == BESIDE {
+        let own = std::env::current_exe()
+            .map_err(|error| Failure::io("where this program is cannot be told", &error))?;
+        own.with_file_name(format!("tentacle{}", std::env::consts::EXE_SUFFIX))
+    } else {
+        PathBuf::from(wanted)
+    };
+    if program.is_file() {
+        return Ok(Some(program));
+    }
+    let mut failure = Failure::new(
+        Exit::Usage,
+        format!(
+            "the server does not start: its worker needs the agent's program, and {} is none",
+            program.display()
+        ),
+    );
+    failure.help = Some(
+        "put 'tentacle' beside 'mantle', or name it with --worker=PROGRAM; without --worker no step without targets runs here".to_owned(),
+    );
+    Err(failure)
 }
 
 /// Lower ones let transfers of a large fleet stand still.
@@ -223,7 +269,9 @@ pub(super) async fn remote(command: Command, global: &Global, out: Output) -> Cl
 
 fn run(args: RunArgs, global: &Global, out: Output) -> CliResult {
     log_to_stderr();
+    let worker = worker_program(&args)?;
     let options = ServerOptions {
+        worker,
         data: global.data.clone().unwrap_or_else(default_data_dir),
         listen_https: args.listen_https,
         listen_quic: args.listen_quic.unwrap_or(args.listen_https),

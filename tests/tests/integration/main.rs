@@ -52,3 +52,4 @@ mod unwritable;
 mod upkeep;
 mod variables;
 mod windows;
+mod worker;

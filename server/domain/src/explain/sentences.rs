@@ -2,6 +2,7 @@
 
 use super::{NamedRelease, Refusal, Remedy, listed};
 use crate::action::{self, Support};
+use crate::process::WORKER_TAG;
 
 /// `; did you mean 'x'` belongs to what to do next, so both are made here.
 fn meant(suggestion: Option<&String>, otherwise: &str) -> String {
@@ -161,7 +162,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
             listed(targets)
         ),
         Refusal::NeedsServerWorker { step, uses } => format!(
-            "step '{step}' ('{uses}') has no targets, so the server itself would have to run it, which this version cannot do yet"
+            "step '{step}' ('{uses}') has no targets, so a worker runs it once, and no target that takes part has the tag '{WORKER_TAG}'"
         ),
         Refusal::Tie(tie) => tie.to_string(),
         Refusal::UnknownTarget { target, .. } => {
@@ -387,10 +388,9 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             "keep the action to Linux with 'when: { platform: linux }', or push a version without --platform, then create a new release"
                 .to_owned(),
         ),
-        Refusal::NeedsServerWorker { .. } => Some(
-            "give the step 'targets:', or exclude it with 'when:', and create a new release"
-                .to_owned(),
-        ),
+        Refusal::NeedsServerWorker { .. } => Some(format!(
+            "start the server with 'mantle server run --worker', or give a machine that 'mantle target list' shows the tag '{WORKER_TAG}'"
+        )),
         Refusal::Tie(_) => Some(
             "give one of them a further scope, run 'mantle apply' and create a new release"
                 .to_owned(),

@@ -133,11 +133,12 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
             environment: request.environment.to_owned(),
         });
     }
-    let targets: Vec<PlanTarget> = pool
-        .members()
+    let mut targets: Vec<PlanTarget> = pool
+        .all()
         .filter(|member| taking_part.contains(&member.id))
         .cloned()
         .collect();
+    targets.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
     let mut plan = Plan {
         format: PLAN_FORMAT,
         task: request.task,

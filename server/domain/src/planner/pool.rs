@@ -7,7 +7,7 @@ use mantle_shared::ids::TargetId;
 use super::PlanRequest;
 use crate::explain::{Refusal, Remedy};
 use crate::plan::{LeftOutReason, Plan, PlanLeftOut, PlanTarget};
-use crate::process::{Pick, TargetSelector, Unavailable};
+use crate::process::{Pick, TargetSelector, Unavailable, WORKER_TAG};
 use crate::target::TargetFacts;
 
 /// The targets of one environment.
@@ -15,6 +15,9 @@ pub(super) struct Pool<'a> {
     request: &'a PlanRequest<'a>,
     /// Enabled, joined and not left out, sorted by name.
     members: Vec<Member>,
+    /// The same of those that run steps without targets and that are not in the environment: a step
+    /// that is about no target is about no environment's machine either.
+    workers: Vec<Member>,
 }
 
 struct Member {
@@ -36,40 +39,44 @@ enum Absence {
 
 impl<'a> Pool<'a> {
     pub(super) fn new(request: &'a PlanRequest<'a>) -> Self {
-        let mut members: Vec<Member> = request
+        let present = request
             .targets
             .iter()
-            .filter(|target| {
-                is_in(target, request.environment) && absence(target, request).is_none()
-            })
-            .filter_map(|target| {
-                let agent = target.agent.as_ref()?;
-                Some(Member {
-                    target: PlanTarget {
-                        id: target.id,
-                        name: target.name.clone(),
-                        agent: agent.id,
-                        tags: target.tags.clone(),
-                        platform: agent.platform,
-                        agent_version: agent.version.clone(),
-                        host_name: agent.host_name.clone(),
-                    },
-                    chosen: is_chosen(target, request),
-                    online: agent.online,
-                    features: agent.features.clone(),
-                })
-            })
-            .collect();
-        members.sort_by(|a, b| (&a.target.name, a.target.id).cmp(&(&b.target.name, b.target.id)));
-        Self { request, members }
+            .filter(|target| absence(target, request).is_none());
+        let (here, elsewhere): (Vec<&TargetFacts>, Vec<&TargetFacts>) =
+            present.partition(|target| is_in(target, request.environment));
+        let workers = elsewhere
+            .into_iter()
+            .filter(|target| has_tag(&target.tags, WORKER_TAG));
+        Self {
+            request,
+            members: members(here.into_iter(), request),
+            workers: members(workers, request),
+        }
+    }
+
+    /// Who runs the steps without targets: the first by name that is online, one of the environment
+    /// before others.
+    pub(super) fn worker(&self) -> Option<&PlanTarget> {
+        let here = self.members.iter();
+        let here = here.filter(|member| has_tag(&member.target.tags, WORKER_TAG));
+        let all: Vec<&Member> = here.chain(&self.workers).collect();
+        let online = all.iter().find(|member| member.online);
+        online.or(all.first()).map(|member| &member.target)
+    }
+
+    /// All that may take part, as subject or executor.
+    fn everybody(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().chain(&self.workers)
+    }
+
+    /// The targets of the environment and the workers.
+    pub(super) fn all(&self) -> impl Iterator<Item = &PlanTarget> {
+        self.everybody().map(|member| &member.target)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty()
-    }
-
-    pub(super) fn members(&self) -> impl Iterator<Item = &PlanTarget> {
-        self.members.iter().map(|member| &member.target)
     }
 
     /// The targets that a step is about; of `pick: one` the first that is online, if any is.
@@ -145,7 +152,7 @@ impl<'a> Pool<'a> {
     /// do is not known before it first connects: then it counts as offline and nothing more.
     pub(super) fn supports(&self, id: TargetId, uses: &str) -> Result<(), String> {
         let feature = format!("action:{uses}");
-        match self.members.iter().find(|member| member.target.id == id) {
+        match self.everybody().find(|member| member.target.id == id) {
             Some(member)
                 if (member.online || !member.features.is_empty())
                     && !member.features.contains(&feature) =>
@@ -158,8 +165,7 @@ impl<'a> Pool<'a> {
 
     /// Those of the targets that take part whose agents are not connected.
     pub(super) fn offline(&self, taking_part: &BTreeSet<TargetId>) -> Vec<Refusal> {
-        self.members
-            .iter()
+        self.everybody()
             .filter(|member| !member.online && taking_part.contains(&member.target.id))
             .map(|member| Refusal::AgentOffline {
                 target: member.target.name.clone(),
@@ -263,6 +269,34 @@ impl<'a> Pool<'a> {
             })
             .collect()
     }
+}
+
+/// These targets as members, by name.
+fn members<'t>(
+    targets: impl Iterator<Item = &'t TargetFacts>,
+    request: &PlanRequest<'_>,
+) -> Vec<Member> {
+    let mut members: Vec<Member> = targets
+        .filter_map(|target| {
+            let agent = target.agent.as_ref()?;
+            Some(Member {
+                target: PlanTarget {
+                    id: target.id,
+                    name: target.name.clone(),
+                    agent: agent.id,
+                    tags: target.tags.clone(),
+                    platform: agent.platform,
+                    agent_version: agent.version.clone(),
+                    host_name: agent.host_name.clone(),
+                },
+                chosen: is_chosen(target, request),
+                online: agent.online,
+                features: agent.features.clone(),
+            })
+        })
+        .collect();
+    members.sort_by(|a, b| (&a.target.name, a.target.id).cmp(&(&b.target.name, b.target.id)));
+    members
 }
 
 /// Those with the selector's tag; of `pick: one` the first that is online, if any is.

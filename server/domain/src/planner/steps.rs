@@ -65,15 +65,7 @@ impl<'a> Planner<'a> {
             return planned;
         }
         let Some(selector) = &step.targets else {
-            self.refusals.push(Refusal::NeedsServerWorker {
-                step: step.name.clone(),
-                uses: step
-                    .actions
-                    .first()
-                    .map(|action| action.uses.clone())
-                    .unwrap_or_default(),
-            });
-            return planned;
+            return self.by_a_worker(planned, step);
         };
         let chosen = self.pool.choose_subjects(selector, self.unavailable(step));
         if chosen.is_empty() {
@@ -110,6 +102,31 @@ impl<'a> Planner<'a> {
             .map_or(0, |allowed| allowed.allowance(planned.subjects.len()));
         if planned.subjects.is_empty() {
             planned.skipped = Some("none of its actions applies to any of its targets".to_owned());
+        }
+        planned
+    }
+
+    /// A step that is about no target runs once, on a worker.
+    fn by_a_worker(&mut self, mut planned: PlanStep, step: &Step) -> PlanStep {
+        let Some(worker) = self.pool.worker() else {
+            self.refusals.push(Refusal::NeedsServerWorker {
+                step: step.name.clone(),
+                uses: step
+                    .actions
+                    .first()
+                    .map(|action| action.uses.clone())
+                    .unwrap_or_default(),
+            });
+            return planned;
+        };
+        for (slot, action) in planned.actions.iter_mut().zip(&step.actions) {
+            slot.nodes = self.nodes(action, &[worker]);
+        }
+        let mut nodes = planned.actions.iter().flat_map(|action| &action.nodes);
+        if nodes.next().is_some() {
+            planned.subjects = vec![worker.id];
+        } else {
+            planned.skipped = Some("none of its actions applies to its worker".to_owned());
         }
         planned
     }
@@ -267,7 +284,7 @@ impl<'a> Planner<'a> {
     fn check_packages(&mut self, action: &Action, nodes: &[PlanNode]) {
         let windows: Vec<String> = self
             .pool
-            .members()
+            .all()
             .filter(|target| target.platform == Platform::Windows)
             .filter(|target| nodes.iter().any(|node| node.executor == target.id))
             .map(|target| target.name.clone())
@@ -292,7 +309,7 @@ impl<'a> Planner<'a> {
     /// Every executor's agent must know the action's type.
     fn check_support(&mut self, action: &Action, nodes: &[PlanNode]) {
         let mut lacking: BTreeMap<&str, String> = BTreeMap::new();
-        for target in self.pool.members() {
+        for target in self.pool.all() {
             if nodes.iter().any(|node| node.executor == target.id)
                 && let Err(version) = self.pool.supports(target.id, &action.uses)
             {

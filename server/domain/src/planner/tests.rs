@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::process::{OnFailure, Start, Timeouts, Unavailable};
+use crate::process::{OnFailure, Start, Timeouts, Unavailable, WORKER_TAG};
 use crate::release::{ReleaseDraft, ScannedFiles};
 use crate::target::Platform;
 use crate::testing::{a_project, a_release, a_target, octofx, plan, request};
@@ -195,7 +195,7 @@ fn refusals_say_who_and_why() {
         (
             "process: [{ step: Tell, uses: notify }]\n",
             &farm(),
-            "step 'Tell' ('notify') has no targets, so the server itself would have to run it, which this version cannot do yet; give the step 'targets:', or exclude it with 'when:', and create a new release",
+            "step 'Tell' ('notify') has no targets, so a worker runs it once, and no target that takes part has the tag 'server-worker'; start the server with 'mantle server run --worker', or give a machine that 'mantle target list' shows the tag 'server-worker'",
         ),
     ] {
         assert_eq!(refusals(rest, targets), [expected], "{rest}");
@@ -499,4 +499,50 @@ fn a_target_in_maintenance_is_left_out_with_its_reason() {
         next.contains("mantle target maintenance lb01 off"),
         "{next}"
     );
+}
+
+#[test]
+fn a_step_without_targets_runs_once_on_the_first_worker_that_is_there() {
+    let once = "process: [{ step: Tell, uses: script, with: { run: echo } }]\n";
+    let worker = |name: &str, environments: &[&str]| a_target(name, &[WORKER_TAG], environments);
+    let away = |mut target: TargetFacts| {
+        target.agent.as_mut().unwrap().online = false;
+        target
+    };
+    let disabled = |mut target: TargetFacts| {
+        target.disabled = true;
+        target
+    };
+    // Who is there, and who does it.
+    let table: Vec<(Vec<TargetFacts>, &str)> = vec![
+        (vec![worker("own", &[])], "own"),
+        (vec![worker("b", &[]), worker("a", &["live"])], "a"),
+        (vec![worker("a", &[]), worker("b", &["test"])], "b"),
+        (vec![away(worker("a", &["test"])), worker("b", &[])], "b"),
+        (
+            vec![disabled(worker("a", &["test"])), worker("b", &[])],
+            "b",
+        ),
+    ];
+    for (workers, expected) in table {
+        let all = [farm(), workers].concat();
+        let plan = planned(once, &all).unwrap();
+        let step = &plan.steps[0];
+        assert_eq!(step.subjects.len(), 1, "{expected}");
+        let nodes = &step.actions[0].nodes;
+        assert_eq!(nodes.len(), 1, "{expected}");
+        assert_eq!(nodes[0].subject, nodes[0].executor);
+        let names: Vec<&str> = plan
+            .targets
+            .iter()
+            .map(|target| target.name.as_str())
+            .collect();
+        assert_eq!(names, [expected]);
+    }
+    // One that is away is waited for as any other; nobody else is asked about web servers.
+    let said = refusals(once, &[farm(), vec![away(worker("own", &[]))]].concat());
+    assert!(said[0].contains("target 'own' is offline"), "{said:?}");
+    let web = one_step("targets: { tag: web }");
+    let plan = planned(&web, &[farm(), vec![worker("own", &[])]].concat()).unwrap();
+    assert!(plan.targets.iter().all(|target| target.name != "own"));
 }

@@ -143,18 +143,6 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
     };
     let place = Place { at, name: &name };
     let actions = actions_of(&place, own, item.actions, world, inside, report);
-    if targets.is_none() && !actions.iter().any(|action| is_named_only(&action.uses)) {
-        report.warn(
-            Problem::new(
-                name.at,
-                format!(
-                    "step '{}' has no 'targets', so the server itself would have to run it, which this version cannot do",
-                    name.value
-                ),
-            )
-            .next("a deployment that reaches it is refused: give it 'targets:'"),
-        );
-    }
     if let Some(run) = &item.run
         && run.contains("Octopus.Machine.")
     {

@@ -1,0 +1,135 @@
+//! The server's own worker: steps without targets run once, on the server's machine.
+
+use mantle_tests::wait::wait_for;
+
+use crate::fleet::{Fleet, QUICK, SOON, project_of, quoted};
+
+/// Tells on which machine it ran, then once on each web server.
+fn process(fleet: &Fleet) -> String {
+    let once = fleet.effects.shell("start", "once", "$MANTLE_TARGET");
+    let each = fleet.effects.shell("start", "each", "$MANTLE_TARGET");
+    format!(
+        "  - {{ step: Once, uses: script, with: {{ run: {} }} }}\n  - {{ step: Each, targets: {{ tag: web }}, uses: script, with: {{ run: {} }} }}\n",
+        quoted(&format!("{once}\necho from $MANTLE_TARGET")),
+        quoted(&each)
+    )
+}
+
+async fn works(fleet: &Fleet) {
+    fleet.server.target_is("server-worker", true, SOON).await;
+}
+
+#[tokio::test]
+async fn steps_without_targets_run_once_on_the_servers_own_worker_which_is_kept_running() {
+    let env = [QUICK, &[("MANTLE_WORKER", "beside")]].concat();
+    let mut fleet = Fleet::server_only(&env).await;
+    fleet.join("web01", "web", None).await;
+    fleet.join("web02", "web", None).await;
+    fleet.all_online().await;
+    works(&fleet).await;
+    fleet.release("site", &process(&fleet)).await;
+    fleet.deploy("site").await.ok();
+    let done = [
+        ("once", "server-worker"),
+        ("each", "web01"),
+        ("each", "web02"),
+    ];
+    fleet.effects.assert_each_once(done);
+    let log = fleet.log("T-1").await;
+    assert!(
+        log.iter().any(|line| line.text == "from server-worker"),
+        "{log:?}"
+    );
+
+    // It is started again when it dies, as the same agent.
+    let shown = fleet
+        .server
+        .json(&["target", "show", "server-worker"])
+        .await;
+    let agent = shown["agent"]["id"].clone();
+    let pid = worker_process(&fleet).expect("it runs");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    wait_for("another process of it", SOON, || async {
+        match worker_process(&fleet) {
+            Some(other) if other != pid => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    works(&fleet).await;
+    let shown = fleet
+        .server
+        .json(&["target", "show", "server-worker"])
+        .await;
+    assert_eq!(shown["agent"]["id"], agent);
+    fleet.deploy("site").await.ok();
+
+    // It ends with the server, and comes back with it.
+    assert!(fleet.server.stop().await.success());
+    assert_eq!(worker_process(&fleet), None, "it went with the server");
+    fleet.server.restart().await;
+    works(&fleet).await;
+    fleet.all_online().await;
+    fleet.deploy("site").await.ok();
+    assert_eq!(fleet.effects.count("start", "once", "server-worker"), 3);
+}
+
+/// The worker's process: the one that runs with its folder.
+fn worker_process(fleet: &Fleet) -> Option<rustix::process::Pid> {
+    let home = format!(
+        "TENTACLE_DATA={}",
+        fleet.server.data().join("worker").display()
+    );
+    fleet.world.processes().into_iter().find_map(|pid| {
+        let read = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        let holds = |bytes: Vec<u8>, wanted: &[u8]| {
+            bytes.split(|byte| *byte == 0).any(|part| part == wanted)
+        };
+        let is = holds(read("environ"), home.as_bytes()) && holds(read("cmdline"), b"run");
+        is.then(|| rustix::process::Pid::from_raw(pid)).flatten()
+    })
+}
+
+#[tokio::test]
+async fn without_a_worker_a_step_without_targets_is_refused_and_says_how_to_have_one() {
+    let fleet = Fleet::new(1).await;
+    let process = process(&fleet);
+    fleet.apply("site", &project_of("site", &process)).await;
+    fleet.server.ok(&["release", "create", "site", "1.0"]).await;
+    let refused = fleet.deploy("site").await.exit(6);
+    let refused = refused.complains(&["Once", "has no targets", "--worker"]);
+    // Any machine will do that has the tag, wherever it is.
+    assert!(refused.stderr.contains("server-worker"), "{refused}");
+    fleet
+        .server
+        .ok(&["target", "tag", "web01", "server-worker"])
+        .await;
+    fleet.deploy("site").await.ok();
+    fleet
+        .effects
+        .assert_each_once([("once", "web01"), ("each", "web01")]);
+}
+
+#[tokio::test]
+async fn a_worker_without_a_program_is_said_at_the_start() {
+    let world = mantle_tests::World::new();
+    let data = world.path("data").display().to_string();
+    let missing = world.path("nowhere").display().to_string();
+    let cli = mantle_tests::cli::Cli::new(&world, &mantle_tests::binaries::binary("mantle"));
+    let worker = format!("--worker={missing}");
+    let args = [
+        "server",
+        "run",
+        "--data",
+        &data,
+        "--listen-https",
+        "127.0.0.1:0",
+        &worker,
+    ];
+    let refused = cli.run(&args).await.exit(2);
+    refused.complains(&[
+        "its worker needs the agent's program",
+        "nowhere",
+        "--worker=PROGRAM",
+    ]);
+}
