@@ -33,6 +33,8 @@ pub(crate) struct Cancels {
     pub(crate) pushing: usize,
     /// The size of what is pushed.
     pub(crate) package_bytes: usize,
+    /// Options of the server: a small package is held to a pace at which it takes a while.
+    pub(crate) server: &'static [&'static str],
 }
 
 /// Measures on the first agent.

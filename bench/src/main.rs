@@ -149,7 +149,8 @@ impl Extent {
                 cancels: Cancels {
                     alone: 2,
                     pushing: 1,
-                    package_bytes: 128 << 20,
+                    package_bytes: 16 << 20,
+                    server: &["--push-rate-per-agent", "2MiB"],
                 },
                 crowd: Crowd {
                     projects: 8,
@@ -173,6 +174,7 @@ impl Extent {
                 alone: 100,
                 pushing: 10,
                 package_bytes: 500 << 20,
+                server: &[],
             },
             crowd: Crowd {
                 projects: 500,
@@ -268,7 +270,7 @@ fn measure(cli: &Cli, programs: &Programs, oddities: Vec<String>) -> Result<Repo
     }
     if wanted(Part::Cancel) {
         say("cancels");
-        let mut rig = Rig::start(programs)?;
+        let mut rig = Rig::start_with(programs, extent.cancels.server)?;
         rig.join_up_to(1, &[1])?;
         report.add(cancel::rows(&rig, extent.cancels)?);
         rig.stop()?;

@@ -93,6 +93,11 @@ pub(crate) struct Rig {
 impl Rig {
     /// A server without agents.
     pub(crate) fn start(programs: &Programs) -> Result<Self> {
+        Self::start_with(programs, &[])
+    }
+
+    /// The same with further options of `mantle server run`.
+    pub(crate) fn start_with(programs: &Programs, options: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("mantle-bench-")
             .tempdir()
@@ -102,6 +107,7 @@ impl Rig {
         command
             .args(["server", "run", "--listen-https", "127.0.0.1:0"])
             .args(["--listen-quic", "127.0.0.1:0", "-o", "json"])
+            .args(options)
             .arg("--data")
             .arg(&data);
         isolate(&mut command, folder.path());
