@@ -164,6 +164,11 @@ impl<'s> Writer<'s> {
                 kind.push_str("; required");
             }
             let text = self.text(value);
+            // Some descriptions say it themselves.
+            let default = value.get("default").and_then(Value::as_str);
+            if let Some(word) = default.filter(|_| !text.contains("default")) {
+                let _ = write!(kind, "; by default `{word}`");
+            }
             writeln!(page, "| `{key}` | {} | {} |", cell(&kind), cell(&text)).context("a row")?;
         }
         let mut inputs = list(definition, "allOf").filter_map(input_of).peekable();
@@ -373,7 +378,7 @@ mod tests {
             "mantle": {"type": "string", "const": "v1", "description": "The version."},
             "version": {"anyOf": [{"$ref": "#/definitions/VersionPackage"}, {"type": "null"}], "description": "From\nwhere."},
             "names": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
-            "start": {"anyOf": [{"$ref": "#/definitions/Start"}, {"type": "null"}], "description": "When."},
+            "start": {"anyOf": [{"$ref": "#/definitions/Start"}, {"type": "null"}], "description": "When.", "default": "now"},
             "wait": {"type": ["string", "null"], "pattern": "#\\{|^([0-9]+(ms|s|m|h|d))+$"},
             "all": {"type": "array", "items": {"$ref": "#/definitions/VersionPackage"}}
         },
@@ -397,7 +402,7 @@ mod tests {
             "| `mantle` | `v1`; required | The version. |",
             "| `version` | [a version by package](#a-version-by-package) | From where. |",
             "| `names` | text, or a list of such |  |",
-            "| `start` | `now`, or `later` | When. `now`: At once; `later`: Not yet |",
+            "| `start` | `now`, or `later`; by default `now` | When. `now`: At once; `later`: Not yet |",
             "| `wait` | time, or a template |  |",
             "| `all` | list: [a version by package](#a-version-by-package) |  |",
             "| `package` | whole number; required | a\\|b |",

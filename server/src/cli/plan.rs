@@ -53,12 +53,15 @@ pub(super) fn show(plan: &PlanBody, out: Output) -> CliResult {
 
 fn lines(plan: &PlanBody) -> Vec<String> {
     let mut lines = vec![format!(
-        "{} {} ({}) -> {} · {} targets",
+        "{} {} ({}) -> {} · {}",
         plan.project,
         plan.version,
         plan.channel,
         plan.environment,
-        plan.targets.len()
+        match plan.targets.len() {
+            1 => "1 target".to_owned(),
+            count => format!("{count} targets"),
+        }
     )];
     for target in &plan.targets {
         lines.push(format!(

@@ -186,17 +186,14 @@ async fn list(args: ListArgs, client: &Client, out: Output) -> CliResult {
             &page.items,
             &["variable", "value", "scope", "from"],
             |one| {
-                let scope = if one.of_server {
-                    NOWHERE.to_owned()
-                } else {
-                    one.scope.clone()
+                let own = one.set.clone().unwrap_or_else(|| "project".to_owned());
+                let (scope, from) = match (one.of_server, one.scope.is_empty()) {
+                    (false, _) => (one.scope.clone(), own),
+                    // What the project says of it, and what holds in a place.
+                    (true, false) => (NOWHERE.to_owned(), own),
+                    (true, true) => (String::new(), "server".to_owned()),
                 };
-                vec![
-                    one.name.clone(),
-                    value(&one.value),
-                    scope,
-                    one.set.clone().unwrap_or_else(|| "project".to_owned()),
-                ]
+                vec![one.name.clone(), shown(one), scope, from]
             },
         );
     }
@@ -271,7 +268,16 @@ fn differs(a: Option<&VariableView>, b: Option<&VariableView>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => match (&a.value.mark, &b.value.mark) {
             (Some(a), Some(b)) => a != b,
-            (None, None) => (&a.value, &a.tie, &a.evaluated) != (&b.value, &b.tie, &b.evaluated),
+            // A tie names its place, which is another one on either side.
+            (None, None) => {
+                let all = |view: &VariableView| {
+                    let VariableView {
+                        value, evaluated, ..
+                    } = view.clone();
+                    (value, evaluated, view.tie.is_some())
+                };
+                all(a) != all(b)
+            }
             (Some(_), None) | (None, Some(_)) => true,
         },
         (None, None) => false,
@@ -536,6 +542,12 @@ mod tests {
         };
         assert!(differs(Some(&one("http://a/")), Some(&one("http://b/"))));
         assert!(!differs(Some(&one("http://a/")), Some(&one("http://a/"))));
+        let tied = |place: &str| VariableView {
+            tie: Some(format!("two values for {place}")),
+            ..view("Url", ValueView::default())
+        };
+        assert!(!differs(Some(&tied("test")), Some(&tied("live"))));
+        assert!(differs(Some(&tied("test")), Some(&one("http://a/"))));
         assert_eq!(shown(&one("http://a/")), "http://#{Host}/ = http://a/");
     }
 

@@ -514,17 +514,17 @@ impl Applier<'_> {
             if count == 0 {
                 continue;
             }
-            let (releases, are) = if count == 1 {
-                ("1 release".to_owned(), "is")
-            } else {
-                (format!("{count} releases"), "are")
-            };
             let lifecycle = match &new.lifecycle {
-                Some(name) => format!("lifecycle '{name}', the project's"),
+                Some(name) => format!("the project's lifecycle '{name}'"),
                 None => "no lifecycle".to_owned(),
             };
+            let releases = if count == 1 {
+                format!("1 release is of it, which follows {lifecycle}")
+            } else {
+                format!("{count} releases are of it, which follow {lifecycle}")
+            };
             self.warnings.push(format!(
-                "project '{}' has no channel '{channel}' any more, and {releases} {are} of it:                  they follow {lifecycle}, and keep the channel's name; keep the channel until                  they are gone, or create releases of another channel in their place",
+                "project '{}' has no channel '{channel}' any more, and {releases} from now on; keep the channel while they are in use",
                 new.slug
             ));
         }

@@ -51,7 +51,14 @@ impl Services {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
         let row = names::target(&mut tx, name).await?;
-        self.view(&mut tx, &row).await
+        let tagged = Tagged {
+            name: &row.name,
+            tags: &row.tags,
+            before: None,
+        };
+        let warnings = ties::by_tags(&mut tx, tagged).await?;
+        let view = self.view(&mut tx, &row).await?;
+        Ok(Target { warnings, ..view })
     }
 
     /// Gives a target tags and takes some away.

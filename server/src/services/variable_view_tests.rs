@@ -117,6 +117,9 @@ async fn a_target_with_two_tags_whose_values_tie_is_refused_in_files_and_warned_
         assert!(warned[0].contains(part), "{part}: {warned:?}");
     }
     assert_eq!(tag("other", &[]).await, [""; 0], "that was said before");
+    // Who joins with tags is told nothing: who looks at the target is.
+    let shown = services.target_show(admin, "web01").await.unwrap();
+    assert_eq!(shown.warnings, warned);
     let request = ReleaseCreate {
         dry_run: true,
         ..ReleaseCreate::default()

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::channel::ChannelRule;
 use crate::file::{Known, Source, parse};
 use crate::lifecycle::{Phase, Retention};
 use crate::process::{Process, Retries, Timeouts};
+use crate::project::PackageReference;
 use crate::testing::octofx;
 use crate::variable::Scope;
 
@@ -330,20 +332,73 @@ fn processes() -> impl Strategy<Value = Process> {
     })
 }
 
+fn rules() -> impl Strategy<Value = Vec<ChannelRule>> {
+    let range = proptest::sample::select(&["[1.0,2.0)", "1.*", "(,3.0]", "*"][..]);
+    let prerelease = proptest::sample::select(&["^$", "^(?!beta).+", "a: \"b\" # c", "rc"][..]);
+    let rule = (range, prerelease, 0_u8..3).prop_map(|(range, prerelease, which)| ChannelRule {
+        package: "Shop.Web".to_owned(),
+        range: (which != 1).then(|| range.to_owned()),
+        prerelease: (which != 0).then(|| prerelease.to_owned()),
+    });
+    proptest::collection::vec(rule, 0..3)
+}
+
+/// With the channel that conditions and scopes name.
+fn channels() -> impl Strategy<Value = Vec<ChannelDefinition>> {
+    let description = proptest::option::of(text());
+    let own = proptest::option::of(Just("fast lane".to_owned()));
+    let one = (description, own, rules());
+    (proptest::collection::vec(one, 0..3), 0_usize..4).prop_map(|(all, chosen)| {
+        let names = ["default", "hot fix", "preview: x"];
+        let made = names.into_iter().zip(all).enumerate();
+        made.map(
+            |(index, (name, (description, lifecycle, rules)))| ChannelDefinition {
+                name: name.to_owned(),
+                description,
+                default: index == chosen,
+                lifecycle,
+                rules,
+            },
+        )
+        .collect()
+    })
+}
+
+fn version_sources() -> impl Strategy<Value = VersionSource> {
+    prop_oneof![
+        Just(VersionSource::default()),
+        Just(VersionSource::Template("1.2.i".to_owned())),
+        Just(VersionSource::Template(
+            "2026.#{Octopus.Date.Month}.\n  i".to_owned()
+        )),
+        Just(VersionSource::Package("Shop.Web".to_owned())),
+    ]
+}
+
 fn projects() -> impl Strategy<Value = ProjectDefinition> {
-    (proptest::option::of(text()), variables(), processes()).prop_map(
-        |(description, variables, process)| ProjectDefinition {
-            slug: "shop".to_owned(),
-            description,
-            lifecycle: None,
-            version: VersionSource::default(),
-            packages: Vec::new(),
-            channels: Vec::new(),
-            include: Vec::new(),
-            variables,
-            process,
-        },
+    (
+        proptest::option::of(text()),
+        variables(),
+        processes(),
+        channels(),
+        version_sources(),
+        proptest::option::of(Just("fast lane".to_owned())),
     )
+        .prop_map(
+            |(description, variables, process, channels, version, lifecycle)| ProjectDefinition {
+                slug: "shop".to_owned(),
+                description,
+                lifecycle,
+                version,
+                packages: ["Shop.Web", "1.0", "true"]
+                    .map(|id| PackageReference { id: id.to_owned() })
+                    .into(),
+                channels,
+                include: Vec::new(),
+                variables,
+                process,
+            },
+        )
 }
 
 fn sets() -> impl Strategy<Value = Vec<VariableSetDefinition>> {
@@ -392,11 +447,11 @@ fn infrastructures() -> impl Strategy<Value = Definitions> {
     (
         environments(),
         proptest::bool::ANY,
-        proptest::bool::ANY,
+        0_u8..3,
         proptest::option::of(1_u32..50),
         some_of(&["web", "load-balancer", "role/db"]),
     )
-        .prop_map(|(environments, automatic, optional, kept, tags)| {
+        .prop_map(|(environments, automatic, gate, kept, tags)| {
             let names = environments.iter().map(|one| one.name.clone());
             let phase = |name: String| Phase {
                 name: format!("Phase {name}"),
@@ -406,7 +461,11 @@ fn infrastructures() -> impl Strategy<Value = Definitions> {
                 } else {
                     DeployMode::Manual
                 },
-                gate: if optional { Gate::Optional } else { Gate::All },
+                gate: match gate {
+                    0 => Gate::Optional,
+                    1 => Gate::Minimum(1),
+                    _ => Gate::All,
+                },
                 priority: urgency(automatic),
             };
             let lifecycle = LifecycleDefinition {

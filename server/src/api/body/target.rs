@@ -31,7 +31,7 @@ pub struct Target {
     /// Its agent, once it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<TargetAgent>,
-    /// What its new tags bring about and deserves attention.
+    /// What its tags bring about and deserves attention, of one target that was changed or asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }

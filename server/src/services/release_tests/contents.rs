@@ -310,7 +310,7 @@ async fn a_channel_that_goes_while_releases_are_of_it_is_warned_of_with_their_nu
     for part in [
         "'shop'",
         "'stable'",
-        "2 releases are",
+        "2 releases are of it, which follow",
         "lifecycle 'standard'",
     ] {
         assert!(
