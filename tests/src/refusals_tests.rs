@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use mantle_domain::action::{Support, TYPES};
 use mantle_domain::explain::{NamedRelease, Refusal, Remedy};
+use mantle_domain::interruption::CannotAnswer;
 use mantle_domain::variable::Tie;
 
 use crate::document::commands;
@@ -276,12 +277,62 @@ fn samples() -> Vec<Refusal> {
             agent_version: text("0.1.0"),
         });
     }
+    all.extend(cannot_answer().into_iter().map(Refusal::CannotAnswer));
     all.push(Refusal::PackageForLinux {
         action: action(),
         package: text("Shop.Web"),
         version: text("1.0.0"),
         targets: vec![target()],
     });
+    all
+}
+
+/// Every reason why an answer is not taken.
+fn cannot_answer() -> Vec<CannotAnswer> {
+    let interruption = || text("T-12.1");
+    let all = vec![
+        CannotAnswer::NotInTeam {
+            interruption: interruption(),
+            actor: text("ann"),
+            teams: vec![text("release-managers"), text("operators")],
+        },
+        CannotAnswer::AnswerNotOffered {
+            interruption: interruption(),
+            answer: text("proceed"),
+            offered: vec![text("retry"), text("fail")],
+        },
+        CannotAnswer::NotesTooLong { most: 2000 },
+        CannotAnswer::FourEyes {
+            interruption: interruption(),
+            actor: text("ann"),
+        },
+        CannotAnswer::AnsweredBefore {
+            interruption: interruption(),
+            actor: text("ann"),
+            missing: 1,
+        },
+        CannotAnswer::TakenByAnother {
+            interruption: interruption(),
+            by: text("bob"),
+        },
+        CannotAnswer::Closed {
+            interruption: interruption(),
+            how: text("bob answered 'retry'"),
+            task: text("T-12"),
+        },
+    ];
+    // A new one is missing above until it stands here.
+    for one in &all {
+        match one {
+            CannotAnswer::NotInTeam { .. }
+            | CannotAnswer::AnswerNotOffered { .. }
+            | CannotAnswer::NotesTooLong { .. }
+            | CannotAnswer::FourEyes { .. }
+            | CannotAnswer::AnsweredBefore { .. }
+            | CannotAnswer::TakenByAnother { .. }
+            | CannotAnswer::Closed { .. } => {}
+        }
+    }
     all
 }
 
@@ -332,11 +383,12 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::PromptsUnanswered { .. } => "PromptsUnanswered",
         Refusal::BadAnswer { .. } => "BadAnswer",
         Refusal::NotPrompted { .. } => "NotPrompted",
+        Refusal::CannotAnswer(_) => "CannotAnswer",
         Refusal::Forbidden { .. } => "Forbidden",
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 46;
+const KINDS: usize = 47;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {

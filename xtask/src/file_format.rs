@@ -58,6 +58,7 @@ const TITLES: &[(&str, &str)] = &[
     ("HttpCheck", "Inputs of http.check"),
     ("HaproxyDrain", "Inputs of haproxy.drain"),
     ("HaproxyEnable", "Inputs of haproxy.enable"),
+    ("Manual", "Inputs of manual"),
 ];
 
 /// The page as it should be, and what it cannot say.

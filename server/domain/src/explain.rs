@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::interruption::CannotAnswer;
 use crate::variable::Tie;
 
 mod sentences;
@@ -393,6 +394,8 @@ pub enum Refusal {
         /// What is wrong.
         detail: String,
     },
+    /// Somebody cannot answer what a deployment asks.
+    CannotAnswer(CannotAnswer),
     /// The actor may not do this.
     Forbidden {
         /// Who.

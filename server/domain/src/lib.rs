@@ -10,6 +10,7 @@ pub mod environment;
 pub mod explain;
 pub mod file;
 pub mod ids;
+pub mod interruption;
 pub mod lifecycle;
 pub mod lock;
 pub mod manifest;

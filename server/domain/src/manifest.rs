@@ -18,9 +18,10 @@ use serde::{Deserialize, Serialize};
 use crate::file::diff::{Change, ChangeKind, short};
 use crate::order::{OrderContext, effective, find_action};
 use crate::plan::basis::ReleaseDigests;
-use crate::plan::{PlanAction, PlanLeftOut, PlanStep, PlanTarget};
+use crate::plan::{NO_TARGET, PlanAction, PlanLeftOut, PlanStep, PlanTarget};
 use crate::release::compare;
 use crate::snapshot::PackageSnapshot;
+use crate::state::view::ON_SERVER;
 use crate::variable::uses::variables_for;
 use crate::variable::{Effective, EffectiveValue};
 use crate::work;
@@ -151,7 +152,11 @@ fn manifest_action(
 ) -> ManifestAction {
     let name = |id: TargetId| {
         let target = context.plan.target(id);
-        target.map(|target| target.name.clone()).unwrap_or_default()
+        match target {
+            Some(target) => target.name.clone(),
+            None if id == NO_TARGET => ON_SERVER.to_owned(),
+            None => String::new(),
+        }
     };
     let nodes = planned.nodes.iter().map(|node| {
         let subject = name(node.subject);

@@ -44,6 +44,19 @@ pub fn with_article(kind: &str) -> String {
     format!("{article} {kind}")
 }
 
+/// The longest name of a key or a team, in characters.
+pub const LONGEST_WORD: usize = 100;
+
+/// Whether a name that people give to keys and teams fits one word in a table, a path and a
+/// command line.
+pub fn is_word(word: &str) -> bool {
+    !word.is_empty()
+        && word.chars().count() <= LONGEST_WORD
+        && word
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,9 @@ use crate::variable::{
 };
 use crate::work::of_a_condition;
 
+/// The longest instructions of a manual action, in characters: they are read by people.
+const LONGEST_INSTRUCTIONS: usize = 16_000;
+
 /// What orders and conditions of one deployment are made of: all of it is fixed, or recorded by
 /// the state machine, so that a repeated order is the same order.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +113,29 @@ pub fn condition_holds(
         let variables = set.to_template_variables(|_| None);
         mantle_template::evaluate_condition(template, &variables, &of_a_condition(options))
     })
+}
+
+/// What a manual action asks people to look at. Secrets stand in it by name; what cannot be
+/// evaluated stays the template that it is, and of a text without end the begin is shown.
+pub fn instructions(context: &OrderContext<'_>, node: NodeRef, options: &Options) -> String {
+    let plan = context.plan;
+    let place = plan.step(node.step).zip(plan.action(node));
+    let Some(((step, planned), ask)) = place.and_then(|place| Some((place, place.1.ask.as_ref()?)))
+    else {
+        return String::new();
+    };
+    let subject = plan.node(node).and_then(|node| plan.target(node.subject));
+    let text = ask.instructions.as_str();
+    let shown = effective(context, step, Some(planned), subject)
+        .ok()
+        .and_then(|set| {
+            let shown = |secret: &Effective| Some(format!("(secret {})", secret.name));
+            let variables = set.to_template_variables(shown);
+            let rendered = mantle_template::render(text, &variables, &of_a_condition(options));
+            rendered.ok().map(|rendered| rendered.text.into_owned())
+        });
+    let shown = shown.unwrap_or_else(|| text.to_owned());
+    shown.chars().take(LONGEST_INSTRUCTIONS).collect()
 }
 
 /// Every variable as an action (or step) about a target sees it.

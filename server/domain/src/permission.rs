@@ -41,6 +41,10 @@ pub enum Permission {
     Retention,
     /// Deploy and cancel.
     Deploy,
+    /// Answer what deployments ask, where no team is named for it.
+    Answer,
+    /// Say who is in which team.
+    ManageTeams,
     /// Decide who comes first in the queue.
     Prioritise,
     /// Break locks that nobody lets go.
@@ -70,6 +74,8 @@ impl Permission {
             Self::ReleaseBlock => "block and unblock releases",
             Self::Retention => "remove what retention no longer keeps",
             Self::Deploy => "deploy",
+            Self::Answer => "answer what a deployment asks",
+            Self::ManageTeams => "change teams",
             Self::BreakLocks => "break locks",
             Self::Prioritise => "change the order of the queue",
             Self::ManageTargets => "manage targets",

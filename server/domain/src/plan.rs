@@ -10,12 +10,17 @@ use std::ops::Range;
 use mantle_shared::ids::{AgentId, TargetId, TaskId};
 use mantle_shared::lock::Lock;
 use mantle_shared::order::OrderPackage;
+use mantle_shared::uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
 use crate::process::{OnFailure, Retries, RunCondition, Start, Timeouts};
 use crate::target::Platform;
 
 pub mod basis;
+
+/// Stands for the subject and executor of a step without targets: its work is done once, for no
+/// target, and by no agent.
+pub const NO_TARGET: TargetId = TargetId::from_uuid(Uuid::nil());
 
 /// The plan's format.
 pub const PLAN_FORMAT: u32 = 1;
@@ -54,6 +59,27 @@ pub struct Plan {
     /// What is known beside it, for the variables that the server defines.
     #[serde(default, skip_serializing_if = "PlanFacts::is_unknown")]
     pub facts: PlanFacts,
+    /// What an action that failed leads to.
+    #[serde(default, skip_serializing_if = "Guidance::is_default")]
+    pub guidance: Guidance,
+}
+
+/// What an action that failed, and is not tried again by itself, leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guidance {
+    /// It has failed.
+    #[default]
+    Unguided,
+    /// A person is asked what becomes of it: guided failure.
+    Guided,
+}
+
+impl Guidance {
+    /// It is what holds where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What is known of a deployment when it is planned: who asked for it, what it replaces. It is kept
@@ -244,6 +270,42 @@ pub struct PlanAction {
     /// What its attempts hold on their executors; none in a plan from before there were locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub locks: Vec<PlanLock>,
+    /// A person does it: what they are asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask: Option<PlanAsk>,
+}
+
+/// What a manual action asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanAsk {
+    /// What to look at before, as a template.
+    pub instructions: String,
+    /// The teams whose members may answer; empty for whoever may answer anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teams: Vec<String>,
+    /// So many people must let it go on, at least 1.
+    pub approvals: u32,
+    /// Who counts.
+    #[serde(default, skip_serializing_if = "Eyes::is_default")]
+    pub eyes: Eyes,
+}
+
+/// Whose word counts where people let a deployment go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Eyes {
+    /// Everybody's.
+    #[default]
+    Any,
+    /// Everybody's but that of who deployed.
+    Four,
+}
+
+impl Eyes {
+    /// It is what holds where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A lock that an action holds.

@@ -14,6 +14,9 @@ use crate::target::Platform;
 
 /// An action's own time limit when none is given: an hour, never "never".
 pub const DEFAULT_ACTION_TIMEOUT_MS: u64 = 60 * 60 * 1000;
+/// How long a manual action waits for people when nothing is given: longer than a weekend with
+/// holidays around it.
+pub const DEFAULT_ANSWER_TIMEOUT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// How long a process has between the request to stop and the kill.
 pub const DEFAULT_GRACE_MS: u64 = 10 * 1000;
 /// The tag of the targets that run the steps without targets, each of which runs once.
@@ -32,6 +35,9 @@ pub struct Process {
     /// What becomes of targets that are away when a deployment is planned.
     #[serde(default, skip_serializing_if = "Unavailable::is_default")]
     pub unavailable: Unavailable,
+    /// Whether a failure asks a person; `None` is as the environment has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guided_failure: Option<bool>,
 }
 
 /// What becomes of a target that is away when a deployment is planned.
@@ -101,6 +107,15 @@ pub struct Step {
     pub unavailable: Option<Unavailable>,
     /// What it does, in order.
     pub actions: Vec<Action>,
+}
+
+impl Step {
+    /// Nobody may leave it out: it says so, or it asks a team, which is not to be got around.
+    pub fn is_required(&self) -> bool {
+        let asks_team =
+            |action: &Action| crate::action::ask(action).is_some_and(|ask| !ask.teams.is_empty());
+        self.required || self.actions.iter().any(asks_team)
+    }
 }
 
 /// When a step's turn comes.

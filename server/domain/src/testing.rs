@@ -169,6 +169,7 @@ pub(crate) fn request<'a>(
         options,
         keep_on_target: None,
         time_limit_ms: None,
+        guided_failure: false,
         facts: &NOTHING_KNOWN,
     }
 }

@@ -16,6 +16,7 @@ mod declared;
 mod deployments;
 mod error;
 mod extract;
+mod interruptions;
 mod layers;
 mod locks;
 mod packages;
@@ -25,6 +26,7 @@ mod secrets;
 mod server;
 mod targets;
 mod tasks;
+mod teams;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -138,6 +140,13 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(deployments::prompts))
         .routes(routes!(deployments::create))
         .routes(routes!(deployments::status))
+        .routes(routes!(interruptions::list))
+        .routes(routes!(interruptions::show))
+        .routes(routes!(interruptions::take))
+        .routes(routes!(interruptions::answer))
+        .routes(routes!(teams::list))
+        .routes(routes!(teams::add))
+        .routes(routes!(teams::remove))
         .routes(routes!(locks::list))
         .routes(routes!(locks::break_one))
         .routes(routes!(tasks::list))

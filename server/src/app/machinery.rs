@@ -200,6 +200,10 @@ impl Wake for Waker {
         self.hints.cancel(task);
     }
 
+    fn answered(&self, task: TaskId) {
+        self.hints.answered(task);
+    }
+
     fn agent_revoked(&self, agent: AgentId) {
         // In this order: what reconnects in between is not let in any more.
         self.trust.withdraw(agent);

@@ -30,6 +30,12 @@ pub(super) struct ChoiceArgs {
     /// Stop it if it has not ended after this long
     #[arg(long, value_name = "TIME")]
     time_limit: Option<String>,
+    /// A failure asks a person what becomes of it, whatever project and environment say
+    #[arg(long, overrides_with = "no_guided_failure")]
+    guided_failure: bool,
+    /// A failure asks nobody, whatever project and environment say
+    #[arg(long, overrides_with = "guided_failure")]
+    no_guided_failure: bool,
 }
 
 /// What becomes of targets that are away.
@@ -56,6 +62,11 @@ impl ChoiceArgs {
                 Policy::Skip => UnavailableTargets::Skip,
             }),
             time_limit: self.time_limit,
+            guided_failure: match (self.guided_failure, self.no_guided_failure) {
+                (true, _) => Some(true),
+                (false, true) => Some(false),
+                (false, false) => None,
+            },
         }
     }
 }

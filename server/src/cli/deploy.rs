@@ -349,7 +349,7 @@ pub(super) fn summary(detail: &TaskDetail) -> String {
             " behind {behind}, which deploys {} into {}",
             task.project, task.environment
         ),
-        (TaskState::Queued, None, Some(waiting)) => format!(": it {waiting}"),
+        (TaskState::Queued | TaskState::Running, None, Some(waiting)) => format!(": it {waiting}"),
         (_, _, _) => String::new(),
     };
     let why = match (&task.state, task.message.is_empty()) {

@@ -19,6 +19,7 @@ mod deployment;
 mod environment;
 mod export;
 mod init;
+mod interruption;
 mod lifecycle;
 mod live;
 mod lock;
@@ -40,6 +41,7 @@ mod server_care;
 mod status;
 mod target;
 mod task;
+mod team;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -138,6 +140,12 @@ enum Command {
     /// List and fetch the files that a task's steps left behind
     #[command(subcommand)]
     Artifact(artifact::Command),
+    /// Show and answer what deployments ask people
+    #[command(subcommand)]
+    Interruption(interruption::Command),
+    /// Say who is in which team
+    #[command(subcommand)]
+    Team(team::Command),
     /// Push and show packages
     #[command(subcommand)]
     Package(package::Command),
@@ -262,6 +270,8 @@ async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
         Command::Lock(command) => lock::run(command, &connect(global)?, out).await,
         Command::Task(command) => task::run(command, &connect(global)?, out).await,
         Command::Artifact(command) => artifact::run(command, &connect(global)?, out).await,
+        Command::Interruption(command) => interruption::run(command, &connect(global)?, out).await,
+        Command::Team(command) => team::run(command, &connect(global)?, out).await,
         Command::Package(command) => package::run(command, &connect(global)?, out).await,
         Command::Target(command) => target::run(command, &connect(global)?, out).await,
         Command::Agent(command) => agent::run(command, &connect(global)?, out).await,

@@ -80,6 +80,9 @@ fn lines(plan: &PlanBody) -> Vec<String> {
     if let Some(limit) = &plan.time_limit {
         lines.push(format!("  stopped if it has not ended after {limit}"));
     }
+    if plan.guided_failure {
+        lines.push("  a failure asks a person what becomes of it".to_owned());
+    }
     lines.extend(plan.prompts.iter().map(prompt));
     for step in &plan.steps {
         lines.extend(step_lines(step));

@@ -60,6 +60,10 @@ fn text(cell: &StatusCell) -> String {
     }
     match cell.last_state {
         TaskState::Succeeded => running,
+        TaskState::Running if cell.awaits_person => format!(
+            "{running} ({} waits for a person: {})",
+            cell.last_version, cell.last_task
+        ),
         state => format!(
             "{running} ({} {}: {})",
             cell.last_version,

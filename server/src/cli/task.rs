@@ -206,6 +206,7 @@ fn row(task: &Task) -> Vec<String> {
         task.environment.clone(),
         match (task.state, task.at) {
             (TaskState::Queued, Some(at)) if at > Timestamp::now() => format!("scheduled for {at}"),
+            (TaskState::Running, _) if task.waiting.is_some() => "waits for a person".to_owned(),
             (state, _) => state.as_str().to_owned(),
         },
         ago(task.created_at),
@@ -227,6 +228,7 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
     let mut lines = vec![summary(detail)];
     lines.extend(warned(detail));
     lines.extend(highlights(detail));
+    lines.extend(super::interruption::of_task(&detail.interruptions));
     if !detail.left_out.is_empty() {
         let left_out = super::plan::left_out(&detail.left_out);
         lines.push(format!("  left out: {left_out}"));

@@ -9,14 +9,15 @@ use super::{ANSWER, Client, ClientError};
 use crate::api::body::{
     Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, Artifact, AuditEntry,
     AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
-    HeldLock, JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LockBreak, LogLine,
-    MaintenanceSet, Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion,
-    Page, PlanBody, PlanPrompt, Project, ProjectDetail, RefreshVariables, Release,
-    ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff, ReleaseDrift,
-    ReleaseUnblockCreate, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet,
-    ServerInfo, ServerRecovered, ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail,
-    TaskEvent, Upload, UploadCreate, VariableExplanation, VariablePlace, VariablePut,
-    VariableRemove, VariableSet, VariableSetDetail, VariableView, VariablesChanged,
+    HeldLock, Interruption, InterruptionAnswer, InterruptionAnswered, JoinToken, JoinTokenCreate,
+    JoinTokenCreated, Lifecycle, LockBreak, LogLine, MaintenanceSet, Package, PackageCollect,
+    PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, PlanPrompt, Project,
+    ProjectDetail, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate,
+    ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleaseUnblockCreate, RetentionResult, RetentionRun,
+    RevertVariables, Secret, SecretSet, ServerInfo, ServerRecovered, ServerStatus, StatusBody,
+    Target, TargetTags, Task, TaskDetail, TaskEvent, Team, TeamAdd, Upload, UploadCreate,
+    VariableExplanation, VariablePlace, VariablePut, VariableRemove, VariableSet,
+    VariableSetDetail, VariableView, VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -572,4 +573,54 @@ fn place_query(place: &VariablePlace) -> Vec<(&str, &str)> {
 
 fn secret_path(path: &str) -> Vec<&str> {
     std::iter::once("secrets").chain(path.split('/')).collect()
+}
+
+/// What deployments ask people, and teams.
+impl Client {
+    /// What waits for a person; of one task all that it ever asked.
+    pub async fn interruptions(&self, task: Option<&str>) -> Answer<Page<Interruption>> {
+        let query: Vec<_> = task.iter().map(|task| ("task", *task)).collect();
+        self.get(&["interruptions"], &query).await
+    }
+
+    /// One by its name.
+    pub async fn interruption(&self, name: &str) -> Answer<Interruption> {
+        self.get(&["interruptions", name], &[]).await
+    }
+
+    /// Takes care of one.
+    pub async fn interruption_take(&self, name: &str) -> Answer<Interruption> {
+        self.act(Method::POST, &["interruptions", name, "take"])
+            .await
+    }
+
+    /// Answers one.
+    pub async fn interruption_answer(
+        &self,
+        name: &str,
+        body: &InterruptionAnswer,
+    ) -> Answer<InterruptionAnswered> {
+        let path = ["interruptions", name, "answer"];
+        self.send(Method::POST, &path, body).await
+    }
+
+    /// All teams that have a member.
+    pub async fn teams(&self) -> Answer<Page<Team>> {
+        self.get(&["teams"], &[]).await
+    }
+
+    /// Puts a key into a team.
+    pub async fn team_add(&self, team: &str, key: &str) -> Answer<Team> {
+        let body = TeamAdd {
+            key: key.to_owned(),
+        };
+        self.send(Method::POST, &["teams", team, "members"], &body)
+            .await
+    }
+
+    /// Takes a key out of a team.
+    pub async fn team_remove(&self, team: &str, key: &str) -> Answer<Team> {
+        self.act(Method::DELETE, &["teams", team, "members", key])
+            .await
+    }
 }

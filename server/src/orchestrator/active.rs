@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId};
+use mantle_domain::interruption::Given;
 use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::state::{Effect, Event, State};
 use mantle_shared::ids::{AgentId, AttemptId, TargetId, TaskId};
@@ -50,6 +51,8 @@ pub(super) struct Deployment {
     pub(super) epoch: u64,
     /// Somebody asked for it to stop; not yet an event.
     pub(super) cancel_by: Option<String>,
+    /// What people answered; not yet events.
+    pub(super) answers: Vec<(u32, Given)>,
     /// Agents that were revoked; not yet events.
     pub(super) revoked: Vec<AgentId>,
     /// On which connection each order was sent. A new connection gets it again.

@@ -141,6 +141,7 @@ impl Orchestrator {
                 state: State::default(),
                 epoch: 0,
                 cancel_by: None,
+                answers: Vec::new(),
                 revoked: Vec::new(),
                 sent: HashMap::new(),
                 inherited: BTreeSet::new(),
@@ -250,6 +251,7 @@ impl Orchestrator {
             fields: &order.fields,
         };
         let facts = facts::of_plan(tx, &release, &environment, asked).await?;
+        let environment_says = definition(&environment)?;
         let wanted = Wanted {
             task: context.task,
             environment: &context.environment,
@@ -258,7 +260,8 @@ impl Orchestrator {
             pins: &context.pins,
             options: &order.options,
             keep_on_target: course.keep_on_target,
-            time_limit_ms: time_limit(&environment)?,
+            time_limit_ms: environment_says.timeout_ms,
+            guided_failure: environment_says.guided_failure,
             facts: &facts,
         };
         let own = order.release_variables.unwrap_or(context.digests.variables);
@@ -290,10 +293,9 @@ impl Orchestrator {
     }
 }
 
-/// How long a deployment into an environment may take.
-fn time_limit(environment: &EnvironmentRow) -> Result<Option<u64>, StoreError> {
-    let defined: Result<EnvironmentDefinition, _> = serde_json::from_str(&environment.body);
-    defined.map(|defined| defined.timeout_ms).map_err(|error| {
+/// What an environment says of deployments into it.
+fn definition(environment: &EnvironmentRow) -> Result<EnvironmentDefinition, StoreError> {
+    serde_json::from_str(&environment.body).map_err(|error| {
         StoreError::corrupt(format!("environment '{}': {error}", environment.name))
     })
 }

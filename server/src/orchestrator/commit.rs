@@ -7,23 +7,21 @@ use jiff::Timestamp;
 use mantle_domain::manifest;
 use mantle_domain::order::OrderContext;
 use mantle_domain::plan::Plan;
-use mantle_domain::state::{Event, State, StepState, SubjectState, Verdict};
+use mantle_domain::state::{Event, State};
 use mantle_shared::fault;
-use mantle_shared::ids::{AttemptId, TargetId, TaskId};
+use mantle_shared::ids::{AttemptId, TaskId};
 use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde_json::json;
 
 use super::active::{Context, Decided};
+use super::finish::{finish, show_current, show_target};
 use super::turn::{Late, Turn};
-use super::{Orchestrator, locks};
-use crate::services::progress::progress_after_success;
+use super::{Orchestrator, locks, people};
 use crate::store::{
-    AgentProfile, AttemptRow, AttemptState, AuditEntry, DeploymentCurrentRow, DeploymentSucceeded,
-    EventsAppended, NewTaskEvent, StoreError, TargetCurrentRow, TargetState, TaskOutcome,
-    TaskState, Tx, agent_mark_connected, agent_mark_seen, attempt_insert, attempt_mark_ended,
-    attempt_mark_running, audit_append, deployment_current_list, deployment_current_show,
-    deployment_manifest_insert, held_lock_release, release_fetch, target_current_show,
-    task_event_append, task_fetch, task_mark_done, task_mark_started, task_mark_warned,
+    AgentProfile, AttemptRow, AttemptState, AuditEntry, EventsAppended, NewTaskEvent, StoreError,
+    TargetState, TaskState, Tx, agent_mark_connected, agent_mark_seen, attempt_insert,
+    attempt_mark_ended, attempt_mark_running, audit_append, deployment_manifest_insert,
+    held_lock_release, task_event_append, task_mark_started, task_mark_warned,
 };
 
 /// Between two tries to commit.
@@ -183,6 +181,8 @@ impl Orchestrator {
                 _ => {}
             }
         }
+        // Its place among those that run is free for another.
+        self.look_again |= decision.next.awaits_person() && !deployment.state.awaits_person();
         deployment.state = decision.next;
         if !decision.events.is_empty() {
             deployment.next_event += decision.events.len() as u64;
@@ -313,7 +313,7 @@ pub(super) async fn write_deployment(
     for event in events {
         write_event(tx, context, epoch, next, event, now_us).await?;
     }
-    Ok(())
+    people::write_awaiting(tx, context, epoch, next, now_us).await
 }
 
 async fn write_event(
@@ -418,7 +418,22 @@ async fn write_event(
         Event::DeploymentTimedOut { .. } => {
             audit(tx, context, "deployment.time_out", json!({}), now_us).await
         }
-        Event::AcquisitionOrdered { .. }
+        Event::InterruptionRaised {
+            number,
+            question,
+            deadline,
+            ..
+        } => people::write_raised(tx, context, next, *number, question, *deadline, now_us).await,
+        Event::InterruptionClosed { number, how, .. } => {
+            people::write_closed(tx, context, *number, *how, now_us).await
+        }
+        Event::SubjectExcluded { .. }
+        | Event::NodeFinished {
+            waived_by: Some(_), ..
+        } => task_mark_warned(tx, context.task).await,
+        // Who answered wrote it down.
+        Event::InterruptionAnswered { .. }
+        | Event::AcquisitionOrdered { .. }
         | Event::AcquisitionPutOff { .. }
         | Event::AcquisitionDone { .. }
         | Event::AcquisitionFailed { .. }
@@ -449,126 +464,7 @@ async fn mark_ended(
     locks::write_ended(tx, attempt, outcome, true).await
 }
 
-async fn finish(
-    tx: &mut Tx,
-    context: &Context,
-    epoch: u64,
-    next: &State,
-    verdict: Verdict,
-    message: &str,
-    now_us: i64,
-) -> Result<(), StoreError> {
-    let outcome = match verdict {
-        Verdict::Succeeded => TaskOutcome::Succeeded,
-        Verdict::Failed => TaskOutcome::Failed,
-        Verdict::Cancelled => TaskOutcome::Cancelled,
-        Verdict::TimedOut => TaskOutcome::TimedOut,
-    };
-    task_mark_done(tx, context.task, epoch, outcome, now_us).await?;
-    show_current(tx, context, TaskState::Done, Some(outcome), now_us).await?;
-    for (target, failed) in subjects(next) {
-        let state = if failed {
-            TargetState::Failed
-        } else {
-            TargetState::Deployed
-        };
-        show_target(tx, context, target, state, now_us).await?;
-    }
-    let detail = json!({ "outcome": outcome.word(), "message": message });
-    audit(tx, context, "deployment.finish", detail, now_us).await?;
-    match outcome {
-        TaskOutcome::Succeeded => {
-            // The success may have passed a phase; what enters by itself is queued with it.
-            let release = release_fetch(tx, context.release_id).await?;
-            let environment = &context.environment;
-            let (number, now) = (&context.number, moment(now_us));
-            progress_after_success(tx, &release, environment, number, now).await?;
-        }
-        TaskOutcome::Failed
-        | TaskOutcome::TimedOut
-        | TaskOutcome::Cancelled
-        | TaskOutcome::Unknown => {}
-    }
-    Ok(())
-}
-
-/// The targets that were touched, and whether something about them failed.
-fn subjects(state: &State) -> std::collections::BTreeMap<TargetId, bool> {
-    let mut subjects = std::collections::BTreeMap::new();
-    for step in state.steps.iter().filter_map(StepState::subjects) {
-        for (target, subject) in step {
-            let failed = match subject {
-                SubjectState::Active { failed, .. } | SubjectState::Done { failed, .. } => *failed,
-                SubjectState::PassedOver { .. } => continue,
-            };
-            *subjects.entry(*target).or_insert(false) |= failed;
-        }
-    }
-    subjects
-}
-
-async fn show_current(
-    tx: &mut Tx,
-    context: &Context,
-    state: TaskState,
-    outcome: Option<TaskOutcome>,
-    now_us: i64,
-) -> Result<(), StoreError> {
-    let has_warnings = task_fetch(tx, context.task).await?.has_warnings;
-    let before = deployment_current_list(tx, Some(context.project_id)).await?;
-    let before = before
-        .into_iter()
-        .find(|row| row.environment_id == context.environment_id);
-    let succeeded = if outcome == Some(TaskOutcome::Succeeded) {
-        Some(DeploymentSucceeded {
-            task_id: context.task,
-            release_id: context.release_id,
-            release_version: context.version.clone(),
-            at_us: now_us,
-        })
-    } else {
-        before.and_then(|row| row.succeeded)
-    };
-    deployment_current_show(
-        tx,
-        &DeploymentCurrentRow {
-            project_id: context.project_id,
-            environment_id: context.environment_id,
-            task_id: context.task,
-            release_id: context.release_id,
-            release_version: context.version.clone(),
-            state,
-            outcome,
-            has_warnings,
-            changed_at_us: now_us,
-            succeeded,
-        },
-    )
-    .await
-}
-
-async fn show_target(
-    tx: &mut Tx,
-    context: &Context,
-    target: TargetId,
-    state: TargetState,
-    now_us: i64,
-) -> Result<(), StoreError> {
-    let row = TargetCurrentRow {
-        target_id: target,
-        project_id: context.project_id,
-        environment_id: context.environment_id,
-        task_id: context.task,
-        release_id: context.release_id,
-        release_version: context.version.clone(),
-        state,
-        changed_at_us: now_us,
-    };
-    // If the target was removed meanwhile there is nothing to show of it.
-    target_current_show(tx, &row).await.map(|_| ())
-}
-
-async fn audit(
+pub(super) async fn audit(
     tx: &mut Tx,
     context: &Context,
     action: &str,
@@ -613,7 +509,7 @@ pub(super) fn manifest<'c>(
     Ok(context.manifest.get_or_init(|| made))
 }
 
-fn moment(now_us: i64) -> Timestamp {
+pub(super) fn moment(now_us: i64) -> Timestamp {
     Timestamp::from_microsecond(now_us).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 

@@ -1,7 +1,9 @@
-//! Evaluates `run:` templates for the state machine, which has no variables of its own.
+//! Evaluates `run:` templates, and the instructions of manual actions, for the state machine, which
+//! has no variables of its own.
 
 use jiff::Timestamp;
-use mantle_domain::order::{OrderContext, condition_holds};
+use mantle_domain::order::{self, OrderContext, condition_holds};
+use mantle_domain::plan::{NodeRef, Plan};
 use mantle_domain::state::State;
 use mantle_shared::ids::TargetId;
 use mantle_template::Options;
@@ -21,14 +23,31 @@ pub(super) fn holds(
     let Some(plan) = state.plan.as_deref() else {
         return false;
     };
-    let known = OrderContext {
+    let known = known(context, state, plan);
+    let subject = subject.and_then(|target| plan.target(target));
+    condition_holds(&known, template, step, subject, &Options::new(now))
+}
+
+/// What a manual action asks people to look at, with what is known at this moment.
+pub(super) fn instructions(
+    context: &Context,
+    state: &State,
+    node: NodeRef,
+    now: Timestamp,
+) -> String {
+    let Some(plan) = state.plan.as_deref() else {
+        return String::new();
+    };
+    order::instructions(&known(context, state, plan), node, &Options::new(now))
+}
+
+fn known<'a>(context: &'a Context, state: &'a State, plan: &'a Plan) -> OrderContext<'a> {
+    OrderContext {
         plan,
         process: &context.pins.process,
         variables: &context.pins.variables,
         task_number: &context.number,
         outputs: &state.outputs,
         failed: state.failed,
-    };
-    let subject = subject.and_then(|target| plan.target(target));
-    condition_holds(&known, template, step, subject, &Options::new(now))
+    }
 }

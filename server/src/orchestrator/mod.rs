@@ -13,10 +13,12 @@
 
 mod active;
 mod admit;
+mod answers;
 mod commit;
 mod conditions;
 mod effects;
 mod fact;
+mod finish;
 mod grants;
 mod held;
 mod ingest;
@@ -26,6 +28,7 @@ mod masks;
 mod online;
 mod orders;
 mod parked;
+mod people;
 mod recovery;
 mod run;
 mod turn;
@@ -93,6 +96,8 @@ enum Command {
     LookAgain,
     /// Somebody asked for a task to stop.
     Cancel(TaskId),
+    /// Somebody answered what a task asks.
+    Answered(TaskId),
     /// An agent was revoked.
     Revoked(AgentId),
     /// Locks were broken.
@@ -114,6 +119,11 @@ impl Hints {
     /// Somebody asked for a task to stop.
     pub fn cancel(&self, task: TaskId) {
         let _ = self.commands.try_send(Command::Cancel(task));
+    }
+
+    /// Somebody answered what a task asks.
+    pub fn answered(&self, task: TaskId) {
+        let _ = self.commands.try_send(Command::Answered(task));
     }
 
     /// Locks were broken.

@@ -124,6 +124,8 @@ impl Orchestrator {
                     .disconnect(target.agent, close::GOING_AWAY);
             }
         }
+        // What was answered meanwhile is taken in at once.
+        self.answered.push(task);
         let mut inputs = [(task, vec![Input::Tick])].into();
         let decided = self.decide(&mut inputs, Timestamp::now());
         for task in self.commit(decided, &Turn::default()).await.touched {

@@ -102,6 +102,7 @@ impl Orchestrator {
             state,
             epoch,
             cancel_by,
+            answers: Vec::new(),
             revoked: Vec::new(),
             sent: HashMap::new(),
             inherited,

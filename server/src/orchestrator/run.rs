@@ -8,17 +8,13 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mantle_domain::lock::Locks;
 use mantle_domain::state::{
-    AcquireEnd, CancelAnswer, Evidence, Input, Moment, StartAnswer, decide, evolve, judge,
-    next_deadline,
+    Evidence, Input, Moment, StartAnswer, decide, evolve, judge, next_deadline,
 };
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TaskId};
-use mantle_shared::protocol::{
-    self as wire, AcquireFailure, AcquireResult, AttemptPosition, CancelResult, ReportedState,
-    StartRefusal, StartResult,
-};
+use mantle_shared::protocol::{self as wire, AttemptPosition, ReportedState};
 use tokio::sync::mpsc;
 
-use super::active::{Decided, Deployment, Order};
+use super::active::{Decided, Deployment};
 use super::fact::{Fact, Reported};
 use super::ingest::Ingest;
 use super::locks::Keeper;
@@ -27,7 +23,7 @@ use super::turn::{Ended, Late, Turn};
 use super::{
     COMMANDS_QUEUE, Command, FACTS_QUEUE, Hints, OrchestratorParts, RENEW, SWEEP, conditions,
 };
-use crate::gateway::{ArrivalQueue, Counters, SessionId};
+use crate::gateway::{ArrivalQueue, SessionId};
 
 /// How many facts are judged in one turn.
 const TURN: usize = 512;
@@ -49,6 +45,8 @@ pub struct Orchestrator {
     /// Tasks that are not driven for now.
     pub(super) parked: HashMap<TaskId, Parked>,
     cancels: Vec<TaskId>,
+    /// Tasks in which somebody answered.
+    pub(super) answered: Vec<TaskId>,
     /// What is held, and who waits for it.
     pub(super) locks: Locks,
     /// The revision of [`Self::locks`] up to which whoever can go on was found.
@@ -92,6 +90,7 @@ impl Orchestrator {
             awaited: HashMap::new(),
             parked: HashMap::new(),
             cancels: Vec::new(),
+            answered: Vec::new(),
             locks: Locks::new(),
             locks_seen: 0,
             locks_stale: true,
@@ -139,6 +138,7 @@ impl Orchestrator {
                     self.look_again = true;
                     self.locks_stale = true;
                     self.find_cancels().await;
+                    self.find_answers();
                     self.find_revoked().await;
                     self.send_again().await;
                     self.resume_parked().await;
@@ -181,6 +181,10 @@ impl Orchestrator {
                 self.hasten(task);
                 self.cancels.push(task);
             }
+            Command::Answered(task) => {
+                self.hasten(task);
+                self.answered.push(task);
+            }
             Command::Revoked(agent) => self.note_revoked(agent),
             Command::LocksChanged => self.locks_stale = true,
         }
@@ -206,12 +210,17 @@ impl Orchestrator {
         if !cancels.is_empty() {
             self.read_cancels(&cancels).await;
         }
+        let answered = std::mem::take(&mut self.answered);
+        self.read_answers(&answered).await;
         for (task, deployment) in &mut self.deployments {
             for agent in deployment.revoked.drain(..) {
                 turn.input(*task, Input::AgentRevoked { agent });
             }
             if let Some(by) = deployment.cancel_by.take() {
                 turn.input(*task, Input::CancelRequested { by });
+            }
+            for (number, given) in deployment.answers.drain(..) {
+                turn.input(*task, Input::InterruptionAnswered { number, given });
             }
         }
         self.prepare_locks(&mut turn).await;
@@ -303,6 +312,8 @@ impl Orchestrator {
                 let condition = |template: &str, step: u32, subject| {
                     conditions::holds(&deployment.context, state, template, step, subject, now)
                 };
+                let instructions =
+                    |node| conditions::instructions(&deployment.context, state, node, now);
                 let policy = &self.parts.policy;
                 decide(
                     state,
@@ -312,6 +323,7 @@ impl Orchestrator {
                         online: agents.online,
                         journals: agents.journals,
                         condition: &condition,
+                        instructions: &instructions,
                         policy,
                         locks: &keeper,
                     },
@@ -509,107 +521,6 @@ impl Orchestrator {
         );
     }
 
-    fn start_answered(&mut self, agent: AgentId, answer: wire::StartAnswer, turn: &mut Turn) {
-        let attempt = answer.attempt;
-        let Some(task) = self.task_of(agent, attempt) else {
-            self.stray(agent, "start");
-            return;
-        };
-        let answer = match answer.result {
-            // The end of one that is over comes on its own stream, or is stored already.
-            StartResult::Accepted | StartResult::Ended(_) => StartAnswer::Accepted,
-            StartResult::Refused { reason, message } => {
-                if reason == StartRefusal::Busy
-                    && let Some(deployment) = self.deployments.get_mut(&task)
-                {
-                    deployment.busy.insert(attempt);
-                }
-                StartAnswer::Refused { reason, message }
-            }
-        };
-        turn.input(task, Input::StartAnswered { attempt, answer });
-    }
-
-    fn cancel_answered(&mut self, agent: AgentId, answer: wire::CancelAnswer, turn: &mut Turn) {
-        let attempt = answer.attempt;
-        let Some(task) = self.task_of(agent, attempt) else {
-            self.stray(agent, "cancel");
-            return;
-        };
-        let answer = match answer.result {
-            CancelResult::Cancelling | CancelResult::Ended(_) => CancelAnswer::Cancelling,
-            CancelResult::Voided => CancelAnswer::Voided,
-            CancelResult::Fenced => {
-                tracing::error!(agent.id = %agent, attempt.id = %attempt, "the agent says that another server holds the task");
-                return;
-            }
-            CancelResult::Failed => {
-                // Its journal cannot be written. It is asked again, but not at once, or it would
-                // answer as fast as the network lets it.
-                if let Some(deployment) = self.deployments.get_mut(&task) {
-                    deployment.again.insert(Order::Cancel(attempt));
-                }
-                return;
-            }
-        };
-        turn.input(task, Input::CancelAnswered { attempt, answer });
-    }
-
-    fn acquire_answered(&mut self, agent: AgentId, answer: wire::AcquireAnswer, turn: &mut Turn) {
-        let task = answer.task;
-        let Some(deployment) = self.deployments.get_mut(&task) else {
-            self.stray(agent, "acquisition");
-            return;
-        };
-        let target = deployment
-            .state
-            .acquisitions
-            .iter()
-            .find(|(_, acquisition)| acquisition.agent == agent)
-            .map(|(target, _)| *target);
-        let Some(target) = target else {
-            self.stray(agent, "acquisition");
-            return;
-        };
-        deployment.sent.remove(&Order::Acquire(target));
-        let end = match answer.result {
-            AcquireResult::Acquired {
-                fetched_bytes,
-                reused_bytes,
-            } => AcquireEnd::Done {
-                fetched_bytes,
-                reused_bytes,
-            },
-            AcquireResult::Failed { reason, message } => {
-                let transient = match reason {
-                    AcquireFailure::Network | AcquireFailure::Disk | AcquireFailure::Draining => {
-                        true
-                    }
-                    AcquireFailure::NoSpace
-                    | AcquireFailure::Refused
-                    | AcquireFailure::Corrupt
-                    | AcquireFailure::Fenced
-                    | AcquireFailure::Platform => false,
-                };
-                AcquireEnd::Failed { message, transient }
-            }
-        };
-        turn.input(task, Input::AcquireEnded { target, end });
-    }
-
-    /// An answer to nothing that is asked, such as that of a request which was given up.
-    fn stray(&self, agent: AgentId, request: &'static str) {
-        Counters::count(&self.parts.counters.stray_answers);
-        tracing::debug!(agent.id = %agent, request, "an answer to nothing that was asked was ignored");
-    }
-
-    /// The deployment of an attempt that this agent was ordered to run; nothing if it was another.
-    fn task_of(&self, agent: AgentId, attempt: AttemptId) -> Option<TaskId> {
-        let task = *self.attempts.get(&attempt)?;
-        let known = self.deployments.get(&task)?.state.attempts.get(&attempt)?;
-        (known.agent == agent).then_some(task)
-    }
-
     /// The deployments in which an agent takes part.
     fn deployments_of(&self, agent: AgentId) -> impl Iterator<Item = TaskId> {
         self.deployments
@@ -642,7 +553,8 @@ impl Orchestrator {
 
     fn until_next_deadline(&self) -> Duration {
         let unblocked = !self.unblocked.is_empty() || !self.unlocked.is_empty() || self.locks_stale;
-        if self.look_again || unblocked || !self.cancels.is_empty() {
+        let asked = !self.cancels.is_empty() || !self.answered.is_empty();
+        if self.look_again || unblocked || asked {
             return Duration::ZERO;
         }
         let next = self

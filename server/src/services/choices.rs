@@ -29,6 +29,7 @@ pub(super) async fn read(
             UnavailableTargets::Fail => Unavailable::Fail,
             UnavailableTargets::Skip => Unavailable::Skip,
         }),
+        guided_failure: choices.guided_failure,
         time_limit_ms: choices.time_limit.as_deref().map(limit).transpose()?,
     };
     if let Some(task) = &choices.failed_only_of {

@@ -10,8 +10,8 @@ use mantle_domain::file::duration;
 use mantle_domain::ids::{EnvironmentId, TaskId};
 use mantle_domain::lifecycle;
 use mantle_domain::permission::Permission;
-use mantle_domain::plan::PlanFacts;
 use mantle_domain::plan::basis::ReleaseDigests;
+use mantle_domain::plan::{Guidance, PlanFacts};
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
 use mantle_domain::queue::Priority;
@@ -27,6 +27,7 @@ use super::progress::{Course, NewDeployment, Queued, queue};
 use super::queue::task_in_queue;
 use super::{
     Caller, Deed, Services, choices, facts, mint, names, plan_shape, plans, prompts, rollback,
+    teams,
 };
 use crate::api::body::{DeploymentCreate, PlanBody, PlanPrompt, PlanTarget, Task, TaskPriority};
 use crate::store::{
@@ -52,15 +53,16 @@ impl Services {
         let now = self.now();
         let asked = asked(caller, request, now)?;
         let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
+        let members = teams::members(&mut tx).await?;
         drop(tx);
         let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts);
         let question = wanted.request(&targets);
         let plan = mantle_domain::planner::plan(&question)?;
         let shown = preview(&question, &plan, now);
+        let warnings = teams::unanswerable(&plan, &members);
         let given = self.given(request, &prompts)?;
         let digests = place.release.digests();
         let id = self.plan_keep(&plan, digests, &given).await?;
-        let warnings = unheeded(&place.environment)?.into_iter();
         Ok(PlanBody {
             id,
             back_from: place.back_from.as_ref().map(|from| from.version.clone()),
@@ -80,7 +82,8 @@ impl Services {
                 })
                 .collect(),
             steps: shown.steps.into_iter().map(plan_shape::step).collect(),
-            warnings: warnings.chain(shown.warnings).collect(),
+            warnings: [warnings, shown.warnings].concat(),
+            guided_failure: plan.guidance == Guidance::Guided,
             prompts,
         })
     }
@@ -197,18 +200,6 @@ fn asked<'a>(
     })
 }
 
-/// What the environment asks for and a deployment will not do.
-fn unheeded(environment: &EnvironmentRow) -> Result<Option<String>> {
-    let what = "reading an environment's definition";
-    let asked: EnvironmentDefinition = read(what, &environment.body)?;
-    Ok(asked.guided_failure.then(|| {
-        format!(
-            "environment '{}' asks for guided_failure, which this version does not act on: a failure fails the deployment, and nobody is asked",
-            environment.name
-        )
-    }))
-}
-
 /// What a deployment is about.
 pub(super) struct Place {
     project: ProjectRow,
@@ -218,6 +209,8 @@ pub(super) struct Place {
     keep_on_target: Option<u32>,
     /// How long a deployment into the environment may take, unless its project says.
     time_limit_ms: Option<u64>,
+    /// Whether a failure asks a person there, unless project or operator say.
+    guided_failure: bool,
     /// What the operator chose.
     options: PlanOptions,
     /// How urgent deployments there are.
@@ -248,6 +241,7 @@ impl Place {
             options: &self.options,
             keep_on_target: self.keep_on_target,
             time_limit_ms: self.time_limit_ms,
+            guided_failure: self.guided_failure,
             facts,
         }
     }
@@ -276,6 +270,7 @@ async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
         read("reading an environment's definition", &environment.body)?;
     Ok(Place {
         time_limit_ms: defined.timeout_ms,
+        guided_failure: defined.guided_failure,
         options,
         variables,
         back_from,

@@ -181,6 +181,7 @@ async fn cell(tx: &mut Tx, environment: &str, row: &DeploymentCurrentRow) -> Res
         last_version: row.release_version.clone(),
         last_task: tasks::number(task.number),
         last_state: tasks::task_state(&task),
+        awaits_person: task.awaits_person_since_us.is_some(),
         at: at(row.changed_at_us),
     })
 }

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use mantle_domain::explain::{self, Refusal};
+use mantle_domain::interruption::CannotAnswer;
 
 use crate::store::StoreError;
 
@@ -259,7 +260,20 @@ enum Kind {
 
 fn kind(refusal: &Refusal) -> Kind {
     match refusal {
-        Refusal::Forbidden { .. } => Kind::Forbidden,
+        Refusal::Forbidden { .. }
+        | Refusal::CannotAnswer(CannotAnswer::NotInTeam { .. } | CannotAnswer::FourEyes { .. }) => {
+            Kind::Forbidden
+        }
+        Refusal::CannotAnswer(
+            CannotAnswer::AnswerNotOffered { .. } | CannotAnswer::NotesTooLong { .. },
+        ) => Kind::Invalid("not-offered"),
+        Refusal::CannotAnswer(CannotAnswer::AnsweredBefore { .. }) => {
+            Kind::Refused("answered-before")
+        }
+        Refusal::CannotAnswer(CannotAnswer::TakenByAnother { .. }) => {
+            Kind::Refused("taken-by-another")
+        }
+        Refusal::CannotAnswer(CannotAnswer::Closed { .. }) => Kind::Refused("interruption-over"),
         Refusal::UnknownEnvironment { .. }
         | Refusal::UnknownProject { .. }
         | Refusal::UnknownRelease { .. }

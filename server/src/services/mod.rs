@@ -20,6 +20,9 @@ pub mod facts;
 pub mod feed;
 mod follow;
 mod in_use;
+#[cfg(test)]
+mod interruption_tests;
+mod interruptions;
 mod janitor;
 mod join_tokens;
 #[cfg(test)]
@@ -48,6 +51,7 @@ mod secrets;
 mod targets;
 pub mod task_events;
 mod tasks;
+mod teams;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -76,6 +80,7 @@ pub use self::enrolment::Enrolment;
 pub use self::error::{Error, Result, nearest};
 pub use self::feed::Feed;
 pub use self::follow::Followed;
+pub use self::interruptions::InterruptionBody;
 pub use self::janitor::TIDY_EVERY;
 pub use self::packages::IncomingPiece;
 pub use self::plans::bound;

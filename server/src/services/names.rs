@@ -158,16 +158,10 @@ pub fn check(kind: &'static str, name: &str, extra: &[char]) -> Result<()> {
 /// Checks a name that people give to keys and teams: it must fit one word in a table, a
 /// path and a command line.
 pub fn check_word(what: &'static str, word: &str) -> Result<()> {
-    const MOST: usize = 100;
-    let fits = !word.is_empty()
-        && word.chars().count() <= MOST
-        && word
-            .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '+'));
-    if fits {
+    if name::is_word(word) {
         return Ok(());
     }
-    let shown: String = word.chars().take(MOST).collect();
+    let shown: String = word.chars().take(name::LONGEST_WORD).collect();
     Err(Error::invalid(
         "bad-name",
         format!("'{shown}' cannot be the name of {what}"),

@@ -56,6 +56,8 @@ pub struct Wanted<'a> {
     pub keep_on_target: Option<u32>,
     /// How long a deployment into the environment may take, unless its project says.
     pub time_limit_ms: Option<u64>,
+    /// Whether a failure asks a person in the environment, unless project or operator say.
+    pub guided_failure: bool,
     /// What is known beside it.
     pub facts: &'a PlanFacts,
 }
@@ -72,6 +74,7 @@ impl<'a> Wanted<'a> {
             options,
             keep_on_target,
             time_limit_ms,
+            guided_failure,
             facts,
         } = *self;
         PlanRequest {
@@ -86,6 +89,7 @@ impl<'a> Wanted<'a> {
             options,
             keep_on_target,
             time_limit_ms,
+            guided_failure,
             facts,
         }
     }

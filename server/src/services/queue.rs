@@ -69,7 +69,7 @@ impl Queue {
                     owner: row.project_id,
                     lane: Lane::of(row.priority, row.moved_up_at_us.map(at)),
                     key: row.queue_key,
-                    awaits_person: false,
+                    awaits_person: row.awaits_person_since_us.is_some(),
                 })
                 .collect(),
             recent: recent

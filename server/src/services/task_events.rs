@@ -2,9 +2,10 @@
 //! contract whatever the events' own format becomes.
 
 use jiff::Timestamp;
-use mantle_domain::plan::{NodeRef, Plan};
+use mantle_domain::interruption::Question;
+use mantle_domain::plan::{NO_TARGET, NodeRef, Plan};
 use mantle_domain::state::view::{self, Status};
-use mantle_domain::state::{Event, State, Verdict, evolve};
+use mantle_domain::state::{Closed, Event, State, Verdict, evolve};
 use mantle_shared::ids::TargetId;
 use mantle_shared::protocol::Outcome;
 
@@ -41,6 +42,7 @@ impl EventReader {
             executor: None,
             state: None,
             attempt: None,
+            interruption: None,
             message: String::new(),
         };
         Ok(self.shape(&event, blank))
@@ -208,6 +210,31 @@ impl EventReader {
                 message: format!("{by} asked for it to stop"),
                 ..task(TaskState::Cancelling)
             },
+            Event::InterruptionRaised {
+                number, question, ..
+            } => self.asked(*number, question, blank),
+            Event::InterruptionAnswered { number, given } => {
+                let notes = match given.notes.as_str() {
+                    "" => String::new(),
+                    notes => format!(": {notes}"),
+                };
+                TaskEvent {
+                    interruption: Some(*number),
+                    message: format!("{} answered '{}'{notes}", given.by, given.answer),
+                    ..blank
+                }
+            }
+            Event::InterruptionClosed { number, how, .. } => {
+                return self.closed(*number, *how, blank);
+            }
+            Event::SubjectExcluded {
+                step, subject, by, ..
+            } => TaskEvent {
+                step: Some(step + 1),
+                target: Some(self.name(*subject)),
+                message: format!("{by} said to go on without it"),
+                ..blank
+            },
             Event::StepTimedOut { step: s, .. } => TaskEvent {
                 kind: TaskEventKind::Note,
                 ..step(
@@ -232,6 +259,54 @@ impl EventReader {
         })
     }
 
+    /// A question, where it is asked.
+    fn asked(&self, number: u32, question: &Question, blank: TaskEvent) -> TaskEvent {
+        let placed = match question.node() {
+            Some(node) => TaskEvent {
+                kind: TaskEventKind::Action,
+                ..self.place(node, blank)
+            },
+            None => TaskEvent {
+                kind: TaskEventKind::Step,
+                step: Some(question.step() + 1),
+                ..blank
+            },
+        };
+        TaskEvent {
+            state: Some(WorkState::Waiting),
+            interruption: Some(number),
+            message: view::asks(question),
+            ..placed
+        }
+    }
+
+    /// What became of a question. Of an action its own next event says what comes of it.
+    fn closed(&self, number: u32, how: Closed, blank: TaskEvent) -> Option<TaskEvent> {
+        let question = &self.state.interruptions.get(&number)?.question;
+        let message = match how {
+            Closed::Answered(_) => "",
+            Closed::Expired => "nobody answered in time",
+            Closed::Cancelled => "it is not waited for any more: the task is to stop",
+            Closed::Moot => "it is of no concern any more: the target was excluded",
+        };
+        let note = TaskEvent {
+            interruption: Some(number),
+            message: message.to_owned(),
+            ..blank
+        };
+        match (question.node(), how) {
+            (None, _) => Some(TaskEvent {
+                kind: TaskEventKind::Step,
+                step: Some(question.step() + 1),
+                state: Some(WorkState::Running),
+                interruption: None,
+                ..note
+            }),
+            (Some(_), Closed::Answered(_)) => None,
+            (Some(_), Closed::Expired | Closed::Cancelled | Closed::Moot) => Some(note),
+        }
+    }
+
     /// In the word that the matrix has for it.
     fn subject_end(&self, step: u32, subject: TargetId, failed: bool) -> WorkState {
         if !failed {
@@ -254,6 +329,9 @@ impl EventReader {
     }
 
     fn name(&self, target: TargetId) -> String {
+        if target == NO_TARGET {
+            return view::ON_SERVER.to_owned();
+        }
         let plan = self.state.plan.as_deref();
         plan.and_then(|plan| plan.target(target))
             .map_or_else(|| target.to_string(), |target| target.name.clone())
@@ -300,6 +378,7 @@ fn action_view(action: view::ActionProgress) -> ActionView {
         message: action.message,
         started_at: action.began,
         ended_at: action.ended,
+        interruption: action.interruption,
     }
 }
 

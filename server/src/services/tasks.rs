@@ -13,7 +13,7 @@ use super::deployments::DeploymentOrder;
 use super::error::{Error, Result};
 use super::queue::task_in_queue;
 use super::task_events::{EventReader, moment};
-use super::{Caller, Deed, Services, at, names, plan_shape};
+use super::{Caller, Deed, Services, at, interruptions, names, plan_shape};
 use crate::api::body::{
     LogKind, LogLine, Page, Task, TaskDetail, TaskEvent, TaskPriority, TaskState, TaskWarning,
 };
@@ -73,11 +73,13 @@ impl Services {
         }
         let order: DeploymentOrder = serde_json::from_str(&row.body).unwrap_or_default();
         let manifest = deployment_manifest_find(&mut tx, row.id).await?;
+        let interruptions = interruptions::of_task(&mut tx, &row).await?;
         drop(tx);
         let (warned, highlights) = self.task_remarks(&row, &reader).await?;
         Ok(TaskDetail {
             comment: order.comment,
             fields: order.fields,
+            interruptions,
             warned,
             highlights,
             manifest: manifest.map(|body| Digest::of(&body).to_string()),
@@ -446,7 +448,7 @@ pub(super) fn task_shape(row: &TaskRow) -> Task {
             Priority::High => TaskPriority::High,
         },
         position: None,
-        waiting: None,
+        waiting: awaits_person(row),
         at: row.not_before_us.map(at),
         expires: row.expires_at_us.map(at),
         created_at: at(row.created_at_us),
@@ -455,6 +457,15 @@ pub(super) fn task_shape(row: &TaskRow) -> Task {
         ended_at: row.ended_at_us.map(at),
         log_removed_at: row.log_removed_at_us.map(at),
     }
+}
+
+/// What a running task waits for, if nothing but a person is awaited in it.
+fn awaits_person(row: &TaskRow) -> Option<String> {
+    row.awaits_person_since_us?;
+    let number = number(row.number);
+    Some(format!(
+        "waits for a person; 'mantle interruption list --task {number}' shows what it asks"
+    ))
 }
 
 /// Why a task is over that never began; its events say it of one that did.

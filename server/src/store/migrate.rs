@@ -74,6 +74,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0009_upkeep.sql"),
         postgres: include_str!("migrations/postgres/state/0009_upkeep.sql"),
     },
+    Migration {
+        version: 10,
+        sqlite: include_str!("migrations/sqlite/state/0010_interruption.sql"),
+        postgres: include_str!("migrations/postgres/state/0010_interruption.sql"),
+    },
 ];
 
 /// The logs' schema.

@@ -18,6 +18,7 @@ mod environment;
 mod error;
 mod held_lock;
 mod ids;
+mod interruption;
 mod join_token;
 mod lifecycle;
 mod lock;
@@ -38,6 +39,7 @@ mod task;
 mod task_event;
 mod task_lease;
 mod task_queue;
+mod team;
 mod tx;
 mod upkeep;
 mod upload;
@@ -92,6 +94,11 @@ pub use held_lock::{
     held_lock_mark_ended, held_lock_release,
 };
 pub use ids::{NodeId, UploadId};
+pub use interruption::{
+    InterruptionAnswerRow, InterruptionRow, interruption_answer_insert, interruption_answer_list,
+    interruption_find, interruption_insert, interruption_list_of_task, interruption_list_open,
+    interruption_mark_closed, interruption_mark_taken, task_mark_awaiting,
+};
 pub use join_token::{
     JoinTokenRow, join_token_find, join_token_insert, join_token_list, join_token_mark_revoked,
     join_token_use,
@@ -160,6 +167,7 @@ pub use task_lease::{
 pub use task_queue::{
     QueueRow, task_mark_moved_up, task_queue_list, task_queue_list_running, task_start_list,
 };
+pub use team::{TeamMemberRow, team_member_delete, team_member_insert, team_member_list};
 pub use tx::{LogTx, Tx};
 pub use upkeep::{
     PastAudit, PastTask, TaskHold, audit_cut, audit_cut_find, log_bytes, log_bytes_of, log_shorten,

@@ -103,6 +103,8 @@ pub struct TaskRow {
     pub cancel_by: Option<String>,
     /// When its log was removed to make room.
     pub log_removed_at_us: Option<i64>,
+    /// Since when nothing but a person is awaited in it.
+    pub awaits_person_since_us: Option<i64>,
     /// Who drives it.
     pub lease: Option<Lease>,
     /// The number that its next event gets.
@@ -280,7 +282,7 @@ pub async fn task_mark_done(
 ) -> Result<()> {
     tx.exec_one(
         "UPDATE task SET state = 'done', outcome = $3, ended_at_us = $4, lease_node = NULL,
-             lease_until_us = NULL
+             lease_until_us = NULL, awaits_person_since_us = NULL
          WHERE id = $1 AND state = 'running' AND lease_epoch = $2",
         params![id, epoch, outcome, at_us],
         StoreError::conflict("task"),
@@ -386,6 +388,7 @@ pub(super) fn read(row: &Row) -> Result<TaskRow> {
         cancel_at_us: row.find("cancel_at_us")?,
         cancel_by: row.find("cancel_by")?,
         log_removed_at_us: row.find("log_removed_at_us")?,
+        awaits_person_since_us: row.find("awaits_person_since_us")?,
         lease,
         next_event: row.get("next_event")?,
     })

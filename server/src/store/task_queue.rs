@@ -29,13 +29,15 @@ pub struct QueueRow {
     pub not_before_us: Option<i64>,
     /// It does not begin any more from then on.
     pub expires_at_us: Option<i64>,
+    /// Since when nothing but a person is awaited in it.
+    pub awaits_person_since_us: Option<i64>,
 }
 
 /// The tasks that wait, the oldest first.
 pub async fn task_queue_list(tx: &mut Tx, limit: u32) -> Result<Vec<QueueRow>> {
     tx.rows(
         "SELECT id, number, kind, project_id, queue_key, priority, moved_up_at_us, not_before_us,
-             expires_at_us
+             expires_at_us, awaits_person_since_us
          FROM task WHERE state = 'queued' ORDER BY number LIMIT $1",
         params![limit],
     )
@@ -49,7 +51,7 @@ pub async fn task_queue_list(tx: &mut Tx, limit: u32) -> Result<Vec<QueueRow>> {
 pub async fn task_queue_list_running(tx: &mut Tx) -> Result<Vec<QueueRow>> {
     tx.rows(
         "SELECT id, number, kind, project_id, queue_key, priority, moved_up_at_us, not_before_us,
-             expires_at_us
+             expires_at_us, awaits_person_since_us
          FROM task WHERE state = 'running' ORDER BY number",
         params![],
     )
@@ -94,5 +96,6 @@ fn read(row: &Row) -> Result<QueueRow> {
         moved_up_at_us: row.find("moved_up_at_us")?,
         not_before_us: row.find("not_before_us")?,
         expires_at_us: row.find("expires_at_us")?,
+        awaits_person_since_us: row.find("awaits_person_since_us")?,
     })
 }

@@ -112,6 +112,8 @@ pub async fn task_retire(tx: &mut Tx, task: TaskId, at_us: i64) -> Result<()> {
     for sql in [
         "DELETE FROM artifact WHERE task_id = $1",
         "DELETE FROM attempt WHERE task_id = $1",
+        "DELETE FROM interruption_answer WHERE task_id = $1",
+        "DELETE FROM interruption WHERE task_id = $1",
         "DELETE FROM task_event WHERE task_id = $1",
         "DELETE FROM deployment_manifest WHERE task_id = $1",
     ] {

@@ -444,6 +444,7 @@ impl Server {
                 online: &online,
                 journals: &journals,
                 condition: &|_, _, _| true,
+                instructions: &|_| String::new(),
                 policy: &self.policy,
                 locks: &NothingHeld,
             };

@@ -39,6 +39,7 @@ mod offline;
 mod others;
 mod output;
 mod pacing;
+mod people;
 mod queue;
 mod records;
 mod releases;

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use mantle_shared::inputs::{self, StatusRange};
 
+use super::MANUAL;
 use crate::file::duration;
+use crate::name;
 
 /// `script`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -147,6 +149,26 @@ pub struct HaproxyEnable {
     pub wait_up: Option<Span>,
 }
 
+/// The most people that one manual action may ask for.
+pub const MOST_APPROVALS: u32 = 20;
+
+/// `manual`.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manual {
+    /// What to look at before it goes on; a template.
+    pub instructions: String,
+    /// The teams whose members may answer. Without any it is whoever may answer anything.
+    #[serde(default)]
+    pub teams: Option<OneOrMany<String>>,
+    /// How many people must let it go on; 1 by default.
+    #[serde(default)]
+    pub approvals: Option<u32>,
+    /// Whether the one who deployed does not count.
+    #[serde(default)]
+    pub four_eyes: Option<bool>,
+}
+
 /// Reads the inputs of an action type strictly; what they say is left to the agent.
 pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<(), D::Error> {
     match uses {
@@ -155,6 +177,7 @@ pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<()
         "http.check" => HttpCheck::deserialize(with).and_then(|check| sound_check(&check)),
         "haproxy.drain" => HaproxyDrain::deserialize(with).map(drop),
         "haproxy.enable" => HaproxyEnable::deserialize(with).map(drop),
+        MANUAL => Manual::deserialize(with).and_then(|manual| sound_manual(&manual)),
         _ => de::IgnoredAny::deserialize(with).map(drop),
     }
 }
@@ -171,6 +194,26 @@ fn sound_script<E: de::Error>(script: &Script) -> Result<(), E> {
             "'file' is a path in a package: name the package under 'package'",
         )),
         (None, Some(_), Some(_)) | (Some(_), None, None) => Ok(()),
+    }
+}
+
+fn sound_manual<E: de::Error>(manual: &Manual) -> Result<(), E> {
+    if manual.instructions.trim().is_empty() {
+        return Err(E::custom(
+            "'instructions' is empty: say what to look at before it goes on",
+        ));
+    }
+    if let Some(count) = manual.approvals
+        && !(1..=MOST_APPROVALS).contains(&count)
+    {
+        return Err(E::custom(format!(
+            "'approvals' is {count}: from 1 to {MOST_APPROVALS} people can be asked for"
+        )));
+    }
+    let teams = manual.teams.iter().flat_map(|teams| &teams.0);
+    match teams.into_iter().find(|team| !name::is_word(team)) {
+        Some(team) => Err(E::custom(format!("'{team}' cannot be the name of a team"))),
+        None => Ok(()),
     }
 }
 

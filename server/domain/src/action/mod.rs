@@ -4,16 +4,24 @@
 //! a file is applied. The others are known names, so that a file can be written for what is to
 //! come; a deployment that reaches one is refused with its name.
 
-use crate::process::Action;
+use serde::Deserialize as _;
 use serde_json::Value;
 
+use crate::plan::{Eyes, PlanAsk};
+use crate::process::Action;
+
 pub mod inputs;
+
+/// The type that a person carries out.
+pub const MANUAL: &str = "manual";
 
 /// How far an action type has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
     /// Agents carry it out and its inputs are checked.
     Checked,
+    /// The server asks a person, and its inputs are checked.
+    Person,
     /// Its name is known, its inputs are only known to be a map.
     NameOnly,
 }
@@ -88,7 +96,12 @@ pub const TYPES: &[ActionType] = &[
     named("file.copy", "copy files of a package"),
     named("tcp.check", "wait until a port accepts connections"),
     named("process.check", "wait until a process runs"),
-    on_server("manual", "wait for a person"),
+    ActionType {
+        name: MANUAL,
+        summary: "wait for people to let it go on",
+        support: Support::Person,
+        on_server: true,
+    },
     on_server("notify", "send a message"),
     on_server("deploy.release", "deploy a release of another project"),
     on_server(
@@ -105,6 +118,26 @@ pub fn find(name: &str) -> Option<&'static ActionType> {
 /// Whether an action type takes these inputs, as a file that is applied would have them; why not.
 pub fn check(uses: &str, with: &Value) -> Result<(), String> {
     inputs::check(uses, with).map_err(|error| error.to_string())
+}
+
+/// What a manual action asks, of inputs that were checked; `None` for any other type.
+pub fn ask(action: &Action) -> Option<PlanAsk> {
+    if action.uses != MANUAL {
+        return None;
+    }
+    // A release from before the inputs were checked may hold anything.
+    let with = inputs::Manual::deserialize(Value::Object(action.with.clone()));
+    let with = with.unwrap_or_default();
+    Some(PlanAsk {
+        instructions: with.instructions,
+        teams: with.teams.map_or_else(Vec::new, |teams| teams.0),
+        approvals: with.approvals.unwrap_or(1).max(1),
+        eyes: if with.four_eyes == Some(true) {
+            Eyes::Four
+        } else {
+            Eyes::Any
+        },
+    })
 }
 
 /// The ids of the packages that an action uses: those that its `with:` names under `package`.

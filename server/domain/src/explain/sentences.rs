@@ -258,6 +258,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::NotPrompted { variable, .. } => {
             format!("this deployment does not ask for a variable '{variable}'")
         }
+        Refusal::CannotAnswer(why) => why.message(),
         Refusal::Forbidden { actor, what } => format!("'{actor}' may not {what}"),
     }
 }
@@ -378,7 +379,7 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
                 Some(Support::NameOnly) => format!(
                     "no agent of this version can run '{uses}': exclude the action with 'when:' and create a new release"
                 ),
-                Some(Support::Checked) | None => {
+                Some(Support::Checked | Support::Person) | None => {
                     "upgrade the agent, or exclude the action with 'when:' and create a new release"
                         .to_owned()
                 }
@@ -500,6 +501,7 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             suggestion.as_ref(),
             "leave it out; a plan lists what is asked for",
         )),
+        Refusal::CannotAnswer(why) => Some(why.next()),
         Refusal::Forbidden { .. } => Some("ask an administrator for a key that may".to_owned()),
     }
 }

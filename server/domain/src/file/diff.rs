@@ -136,6 +136,15 @@ pub(crate) fn whole_process(changes: &mut Vec<Change>, old: &Process, new: &Proc
         let (before, after) = (word(old.unavailable), word(new.unavailable));
         became(changes, "unavailable", before, after);
     }
+    if old.guided_failure != new.guided_failure {
+        let word = |guided| match guided {
+            None => "as the environment has it",
+            Some(true) => "true",
+            Some(false) => "false",
+        };
+        let (before, after) = (word(old.guided_failure), word(new.guided_failure));
+        became(changes, "guided_failure", before, after);
+    }
 }
 
 fn times(timeouts: Timeouts) -> String {

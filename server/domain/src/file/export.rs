@@ -70,6 +70,9 @@ pub fn project(project: &ProjectDefinition) -> String {
         Unavailable::Fail => {}
         Unavailable::Skip => put(&mut file, "unavailable", json!("skip")),
     }
+    if let Some(guided) = project.process.guided_failure {
+        put(&mut file, "guided_failure", json!(guided));
+    }
     emit::document(&file)
 }
 

@@ -292,6 +292,10 @@ fn processes() -> impl Strategy<Value = Process> {
             2 => Unavailable::Skip,
             _ => Unavailable::Fail,
         },
+        guided_failure: match steps.len() {
+            0 => None,
+            one => Some(one == 1),
+        },
         steps: (0..)
             .zip(steps)
             .map(

@@ -45,6 +45,9 @@ pub(super) struct Document {
     pub(super) timeouts: Option<At<TimeoutsItem>>,
     /// What becomes of targets that are away when a deployment is planned: fail (default) or skip.
     pub(super) unavailable: Option<At<Unavailable>>,
+    /// Whether a failure asks a person instead of failing the deployment. Without it, as the
+    /// environment has it.
+    pub(super) guided_failure: Option<bool>,
     /// Where releases go, in order.
     pub(super) environments: Option<Each<EnvironmentItem>>,
     /// In which order releases may enter the environments.
@@ -405,7 +408,7 @@ pub(super) struct RollingItem {
     /// So many targets, or such a share of them, may fail, and the step has not failed.
     pub(super) max_failed: Option<At<Raw>>,
     /// After the first target a person is asked whether to go on.
-    pub(super) pause_after_first: Option<At<bool>>,
+    pub(super) pause_after_first: Option<bool>,
     /// What becomes of the targets that wait once more have failed: stop (default) or continue.
     #[serde(default)]
     pub(super) on_failure: OnFailure,
@@ -458,7 +461,7 @@ pub(super) struct EnvironmentItem {
     /// What it is.
     pub(super) description: Option<String>,
     /// A failure asks a person instead of failing the deployment.
-    pub(super) guided_failure: Option<At<bool>>,
+    pub(super) guided_failure: Option<bool>,
     /// How long a deployment into it may take, unless its project says.
     pub(super) timeout: Option<At<String>>,
     /// How urgent deployments into it are: normal (default) or high.

@@ -21,6 +21,7 @@ pub fn schema() -> Value {
             "haproxy.enable",
             generator.subschema_for::<inputs::HaproxyEnable>(),
         ),
+        (action::MANUAL, generator.subschema_for::<inputs::Manual>()),
     ]
     .into_iter()
     .map(|(name, schema)| (name, schema.to_value()))
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(names.len(), action::TYPES.len());
         let checked = action::TYPES
             .iter()
-            .filter(|known| known.support == action::Support::Checked);
+            .filter(|known| known.support != action::Support::NameOnly);
         assert_eq!(step["allOf"].as_array().unwrap().len(), checked.count());
         let text = serde_json::to_string(&schema).unwrap();
         for reference in text.split("\"$ref\":\"#/definitions/").skip(1) {

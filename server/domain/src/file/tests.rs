@@ -151,21 +151,9 @@ lifecycles:
 ";
     for (given, place, says) in [
         (
-            warnings(infrastructure),
-            "a.yaml:3:35: ",
-            ["'test'", "guided_failure", "fails the deployment"],
-        ),
-        (
             of_steps("  - { step: Site, targets: { tag: web }, uses: iis.site }\n"),
             "a.yaml:4:48: ",
             ["'Site'", "'iis.site'", "'when:'"],
-        ),
-        (
-            of_steps(
-                "  - { step: Site, targets: { tag: web }, rolling: { window: 1, pause_after_first: true }, uses: script, with: { run: x } }\n",
-            ),
-            "a.yaml:4:83: ",
-            ["'Site'", "pause_after_first", "nobody is asked"],
         ),
         (
             of_steps(
@@ -180,9 +168,9 @@ lifecycles:
             ["'Test'", "is optional", "by itself"],
         ),
         (
-            of_steps("  - { step: Ask, uses: manual }\n"),
-            "a.yaml:4:24: ",
-            ["'Ask'", "'manual'", "refused"],
+            of_steps("  - { step: Tell, uses: notify }\n"),
+            "a.yaml:4:25: ",
+            ["'Tell'", "'notify'", "refused"],
         ),
     ] {
         let found = given.iter().find(|warning| warning.starts_with(place));
@@ -191,10 +179,10 @@ lifecycles:
             assert!(found.contains(part), "{part}: {found}");
         }
     }
-    // Retention and automatic phases are acted on.
-    assert_eq!(warnings(infrastructure).len(), 1);
-    let heeded = infrastructure.replace("guided_failure: true", "guided_failure: false");
-    assert_eq!(warnings(&heeded), Vec::<String>::new());
+    // Retention, automatic phases and guided failure are acted on, and so is what people do.
+    assert_eq!(warnings(infrastructure), Vec::<String>::new());
+    let asks = "  - { step: Ask, uses: manual, with: { instructions: look } }\n";
+    assert_eq!(of_steps(asks), Vec::<String>::new());
     let disabled = "  - { step: Site, targets: { tag: web }, uses: iis.site, disabled: true }\n";
     assert_eq!(of_steps(disabled), Vec::<String>::new());
     let by_a_worker = "  - { step: Here, uses: script, with: { run: 'true' } }\n";
@@ -356,6 +344,22 @@ fn refusals_name_place_reason_and_remedy() {
             "f.yaml:5:5: step 'Go' does nothing; add 'uses: TYPE', or 'actions:' with at least one",
         ),
         (
+            step("    uses: manual\n"),
+            "f.yaml:7:11: key 'instructions' is missing",
+        ),
+        (
+            step("    uses: manual\n    with: { instructions: look, approvals: 0 }\n"),
+            "f.yaml:8:11: 'approvals' is 0: from 1 to 20 people can be asked for",
+        ),
+        (
+            step("    uses: manual\n    with: { instructions: look, teams: [a b] }\n"),
+            "f.yaml:8:11: 'a b' cannot be the name of a team",
+        ),
+        (
+            step("    uses: manual\n    with: { instructions: look }\n    retries: { count: 1 }\n"),
+            "f.yaml:9:23: 'retries' means nothing here: a person does it, and nothing is run; remove 'retries'",
+        ),
+        (
             project("process:\n  - step: A\n    targets: web\n    uses: manual\n"),
             "f.yaml:5:14: expected a map with 'tag', found 'web'",
         ),
@@ -364,7 +368,7 @@ fn refusals_name_place_reason_and_remedy() {
             "f.yaml:5:14: expected a map with 'tag', found a list",
         ),
         (
-            project("process:\n  - { step: A, uses: manual }\n  - { step: A, uses: manual }\n"),
+            project("process:\n  - { step: A, uses: notify }\n  - { step: A, uses: notify }\n"),
             "f.yaml:5:13: step or action 'A' stands at line 4 already; give one of them another name",
         ),
         (
@@ -563,7 +567,7 @@ fn hostile_yaml_ends_in_an_error() {
 
 #[test]
 fn anchors_and_several_documents_are_allowed() {
-    let text = "mantle: v1\nenvironments: &all [{ name: dev }]\n---\nmantle: v1\nproject: a\n---\nmantle: v1\nproject: b\nprocess:\n  - step: S\n    uses: manual\n    with: { x: &t [1, 2], y: *t }\n";
+    let text = "mantle: v1\nenvironments: &all [{ name: dev }]\n---\nmantle: v1\nproject: a\n---\nmantle: v1\nproject: b\nprocess:\n  - step: S\n    uses: notify\n    with: { x: &t [1, 2], y: *t }\n";
     let parsed = parse(
         &[Source {
             name: "f.yaml",

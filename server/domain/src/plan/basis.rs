@@ -10,7 +10,7 @@ use mantle_shared::ids::{TargetId, TaskId};
 use mantle_shared::uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
+use super::{Guidance, Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
 use crate::explain::listed;
 
 /// The format of a basis.
@@ -113,6 +113,12 @@ impl PlanBasis {
         given(&self.given, &now.given, &mut changes);
         if was.timeouts != is.timeouts {
             changes.push("it may take another time".to_owned());
+        }
+        if was.guidance != is.guidance {
+            changes.push(match is.guidance {
+                Guidance::Guided => "a failure asks a person now".to_owned(),
+                Guidance::Unguided => "a failure asks nobody any more".to_owned(),
+            });
         }
         targets(was, is, &mut changes);
         steps(was, is, &mut changes);

@@ -44,7 +44,8 @@ fn of_action(
     planned: &PlanAction,
     action: &Action,
 ) -> Vec<PlanLock> {
-    if planned.nodes.is_empty() {
+    // Who waits for a person holds nothing.
+    if planned.nodes.is_empty() || planned.ask.is_some() {
         return Vec::new();
     }
     let everywhere = |lock: Lock| PlanLock {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mantle_shared::ids::TaskId;
 
 use crate::explain::{Refusal, nearest};
-use crate::plan::{PLAN_FORMAT, Plan, PlanFacts, PlanTarget};
+use crate::plan::{Guidance, PLAN_FORMAT, Plan, PlanFacts, PlanTarget};
 use crate::process::{Timeouts, Unavailable};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use crate::target::TargetFacts;
@@ -53,6 +53,8 @@ pub struct PlanRequest<'a> {
     pub keep_on_target: Option<u32>,
     /// How long a deployment into the environment may take, unless its project says.
     pub time_limit_ms: Option<u64>,
+    /// What a failure leads to in the environment, unless project or operator say.
+    pub guided_failure: bool,
     /// What is known beside it.
     pub facts: &'a PlanFacts,
 }
@@ -81,6 +83,9 @@ pub struct PlanOptions {
     /// What becomes of targets that are away, whatever project and steps say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<Unavailable>,
+    /// Whether a failure asks a person, whatever project and environment say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guided_failure: Option<bool>,
 }
 
 impl PlanOptions {
@@ -153,6 +158,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         left_out: pool.left_out(&steps_wanted, &taking_part),
         timeouts: timeouts(request),
         facts: request.facts.clone(),
+        guidance: guidance(request),
     };
     locks::assign(request, &mut plan);
     let (ties, warnings) = values::check(request, &plan);
@@ -172,6 +178,17 @@ fn timeouts(request: &PlanRequest<'_>) -> Timeouts {
     Timeouts {
         packages_ms: own.packages_ms,
         deployment_ms: chosen.or(own.deployment_ms).or(request.time_limit_ms),
+    }
+}
+
+/// What a failure leads to: as the operator says, else the project, else the environment.
+fn guidance(request: &PlanRequest<'_>) -> Guidance {
+    let own = request.process.process.guided_failure;
+    let guided = request.options.guided_failure.or(own);
+    if guided.unwrap_or(request.guided_failure) {
+        Guidance::Guided
+    } else {
+        Guidance::Unguided
     }
 }
 
@@ -252,7 +269,7 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
         .map(|step| step.name.as_str())
         .collect();
     for step in &request.process.process.steps {
-        if step.required && request.options.leaves_out(&step.name) {
+        if step.is_required() && request.options.leaves_out(&step.name) {
             refusals.push(Refusal::RequiredStep {
                 step: step.name.clone(),
             });

@@ -11,8 +11,9 @@ use super::pool::Pool;
 use super::steps::Planner;
 use crate::action;
 use crate::order::{OrderContext, effective, find_action, inputs};
-use crate::plan::{Plan, PlanAction, PlanStep};
+use crate::plan::{NO_TARGET, Plan, PlanAction, PlanStep};
 use crate::process::{Action, OnFailure, RunCondition, Start};
+use crate::state::view::ON_SERVER;
 use crate::variable::uses::substitutes;
 use crate::work;
 
@@ -253,6 +254,9 @@ fn condition(run: &RunCondition) -> String {
 }
 
 fn target_name(plan: &Plan, id: mantle_shared::ids::TargetId) -> String {
+    if id == NO_TARGET {
+        return ON_SERVER.to_owned();
+    }
     plan.target(id)
         .map(|target| target.name.clone())
         .unwrap_or_default()

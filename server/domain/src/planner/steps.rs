@@ -7,9 +7,9 @@ use mantle_shared::order::OrderPackage;
 
 use super::PlanRequest;
 use super::pool::Pool;
-use crate::action;
+use crate::action::{self, MANUAL};
 use crate::explain::{Refusal, nearest};
-use crate::plan::{PlanAction, PlanNode, PlanStep, PlanTarget};
+use crate::plan::{NO_TARGET, PlanAction, PlanNode, PlanStep, PlanTarget};
 use crate::process::{Action, OnFailure, Step, Unavailable, When};
 use crate::target::Platform;
 
@@ -42,7 +42,7 @@ impl<'a> Planner<'a> {
             number,
             run: step.run.clone(),
             start: step.start,
-            required: step.required,
+            required: step.is_required(),
             rolling: step.rolling.is_some(),
             parallel: 1,
             max_failed: 0,
@@ -65,6 +65,9 @@ impl<'a> Planner<'a> {
             return planned;
         }
         let Some(selector) = &step.targets else {
+            if self.is_by_people(step) {
+                return self.once(planned, step);
+            }
             return self.by_a_worker(planned, step);
         };
         let chosen = self.pool.choose_subjects(selector, self.unavailable(step));
@@ -106,6 +109,29 @@ impl<'a> Planner<'a> {
         planned
     }
 
+    /// People do all of it that applies, for which no agent is needed.
+    fn is_by_people(&self, step: &Step) -> bool {
+        let mut applies = step
+            .actions
+            .iter()
+            .filter(|action| self.action_skipped(action).is_none());
+        applies.all(|action| action.uses == MANUAL)
+    }
+
+    /// A step that is done once, for no target.
+    fn once(&self, mut planned: PlanStep, step: &Step) -> PlanStep {
+        planned.subjects = vec![NO_TARGET];
+        for (slot, action) in planned.actions.iter_mut().zip(&step.actions) {
+            if self.action_skipped(action).is_none() {
+                slot.nodes = vec![PlanNode {
+                    subject: NO_TARGET,
+                    executor: NO_TARGET,
+                }];
+            }
+        }
+        planned
+    }
+
     /// A step that is about no target runs once, on a worker.
     fn by_a_worker(&mut self, mut planned: PlanStep, step: &Step) -> PlanStep {
         let Some(worker) = self.pool.worker() else {
@@ -113,7 +139,8 @@ impl<'a> Planner<'a> {
                 step: step.name.clone(),
                 uses: step
                     .actions
-                    .first()
+                    .iter()
+                    .find(|action| action.uses != MANUAL)
                     .map(|action| action.uses.clone())
                     .unwrap_or_default(),
             });
@@ -218,6 +245,7 @@ impl<'a> Planner<'a> {
             packages: self.packages(action),
             nodes: Vec::new(),
             locks: Vec::new(),
+            ask: action::ask(action),
         }
     }
 
@@ -308,6 +336,9 @@ impl<'a> Planner<'a> {
 
     /// Every executor's agent must know the action's type.
     fn check_support(&mut self, action: &Action, nodes: &[PlanNode]) {
+        if action.uses == MANUAL {
+            return;
+        }
         let mut lacking: BTreeMap<&str, String> = BTreeMap::new();
         for target in self.pool.all() {
             if nodes.iter().any(|node| node.executor == target.id)

@@ -8,6 +8,7 @@ use crate::target::Platform;
 use crate::testing::{a_project, a_release, a_target, octofx, plan, request};
 
 mod choices;
+mod people;
 
 const FARM: &str = concat!(
     "packages: [{ id: Web }]\n",
@@ -240,7 +241,7 @@ fn what_does_not_apply_is_skipped_with_a_reason() {
     let text = concat!(
         "environments: [{ name: test }, { name: live }]\n",
         "process:\n",
-        "  - { step: Live, uses: manual, when: { environments: live } }\n",
+        "  - { step: Live, uses: manual, with: { instructions: look }, when: { environments: live } }\n",
         "  - { step: NotTest, uses: notify, when: { not_environments: test } }\n",
         "  - { step: Off, targets: { tag: web }, uses: script, with: { run: x }, disabled: true }\n",
         "  - { step: Mac, targets: { tag: lb }, uses: script, with: { run: x }, when: { platform: windows } }\n",

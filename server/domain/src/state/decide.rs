@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{AttemptEnd, Outcome, StartRefusal};
 
+use super::asking;
 use super::event::{Event, NodeEnd, OutputVariable};
 use super::evolve::evolve;
 use super::input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Sent, StartAnswer};
@@ -17,13 +18,24 @@ use crate::plan::NodeRef;
 /// The state is not touched. An input that says nothing new gives no events; one that the state has
 /// no place for is [`Illegal`].
 pub fn decide(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event>, Illegal> {
-    let mut events = respond(state, input, moment)?;
     let mut next = state.clone();
-    for event in &events {
-        evolve(&mut next, event);
+    let mut events = Vec::new();
+    for event in respond(state, input, moment)? {
+        take(&mut next, event, &mut events);
     }
     schedule::advance(&mut next, moment, &mut events);
     Ok(events)
+}
+
+/// Takes an event in, under the number that is next if it has one: several questions may come of
+/// one look.
+pub(super) fn take(state: &mut State, mut event: Event, events: &mut Vec<Event>) {
+    if let Event::InterruptionRaised { number, .. } = &mut event {
+        let last = state.interruptions.keys().next_back();
+        *number = last.map_or(1, |last| last.saturating_add(1));
+    }
+    evolve(state, &event);
+    events.push(event);
 }
 
 fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event>, Illegal> {
@@ -83,7 +95,8 @@ fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event
             let known = find(state, attempt)?;
             Ok(cancel_answered(attempt, known, answer, moment.now))
         }
-        Input::AgentRevoked { agent } => Ok(agent_revoked(state, agent, moment.now)),
+        Input::InterruptionAnswered { number, given } => asking::answered(state, number, given),
+        Input::AgentRevoked { agent } => Ok(agent_revoked(state, agent, moment)),
         Input::Tick => Ok(Vec::new()),
     }
 }
@@ -399,7 +412,8 @@ fn cancel_answered(
     }
 }
 
-fn agent_revoked(state: &State, agent: AgentId, now: Timestamp) -> Vec<Event> {
+fn agent_revoked(state: &State, agent: AgentId, moment: &Moment<'_>) -> Vec<Event> {
+    let now = moment.now;
     if state.is_finished() {
         return Vec::new();
     }
@@ -423,12 +437,12 @@ fn agent_revoked(state: &State, agent: AgentId, now: Timestamp) -> Vec<Event> {
         });
     attempts
         .chain(acquisitions)
-        .chain(waiting_for(state, agent, now))
+        .chain(waiting_for(state, agent, moment))
         .collect()
 }
 
 /// The nodes that wait for an agent which will not come any more: nothing was ordered of them.
-fn waiting_for(state: &State, agent: AgentId, now: Timestamp) -> impl Iterator<Item = Event> {
+fn waiting_for(state: &State, agent: AgentId, moment: &Moment<'_>) -> impl Iterator<Item = Event> {
     let nodes = state
         .nodes
         .iter()
@@ -436,14 +450,11 @@ fn waiting_for(state: &State, agent: AgentId, now: Timestamp) -> impl Iterator<I
     nodes.filter_map(move |(node, _)| {
         let plan = state.plan.as_deref()?;
         let executor = plan.target(plan.node(*node)?.executor)?;
-        (executor.agent == agent).then(|| Event::NodeFinished {
-            node: *node,
-            end: NodeEnd {
-                outcome: Outcome::NotStarted,
-                message: format!("the agent of {} was revoked", executor.name),
-            },
-            at: now,
-        })
+        let end = NodeEnd {
+            outcome: Outcome::NotStarted,
+            message: format!("the agent of {} was revoked", executor.name),
+        };
+        (executor.agent == agent).then(|| asking::ended((state, plan, moment), *node, end))
     })
 }
 

@@ -104,26 +104,38 @@ pub fn next_deadline(state: &State, seen: Timestamp) -> Option<Timestamp> {
             deadline,
             ..
         } => Some(still(*not_before, *deadline, seen)),
-        NodeState::Running { .. } | NodeState::Done { .. } | NodeState::Skipped { .. } => None,
+        NodeState::Running { .. }
+        | NodeState::Asking { .. }
+        | NodeState::Done { .. }
+        | NodeState::Skipped { .. } => None,
     });
+    let asked = state.open_interruptions().map(|(_, one)| one.deadline);
     let attempts = state.live_attempts().map(|(_, attempt)| attempt.deadline);
     acquisitions
         .chain(nodes)
         .chain(attempts)
+        .chain(asked)
         .chain(limits(state))
         .min()
 }
 
-/// When its own time and that of its steps is up, or the patience with what was told to stop.
+/// When its own time and that of its steps is up, or the patience with what was told to stop. A
+/// clock that stands has no such time.
 fn limits(state: &State) -> Vec<Timestamp> {
     if let Some(cancel) = &state.cancel {
         return vec![cancel.deadline];
     }
     let steps = state.steps.iter().filter_map(|step| match step {
-        StepState::Running { end_by, stop, .. } => stop.or(*end_by),
+        StepState::Running {
+            end_by,
+            stop,
+            stands_since,
+            ..
+        } => stop.or(end_by.filter(|_| stands_since.is_none())),
         StepState::Pending | StepState::Finished { .. } | StepState::Skipped { .. } => None,
     });
-    steps.chain(state.end_by).collect()
+    let own = state.end_by.filter(|_| state.stands_since.is_none());
+    steps.chain(own).collect()
 }
 
 /// The end of a wait, or the deadline once it was over when it was last looked at.

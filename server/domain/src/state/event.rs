@@ -11,7 +11,8 @@ use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::locks::Blocked;
-use super::model::Verdict;
+use super::model::{Closed, Verdict};
+use crate::interruption::{Given, Question};
 use crate::plan::{NodeRef, Plan};
 
 /// The format of event bodies.
@@ -161,6 +162,9 @@ pub enum Event {
         end: NodeEnd,
         /// When.
         at: Timestamp,
+        /// A person said that it does not count.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waived_by: Option<String>,
     },
     /// An attempt is ordered.
     AttemptOrdered {
@@ -236,6 +240,47 @@ pub enum Event {
     CancelDelivered {
         /// Which.
         attempt: AttemptId,
+    },
+    /// A person is asked something. The clocks of its step and of the deployment stand from here.
+    InterruptionRaised {
+        /// Its number within the deployment, from 1.
+        number: u32,
+        /// When.
+        at: Timestamp,
+        /// What is asked.
+        question: Question,
+        /// It is over if nobody has answered by then.
+        deadline: Timestamp,
+    },
+    /// Somebody answered. What it takes several people for is not over with that.
+    InterruptionAnswered {
+        /// Its number.
+        number: u32,
+        /// What they said.
+        given: Given,
+    },
+    /// An interruption is over. If no other is open, the clocks go on.
+    InterruptionClosed {
+        /// Its number.
+        number: u32,
+        /// When.
+        at: Timestamp,
+        /// What became of it.
+        how: Closed,
+        /// The output variables that come of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outputs: Vec<OutputVariable>,
+    },
+    /// A person said to go on without a target: no later step is about it any more.
+    SubjectExcluded {
+        /// The index of the step in which that was.
+        step: u32,
+        /// Which.
+        subject: TargetId,
+        /// Who said so.
+        by: String,
+        /// When.
+        at: Timestamp,
     },
     /// A step did not end in time: what runs in it is cancelled, nothing more of it is begun.
     StepTimedOut {
@@ -323,6 +368,13 @@ pub enum SkipReason {
         /// The step's name.
         step: String,
     },
+    /// A person said to go on without the target.
+    Excluded {
+        /// Who.
+        by: String,
+    },
+    /// After the step's first target a person said not to go on, or nobody said anything.
+    NotGoneOn,
 }
 
 /// An output variable, as it was set.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mantle_shared::order::OrderPackage;
 
+use super::asking;
 use super::event::Event;
 use super::model::{
     Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, NodeState,
@@ -116,7 +117,24 @@ pub fn evolve(state: &mut State, event: &Event) {
                 },
             );
         }
-        Event::NodeFinished { node, end, at } => evolve_node_finished(state, *node, end, *at),
+        Event::NodeFinished {
+            node,
+            end,
+            at,
+            waived_by,
+        } => {
+            let done = NodeState::Done {
+                outcome: end.outcome,
+                message: end.message.clone(),
+                at: *at,
+                waived_by: waived_by.clone(),
+            };
+            evolve_node_done(state, *node, done);
+        }
+        Event::InterruptionRaised { .. }
+        | Event::InterruptionAnswered { .. }
+        | Event::InterruptionClosed { .. }
+        | Event::SubjectExcluded { .. } => asking::evolve_interruption(state, event),
         Event::AttemptOrdered { .. }
         | Event::AttemptStarted { .. }
         | Event::AttemptSeenRunning { .. }
@@ -176,6 +194,7 @@ fn evolve_step(state: &mut State, event: &Event) {
                 since: *at,
                 end_by: *end_by,
                 stop: None,
+                stands_since: None,
                 subjects: BTreeMap::new(),
             };
         }
@@ -262,17 +281,7 @@ fn evolve_step(state: &mut State, event: &Event) {
     }
 }
 
-fn evolve_node_finished(
-    state: &mut State,
-    node: crate::plan::NodeRef,
-    end: &super::event::NodeEnd,
-    at: jiff::Timestamp,
-) {
-    let done = NodeState::Done {
-        outcome: end.outcome,
-        message: end.message.clone(),
-        at,
-    };
+fn evolve_node_done(state: &mut State, node: crate::plan::NodeRef, done: NodeState) {
     let failed = done.has_failed();
     state.nodes.insert(node, done);
     let subject = state

@@ -9,7 +9,8 @@ use mantle_shared::protocol::{AttemptEnd, StartRefusal};
 
 use super::event::OutputVariable;
 use super::locks::LockKeeper;
-use crate::plan::Plan;
+use crate::interruption::Given;
+use crate::plan::{NodeRef, Plan};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +75,13 @@ pub enum Input {
     CancelRequested {
         /// Who.
         by: String,
+    },
+    /// Somebody who may answered an interruption.
+    InterruptionAnswered {
+        /// Its number.
+        number: u32,
+        /// What they said.
+        given: Given,
     },
     /// An agent answered a cancel.
     CancelAnswered {
@@ -154,6 +162,8 @@ pub struct Moment<'a> {
     pub journals: &'a BTreeMap<AgentId, JournalId>,
     /// Evaluates a `run:` template for a step (no subject) or an action about a subject.
     pub condition: &'a dyn Fn(&str, u32, Option<TargetId>) -> bool,
+    /// Evaluates the instructions of a manual action.
+    pub instructions: &'a dyn Fn(NodeRef) -> String,
     /// How long things may take.
     pub policy: &'a Policy,
     /// Keeps the locks of all deployments.
@@ -188,6 +198,8 @@ pub struct Policy {
     pub cancel: SignedDuration,
     /// Before something that failed for a passing reason is tried again.
     pub backoff: SignedDuration,
+    /// For a person to answer, unless the action says.
+    pub person: SignedDuration,
     /// How often an attempt of which nothing was run is ordered anew, beyond the action's retries.
     pub restarts: u32,
 }
@@ -208,6 +220,8 @@ impl Default for Policy {
             silence: SignedDuration::from_mins(30),
             cancel: SignedDuration::from_mins(2),
             backoff: SignedDuration::from_secs(2),
+            // Longer than a weekend with holidays around it; nothing runs meanwhile.
+            person: SignedDuration::from_hours(7 * 24),
             restarts: 3,
         }
     }
@@ -236,6 +250,12 @@ pub enum Illegal {
     UnknownTarget {
         /// Which.
         target: TargetId,
+    },
+    /// It never asked this.
+    #[error("interruption {number} was never raised")]
+    UnknownInterruption {
+        /// Its number.
+        number: u32,
     },
     /// The attempt's end was reported before, and differently.
     #[error("attempt {attempt} has ended otherwise before")]

@@ -6,6 +6,7 @@ use mantle_shared::ids::{AttemptId, TargetId};
 use mantle_shared::lock::Lock;
 use mantle_shared::protocol::Outcome;
 
+use super::asking;
 use super::decide::after;
 use super::event::{Event, NodeEnd};
 use super::input::Moment;
@@ -131,14 +132,11 @@ pub(super) fn claim(
             let executor = plan.target(planned.executor);
             let name = executor.map_or("its target", |target| target.name.as_str());
             let message = format!("it {}, and that was not free in time", held.sentence(name));
-            Some(Event::NodeFinished {
-                node,
-                end: NodeEnd {
-                    outcome: Outcome::NotStarted,
-                    message,
-                },
-                at: now,
-            })
+            let end = NodeEnd {
+                outcome: Outcome::NotStarted,
+                message,
+            };
+            Some(asking::ended((state, plan, moment), node, end))
         }
         Some(known) if (&known.lock, &known.by) == (&held.lock, &held.by) => None,
         Some(known) if now.duration_since(known.at) < TELL_AGAIN => None,

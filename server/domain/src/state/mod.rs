@@ -13,8 +13,11 @@
 //! - no answer is never success: an attempt of which nothing can be known ends as `Unknown`, and so
 //!   does one of which an agent says that it was not started while there is proof that it ran;
 //! - an attempt that was ordered under a journal which its agent lost is never ordered again;
+//! - while a person is awaited the clocks of the step and of the deployment stand, and what waits
+//!   for them holds nothing;
 //! - a terminal state is never left; what arrives later is recorded and changes no verdict.
 
+mod asking;
 mod decide;
 mod effect;
 mod event;
@@ -39,7 +42,7 @@ pub use input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Policy, Sent, 
 pub use judge::{Evidence, judge};
 pub use locks::{Blocked, Claim, LockKeeper, NothingHeld};
 pub use model::{
-    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, NodeState,
-    OrderFitness, Phase, State, StepState, SubjectState, Verdict,
+    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, Closed, Exclusion,
+    Interruption, NodeState, OrderFitness, Phase, State, StepState, SubjectState, Verdict,
 };
 pub use unsuccessful::unsuccessful;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{OutputVariable, SkipReason};
 use super::locks::Blocked;
+use crate::interruption::{Answer, Given, Question};
 use crate::plan::{NodeRef, Plan};
 
 /// A deployment, as far as it has come.
@@ -31,6 +32,12 @@ pub struct State {
     /// The targets that failed in a step which allowed that, and the step: no later one is about
     /// them any more.
     pub set_aside: BTreeMap<TargetId, u32>,
+    /// The targets that a person said to go on without: no later step is about them any more.
+    pub excluded: BTreeMap<TargetId, Exclusion>,
+    /// What people were asked, by number from 1.
+    pub interruptions: BTreeMap<u32, Interruption>,
+    /// Its clock stands since then: a person is awaited.
+    pub stands_since: Option<Timestamp>,
     /// The packages that each executor needs, and whether it has them.
     pub acquisitions: BTreeMap<TargetId, Acquisition>,
     /// The steps, by index.
@@ -41,6 +48,44 @@ pub struct State {
     pub attempts: BTreeMap<AttemptId, Attempt>,
     /// Output variables in the order in which they became known.
     pub outputs: Vec<OutputVariable>,
+}
+
+/// A target that a person said to go on without.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exclusion {
+    /// The index of the step in which that was.
+    pub step: u32,
+    /// Who said so.
+    pub by: String,
+}
+
+/// Something that people were asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interruption {
+    /// What.
+    pub question: Question,
+    /// Since when.
+    pub since: Timestamp,
+    /// It is over if nobody has answered by then.
+    pub deadline: Timestamp,
+    /// What was answered, in order.
+    pub given: Vec<Given>,
+    /// What became of it; `None` while it is open.
+    pub closed: Option<Closed>,
+}
+
+/// What became of an interruption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closed {
+    /// The answers came to this.
+    Answered(Answer),
+    /// Nobody answered in time.
+    Expired,
+    /// The deployment was cancelled.
+    Cancelled,
+    /// What it was about is of no concern any more: the target was excluded.
+    Moot,
 }
 
 /// How far a deployment is.
@@ -157,6 +202,8 @@ pub enum StepState {
         end_by: Option<Timestamp>,
         /// Its time is up: what has not answered by then is called unknown.
         stop: Option<Timestamp>,
+        /// Its clock stands since then: a person is awaited.
+        stands_since: Option<Timestamp>,
         /// The subjects that were started or passed over, in that order.
         subjects: BTreeMap<TargetId, SubjectState>,
     },
@@ -256,6 +303,11 @@ pub enum NodeState {
         /// Which.
         attempt: AttemptId,
     },
+    /// It waits for a person.
+    Asking {
+        /// The number of the interruption.
+        interruption: u32,
+    },
     /// It is over.
     Done {
         /// The last attempt's verdict; `NotStarted` also when there was none.
@@ -264,6 +316,8 @@ pub enum NodeState {
         message: String,
         /// When.
         at: Timestamp,
+        /// A person said that it does not count.
+        waived_by: Option<String>,
     },
     /// It did not run.
     Skipped {
@@ -278,9 +332,18 @@ impl NodeState {
         matches!(self, Self::Done { .. } | Self::Skipped { .. })
     }
 
-    /// It ended other than well. A node that was cancelled counts.
+    /// It ended other than well, and nobody said that this does not count. A node that was
+    /// cancelled counts.
     pub fn has_failed(&self) -> bool {
-        matches!(self, Self::Done { outcome, .. } if *outcome != Outcome::Succeeded)
+        match self {
+            Self::Done {
+                outcome, waived_by, ..
+            } => *outcome != Outcome::Succeeded && waived_by.is_none(),
+            Self::Waiting { .. }
+            | Self::Running { .. }
+            | Self::Asking { .. }
+            | Self::Skipped { .. } => false,
+        }
     }
 }
 
@@ -379,6 +442,22 @@ impl State {
         self.attempts
             .iter()
             .filter(|(_, attempt)| !attempt.is_over())
+    }
+
+    /// What people are asked and have not answered, by number.
+    pub fn open_interruptions(&self) -> impl Iterator<Item = (u32, &Interruption)> {
+        let open = |(_, one): &(&u32, &Interruption)| one.closed.is_none();
+        let all = self.interruptions.iter().filter(open);
+        all.map(|(number, one)| (*number, one))
+    }
+
+    /// A person is awaited and nothing else goes on.
+    pub fn awaits_person(&self) -> bool {
+        let waits = |node: &NodeState| matches!(node, NodeState::Waiting { .. });
+        !self.is_finished()
+            && self.open_interruptions().next().is_some()
+            && self.live_attempts().next().is_none()
+            && !self.nodes.values().any(waits)
     }
 
     /// How often a node was started.

@@ -9,9 +9,9 @@ use mantle_shared::fault;
 use mantle_shared::ids::TargetId;
 use mantle_shared::protocol::Outcome;
 
-use super::decide::{after, after_ms, stopped_by, unknown};
+use super::asking;
+use super::decide::{after, after_ms, stopped_by, take, unknown};
 use super::event::{Event, NodeEnd};
-use super::evolve::evolve;
 use super::input::Moment;
 use super::model::{
     AcquisitionStatus, AttemptStatus, NodeState, OrderFitness, Phase, State, StepState, Verdict,
@@ -19,7 +19,9 @@ use super::model::{
 use super::verdict;
 use crate::plan::{NodeRef, Plan};
 
+mod answers;
 mod cancelling;
+mod pause;
 mod steps;
 
 pub(super) use steps::why_no_more;
@@ -31,10 +33,9 @@ pub(super) fn advance(state: &mut State, moment: &Moment<'_>, events: &mut Vec<E
         if found.is_empty() {
             return;
         }
-        for event in &found {
-            evolve(state, event);
+        for event in found {
+            take(state, event, events);
         }
-        events.extend(found);
     }
 }
 
@@ -54,6 +55,10 @@ fn pass(state: &State, moment: &Moment<'_>) -> Vec<Event> {
     let settled = looked_at.settled();
     if !settled.is_empty() {
         return settled;
+    }
+    let answered = looked_at.answered();
+    if !answered.is_empty() {
+        return answered;
     }
     let out_of_time = looked_at.out_of_time();
     if !out_of_time.is_empty() {
@@ -140,7 +145,10 @@ impl Look<'_> {
             return Vec::new();
         }
         let is_up = |end_by: &Option<Timestamp>| end_by.is_some_and(|end_by| end_by <= now);
-        if is_up(&state.end_by) && state.steps.iter().any(|step| !step.is_over()) {
+        if state.stands_since.is_none()
+            && is_up(&state.end_by)
+            && state.steps.iter().any(|step| !step.is_over())
+        {
             return vec![Event::DeploymentTimedOut {
                 at: now,
                 deadline: stopped_by(state, self.moment, |_| true),
@@ -151,6 +159,7 @@ impl Look<'_> {
             StepState::Running {
                 end_by,
                 stop: None,
+                stands_since: None,
                 subjects,
                 ..
             } if is_up(end_by) && self.has_more(index, step, subjects) => {
@@ -182,25 +191,20 @@ impl Look<'_> {
         } else {
             self.retry_after_ms(node, outcome)
         };
-        match again {
-            Some(wait_ms) => {
-                let not_before = after_ms(now, wait_ms);
-                Event::NodeWaiting {
-                    node,
-                    at: now,
-                    not_before,
-                    deadline: after(not_before, self.moment.policy.pick_up),
-                }
-            }
-            None => Event::NodeFinished {
+        if let Some(wait_ms) = again {
+            let not_before = after_ms(now, wait_ms);
+            return Event::NodeWaiting {
                 node,
-                end: NodeEnd {
-                    outcome,
-                    message: message.to_owned(),
-                },
                 at: now,
-            },
+                not_before,
+                deadline: after(not_before, self.moment.policy.pick_up),
+            };
         }
+        let end = NodeEnd {
+            outcome,
+            message: message.to_owned(),
+        };
+        asking::ended((self.state, self.plan, self.moment), node, end)
     }
 
     /// How long to wait before a node is tried again; `None` if it is not.
@@ -278,10 +282,7 @@ impl Look<'_> {
 
     fn finish(&self) -> Event {
         let (verdict, message) = match (self.state.failed, &self.state.cancel) {
-            (false, _) => (
-                Verdict::Succeeded,
-                verdict::set_aside(self.state, self.plan),
-            ),
+            (false, _) => (Verdict::Succeeded, verdict::success(self.state, self.plan)),
             (true, None) => (Verdict::Failed, verdict::failure(self.state, self.plan)),
             (true, Some(cancel)) => verdict::stopped(self.state, cancel),
         };

@@ -30,6 +30,7 @@ pub fn unsuccessful(state: &State) -> BTreeSet<String> {
         });
         targets.extend(not_well);
     }
+    targets.extend(state.excluded.keys());
     let names = targets.into_iter().filter_map(|id| plan.target(id));
     let away = plan.left_out.iter().filter(|target| match target.why {
         LeftOutReason::Unavailable | LeftOutReason::NotJoined | LeftOutReason::Maintenance => true,
@@ -48,7 +49,9 @@ fn was_due(reason: &SkipReason) -> bool {
         | SkipReason::Cancelled
         | SkipReason::StepTimedOut
         | SkipReason::DeploymentTimedOut
-        | SkipReason::SetAside { .. } => true,
+        | SkipReason::SetAside { .. }
+        | SkipReason::Excluded { .. }
+        | SkipReason::NotGoneOn => true,
         SkipReason::NotApplicable { .. } | SkipReason::NoFailure | SkipReason::Condition { .. } => {
             false
         }

@@ -6,11 +6,13 @@ use mantle_shared::ids::TargetId;
 use mantle_shared::protocol::Outcome;
 
 use super::model::{
-    AcquisitionStatus, AttemptStatus, Cancel, CancelCause, NodeState, State, Verdict,
+    AcquisitionStatus, AttemptStatus, Cancel, CancelCause, Closed, Exclusion, NodeState, State,
+    Verdict,
 };
 use crate::explain::listed;
 use crate::file::duration;
-use crate::plan::{NodeRef, Plan};
+use crate::interruption::{Answer, Question};
+use crate::plan::{NO_TARGET, NodeRef, Plan};
 use crate::process::RunCondition;
 
 /// How a deployment ends that was to stop: why, and what remains open.
@@ -71,7 +73,9 @@ fn kept_out(state: &State) -> Vec<String> {
                 .iter()
                 .filter(|(node, _)| node.step == index && node.action == action)
                 .any(|(_, node)| match node {
-                    NodeState::Running { .. } | NodeState::Done { .. } => true,
+                    NodeState::Running { .. }
+                    | NodeState::Asking { .. }
+                    | NodeState::Done { .. } => true,
                     NodeState::Waiting { .. } | NodeState::Skipped { .. } => false,
                 });
             let wanted = untimely(&step.run) || untimely(&planned.run);
@@ -86,8 +90,30 @@ fn kept_out(state: &State) -> Vec<String> {
     names
 }
 
+/// What is worth knowing of a success: which targets failed where that was allowed, and which a
+/// person went on without.
+pub(super) fn success(state: &State, plan: &Plan) -> String {
+    let parts = [set_aside(state, plan), excluded(state, plan)];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("; ")
+}
+
+fn excluded(state: &State, plan: &Plan) -> String {
+    let named = |(target, why): (&TargetId, &Exclusion)| {
+        let known = plan.target(*target);
+        let name = known.map_or_else(|| target.to_string(), |target| target.name.clone());
+        format!("{name} (by {})", why.by)
+    };
+    let mut names: Vec<String> = state.excluded.iter().map(named).collect();
+    names.sort();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("went on without {}", listed(&names))
+}
+
 /// Which targets failed where that was allowed, in a sentence; empty if none did.
-pub(super) fn set_aside(state: &State, plan: &Plan) -> String {
+fn set_aside(state: &State, plan: &Plan) -> String {
     let mut parts = Vec::new();
     for (index, step) in (0_u32..).zip(&plan.steps) {
         let aside = state.set_aside.iter().filter(|(_, step)| **step == index);
@@ -133,7 +159,10 @@ pub(super) fn failure(state: &State, plan: &Plan) -> String {
         });
     let allowed = |node: &NodeRef| {
         let subject = plan.node(*node).map(|planned| planned.subject);
-        subject.and_then(|subject| state.set_aside.get(&subject)) == Some(&node.step)
+        subject.is_some_and(|subject| {
+            state.set_aside.get(&subject) == Some(&node.step)
+                || state.excluded.contains_key(&subject)
+        })
     };
     let first_node = || {
         let mut failed: Vec<_> = state
@@ -144,39 +173,74 @@ pub(super) fn failure(state: &State, plan: &Plan) -> String {
                     outcome,
                     message,
                     at,
+                    ..
                 } if state.has_failed() && !allowed(node) => Some((*at, *node, *outcome, message)),
                 NodeState::Done { .. }
                 | NodeState::Waiting { .. }
                 | NodeState::Running { .. }
+                | NodeState::Asking { .. }
                 | NodeState::Skipped { .. } => None,
             })
             .collect();
         failed.sort_by_key(|(at, node, ..)| (*at, *node));
         let (_, node, outcome, message) = failed.first()?;
         let (action, planned) = (plan.action(*node)?, plan.node(*node)?);
-        let on = if planned.executor == planned.subject {
-            name(planned.subject)
+        let on = if planned.subject == NO_TARGET {
+            String::new()
+        } else if planned.executor == planned.subject {
+            format!(" on {}", name(planned.subject))
         } else {
-            format!("{} for {}", name(planned.executor), name(planned.subject))
+            format!(
+                " on {} for {}",
+                name(planned.executor),
+                name(planned.subject)
+            )
         };
         let why = if message.is_empty() {
             String::new()
         } else {
             format!(": {message}")
         };
-        Some(format!(
-            "'{}' {} on {on}{why}",
-            action.name,
-            in_words(*outcome)
-        ))
+        Some(format!("'{}' {}{on}{why}", action.name, in_words(*outcome)))
     };
     acquisition
         .or_else(first_node)
+        .or_else(|| not_gone_on(state, plan))
         .unwrap_or_else(|| "a step failed".to_owned())
 }
 
+/// Which step did not go on after its first target, and who said so.
+fn not_gone_on(state: &State, plan: &Plan) -> Option<String> {
+    state.interruptions.values().find_map(|one| {
+        let Question::Pause { step, .. } = &one.question else {
+            return None;
+        };
+        let name = &plan.step(*step)?.name;
+        match one.closed? {
+            Closed::Answered(Answer::Abort) => {
+                let given = one
+                    .given
+                    .iter()
+                    .find(|given| given.answer == Answer::Abort)?;
+                let notes = match given.notes.as_str() {
+                    "" => String::new(),
+                    notes => format!(": {notes}"),
+                };
+                Some(format!(
+                    "{} stopped '{name}' after its first target{notes}",
+                    given.by
+                ))
+            }
+            Closed::Expired => Some(format!(
+                "nobody said in time whether '{name}' may go on after its first target"
+            )),
+            Closed::Answered(_) | Closed::Cancelled | Closed::Moot => None,
+        }
+    })
+}
+
 /// A verdict as the end of a sentence.
-fn in_words(outcome: Outcome) -> &'static str {
+pub(super) fn in_words(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded => "succeeded",
         Outcome::Failed => "failed",

@@ -11,7 +11,12 @@ use super::model::{
     Verdict,
 };
 use super::schedule::why_no_more;
-use crate::plan::{NodeRef, Plan, PlanStep};
+use super::verdict::in_words;
+use crate::interruption::Question;
+use crate::plan::{NO_TARGET, NodeRef, Plan, PlanStep};
+
+/// What stands in the place of a target's name for what is done once, for no target.
+pub const ON_SERVER: &str = "server";
 
 /// A deployment's progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +105,9 @@ pub struct ActionProgress {
     pub began: Option<Timestamp>,
     /// When it was over.
     pub ended: Option<Timestamp>,
+    /// It waits for a person: the number of what is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interruption: Option<u32>,
 }
 
 /// How far something is.
@@ -159,6 +167,8 @@ impl SkipReason {
             Self::StepTimedOut => "the step ran out of time".to_owned(),
             Self::DeploymentTimedOut => "the deployment ran out of time".to_owned(),
             Self::SetAside { step } => format!("it failed in '{step}' and was set aside"),
+            Self::Excluded { by } => format!("{by} said to go on without it"),
+            Self::NotGoneOn => "nobody let the step go on after its first target".to_owned(),
         }
     }
 }
@@ -191,6 +201,9 @@ pub fn progress(state: &State) -> Progress {
 }
 
 fn name(plan: &Plan, target: TargetId) -> String {
+    if target == NO_TARGET {
+        return ON_SERVER.to_owned();
+    }
     plan.target(target)
         .map_or_else(|| target.to_string(), |target| target.name.clone())
 }
@@ -245,7 +258,10 @@ fn step_progress(
 ) -> StepProgress {
     let (status, message, began, ended) = match step {
         StepState::Pending => (Status::Pending, String::new(), None, None),
-        StepState::Running { since, .. } => (Status::Running, String::new(), Some(*since), None),
+        StepState::Running { since, .. } => {
+            let message = pause_of(state, index).unwrap_or_default();
+            (Status::Running, message, Some(*since), None)
+        }
         StepState::Finished {
             began,
             ended,
@@ -272,6 +288,13 @@ fn step_progress(
     }
 }
 
+/// What a step asks after its first target, while it does.
+fn pause_of(state: &State, step: u32) -> Option<String> {
+    let mut open = state.open_interruptions().map(|(_, one)| &one.question);
+    open.find(|question| matches!(question, Question::Pause { step: at, .. } if *at == step))
+        .map(asks)
+}
+
 /// How a step ended. One that nothing went wrong in but that it was stopped was cancelled; one that
 /// had failed before somebody asked to stop failed.
 pub fn step_end(state: &State, step: u32, failed: bool) -> Status {
@@ -289,16 +312,27 @@ pub fn step_end(state: &State, step: u32, failed: bool) -> Status {
         .iter()
         .filter(|(node, _)| node.step == step)
         .any(|(_, node)| match node {
-            NodeState::Done { outcome, .. } => went_wrong(*outcome),
-            NodeState::Waiting { .. } | NodeState::Running { .. } | NodeState::Skipped { .. } => {
-                false
-            }
+            NodeState::Done { outcome, .. } => node.has_failed() && went_wrong(*outcome),
+            NodeState::Waiting { .. }
+            | NodeState::Running { .. }
+            | NodeState::Asking { .. }
+            | NodeState::Skipped { .. } => false,
         });
+    let wrong = wrong || state.steps.get(step as usize).is_some_and(was_not_gone_on);
     match (failed, state.cancel.is_some() && !wrong) {
         (false, _) => Status::Succeeded,
         (true, true) => Status::Cancelled,
         (true, false) => Status::Failed,
     }
+}
+
+/// It was stopped after its first target.
+fn was_not_gone_on(step: &StepState) -> bool {
+    let reason = SkipReason::NotGoneOn;
+    step.subjects().is_some_and(|subjects| {
+        let stopped = SubjectState::PassedOver { reason };
+        subjects.values().any(|subject| *subject == stopped)
+    })
 }
 
 /// How a subject's way through a step stands; `None` for what the plan does not have.
@@ -318,7 +352,9 @@ fn skipped(reason: &SkipReason) -> Status {
         | SkipReason::Condition { .. }
         | SkipReason::StepTimedOut
         | SkipReason::DeploymentTimedOut
-        | SkipReason::SetAside { .. } => Status::Skipped,
+        | SkipReason::SetAside { .. }
+        | SkipReason::Excluded { .. }
+        | SkipReason::NotGoneOn => Status::Skipped,
     }
 }
 
@@ -355,7 +391,9 @@ fn subject_progress(
             ended,
             failed,
         }) => {
-            let status = if *failed {
+            let excluded = state.excluded.get(&subject);
+            let dropped_here = excluded.is_some_and(|excluded| excluded.step == step_index);
+            let status = if *failed || dropped_here {
                 Status::Failed
             } else {
                 Status::Succeeded
@@ -429,10 +467,16 @@ fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
             (Status::Waiting, message, None)
         }
         Some(NodeState::Running { .. }) => (Status::Running, String::new(), None),
+        Some(NodeState::Asking { interruption }) => {
+            let asked = state.interruptions.get(interruption);
+            let message = asked.map(|one| asks(&one.question)).unwrap_or_default();
+            (Status::Waiting, message, None)
+        }
         Some(NodeState::Done {
             outcome,
             message,
             at,
+            ..
         }) => (Status::from(*outcome), message.clone(), Some(*at)),
         Some(NodeState::Skipped { reason }) => (skipped(reason), reason.sentence(), None),
     };
@@ -447,6 +491,40 @@ fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
         exit_code: last.and_then(|(_, attempt)| attempt.end.as_ref()?.exit_code),
         began: attempts.first().map(|(_, attempt)| attempt.ordered_at),
         ended,
+        interruption: match state.nodes.get(&node) {
+            Some(NodeState::Asking { interruption }) => Some(*interruption),
+            Some(
+                NodeState::Waiting { .. }
+                | NodeState::Running { .. }
+                | NodeState::Done { .. }
+                | NodeState::Skipped { .. },
+            )
+            | None => None,
+        },
+    }
+}
+
+/// What a question waits for, in a sentence without a subject.
+pub fn asks(question: &Question) -> String {
+    match question {
+        Question::Failure {
+            outcome, message, ..
+        } => {
+            let how = in_words(*outcome);
+            let why = if message.is_empty() {
+                String::new()
+            } else {
+                format!(": {message}")
+            };
+            format!("waits for a person to say what becomes of it; it {how}{why}")
+        }
+        Question::Manual { approvals, .. } if *approvals > 1 => {
+            format!("waits for {approvals} people to let it go on")
+        }
+        Question::Manual { .. } => "waits for a person to let it go on".to_owned(),
+        Question::Pause { .. } => {
+            "waits for a person to say whether it goes on after its first target".to_owned()
+        }
     }
 }
 

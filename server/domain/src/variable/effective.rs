@@ -104,13 +104,16 @@ impl EffectiveSet {
     fn put_outputs(&mut self, outputs: &[OutputVariable], subject: Option<&str>) {
         let mut plain: BTreeMap<(&str, &str), &OutputVariable> = BTreeMap::new();
         for output in outputs {
-            self.put(
-                format!(
-                    "Octopus.Action[{}].Output[{}].{}",
-                    output.action, output.subject, output.name
-                ),
-                output_value(output),
-            );
+            // What was done for no target has no name to stand there.
+            if !output.subject.is_empty() {
+                self.put(
+                    format!(
+                        "Octopus.Action[{}].Output[{}].{}",
+                        output.action, output.subject, output.name
+                    ),
+                    output_value(output),
+                );
+            }
             let slot = plain
                 .entry((&output.action, &output.name))
                 .or_insert(output);

@@ -90,6 +90,9 @@ pub struct DeploymentChoices {
     /// How long it may take, such as `2h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<String>,
+    /// Whether a failure asks a person; as project and environment say by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guided_failure: Option<bool>,
 }
 
 impl DeploymentChoices {
@@ -150,6 +153,9 @@ pub struct PlanBody {
     pub steps: Vec<PlanStep>,
     /// What deserves attention beforehand.
     pub warnings: Vec<String>,
+    /// A failure asks a person what becomes of it.
+    #[serde(default)]
+    pub guided_failure: bool,
     /// What the deployment asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prompts: Vec<PlanPrompt>,
@@ -305,6 +311,9 @@ pub struct StatusCell {
     pub last_task: String,
     /// How it stands.
     pub last_state: TaskState,
+    /// Nothing but a person is awaited in it.
+    #[serde(default)]
+    pub awaits_person: bool,
     /// When it was queued, or ended.
     pub at: Timestamp,
 }

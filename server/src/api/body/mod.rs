@@ -7,6 +7,7 @@ mod access;
 mod apply;
 mod artifact;
 mod deployment;
+mod interruption;
 mod lock;
 mod package;
 mod release;
@@ -29,6 +30,10 @@ pub use deployment::{
     PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionCount,
     RetentionItem, RetentionResult, RetentionRun, Rollback, StatusBody, StatusCell, StatusRow,
     UnavailableTargets,
+};
+pub use interruption::{
+    Interruption, InterruptionAnswer, InterruptionAnswered, InterruptionGiven, InterruptionKind,
+    InterruptionState, Team, TeamAdd, TeamMember,
 };
 pub use lock::{HeldLock, LockBreak};
 pub use package::{

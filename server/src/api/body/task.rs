@@ -41,7 +41,8 @@ pub struct Task {
     /// While it is queued: its place in the queue, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u32>,
-    /// While it is queued: what it waits for, in a sentence that follows its number.
+    /// While it is queued, or runs and nothing but a person is awaited: what it waits for, in a
+    /// sentence that follows its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
     /// It does not begin before.
@@ -154,6 +155,9 @@ pub struct TaskDetail {
     /// Its own fields.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
+    /// What it asked people, and what became of that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interruptions: Vec<super::Interruption>,
 }
 
 /// Something in a task that is worth a look.
@@ -227,6 +231,9 @@ pub struct ActionView {
     /// When it was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// It waits for a person: the number of what is asked, within the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interruption: Option<u32>,
 }
 
 /// How a step, a target's way through it, or an action stands.
@@ -309,6 +316,9 @@ pub struct TaskEvent {
     /// Which attempt, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
+    /// What is asked, by its number within the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interruption: Option<u32>,
     /// Why, in a sentence; may be empty.
     #[serde(default)]
     pub message: String,

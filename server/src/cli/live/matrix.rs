@@ -76,6 +76,7 @@ impl Screen for Matrix {
         );
         let telling = matches!(event.kind, TaskEventKind::Action | TaskEventKind::Note);
         let above = match super::plain::event_line(picture, event) {
+            Some(line) if event.interruption.is_some() => vec![format!("{WARN}{line}{WARN:#}")],
             Some(line) if failed && telling => vec![format!("{BAD}{line}{BAD:#}")],
             _ => Vec::new(),
         };
@@ -276,6 +277,9 @@ fn cell(
     let done = subject.actions.iter().filter(over).count();
     match subject.state {
         WorkState::Pending | WorkState::Waiting => ("·".to_owned(), DIM, 2),
+        WorkState::Running if subject.actions.iter().any(|a| a.interruption.is_some()) => {
+            (format!("? asks {elapsed}"), WARN, 0)
+        }
         WorkState::Running => {
             let of = subject.actions.len();
             let mut percents = subject
@@ -362,6 +366,7 @@ mod tests {
                 message: String::new(),
                 started_at: Some(now),
                 ended_at: None,
+                interruption: None,
             }],
         };
         picture.steps = (1..=steps)

@@ -72,6 +72,7 @@ impl Picture {
                 if let (Some(action), Some(state)) = (self.action(event), event.state) {
                     action.state = state;
                     action.message.clone_from(&event.message);
+                    action.interruption = event.interruption;
                     action.attempts = event.attempt.unwrap_or(action.attempts);
                     clock(&mut action.started_at, &mut action.ended_at, state, at);
                 }

@@ -106,6 +106,9 @@ pub(super) fn event_line(picture: &Picture, event: &TaskEvent) -> Option<String>
         format!(": {}", event.message)
     };
     let time = event.at.strftime("%H:%M:%S");
+    if let Some(text) = asked_line(picture, event) {
+        return Some(format!("{time} {text}"));
+    }
     let what = match event.kind {
         TaskEventKind::Task => {
             let state = event.task_state.map(TaskState::as_str);
@@ -135,12 +138,30 @@ pub(super) fn event_line(picture: &Picture, event: &TaskEvent) -> Option<String>
             };
             format!("{target} › {action}{on} {state}{again}")
         }
-        TaskEventKind::Note => {
-            let action = event.action.as_deref().unwrap_or_default();
-            format!("{target} › {action} attempt {state}")
-        }
+        TaskEventKind::Note => match &event.action {
+            Some(action) => format!("{target} › {action} attempt {state}"),
+            None => target.to_owned(),
+        },
     };
     Some(format!("{time} {what}{message}"))
+}
+
+/// What a person is asked, or what was answered, in a line; `None` for any other event.
+fn asked_line(picture: &Picture, event: &TaskEvent) -> Option<String> {
+    let name = format!("{}.{}", picture.task.number, event.interruption?);
+    let message = harmless(&event.message);
+    if event.state != Some(WorkState::Waiting) {
+        return Some(format!("? {name} {message}"));
+    }
+    let about = if let (Some(target), Some(action)) = (&event.target, &event.action) {
+        format!("{target} › {action}")
+    } else {
+        let step = picture.step_name(event.step.unwrap_or_default());
+        format!("step '{step}'")
+    };
+    Some(format!(
+        "? {about} {message}; 'mantle interruption show {name}' says who may answer what"
+    ))
 }
 
 /// What is under way, for a sign of life.

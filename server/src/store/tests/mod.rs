@@ -8,6 +8,7 @@ mod audit;
 mod configuration;
 mod faults;
 mod fixtures;
+mod interruptions;
 mod locks;
 mod logs;
 mod migrations;

@@ -29,20 +29,10 @@ pub(super) fn convert(
     for item in sound(document.environments.as_ref(), report) {
         report.word("environment", &item.name, name::IN_ENVIRONMENTS);
         declared.once("environment", &item.name, report);
-        if let Some(at) = item.guided_failure.as_ref().filter(|asked| asked.value) {
-            report.unheeded(
-                at.at,
-                &format!("environment '{}' asks for guided_failure", item.name.value),
-                "a failure there fails the deployment, and nobody is asked",
-            );
-        }
         definitions.environments.push(EnvironmentDefinition {
             name: item.name.value.clone(),
             description: item.description.clone(),
-            guided_failure: item
-                .guided_failure
-                .as_ref()
-                .is_some_and(|asked| asked.value),
+            guided_failure: item.guided_failure.unwrap_or(false),
             timeout_ms: span(item.timeout.clone(), report),
             priority: item.priority,
         });

@@ -10,6 +10,7 @@ use super::{Definitions, Known};
 mod infrastructure;
 mod library;
 mod locks;
+mod manual;
 mod process;
 mod project;
 mod prompt;

@@ -15,13 +15,14 @@ use super::infrastructure::known_environment;
 use super::project::{Inside, known_package};
 use super::rolling;
 use super::variables::{joined, known_channel, known_secret, set};
-use super::{World, locks};
-use crate::action::{self, Support};
+use super::{World, locks, manual};
+use crate::action::{self, MANUAL, Support};
 use crate::explain::nearest;
 use crate::name;
 use crate::process::{
-    Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_GRACE_MS, DEFAULT_PARALLELISM, Process, Retries,
-    RunCondition, SecretAccess, Start, Step, TargetSelector, Timeouts, Unavailable, When,
+    Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_ANSWER_TIMEOUT_MS, DEFAULT_GRACE_MS,
+    DEFAULT_PARALLELISM, Process, Retries, RunCondition, SecretAccess, Start, Step, TargetSelector,
+    Timeouts, Unavailable, When,
 };
 use crate::release::inline_secret;
 
@@ -59,6 +60,7 @@ pub(super) fn collect_names(steps: &[At<StepItem>], inside: &mut Inside, report:
 pub(super) struct Whole {
     pub(super) timeouts: Option<At<TimeoutsItem>>,
     pub(super) unavailable: Option<At<Unavailable>>,
+    pub(super) guided_failure: Option<bool>,
 }
 
 pub(super) fn convert(
@@ -93,6 +95,7 @@ pub(super) fn convert(
         unavailable: whole
             .unavailable
             .map_or_else(Unavailable::default, |item| item.value),
+        guided_failure: whole.guided_failure,
     }
 }
 
@@ -157,7 +160,7 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
     let rolling = item.rolling;
     Step {
         targets,
-        rolling: rolling.and_then(|rolling| rolling::convert(&rolling, &name, report)),
+        rolling: rolling.and_then(|rolling| rolling::convert(&rolling, report)),
         name: name.value,
         max_parallel,
         run: run_of(item.run, report),
@@ -278,6 +281,12 @@ fn action_of(item: ActionItem, world: &World, inside: &Inside, report: &mut Repo
             .next("a deployment that reaches it is refused: exclude it with 'when:', or write 'disabled: true'"),
         );
     }
+    let patience = if item.uses.value == MANUAL {
+        manual::check(&item, report);
+        DEFAULT_ANSWER_TIMEOUT_MS
+    } else {
+        DEFAULT_ACTION_TIMEOUT_MS
+    };
     let with = with_of(&item.uses, item.with, world, inside, report);
     Action {
         name: item.action.value,
@@ -286,7 +295,7 @@ fn action_of(item: ActionItem, world: &World, inside: &Inside, report: &mut Repo
         run_on: item.run_on.map(|selector| selector_of(selector, report)),
         run: run_of(item.run, report),
         when: when_of(item.when, world, inside, report),
-        timeout_ms: millis(item.timeout, DEFAULT_ACTION_TIMEOUT_MS, 1, report),
+        timeout_ms: millis(item.timeout, patience, 1, report),
         grace_ms: millis(item.grace, DEFAULT_GRACE_MS, 0, report),
         retries: retries_of(item.retries, report),
         secrets: secrets_of(item.secrets.as_ref(), inside, report),
@@ -477,9 +486,11 @@ fn with_of(
         }
     }
     let resolved = with_secrets_as_templates(&node, world, report);
-    if known.is_some_and(|known| known.support == Support::Checked)
-        && let Err(problem) = action::inputs::check(uses, &resolved)
-    {
+    let checked = known.is_some_and(|known| match known.support {
+        Support::Checked | Support::Person => true,
+        Support::NameOnly => false,
+    });
+    if checked && let Err(problem) = action::inputs::check(uses, &resolved) {
         report.error(Problem {
             at: problem.at.or(Some(node.at)),
             ..problem

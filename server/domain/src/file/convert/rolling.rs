@@ -6,7 +6,7 @@ use super::super::report::Report;
 use super::super::typed::{At, Raw};
 use crate::process::{Rolling, Window};
 
-pub(super) fn convert(item: &RollingItem, step: &str, report: &mut Report) -> Option<Rolling> {
+pub(super) fn convert(item: &RollingItem, report: &mut Report) -> Option<Rolling> {
     let window = share(&item.window, 1);
     if window.is_none() {
         let text = item.window.value.0.trim();
@@ -26,19 +26,11 @@ pub(super) fn convert(item: &RollingItem, step: &str, report: &mut Report) -> Op
         }
         read
     });
-    let pause = item.pause_after_first.as_ref().filter(|pause| pause.value);
-    if let Some(pause) = pause {
-        report.unheeded(
-            pause.at,
-            &format!("step '{step}' asks for pause_after_first"),
-            "it goes on after the first target, and nobody is asked",
-        );
-    }
     Some(Rolling {
         window: window?,
         // None at all is what holds where nothing is said.
         max_failed: max_failed.filter(|allowed| *allowed != Window::Targets(0)),
-        pause_after_first: pause.is_some(),
+        pause_after_first: item.pause_after_first.unwrap_or(false),
         on_failure: item.on_failure,
     })
 }

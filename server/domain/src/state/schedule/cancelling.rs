@@ -20,6 +20,10 @@ impl Look<'_> {
         if !assumed.is_empty() {
             return assumed;
         }
+        let asked = self.nobody_waits();
+        if !asked.is_empty() {
+            return asked;
+        }
         let waiting: Vec<Event> = self
             .state
             .nodes
@@ -36,6 +40,7 @@ impl Look<'_> {
                     .to_owned(),
                 },
                 at: self.moment.now,
+                waived_by: None,
             })
             .collect();
         if !waiting.is_empty() {
@@ -55,6 +60,7 @@ impl Look<'_> {
                     | Event::SubjectStarted { .. }
                     | Event::NodeWaiting { .. }
                     | Event::AttemptOrdered { .. }
+                    | Event::InterruptionRaised { .. }
             )
         };
         let settles: Vec<Event> = next

@@ -6,13 +6,28 @@ use mantle_shared::fault;
 use mantle_shared::ids::{AttemptId, AttemptKey, TargetId};
 use mantle_shared::protocol::Outcome;
 
+use super::super::asking::{self, raised};
 use super::super::decide::{after, after_ms, within};
 use super::super::event::{Event, NodeEnd, SkipReason};
 use super::super::locks::{self, Claimed};
 use super::super::model::{CancelCause, NodeState, State, StepState, SubjectState};
 use super::Look;
-use crate::plan::{NodeRef, PlanAction, PlanNode, PlanStep};
+use super::pause::Gate;
+use crate::interruption::Question;
+use crate::plan::{Eyes, NodeRef, PlanAction, PlanNode, PlanStep};
 use crate::process::{OnFailure, RunCondition};
+
+/// What there is room for in a step that runs.
+struct Room {
+    /// Nothing more is begun: more failed than may.
+    no_more: bool,
+    /// Nothing is begun before a person has judged a failure.
+    held: bool,
+    /// How many subjects are inside.
+    active: u32,
+    /// Whether a person lets more in, once that was looked at.
+    gate: Option<Gate>,
+}
 
 impl Look<'_> {
     /// What the steps do whose turn it is: those of the first group that is not over. Their
@@ -105,9 +120,19 @@ impl Look<'_> {
 
     /// Why nothing more is done about a subject that failed in an earlier step which allowed that.
     fn set_aside(&self, subject: TargetId) -> Option<SkipReason> {
+        if let Some(reason) = self.excluded(subject) {
+            return Some(reason);
+        }
         let step = self.state.set_aside.get(&subject)?;
         let step = self.plan.step(*step)?.name.clone();
         Some(SkipReason::SetAside { step })
+    }
+
+    /// Why nothing more is done about a subject that a person said to go on without.
+    fn excluded(&self, subject: TargetId) -> Option<SkipReason> {
+        let known = self.state.excluded.get(&subject)?;
+        let by = known.by.clone();
+        Some(SkipReason::Excluded { by })
     }
 
     fn run_step(
@@ -136,8 +161,15 @@ impl Look<'_> {
             Some(_) => 0,
             None => step.max_failed,
         };
-        let failed = failures > allowed;
-        let no_more = failed && step.rolling && step.on_failure == OnFailure::Stop;
+        let stops = step.rolling && step.on_failure == OnFailure::Stop;
+        let failed = failures > allowed || subjects.values().any(was_not_gone_on_to);
+        let mut room = Room {
+            no_more: failures > allowed && stops,
+            // What a person will say of a failure is not known yet.
+            held: stops && failures + self.undecided(index, step) > allowed,
+            active,
+            gate: None,
+        };
         let mut over = true;
         for subject in &step.subjects {
             match subjects.get(subject) {
@@ -148,21 +180,8 @@ impl Look<'_> {
                 Some(SubjectState::Done { .. } | SubjectState::PassedOver { .. }) => {}
                 None => {
                     over = false;
-                    let aside = self.set_aside(*subject);
-                    if let Some(reason) = aside.or_else(|| no_more.then(|| self.why_no_more())) {
-                        events.push(Event::SubjectPassedOver {
-                            step: index,
-                            subject: *subject,
-                            reason,
-                        });
-                    } else if active < step.parallel {
-                        active += 1;
-                        events.push(Event::SubjectStarted {
-                            step: index,
-                            subject: *subject,
-                            at: self.moment.now,
-                        });
-                    }
+                    let gate = || self.gate(index, step, subjects);
+                    events.extend(self.begin_subject((index, step), *subject, &mut room, gate));
                 }
             }
         }
@@ -176,6 +195,44 @@ impl Look<'_> {
         events
     }
 
+    /// Lets a subject in if there is room for it, or passes it over.
+    fn begin_subject(
+        &self,
+        (index, step): (u32, &PlanStep),
+        subject: TargetId,
+        room: &mut Room,
+        gate: impl Fn() -> Gate,
+    ) -> Option<Event> {
+        let passed_over = |reason| {
+            Some(Event::SubjectPassedOver {
+                step: index,
+                subject,
+                reason,
+            })
+        };
+        let aside = self.set_aside(subject);
+        if let Some(reason) = aside.or_else(|| room.no_more.then(|| self.why_no_more())) {
+            return passed_over(reason);
+        }
+        if room.held {
+            return None;
+        }
+        let most = match room.gate.get_or_insert_with(gate) {
+            Gate::Closed => return passed_over(SkipReason::NotGoneOn),
+            Gate::Shut(question) => return question.take(),
+            Gate::OneAtATime => 1,
+            Gate::Open => step.parallel,
+        };
+        (room.active < most).then(|| {
+            room.active += 1;
+            Event::SubjectStarted {
+                step: index,
+                subject,
+                at: self.moment.now,
+            }
+        })
+    }
+
     /// Takes an active subject to its next action.
     fn run_subject(
         &self,
@@ -185,6 +242,10 @@ impl Look<'_> {
         failed: bool,
         events: &mut Vec<Event>,
     ) {
+        if let Some(reason) = self.excluded(subject) {
+            self.drop_subject(step_index, step, subject, &reason, events);
+            return;
+        }
         for (action_index, action) in (0_u32..).zip(&step.actions) {
             let nodes = nodes_of(step_index, action_index, action, subject);
             let over = |(node, _): &(NodeRef, PlanNode)| {
@@ -203,6 +264,7 @@ impl Look<'_> {
                     }) => events.extend(self.order(node, planned, action, *not_before, *deadline)),
                     Some(
                         NodeState::Running { .. }
+                        | NodeState::Asking { .. }
                         | NodeState::Done { .. }
                         | NodeState::Skipped { .. },
                     ) => {}
@@ -216,6 +278,40 @@ impl Look<'_> {
             at: self.moment.now,
             failed,
         });
+    }
+
+    /// Nothing more is done about a subject: what runs is waited for.
+    fn drop_subject(
+        &self,
+        index: u32,
+        step: &PlanStep,
+        subject: TargetId,
+        reason: &SkipReason,
+        events: &mut Vec<Event>,
+    ) {
+        let mut open = false;
+        for node in about(index, step, subject) {
+            match self.state.nodes.get(&node) {
+                None | Some(NodeState::Waiting { .. } | NodeState::Asking { .. }) => {
+                    open = true;
+                    events.extend(self.moot(node));
+                    events.push(Event::NodeSkipped {
+                        node,
+                        reason: reason.clone(),
+                    });
+                }
+                Some(NodeState::Running { .. }) => open = true,
+                Some(NodeState::Done { .. } | NodeState::Skipped { .. }) => {}
+            }
+        }
+        if !open {
+            events.push(Event::SubjectFinished {
+                step: index,
+                subject,
+                at: self.moment.now,
+                failed: false,
+            });
+        }
     }
 
     /// What is left to do in a step whose time is up: what waits is over, what runs was told to
@@ -256,8 +352,12 @@ impl Look<'_> {
                                         .to_owned(),
                                 },
                                 at,
+                                waived_by: None,
                             }),
-                            Some(NodeState::Running { .. }) => open = true,
+                            // While it asks, the step's clock stands.
+                            Some(NodeState::Running { .. } | NodeState::Asking { .. }) => {
+                                open = true;
+                            }
                             Some(NodeState::Done { .. } | NodeState::Skipped { .. }) => {}
                         }
                     }
@@ -316,13 +416,28 @@ impl Look<'_> {
         subject: TargetId,
         failed: bool,
     ) -> Event {
-        match self.skip(&action.run, failed, node.step, Some(subject)) {
-            Some(reason) => Event::NodeSkipped { node, reason },
-            None => Event::NodeWaiting {
+        let now = self.moment.now;
+        match (
+            self.skip(&action.run, failed, node.step, Some(subject)),
+            &action.ask,
+        ) {
+            (Some(reason), _) => Event::NodeSkipped { node, reason },
+            (None, Some(ask)) => {
+                let deployer = &self.plan.facts.created_by;
+                let question = Question::Manual {
+                    node,
+                    instructions: (self.moment.instructions)(node),
+                    teams: ask.teams.clone(),
+                    approvals: ask.approvals,
+                    not_by: (ask.eyes == Eyes::Four).then(|| deployer.clone()),
+                };
+                raised(self.moment, question, after_ms(now, action.timeout_ms))
+            }
+            (None, None) => Event::NodeWaiting {
                 node,
-                at: self.moment.now,
-                not_before: self.moment.now,
-                deadline: after(self.moment.now, self.moment.policy.pick_up),
+                at: now,
+                not_before: now,
+                deadline: after(now, self.moment.policy.pick_up),
             },
         }
     }
@@ -368,15 +483,24 @@ impl Look<'_> {
         if fault::sabotaged("pickup-never-ends") {
             return None;
         }
-        (now >= deadline).then(|| Event::NodeFinished {
-            node,
-            end: NodeEnd {
+        (now >= deadline).then(|| {
+            let end = NodeEnd {
                 outcome: Outcome::NotStarted,
                 message: format!("the agent of {} was not connected in time", executor.name),
-            },
-            at: now,
+            };
+            asking::ended((self.state, self.plan, self.moment), node, end)
         })
     }
+}
+
+/// A person said, or nobody said otherwise, not to go on to it.
+fn was_not_gone_on_to(subject: &SubjectState) -> bool {
+    matches!(
+        subject,
+        SubjectState::PassedOver {
+            reason: SkipReason::NotGoneOn
+        }
+    )
 }
 
 /// Why nothing more is begun after something did not succeed: what was stopped did not fail.
@@ -410,7 +534,11 @@ fn nodes_of(
 }
 
 /// Every node of a step about a subject, in order.
-fn about(index: u32, step: &PlanStep, subject: TargetId) -> impl Iterator<Item = NodeRef> {
+pub(super) fn about(
+    index: u32,
+    step: &PlanStep,
+    subject: TargetId,
+) -> impl Iterator<Item = NodeRef> {
     let actions = (0_u32..).zip(&step.actions);
     actions.flat_map(move |(at, action)| {
         let nodes = nodes_of(index, at, action, subject);

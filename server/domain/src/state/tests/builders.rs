@@ -11,8 +11,12 @@ use mantle_shared::protocol::{AttemptEnd, Outcome, RecordHasher};
 use mantle_shared::uuid::Uuid;
 
 use super::super::*;
-use crate::lock::Answer;
-use crate::plan::{PLAN_FORMAT, Plan, PlanAction, PlanNode, PlanStep, PlanTarget};
+use crate::interruption::{Answer, Given};
+use crate::lock;
+use crate::plan::{
+    Eyes, Guidance, NO_TARGET, PLAN_FORMAT, Plan, PlanAction, PlanAsk, PlanNode, PlanStep,
+    PlanTarget,
+};
 use crate::process::{OnFailure, Retries, RunCondition, Start, Timeouts};
 use crate::target::Platform;
 
@@ -53,6 +57,7 @@ pub(super) fn an_action(name: &str, targets: &[u128]) -> PlanAction {
             })
             .collect(),
         locks: Vec::new(),
+        ask: None,
     }
 }
 
@@ -117,6 +122,7 @@ pub(super) fn a_plan(targets: &[u128], steps: Vec<PlanStep>) -> Plan {
         left_out: Vec::new(),
         timeouts: Timeouts::default(),
         facts: crate::plan::PlanFacts::default(),
+        guidance: Guidance::default(),
     }
 }
 
@@ -133,6 +139,34 @@ pub(super) fn an_end(outcome: Outcome) -> AttemptEnd {
         log: RecordHasher::new().digest(),
         started_at_us: 1,
         ended_at_us: 2,
+    }
+}
+
+/// The plan, with failures judged by people.
+pub(super) fn guided(plan: Plan) -> Plan {
+    Plan {
+        guidance: Guidance::Guided,
+        ..plan
+    }
+}
+
+/// A step that people let go on.
+pub(super) fn a_manual_step(name: &str, approvals: u32, eyes: Eyes) -> PlanStep {
+    let mut action = an_action(name, &[]);
+    action.uses = "manual".to_owned();
+    action.nodes = vec![PlanNode {
+        subject: NO_TARGET,
+        executor: NO_TARGET,
+    }];
+    action.ask = Some(PlanAsk {
+        instructions: "look".to_owned(),
+        teams: vec!["managers".to_owned()],
+        approvals,
+        eyes,
+    });
+    PlanStep {
+        subjects: vec![NO_TARGET],
+        ..a_step(name, &[], vec![action])
     }
 }
 
@@ -153,10 +187,10 @@ pub(super) struct Run {
 struct Keeper(Option<String>);
 
 impl LockKeeper for Keeper {
-    fn claim(&self, claim: &Claim<'_>) -> Answer {
+    fn claim(&self, claim: &Claim<'_>) -> lock::Answer {
         match &self.0 {
             None => NothingHeld.claim(claim),
-            Some(by) => Answer::Held {
+            Some(by) => lock::Answer::Held {
                 lock: claim.locks[0].name.clone(),
                 by: by.clone(),
                 has_it: true,
@@ -195,6 +229,7 @@ impl Run {
             online: &self.online,
             journals: &self.journals,
             condition: &|_, _, _| holds,
+            instructions: &|node| format!("look at action {}", node.action),
             policy: &Policy::default(),
             locks: &Keeper(self.holder.clone()),
         };
@@ -268,6 +303,23 @@ impl Run {
             outputs: Vec::new(),
             stored: 0,
         })
+    }
+
+    /// Somebody answers what is open under this number.
+    pub(super) fn answer(&mut self, number: u32, by: &str, answer: Answer) -> Vec<Event> {
+        let given = Given {
+            by: by.to_owned(),
+            answer,
+            notes: String::new(),
+            at: self.now,
+        };
+        self.input(Input::InterruptionAnswered { number, given })
+    }
+
+    /// The numbers of what is open.
+    pub(super) fn asked(&self) -> Vec<u32> {
+        let open = self.state.open_interruptions();
+        open.map(|(number, _)| number).collect()
     }
 
     pub(super) fn verdict(&self) -> Option<Verdict> {

@@ -13,7 +13,8 @@ use proptest::prelude::*;
 use super::super::*;
 use super::builders::*;
 use super::laws;
-use crate::plan::{Plan, PlanStep};
+use crate::interruption::Answer;
+use crate::plan::{Eyes, Plan, PlanStep};
 use crate::process::{OnFailure, Retries, RunCondition, Start};
 
 /// What an agent's journal says of an attempt.
@@ -270,6 +271,7 @@ impl World {
                     by: "ann".to_owned(),
                 });
             }
+            _ if which.is_multiple_of(3) => self.somebody_answers(which),
             _ => {
                 if let Some(input) = self.flying.get(which % self.flying.len().max(1)) {
                     let twice = input.clone();
@@ -278,6 +280,16 @@ impl World {
             }
         }
         self.check();
+    }
+
+    /// One of three people answers one of the questions; the answer may be one that is not offered.
+    fn somebody_answers(&mut self, which: usize) {
+        let open = self.run.asked();
+        if let Some(number) = open.get(which % open.len().max(1)) {
+            let by = ["ann", "bob", "cat"][which % 3];
+            let answer = Answer::ALL[which / 3 % Answer::ALL.len()];
+            self.run.answer(*number, by, answer);
+        }
     }
 
     fn check(&self) {
@@ -340,6 +352,13 @@ impl World {
             }
             while !self.flying.is_empty() {
                 self.arrive(0);
+            }
+            for number in self.run.asked() {
+                for by in ["bob", "cat"] {
+                    for answer in [Answer::Proceed, Answer::Retry] {
+                        self.run.answer(number, by, answer);
+                    }
+                }
             }
             self.run.after(SignedDuration::from_secs(3));
             self.check();
@@ -452,6 +471,58 @@ proptest! {
             prop_assert!(failed(0) <= budget as usize);
             prop_assert_eq!(state.set_aside.len(), failed(0));
             prop_assert!((1..4).all(|step| failed(step) == 0));
+        }
+    }
+}
+
+/// A guided fleet that asks in every way: after the first target, between the steps, and about what
+/// failed, also where that is required.
+fn an_asking_fleet(budget: u32, limits: (Option<u64>, Option<u64>)) -> Plan {
+    let mut plan = guided(a_fleet(budget, false, limits));
+    plan.facts.created_by = "ann".to_owned();
+    let mut steps = plan.steps.into_iter();
+    let farm = PlanStep {
+        pause_after_first: true,
+        ..steps.next().unwrap()
+    };
+    let mut steps: Vec<PlanStep> = std::iter::once(farm).chain(steps).collect();
+    steps[2].required = true;
+    steps.insert(2, a_manual_step("sign", 2, Eyes::Four));
+    plan.steps = steps;
+    plan
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_people_answer_nothing_runs_twice_and_it_ends(
+        script in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..250),
+        budget in 0_u32..4,
+        limits in (prop::option::of(1_u64..600), prop::option::of(1_u64..900)),
+    ) {
+        let mut world = World::new(an_asking_fleet(budget, limits));
+        for (what, which) in script {
+            world.step(what, which);
+        }
+        world.calm();
+        laws::hold(&world.run.log);
+        let state = &world.run.state;
+        for one in state.interruptions.values() {
+            prop_assert!(one.closed.is_some());
+            if let Some(Closed::Answered(answer)) = one.closed {
+                prop_assert!(one.question.choices().contains(&answer));
+            }
+        }
+        // Success means: whatever did not go well was set aside, or a person said that it does not
+        // count.
+        if world.run.verdict() == Some(Verdict::Succeeded) {
+            let plan = state.plan.as_ref().unwrap();
+            for (node, known) in &state.nodes {
+                let subject = plan.node(*node).unwrap().subject;
+                let dropped = state.set_aside.contains_key(&subject)
+                    || state.excluded.contains_key(&subject);
+                prop_assert!(!known.has_failed() || dropped, "{node:?} {known:?}");
+            }
         }
     }
 }

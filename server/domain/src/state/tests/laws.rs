@@ -26,6 +26,10 @@ fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids
                 !state.set_aside.contains_key(subject),
                 "a target that was set aside is begun again"
             );
+            assert!(
+                !state.excluded.contains_key(subject),
+                "a target that was excluded is begun again"
+            );
         }
         Event::NodeWaiting { node, .. } => {
             // Actions of a subject in order: whatever stands before it about the subject is over.
@@ -40,6 +44,35 @@ fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids
                 assert!(known.is_over(), "{node:?} begins while {other:?} is open");
             }
         }
+        Event::InterruptionRaised {
+            number, question, ..
+        } => {
+            assert_eq!(
+                *number as usize,
+                state.interruptions.len() + 1,
+                "interruptions are counted from 1"
+            );
+            assert!(state.cancel.is_none(), "a person is asked after a cancel");
+            if let Some(node) = question.node() {
+                let open = state.live_attempts().any(|(_, other)| other.node == node);
+                assert!(!open, "a person is asked while an attempt is open");
+            }
+        }
+        Event::InterruptionClosed { number, .. } => {
+            let known = &state.interruptions[number];
+            assert_eq!(known.closed, None, "an interruption is closed twice");
+        }
+        Event::StepTimedOut { step, .. } => {
+            let mut open = state.open_interruptions();
+            assert!(
+                !open.any(|(_, one)| one.question.step() == *step),
+                "a step's time is up while a person is awaited"
+            );
+        }
+        Event::DeploymentTimedOut { .. } => {
+            let open = state.open_interruptions().count();
+            assert_eq!(open, 0, "time is up while a person is awaited");
+        }
         Event::AttemptOrdered { attempt, node, .. } => {
             assert!(ordered.insert(*attempt), "an attempt is ordered twice");
             let open = state.live_attempts().any(|(_, other)| other.node == *node);
@@ -53,6 +86,8 @@ fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids
         }
         Event::DeploymentFinished { .. } => {
             assert_eq!(state.live_attempts().count(), 0, "it ends under an attempt");
+            let open = state.open_interruptions().count();
+            assert_eq!(open, 0, "it ends while a person is awaited");
         }
         _ => {}
     }
@@ -75,6 +110,23 @@ fn within_budget(state: &State, step: u32) {
     let planned = state.plan.as_ref().unwrap().step(step).unwrap();
     let subjects = state.steps[step as usize].subjects().unwrap();
     let failed = subjects.values().filter(|s| s.has_failed()).count();
+    if planned.pause_after_first && planned.rolling {
+        let begun = subjects.len();
+        let asked = state.interruptions.values().find(|one| {
+            matches!(&one.question, crate::interruption::Question::Pause { step: at, .. } if *at == step)
+        });
+        let let_on = asked.is_some_and(|one| {
+            one.closed == Some(Closed::Answered(crate::interruption::Answer::Proceed))
+        });
+        let inside = subjects
+            .values()
+            .filter(|subject| matches!(subject, SubjectState::Active { .. }))
+            .count();
+        assert!(
+            let_on || (asked.is_none() && inside == 0),
+            "target {begun} is begun before a person let the step go on"
+        );
+    }
     if planned.rolling && planned.on_failure == crate::process::OnFailure::Stop {
         assert!(
             failed <= planned.max_failed as usize,

@@ -6,10 +6,12 @@
     clippy::indexing_slicing
 )]
 
+mod asking;
 mod builders;
 mod cancel;
 mod evidence;
 mod faults;
+mod golden;
 mod laws;
 mod locks;
 mod parallel;

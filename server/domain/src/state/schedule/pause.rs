@@ -1,0 +1,87 @@
+//! A rolling step that waits for a person after its first target.
+
+use std::collections::BTreeMap;
+
+use mantle_shared::ids::TargetId;
+
+use super::super::asking::raised;
+use super::super::decide::after;
+use super::super::event::Event;
+use super::super::model::{Closed, NodeState, SubjectState};
+use super::Look;
+use super::steps::about;
+use crate::interruption::{Answer, Question};
+use crate::plan::PlanStep;
+
+/// Whether a step may begin further targets.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Gate {
+    /// It may.
+    Open,
+    /// One at a time, until one went through well.
+    OneAtATime,
+    /// A person is to be asked, or is being asked.
+    Shut(Option<Event>),
+    /// It does not go on.
+    Closed,
+}
+
+impl Look<'_> {
+    /// Whether a step may begin further targets, as far as it asks after the first.
+    pub(super) fn gate(
+        &self,
+        index: u32,
+        step: &PlanStep,
+        subjects: &BTreeMap<TargetId, SubjectState>,
+    ) -> Gate {
+        if !step.rolling || !step.pause_after_first {
+            return Gate::Open;
+        }
+        let asked =
+            self.state.interruptions.values().find(
+                |one| matches!(&one.question, Question::Pause { step, .. } if *step == index),
+            );
+        match asked.map(|one| one.closed) {
+            Some(None) => return Gate::Shut(None),
+            Some(Some(Closed::Answered(Answer::Proceed))) => return Gate::Open,
+            Some(Some(
+                Closed::Answered(_) | Closed::Expired | Closed::Cancelled | Closed::Moot,
+            )) => {
+                return Gate::Closed;
+            }
+            None => {}
+        }
+        let went_well = subjects.iter().find(|(target, subject)| match subject {
+            SubjectState::Done { failed, .. } => {
+                !failed && !self.state.excluded.contains_key(*target)
+            }
+            SubjectState::Active { .. } | SubjectState::PassedOver { .. } => false,
+        });
+        match went_well {
+            None => Gate::OneAtATime,
+            Some((subject, _)) => {
+                let question = Question::Pause {
+                    step: index,
+                    subject: *subject,
+                };
+                let deadline = after(self.moment.now, self.moment.policy.person);
+                Gate::Shut(Some(raised(self.moment, question, deadline)))
+            }
+        }
+    }
+
+    /// How many targets of a step hang on what a person will say of a failure.
+    pub(super) fn undecided(&self, index: u32, step: &PlanStep) -> u32 {
+        let asks = |subject: &&TargetId| {
+            about(index, step, **subject).any(|node| {
+                let known = self.state.nodes.get(&node);
+                let Some(NodeState::Asking { interruption }) = known else {
+                    return false;
+                };
+                let asked = self.state.interruptions.get(interruption);
+                asked.is_some_and(|one| matches!(one.question, Question::Failure { .. }))
+            })
+        };
+        u32::try_from(step.subjects.iter().filter(asks).count()).unwrap_or(u32::MAX)
+    }
+}

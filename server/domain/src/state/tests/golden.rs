@@ -1,0 +1,111 @@
+//! The event logs of every release: what was written once folds to the same for ever.
+//!
+//! A log is one event a line, as it stands in the database. `MANTLE_GOLDEN=write` writes those that
+//! are not there yet; one that is there is never written again.
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use mantle_shared::protocol::Outcome;
+
+use super::super::*;
+use super::builders::*;
+use crate::interruption::Answer;
+use crate::plan::{Eyes, PlanStep};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/logs")
+}
+
+/// A plain roll-out that fails on its second target.
+fn a_failure() -> Run {
+    let mut run = Run::of(a_plan(
+        &[1, 2, 3],
+        vec![a_rolling_step(&[1, 2, 3], 1, &["drain", "install"])],
+    ));
+    run.end("drain@web01", Outcome::Succeeded);
+    run.end("install@web01", Outcome::Succeeded);
+    run.end("drain@web02", Outcome::Failed);
+    run
+}
+
+/// Every kind of question, each answered or given up.
+fn questions() -> Run {
+    let farm = PlanStep {
+        pause_after_first: true,
+        ..a_rolling_step(&[1, 2, 3], 2, &["install"])
+    };
+    let mut plan = guided(a_plan(
+        &[1, 2, 3],
+        vec![
+            farm,
+            a_manual_step("sign", 2, Eyes::Four),
+            a_step("tell", &[1], vec![an_action("tell", &[1])]),
+        ],
+    ));
+    plan.facts.created_by = "ann".to_owned();
+    let mut run = Run::of(plan);
+    run.end("install@web01", Outcome::Failed);
+    run.answer(1, "ann", Answer::Retry);
+    run.end("install@web01", Outcome::Succeeded);
+    run.answer(2, "bob", Answer::Proceed);
+    run.end("install@web02", Outcome::TimedOut);
+    run.end("install@web03", Outcome::Failed);
+    run.answer(3, "ann", Answer::Exclude);
+    run.after(SignedDuration::from_secs(30));
+    run.answer(4, "ann", Answer::Ignore);
+    run.answer(5, "bob", Answer::Proceed);
+    run.answer(5, "cat", Answer::Proceed);
+    run.end("tell@web01", Outcome::Failed);
+    run.after(SignedDuration::from_hours(7 * 24));
+    run
+}
+
+/// A cancel while a person is awaited.
+fn a_cancel() -> Run {
+    let mut run = Run::of(guided(a_plan(
+        &[1],
+        vec![a_step("s", &[1], vec![an_action("a", &[1])])],
+    )));
+    run.end("a@web01", Outcome::Failed);
+    run.input(Input::CancelRequested {
+        by: "bob".to_owned(),
+    });
+    run
+}
+
+#[test]
+fn logs_that_were_written_once_fold_to_what_they_folded_to_then() {
+    let write = std::env::var_os("MANTLE_GOLDEN").is_some_and(|how| how == "write");
+    for (name, run) in [
+        ("0.1-failure", a_failure()),
+        ("0.1-questions", questions()),
+        ("0.1-cancel-while-asked", a_cancel()),
+    ] {
+        let (log_file, shown_file) = (
+            folder().join(format!("{name}.jsonl")),
+            folder().join(format!("{name}.progress.json")),
+        );
+        if write && !log_file.exists() {
+            let lines: Vec<String> = run
+                .log
+                .iter()
+                .map(|event| serde_json::to_string(event).unwrap() + "\n")
+                .collect();
+            let shown = serde_json::to_string_pretty(&view::progress(&run.state)).unwrap();
+            std::fs::create_dir_all(folder()).unwrap();
+            std::fs::write(&log_file, lines.concat()).unwrap();
+            std::fs::write(&shown_file, shown + "\n").unwrap();
+        }
+        let text = std::fs::read_to_string(&log_file)
+            .unwrap_or_else(|error| panic!("{}: {error}", log_file.display()));
+        let log: Vec<Event> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{name}: {e}")))
+            .collect();
+        let shown = view::progress(&fold(&log));
+        let shown = serde_json::to_string_pretty(&shown).unwrap() + "\n";
+        let expected = std::fs::read_to_string(&shown_file).unwrap();
+        assert_eq!(shown, expected, "{name}");
+    }
+}

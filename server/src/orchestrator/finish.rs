@@ -1,0 +1,142 @@
+//! What is shown of deployments and targets where nobody folds events, kept current with them.
+
+use std::collections::BTreeMap;
+
+use mantle_domain::plan::NO_TARGET;
+use mantle_domain::state::{State, StepState, SubjectState, Verdict};
+use mantle_shared::ids::TargetId;
+use serde_json::json;
+
+use super::active::Context;
+use super::commit::{audit, moment};
+use crate::services::progress::progress_after_success;
+use crate::store::{
+    DeploymentCurrentRow, DeploymentSucceeded, StoreError, TargetCurrentRow, TargetState,
+    TaskOutcome, TaskState, Tx, deployment_current_list, deployment_current_show, release_fetch,
+    target_current_show, task_fetch, task_mark_done,
+};
+
+/// A deployment is over: its task, the dashboard, its targets, the audit trail, and what its
+/// success leads to.
+pub(super) async fn finish(
+    tx: &mut Tx,
+    context: &Context,
+    epoch: u64,
+    next: &State,
+    verdict: Verdict,
+    message: &str,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    let outcome = match verdict {
+        Verdict::Succeeded => TaskOutcome::Succeeded,
+        Verdict::Failed => TaskOutcome::Failed,
+        Verdict::Cancelled => TaskOutcome::Cancelled,
+        Verdict::TimedOut => TaskOutcome::TimedOut,
+    };
+    task_mark_done(tx, context.task, epoch, outcome, now_us).await?;
+    show_current(tx, context, TaskState::Done, Some(outcome), now_us).await?;
+    for (target, failed) in subjects(next) {
+        let state = if failed {
+            TargetState::Failed
+        } else {
+            TargetState::Deployed
+        };
+        show_target(tx, context, target, state, now_us).await?;
+    }
+    let detail = json!({ "outcome": outcome.word(), "message": message });
+    audit(tx, context, "deployment.finish", detail, now_us).await?;
+    match outcome {
+        TaskOutcome::Succeeded => {
+            // The success may have passed a phase; what enters by itself is queued with it.
+            let release = release_fetch(tx, context.release_id).await?;
+            let environment = &context.environment;
+            let (number, now) = (&context.number, moment(now_us));
+            progress_after_success(tx, &release, environment, number, now).await?;
+        }
+        TaskOutcome::Failed
+        | TaskOutcome::TimedOut
+        | TaskOutcome::Cancelled
+        | TaskOutcome::Unknown => {}
+    }
+    Ok(())
+}
+
+/// The targets that were touched, and whether something about them failed.
+fn subjects(state: &State) -> BTreeMap<TargetId, bool> {
+    let mut subjects = BTreeMap::new();
+    for step in state.steps.iter().filter_map(StepState::subjects) {
+        for (target, subject) in step {
+            let failed = match subject {
+                SubjectState::Active { failed, .. } | SubjectState::Done { failed, .. } => *failed,
+                SubjectState::PassedOver { .. } => continue,
+            };
+            let failed = failed || state.excluded.contains_key(target);
+            *subjects.entry(*target).or_insert(false) |= failed;
+        }
+    }
+    subjects
+}
+
+pub(super) async fn show_current(
+    tx: &mut Tx,
+    context: &Context,
+    state: TaskState,
+    outcome: Option<TaskOutcome>,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    let has_warnings = task_fetch(tx, context.task).await?.has_warnings;
+    let before = deployment_current_list(tx, Some(context.project_id)).await?;
+    let before = before
+        .into_iter()
+        .find(|row| row.environment_id == context.environment_id);
+    let succeeded = if outcome == Some(TaskOutcome::Succeeded) {
+        Some(DeploymentSucceeded {
+            task_id: context.task,
+            release_id: context.release_id,
+            release_version: context.version.clone(),
+            at_us: now_us,
+        })
+    } else {
+        before.and_then(|row| row.succeeded)
+    };
+    deployment_current_show(
+        tx,
+        &DeploymentCurrentRow {
+            project_id: context.project_id,
+            environment_id: context.environment_id,
+            task_id: context.task,
+            release_id: context.release_id,
+            release_version: context.version.clone(),
+            state,
+            outcome,
+            has_warnings,
+            changed_at_us: now_us,
+            succeeded,
+        },
+    )
+    .await
+}
+
+pub(super) async fn show_target(
+    tx: &mut Tx,
+    context: &Context,
+    target: TargetId,
+    state: TargetState,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    if target == NO_TARGET {
+        return Ok(());
+    }
+    let row = TargetCurrentRow {
+        target_id: target,
+        project_id: context.project_id,
+        environment_id: context.environment_id,
+        task_id: context.task,
+        release_id: context.release_id,
+        release_version: context.version.clone(),
+        state,
+        changed_at_us: now_us,
+    };
+    // If the target was removed meanwhile there is nothing to show of it.
+    target_current_show(tx, &row).await.map(|_| ())
+}
