@@ -1,5 +1,6 @@
 //! What the server and the agent must agree on: identities, the wire protocol, package manifests,
-//! the order that an attempt carries out and how its inputs are written, how secrets are masked.
+//! the order that an attempt carries out and how its inputs are written, how text files are read, how
+//! secrets are masked.
 //!
 //! This crate is small and slow-moving, since everything is rebuilt after it. It opens no file and
 //! no socket. HTTP bodies, database rows and rules are not in it.
@@ -15,6 +16,7 @@ pub mod mask;
 pub mod order;
 pub mod outputs;
 pub mod protocol;
+pub mod text_file;
 pub mod tls;
 pub mod token;
 

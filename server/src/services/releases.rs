@@ -16,12 +16,13 @@ use mantle_domain::project::ProjectDefinition;
 use mantle_domain::release::notes::{self, NotesContext, check_fields};
 use mantle_domain::release::{
     ExistingRelease, ReleaseDraft, ReleaseOptions, ScannedFiles, SecretFacts, Selection, assemble,
-    scan, select, version_of,
+    scan, select, sensitive_variables, version_of,
 };
 use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot, canonical};
 use mantle_domain::variable::VariableValue;
 use mantle_shared::manifest::EntryKind;
 use mantle_shared::order::OrderPackage;
+use mantle_shared::text_file::{self, MAX_TEXT_FILE_BYTES};
 use serde_json::json;
 
 use super::declared::{read, whole_project};
@@ -42,8 +43,6 @@ use crate::store::{
     release_list, release_variables_list, secret_list, secret_version_fetch, snapshot_keep,
 };
 
-/// A file larger than this is not looked into for the names of secrets.
-const MOST_SCANNED_BYTES: u64 = 4 * 1024 * 1024;
 /// How often a version is chosen again that somebody else took at the same moment.
 const MOST_TRIES: usize = 20;
 /// More entries than this of one package are not looked through.
@@ -139,13 +138,13 @@ impl Services {
         Ok((row, definition, selection))
     }
 
-    /// Which secrets' names stand in which action's package files.
+    /// Which names of secrets, and of what reaches one, stand in which action's package files.
     async fn scan(
         &self,
         definition: &ProjectDefinition,
         selection: &Selection,
     ) -> Result<ScannedFiles> {
-        let names = secret_variables(definition);
+        let names = sensitive_variables(definition);
         let mut scanned = ScannedFiles::new();
         if names.is_empty() {
             return Ok(scanned);
@@ -156,15 +155,15 @@ impl Services {
                 continue;
             };
             let mut found = BTreeSet::new();
-            for (globs, structured) in [(&request.texts, false), (&request.structured, true)] {
-                for text in self.texts(package, globs).await? {
-                    found.extend(if structured {
-                        scan::names_in_structure(&text, &names)
-                    } else {
-                        scan::names_in_text(&text, &names)
-                    });
-                }
-            }
+            let mut look = |names: BTreeSet<String>| found.extend(names);
+            self.each_text(package, &request.texts, |text| {
+                look(scan::names_in_text(text, &names));
+            })
+            .await?;
+            self.each_text(package, &request.structured, |text| {
+                look(scan::names_in_structure(text, &names));
+            })
+            .await?;
             if !found.is_empty() {
                 scanned.entry(request.action).or_default().extend(found);
             }
@@ -172,12 +171,22 @@ impl Services {
         Ok(scanned)
     }
 
-    async fn texts(&self, package: &OrderPackage, globs: &[String]) -> Result<Vec<String>> {
+    /// Looks into the files of a package that these globs match, one after the other.
+    async fn each_text(
+        &self,
+        package: &OrderPackage,
+        globs: &[String],
+        mut look: impl FnMut(&str),
+    ) -> Result<()> {
         let failed = |error| Error::internal("reading a package", error);
         let mut set = globset::GlobSetBuilder::new();
         for glob in globs {
             // A template cannot be matched before the deployment; the action names its secrets.
-            if let Ok(glob) = GlobBuilder::new(glob).literal_separator(true).build() {
+            let pattern = text_file::pattern(glob);
+            let mut builder = GlobBuilder::new(&pattern);
+            // As agents on Windows match them: rather a file too many than one too few.
+            let builder = builder.literal_separator(true).case_insensitive(true);
+            if let Ok(glob) = builder.build() {
                 set.add(glob);
             }
         }
@@ -185,14 +194,13 @@ impl Services {
             .build()
             .map_err(|error| Error::internal("reading globs", error))?;
         if set.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let listed = self
             .packages
             .list(&package.root, MOST_ENTRIES)
             .await
             .map_err(failed)?;
-        let mut texts = Vec::new();
         for entry in listed {
             let is_file = matches!(entry.kind, EntryKind::File { .. });
             if !is_file || !set.is_match(&entry.path) {
@@ -200,12 +208,14 @@ impl Services {
             }
             let bytes = self
                 .packages
-                .file(&package.root, &entry.path, MOST_SCANNED_BYTES)
+                .file(&package.root, &entry.path, MAX_TEXT_FILE_BYTES)
                 .await
                 .map_err(failed)?;
-            texts.extend(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+            if let Some(bytes) = bytes {
+                look(&text_of(&bytes));
+            }
         }
-        Ok(texts)
+        Ok(())
     }
 
     async fn keep(&self, caller: &Caller, made: &Made, request: &ReleaseCreate) -> Result<Kept> {
@@ -263,6 +273,7 @@ impl Services {
                 "process": row.process,
                 "packages": row.packages,
                 "variables": row.variables,
+                "ignore_channel_rules": request.ignore_channel_rules,
             }),
         };
         caller.audit(&mut tx, now, deed).await?;
@@ -426,13 +437,13 @@ fn order_package(row: PackageVersionRow) -> OrderPackage {
     }
 }
 
-/// The names of variables that hold a secret anywhere.
-fn secret_variables(definition: &ProjectDefinition) -> BTreeSet<String> {
-    let variables = definition.variables.iter();
-    variables
-        .filter(|variable| variable.values.iter().any(|value| value.value.is_secret()))
-        .map(|variable| variable.name.clone())
-        .collect()
+/// A file as an agent will read it; what it cannot read as text, byte by byte: a script may be in any
+/// encoding, and names are plain letters.
+fn text_of(bytes: &[u8]) -> String {
+    text_file::decode(bytes).map_or_else(
+        || String::from_utf8_lossy(bytes).into_owned(),
+        |(text, _)| text,
+    )
 }
 
 /// The versions of secrets that a snapshot pins.

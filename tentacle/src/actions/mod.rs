@@ -13,6 +13,7 @@ mod shells;
 #[cfg(test)]
 mod test_context;
 mod values;
+mod withheld;
 
 use serde_json::{Map, Value};
 

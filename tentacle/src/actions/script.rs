@@ -7,12 +7,13 @@
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
+use mantle_shared::text_file::{MAX_TEXT_FILE_BYTES, decode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::shells::{Bootstrap, Shell};
-use super::values;
 use super::{Action, ActionContext, ActionError, ActionReport};
+use super::{values, withheld};
 use crate::durable;
 use crate::output::service_message::{MESSAGE_KEY_VARIABLE, MessageRules};
 
@@ -215,14 +216,12 @@ fn write_script(
     substitute: bool,
 ) -> Result<PathBuf, ActionError> {
     let text = match &source.path {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| {
-            ActionError::failed(format!(
-                "{} could not be read as text: {error}",
-                path.display()
-            ))
-        })?,
+        Some(path) => read_text(path)?,
         None => source.text.clone(),
     };
+    if substitute && let Some(name) = withheld::needed(&text, context.variables) {
+        return Err(withheld::refused("substitute", "the script", name));
+    }
     let text = if substitute {
         (context.render)(&text)
             .map_err(|error| ActionError::input(format!("the script: {error}")))?
@@ -236,6 +235,27 @@ fn write_script(
         ActionError::failed(format!("the script could not be written: {error}"))
     })?;
     Ok(path)
+}
+
+/// A script of a package, in any encoding that the server looks into for the names of secrets.
+fn read_text(path: &Path) -> Result<String, ActionError> {
+    let unreadable = |why: &dyn std::fmt::Display| {
+        ActionError::failed(format!(
+            "{} could not be read as text: {why}",
+            path.display()
+        ))
+    };
+    let size_bytes = std::fs::metadata(path)
+        .map_err(|error| unreadable(&error))?
+        .len();
+    if size_bytes > MAX_TEXT_FILE_BYTES {
+        return Err(unreadable(&format!(
+            "it has {size_bytes} bytes, and only scripts of up to {MAX_TEXT_FILE_BYTES} are substituted"
+        )));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
+    let text = decode(&bytes).map(|(text, _)| text);
+    text.ok_or_else(|| unreadable(&"it is neither UTF-8 nor UTF-16"))
 }
 
 /// Variables under their names in upper case, with `_` for what a name may not hold. Where two would

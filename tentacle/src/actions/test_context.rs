@@ -97,6 +97,7 @@ pub(crate) struct Bench {
     pub(crate) said: Said,
     pub(crate) stop: StopToken,
     pub(crate) variables: Vec<(String, String)>,
+    pub(crate) withheld: Vec<String>,
     pub(crate) packages: Vec<OrderPackage>,
 }
 
@@ -112,6 +113,7 @@ impl Bench {
             said: Said::default(),
             stop: StopToken::new(),
             variables: Vec::new(),
+            withheld: Vec::new(),
             packages: Vec::new(),
         }
     }
@@ -136,7 +138,8 @@ impl Bench {
                     exported: true,
                 })
                 .collect(),
-        );
+        )
+        .withholding(self.withheld.clone());
         let names = Names {
             attempt: AttemptId::from_uuid(Uuid::now_v7()),
             task: TaskId::from_uuid(Uuid::from_u128(1)),

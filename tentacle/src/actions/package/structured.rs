@@ -19,19 +19,7 @@ pub(super) fn replace(
     text: &str,
     variables: &Variables,
 ) -> Result<Option<(String, Vec<String>)>, String> {
-    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
-    if !extension.eq_ignore_ascii_case("json") {
-        return Err(format!(
-            "{path}: files of this format cannot be written yet; available: {FORMATS}"
-        ));
-    }
-    let mut document: Value = serde_json::from_str(text).map_err(|error| {
-        format!(
-            "{path}:{}:{}: not JSON: {error}; comments and trailing commas are not JSON",
-            error.line(),
-            error.column()
-        )
-    })?;
+    let mut document = parsed(path, text)?;
     let mut set = Vec::new();
     for variable in variables.iter() {
         // The system's own names have no colon and must not hit a top-level key by accident.
@@ -52,6 +40,37 @@ pub(super) fn replace(
         return Ok(None);
     }
     Ok(Some((write(&document, text)?, set)))
+}
+
+/// The first of the withheld names that has a place in a file: the value there is not the one that the
+/// author meant, and stays so if it goes on.
+pub(super) fn withheld<'v>(
+    path: &str,
+    text: &str,
+    variables: &'v Variables,
+) -> Result<Option<&'v str>, String> {
+    let mut names = variables.withheld().peekable();
+    if names.peek().is_none() {
+        return Ok(None);
+    }
+    let mut document = parsed(path, text)?;
+    Ok(names.find(|name| find(&mut document, name).is_some()))
+}
+
+fn parsed(path: &str, text: &str) -> Result<Value, String> {
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    if !extension.eq_ignore_ascii_case("json") {
+        return Err(format!(
+            "{path}: files of this format cannot be written yet; available: {FORMATS}"
+        ));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        format!(
+            "{path}:{}:{}: not JSON: {error}; comments and trailing commas are not JSON",
+            error.line(),
+            error.column()
+        )
+    })
 }
 
 /// The value at a path, keys compared without case. A key may itself hold a colon.

@@ -171,6 +171,41 @@ fn an_unresolved_token_is_a_warning_with_its_place_and_stays() {
 }
 
 #[test]
+fn a_file_that_needs_what_was_withheld_is_not_written_and_nothing_is_installed() {
+    let mut bench = Bench::new();
+    let utf16 = |text: &str| -> Vec<u8> {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        [0xff, 0xfe].into_iter().chain(units).collect()
+    };
+    let mut files = site("1.0");
+    files.insert("web.config".to_owned(), utf16("<key>#{ApiKey}</key>"));
+    deliver(&mut bench, "1.0", &files);
+    bench.variables = vec![("SiteName".to_owned(), "OctoFX".to_owned())];
+    bench.withheld = vec!["ApiKey".to_owned(), "port".to_owned()];
+    let told = "which is a secret, or reaches one, that this action was not given; name it under secrets: of the action";
+    for (with, why) in [
+        (
+            json!({"substitute": "web.config"}),
+            "substitute: web.config needs 'ApiKey'",
+        ),
+        (
+            json!({"structured": "appsettings.json"}),
+            "structured: appsettings.json needs 'port'",
+        ),
+    ] {
+        assert_eq!(message(run(&bench, with)), format!("{why}, {told}"));
+        assert!(!home(&bench).join("1.0").exists());
+    }
+    // What needs none of them goes on.
+    install(&bench, json!({"substitute": ["index.html"]}));
+    bench.withheld.clear();
+    bench.variables.push(("ApiKey".to_owned(), "k".to_owned()));
+    install(&bench, json!({"substitute": "web.config"}));
+    let written = fs::read(home(&bench).join(current(&bench)).join("web.config")).unwrap();
+    assert_eq!(written, utf16("<key>k</key>"));
+}
+
+#[test]
 fn earlier_versions_are_kept_by_use_and_the_current_one_never_goes() {
     let mut bench = Bench::new();
     for version in ["1.0", "1.1", "1.2", "1.3"] {
