@@ -15,6 +15,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{Executor as _, PgConnection, Postgres, Sqlite, SqliteConnection};
+use tokio::sync::Semaphore;
 
 use super::error::{Result, StoreError};
 use super::lock::{FolderLock, LockError};
@@ -95,7 +96,11 @@ enum Pools {
         logs: Files,
         _lock: FolderLock,
     },
-    Postgres(PgPool),
+    Postgres {
+        pool: PgPool,
+        /// Whose turn it is to write, within this process: those that wait take no connection.
+        turn: Arc<Semaphore>,
+    },
 }
 
 struct Files {
@@ -117,21 +122,29 @@ impl Store {
                     _lock: lock,
                 }
             }
-            StoreConfig::Postgres { url } => Pools::Postgres(open_postgres(&url).await?),
+            StoreConfig::Postgres { url } => Pools::Postgres {
+                pool: open_postgres(&url).await?,
+                turn: Arc::new(Semaphore::new(1)),
+            },
         };
         Ok(Self {
             pools: Arc::new(pools),
         })
     }
 
-    /// Starts a transaction that writes the state. With SQLite there is one at a time: hold it for
-    /// statements only, never across another wait.
+    /// Starts a transaction that writes the state. There is one at a time: hold it for statements
+    /// only, never across another wait.
     pub async fn begin(&self) -> Result<Tx> {
         match &*self.pools {
             Pools::Sqlite { state, .. } => {
                 Tx::begin_sqlite(state.writer.acquire().await?, Mode::Write).await
             }
-            Pools::Postgres(pool) => Tx::begin_postgres(pool.acquire().await?, Mode::Write).await,
+            Pools::Postgres { pool, turn } => {
+                let turn = tokio::time::timeout(TURN_DEADLINE, Arc::clone(turn).acquire_owned());
+                let turn = turn.await.map_err(|_| StoreError::Busy(None))?;
+                let turn = turn.map_err(|_| StoreError::Unavailable(None))?;
+                Tx::begin_postgres(pool.acquire().await?, Mode::Write, Some(turn)).await
+            }
         }
     }
 
@@ -141,7 +154,9 @@ impl Store {
             Pools::Sqlite { state, .. } => {
                 Tx::begin_sqlite(state.readers.acquire().await?, Mode::Read).await
             }
-            Pools::Postgres(pool) => Tx::begin_postgres(pool.acquire().await?, Mode::Read).await,
+            Pools::Postgres { pool, .. } => {
+                Tx::begin_postgres(pool.acquire().await?, Mode::Read, None).await
+            }
         }
     }
 
@@ -149,9 +164,11 @@ impl Store {
     pub async fn begin_logs(&self) -> Result<LogTx> {
         let tx = match &*self.pools {
             Pools::Sqlite { logs, .. } => {
-                Tx::begin_sqlite(logs.writer.acquire().await?, Mode::Write).await?
+                Tx::begin_sqlite(logs.writer.acquire().await?, Mode::WriteLogs).await?
             }
-            Pools::Postgres(pool) => Tx::begin_postgres(pool.acquire().await?, Mode::Write).await?,
+            Pools::Postgres { pool, .. } => {
+                Tx::begin_postgres(pool.acquire().await?, Mode::WriteLogs, None).await?
+            }
         };
         Ok(LogTx::new(tx))
     }
@@ -162,7 +179,9 @@ impl Store {
             Pools::Sqlite { logs, .. } => {
                 Tx::begin_sqlite(logs.readers.acquire().await?, Mode::Read).await?
             }
-            Pools::Postgres(pool) => Tx::begin_postgres(pool.acquire().await?, Mode::Read).await?,
+            Pools::Postgres { pool, .. } => {
+                Tx::begin_postgres(pool.acquire().await?, Mode::Read, None).await?
+            }
         };
         Ok(LogTx::new(tx))
     }
@@ -202,7 +221,10 @@ impl Store {
                     files.writer.close().await;
                 }
             }
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Postgres { pool, turn } => {
+                turn.close();
+                pool.close().await;
+            }
         }
     }
 }

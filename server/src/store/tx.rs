@@ -1,5 +1,9 @@
 //! One transaction on either database.
 //!
+//! Those that write the state come one after the other, on both databases: a use case may look at
+//! what there is, decide, and write, and what it looked at is still so. With SQLite the file has
+//! one writer; with PostgreSQL a lock that ends with the transaction gives all nodes their turns.
+//!
 //! A transaction that is dropped is rolled back. One in which a statement failed is over: it takes
 //! no further statement and cannot be committed. SQLite would carry on and keep the half that
 //! worked; PostgreSQL would answer a commit by silently rolling back. So what may be missing or may
@@ -14,6 +18,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::{Database, Postgres, Sqlite};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::{Result, StoreError};
 use super::value::{Param, Row};
@@ -21,12 +26,18 @@ use super::value::{Param, Row};
 /// No statement of ours takes this long; one that does is on a database that went away.
 const STATEMENT_DEADLINE: Duration = Duration::from_mins(1);
 
+/// Waits for the turn of this transaction among those of all nodes that write the state, and keeps
+/// it until the end of the transaction. The number is ours alone in this database.
+const WRITERS_TURN: &str = "SELECT pg_advisory_xact_lock(5570194382217)";
+
 /// A transaction on the state.
 #[must_use = "a transaction that is not committed is rolled back"]
 pub struct Tx {
     connection: Connection,
     failed: bool,
     deadline: Duration,
+    /// This process's turn to write, with PostgreSQL; given back when the transaction is over.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// A transaction on the logs, which SQLite keeps in a file of their own.
@@ -41,8 +52,10 @@ enum Connection {
 /// How a transaction starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// It writes. With SQLite it waits here, once, for the one writer's turn.
+    /// It writes the state. It waits here, once, for the one writer's turn.
     Write,
+    /// It writes the logs.
+    WriteLogs,
     /// It sees one state of the database from its first statement to its last.
     Read,
 }
@@ -53,31 +66,43 @@ impl Tx {
         mode: Mode,
     ) -> Result<Self> {
         let sql = match mode {
-            Mode::Write => "BEGIN IMMEDIATE",
+            Mode::Write | Mode::WriteLogs => "BEGIN IMMEDIATE",
             Mode::Read => "BEGIN DEFERRED",
         };
-        Self::begin(Connection::Sqlite(connection), sql).await
+        let mut tx = Self::on(Connection::Sqlite(connection), None);
+        tx.script(sql).await?;
+        Ok(tx)
     }
 
+    /// `turn` is this process's turn to write, which a transaction that writes the state needs.
     pub(super) async fn begin_postgres(
         connection: PoolConnection<Postgres>,
         mode: Mode,
+        turn: Option<OwnedSemaphorePermit>,
     ) -> Result<Self> {
-        let sql = match mode {
-            Mode::Write => "BEGIN",
-            Mode::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        };
-        Self::begin(Connection::Postgres(connection), sql).await
+        let mut tx = Self::on(Connection::Postgres(connection), turn);
+        match mode {
+            Mode::Write => {
+                tx.script("BEGIN").await?;
+                // The next statement sees what the one before in turn has committed.
+                tx.script(WRITERS_TURN).await?;
+            }
+            Mode::WriteLogs => tx.script("BEGIN").await?,
+            Mode::Read => {
+                let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                tx.script(sql).await?;
+            }
+        }
+        Ok(tx)
     }
 
-    async fn begin(connection: Connection, sql: &'static str) -> Result<Self> {
-        let mut tx = Self {
+    fn on(connection: Connection, turn: Option<OwnedSemaphorePermit>) -> Self {
+        Self {
             connection,
             failed: false,
             deadline: STATEMENT_DEADLINE,
-        };
-        tx.script(sql).await?;
-        Ok(tx)
+            _turn: turn,
+        }
     }
 
     /// Keeps what was done. An error that [is retryable](StoreError::is_retryable) leaves open whether
@@ -187,6 +212,7 @@ impl Tx {
             connection,
             failed,
             deadline,
+            _turn: _,
         } = self;
         let rows: BoxStream<'t, Result<Row>> = match connection {
             Connection::Sqlite(connection) => Box::pin(

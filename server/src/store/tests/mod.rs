@@ -15,4 +15,5 @@ mod migrations;
 mod releases;
 mod schema;
 mod tasks;
+mod turns;
 mod upkeep;
