@@ -45,7 +45,7 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
         files,
         dry_run: true,
         prune: args.prune,
-        expect: None,
+        ..ApplyRequest::default()
     };
     let preview = client.apply(&request).await?;
     // On a terminal the difference is shown before anything happens; a program must say --yes.
@@ -76,6 +76,10 @@ pub(super) async fn run(args: ApplyArgs, client: &Client, out: Output) -> CliRes
     request.dry_run = false;
     // What was shown, or else nothing.
     request.expect = Some(preview.digest.clone());
+    let agreed = preview.changes.iter();
+    request.agreed = agreed
+        .map(|change| (change.key(), change.digest.clone()))
+        .collect();
     let mut applied = client.apply(&request).await?;
     if asks {
         // They were read before the answer was given.

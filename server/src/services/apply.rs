@@ -1,5 +1,8 @@
 //! Applying files: all of them or nothing, in one transaction, with the difference as the answer.
 //!
+//! Files are read before the writer's turn is taken, and read again if what they were judged by is
+//! another by then: a file that takes seconds to read holds nobody up.
+//!
 //! Applying creates and updates; what files no longer mention stays, unless it is asked to prune. A
 //! dry run does the same work and drops the transaction, so that it says exactly what the real one
 //! would do; the real one is refused if it would do something else than was agreed to.
@@ -9,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use mantle_domain::channel;
 use mantle_domain::environment::EnvironmentDefinition;
-use mantle_domain::file::{self, Definitions, FileError, Known, OldNames, Source, diff, export};
+use mantle_domain::file::{Definitions, diff, export};
 use mantle_domain::ids::{EnvironmentId, LifecycleId, ProjectId, TargetId, VariableSetId};
 use mantle_domain::lifecycle::LifecycleDefinition;
 use mantle_domain::permission::Permission;
@@ -20,9 +23,9 @@ use mantle_shared::Digest;
 use serde::Serialize;
 use serde_json::json;
 
+use super::apply_read::{READINGS, Reading, never_still};
 use super::declared::{
-    environment_order, lifecycle_definition, project_definition, read, set_definition,
-    variable_sets,
+    lifecycle_definition, project_definition, read, set_definition, variable_sets,
 };
 use super::error::{Error, Result};
 use super::{Caller, Deed, LIST_MOST, Services, facts, mint, names, prune};
@@ -31,9 +34,8 @@ use crate::store::{
     EnvironmentRow, LifecycleRow, ProjectRow, TargetRow, Tx, VariableSetRow, environment_find,
     environment_insert, environment_list, environment_update, lifecycle_find, lifecycle_insert,
     lifecycle_list, lifecycle_update, project_find, project_insert, project_list, project_update,
-    release_count_of_channel, secret_list, target_find, target_insert, target_list,
-    target_replace_environments, target_replace_tags, variable_set_find, variable_set_insert,
-    variable_set_update,
+    release_count_of_channel, target_find, target_insert, target_list, target_replace_environments,
+    target_replace_tags, variable_set_find, variable_set_insert, variable_set_update,
 };
 
 const MOST_FILES: usize = 1000;
@@ -50,18 +52,25 @@ impl Services {
                 format!("give 1 to {MOST_FILES} files"),
             ));
         }
-        let tx = self.store.begin().await?;
-        self.apply_in(tx, caller, request).await
+        for _ in 0..READINGS {
+            let files = self.read_files(&request.files).await?;
+            let mut tx = self.store.begin().await?;
+            if files.hold(&mut tx).await? {
+                return self.apply_in(tx, caller, request, &files).await;
+            }
+        }
+        Err(never_still())
     }
 
-    /// Applies files in a transaction that may have looked at something before.
+    /// Applies files in a transaction in which they still hold.
     pub(super) async fn apply_in(
         &self,
         mut tx: Tx,
         caller: &Caller,
         request: &ApplyRequest,
+        files: &Reading,
     ) -> Result<ApplyResult> {
-        let definitions = definitions(&mut tx, &request.files).await?;
+        let definitions = &files.definitions;
         let mut applier = Applier {
             tx: &mut tx,
             caller,
@@ -73,26 +82,24 @@ impl Services {
                 .map(ToString::to_string)
                 .collect(),
         };
-        applier.all(&definitions).await?;
+        applier.all(definitions).await?;
         if request.prune {
-            let kept = prune::unnamed(&mut applier, &definitions).await?;
+            let kept = prune::unnamed(&mut applier, definitions).await?;
             applier.warnings.extend(kept);
         }
         let Applier {
             changes, warnings, ..
         } = applier;
         let digest = digest(&changes)?;
-        if request
-            .expect
-            .as_ref()
-            .is_some_and(|expected| *expected != digest)
+        if let Some(expected) = &request.expect
+            && *expected != digest
         {
-            return Err(Error::refused(
-                "changed-meanwhile",
-                "somebody else has changed something since the difference was shown: applying would \
-                 do something else now",
-                "run 'mantle apply' again to see the difference as it is now",
-            ));
+            return Err(Error::Refused {
+                code: "changed-meanwhile",
+                detail: "what applying would do is not what was shown any more".to_owned(),
+                reasons: differences(&request.agreed, &changes),
+                help: "run 'mantle apply' again to see the difference as it is now".to_owned(),
+            });
         }
         let applied = !request.dry_run && !changes.is_empty();
         if applied {
@@ -143,106 +150,35 @@ impl Services {
     }
 }
 
-async fn definitions(tx: &mut Tx, files: &[ApplyFile]) -> Result<Definitions> {
-    let sources: Vec<Source<'_>> = files
-        .iter()
-        .map(|file| Source {
-            name: &file.name,
-            text: &file.text,
-        })
-        .collect();
-    let mut known = known(tx, files).await?;
-    let mut parsed = file::parse(&sources, &known);
-    if let Err(errors) = &parsed
-        && errors.iter().any(FileError::is_about_a_name)
-    {
-        // It may be one that projects have used since before there was a rule. Seldom, and to read
-        // them all takes a while.
-        for row in project_list(tx, "", LIST_MOST).await? {
-            known.old_names.project(&project_definition(&row)?);
-        }
-        for set in known.variable_sets.values() {
-            known.old_names.variable_set(set);
-        }
-        parsed = file::parse(&sources, &known);
-    }
-    // Tags that targets get can put any project in the wrong. Seldom, too.
-    if parsed
-        .as_ref()
-        .is_ok_and(|found| !found.retagged(&known).is_empty())
-    {
-        known.projects.clear();
-        for row in project_list(tx, "", LIST_MOST).await? {
-            known.projects.push(project_definition(&row)?);
-        }
-        parsed = file::parse(&sources, &known);
-    }
-    parsed.map_err(|errors| invalid(&errors))
-}
-
-fn invalid(errors: &[FileError]) -> Error {
-    match errors {
-        [one] => Error::Invalid {
-            code: "invalid-files",
-            detail: format!("{}:{}:{}: {}", one.file, one.line, one.column, one.what),
-            reasons: Vec::new(),
-            help: one.next.clone().unwrap_or_default(),
-        },
-        many => Error::Invalid {
-            code: "invalid-files",
-            detail: format!(
-                "{} things in the files are wrong; nothing was applied",
-                many.len()
-            ),
-            reasons: many.iter().map(ToString::to_string).collect(),
-            help: "correct them and apply again".to_owned(),
-        },
-    }
-}
-
+/// Names all changes, each with what it makes of what: two that read the same are not the same.
 fn digest(changes: &[Change]) -> Result<String> {
     let text = serde_json::to_vec(changes)
         .map_err(|error| Error::internal("writing down the changes", error))?;
     Ok(Digest::of(&text).to_string())
 }
 
-async fn known(tx: &mut Tx, files: &[ApplyFile]) -> Result<Known> {
-    // Only a set that changes can put other projects in the wrong; to read them all takes a while.
-    let sets = files.iter().any(|file| file.text.contains("variable_set"));
-    let mut projects = Vec::new();
-    if sets {
-        for row in project_list(tx, "", LIST_MOST).await? {
-            let definition = project_definition(&row)?;
-            if !definition.include.is_empty() {
-                projects.push(definition);
-            }
+/// How the changes differ from those that were agreed to, for people.
+fn differences(agreed: &BTreeMap<String, String>, now: &[Change]) -> Vec<String> {
+    if agreed.is_empty() {
+        return Vec::new();
+    }
+    let now: BTreeMap<String, &str> = now
+        .iter()
+        .map(|change| (change.key(), change.digest.as_str()))
+        .collect();
+    let mut differences = Vec::new();
+    for (key, digest) in agreed {
+        match now.get(key) {
+            None => differences.push(format!("{key} would not be changed any more")),
+            Some(other) if other != digest => differences.push(format!(
+                "{key} is not as it was, so that another change would be made of it"
+            )),
+            Some(_) => {}
         }
     }
-    let targets = target_list(tx, None).await?;
-    let secrets = secret_list(tx, "", LIST_MOST).await?;
-    let lifecycles = lifecycle_list(tx).await?;
-    let environments = environment_order(tx).await?;
-    let mut old_names = OldNames::default();
-    for name in &environments {
-        old_names.environment(name);
-    }
-    for target in &targets {
-        old_names.target(&target.name);
-        target.tags.iter().for_each(|tag| old_names.tag(tag));
-    }
-    Ok(Known {
-        complete: true,
-        environments: environments.into_iter().collect(),
-        lifecycles: lifecycles.into_iter().map(|row| row.name).collect(),
-        targets: targets
-            .into_iter()
-            .map(|row| (row.name, row.tags))
-            .collect(),
-        secrets: secrets.into_iter().map(|row| row.path).collect(),
-        variable_sets: variable_sets(tx).await?,
-        projects,
-        old_names,
-    })
+    let more = now.keys().filter(|key| !agreed.contains_key(*key));
+    differences.extend(more.map(|key| format!("{key} would be changed as well")));
+    differences
 }
 
 async fn infrastructure(tx: &mut Tx) -> Result<Definitions> {
@@ -308,6 +244,7 @@ impl Applier<'_> {
             Some(row) if row.body == body => Ok(()),
             Some(row) => {
                 let old = set_definition(&row)?;
+                let before = row.body.clone();
                 let row = VariableSetRow {
                     body,
                     revision: row.revision + 1,
@@ -316,8 +253,14 @@ impl Applier<'_> {
                 };
                 variable_set_update(self.tx, &row).await?;
                 let lines = diff::variable_set(Some(&old), new);
-                self.note(ChangeKind::Update, "variable set", &new.name, &lines)
-                    .await
+                let made = Made {
+                    kind: "variable set",
+                    name: &new.name,
+                    old: Some(&before),
+                    new: Some(&row.body),
+                    lines: &lines,
+                };
+                self.note(made).await
             }
             None => {
                 let row = VariableSetRow {
@@ -329,8 +272,14 @@ impl Applier<'_> {
                 };
                 variable_set_insert(self.tx, &row).await?;
                 let lines = diff::variable_set(None, new);
-                self.note(ChangeKind::Create, "variable set", &new.name, &lines)
-                    .await
+                let made = Made {
+                    kind: "variable set",
+                    name: &new.name,
+                    old: None,
+                    new: Some(&row.body),
+                    lines: &lines,
+                };
+                self.note(made).await
             }
         }
     }
@@ -342,6 +291,7 @@ impl Applier<'_> {
             Some(row) if row.body == body => Ok(()),
             Some(row) => {
                 let old = read("reading an environment's definition", &row.body)?;
+                let before = row.body.clone();
                 let row = EnvironmentRow {
                     body,
                     revision: row.revision + 1,
@@ -350,8 +300,14 @@ impl Applier<'_> {
                 };
                 environment_update(self.tx, &row).await?;
                 let lines = diff::environment(Some(&old), new);
-                self.note(ChangeKind::Update, "environment", &new.name, &lines)
-                    .await
+                let made = Made {
+                    kind: "environment",
+                    name: &new.name,
+                    old: Some(&before),
+                    new: Some(&row.body),
+                    lines: &lines,
+                };
+                self.note(made).await
             }
             None => {
                 let rows = environment_list(self.tx).await?;
@@ -366,8 +322,14 @@ impl Applier<'_> {
                 };
                 environment_insert(self.tx, &row).await?;
                 let lines = diff::environment(None, new);
-                self.note(ChangeKind::Create, "environment", &new.name, &lines)
-                    .await
+                let made = Made {
+                    kind: "environment",
+                    name: &new.name,
+                    old: None,
+                    new: Some(&row.body),
+                    lines: &lines,
+                };
+                self.note(made).await
             }
         }
     }
@@ -379,6 +341,7 @@ impl Applier<'_> {
             Some(row) if row.body == body => Ok(()),
             Some(row) => {
                 let old = lifecycle_definition(&row)?;
+                let before = row.body.clone();
                 let row = LifecycleRow {
                     body,
                     revision: row.revision + 1,
@@ -387,8 +350,14 @@ impl Applier<'_> {
                 };
                 lifecycle_update(self.tx, &row).await?;
                 let lines = diff::lifecycle(Some(&old), new);
-                self.note(ChangeKind::Update, "lifecycle", &new.name, &lines)
-                    .await
+                let made = Made {
+                    kind: "lifecycle",
+                    name: &new.name,
+                    old: Some(&before),
+                    new: Some(&row.body),
+                    lines: &lines,
+                };
+                self.note(made).await
             }
             None => {
                 let row = LifecycleRow {
@@ -400,8 +369,14 @@ impl Applier<'_> {
                 };
                 lifecycle_insert(self.tx, &row).await?;
                 let lines = diff::lifecycle(None, new);
-                self.note(ChangeKind::Create, "lifecycle", &new.name, &lines)
-                    .await
+                let made = Made {
+                    kind: "lifecycle",
+                    name: &new.name,
+                    old: None,
+                    new: Some(&row.body),
+                    lines: &lines,
+                };
+                self.note(made).await
             }
         }
     }
@@ -424,9 +399,15 @@ impl Applier<'_> {
             target_replace_tags(self.tx, row.id, &new.tags).await?;
             target_replace_environments(self.tx, row.id, &environments).await?;
             let lines = diff::target(Some(&old), new);
-            return self
-                .note(ChangeKind::Update, "target", &new.name, &lines)
-                .await;
+            let (old, new_body) = (document(&old)?, document(new)?);
+            let made = Made {
+                kind: "target",
+                name: &new.name,
+                old: Some(&old),
+                new: Some(&new_body),
+                lines: &lines,
+            };
+            return self.note(made).await;
         }
         let row = TargetRow {
             id: TargetId::from_uuid(mint()),
@@ -439,8 +420,14 @@ impl Applier<'_> {
         };
         target_insert(self.tx, &row).await?;
         let lines = diff::target(None, new);
-        self.note(ChangeKind::Create, "target", &new.name, &lines)
-            .await
+        let made = Made {
+            kind: "target",
+            name: &new.name,
+            old: None,
+            new: Some(&document(new)?),
+            lines: &lines,
+        };
+        self.note(made).await
     }
 
     async fn project(&mut self, new: &ProjectDefinition) -> Result<()> {
@@ -454,6 +441,7 @@ impl Applier<'_> {
             Some(row) if row.body == body => Ok(()),
             Some(row) => {
                 let old = project_definition(&row)?;
+                let before = row.body.clone();
                 self.warn_of_old_names(&old, new, &body);
                 self.warn_of_channels(&row, &old, new).await?;
                 let row = ProjectRow {
@@ -465,8 +453,14 @@ impl Applier<'_> {
                 };
                 project_update(self.tx, &row).await?;
                 let lines = diff::project(Some(&old), new);
-                self.note(ChangeKind::Update, "project", &new.slug, &lines)
-                    .await
+                let made = Made {
+                    kind: "project",
+                    name: &new.slug,
+                    old: Some(&before),
+                    new: Some(&row.body),
+                    lines: &lines,
+                };
+                self.note(made).await
             }
             None => {
                 let row = ProjectRow {
@@ -481,8 +475,14 @@ impl Applier<'_> {
                 };
                 project_insert(self.tx, &row).await?;
                 let lines = diff::project(None, new);
-                self.note(ChangeKind::Create, "project", &new.slug, &lines)
-                    .await
+                let made = Made {
+                    kind: "project",
+                    name: &new.slug,
+                    old: None,
+                    new: Some(&row.body),
+                    lines: &lines,
+                };
+                self.note(made).await
             }
         }
     }
@@ -531,20 +531,14 @@ impl Applier<'_> {
         Ok(())
     }
 
-    pub(super) async fn note(
-        &mut self,
-        change: ChangeKind,
-        kind: &'static str,
-        name: &str,
-        lines: &[diff::Change],
-    ) -> Result<()> {
-        let diff: Vec<String> = lines.iter().map(ToString::to_string).collect();
-        let action = match change {
-            ChangeKind::Create => "apply.create",
-            ChangeKind::Update => "apply.update",
-            ChangeKind::Remove => "apply.remove",
+    pub(super) async fn note(&mut self, made: Made<'_>) -> Result<()> {
+        let diff: Vec<String> = made.lines.iter().map(ToString::to_string).collect();
+        let (change, action) = match (made.old, made.new) {
+            (None, _) => (ChangeKind::Create, "apply.create"),
+            (Some(_), Some(_)) => (ChangeKind::Update, "apply.update"),
+            (Some(_), None) => (ChangeKind::Remove, "apply.remove"),
         };
-        let subject = format!("{kind} {name}");
+        let subject = format!("{} {}", made.kind, made.name);
         let deed = Deed {
             action,
             subject: &subject,
@@ -554,15 +548,36 @@ impl Applier<'_> {
         self.caller.audit(self.tx, self.now, deed).await?;
         self.changes.push(Change {
             change,
-            kind: kind.to_owned(),
-            name: name.to_owned(),
+            kind: made.kind.to_owned(),
+            name: made.name.to_owned(),
             diff,
+            digest: made.digest()?,
         });
         Ok(())
     }
 }
 
-fn document<T: Serialize>(definition: &T) -> Result<String> {
+/// A change, with the whole of what it was made of.
+pub(super) struct Made<'a> {
+    pub(super) kind: &'static str,
+    pub(super) name: &'a str,
+    /// The definition that was there, as it is stored.
+    pub(super) old: Option<&'a str>,
+    /// The one that takes its place.
+    pub(super) new: Option<&'a str>,
+    pub(super) lines: &'a [diff::Change],
+}
+
+impl Made<'_> {
+    /// Of both definitions, whatever the lines say of them.
+    fn digest(&self) -> Result<String> {
+        let text = serde_json::to_vec(&(self.old, self.new))
+            .map_err(|error| Error::internal("writing down a change", error))?;
+        Ok(Digest::of(&text).to_string())
+    }
+}
+
+pub(super) fn document<T: Serialize>(definition: &T) -> Result<String> {
     serde_json::to_string(definition)
         .map_err(|error| Error::internal("writing a definition", error))
 }

@@ -7,6 +7,9 @@
 mod agents;
 mod api_keys;
 mod apply;
+mod apply_read;
+#[cfg(test)]
+mod apply_tests;
 mod artifacts;
 mod audit;
 mod choices;

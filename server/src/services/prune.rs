@@ -10,10 +10,9 @@ use mantle_domain::lifecycle::LifecycleDefinition;
 use mantle_domain::project::ProjectDefinition;
 
 use super::LIST_MOST;
-use super::apply::Applier;
+use super::apply::{Applier, Made, document};
 use super::declared::{lifecycle_definition, project_definition, variable_sets};
 use super::error::Result;
-use crate::api::body::ChangeKind;
 use crate::store::{
     EnvironmentRow, ProjectRow, TargetCurrentFilter, TargetRow, TaskFilter, agent_find_of_target,
     environment_delete, environment_list, join_token_list, lifecycle_delete, lifecycle_list,
@@ -60,8 +59,16 @@ impl Pruner<'_, '_> {
         ));
     }
 
-    async fn gone(&mut self, kind: &'static str, name: &str) -> Result<()> {
-        self.applier.note(ChangeKind::Remove, kind, name, &[]).await
+    /// `was` is the definition as it was stored.
+    async fn gone(&mut self, kind: &'static str, name: &str, was: &str) -> Result<()> {
+        let made = Made {
+            kind,
+            name,
+            old: Some(was),
+            new: None,
+            lines: &[],
+        };
+        self.applier.note(made).await
     }
 
     /// Those that are left.
@@ -76,7 +83,7 @@ impl Pruner<'_, '_> {
                 left.push(project_definition(&row)?);
             } else {
                 project_delete(self.applier.tx, &row).await?;
-                self.gone("project", &row.slug).await?;
+                self.gone("project", &row.slug, &row.body).await?;
             }
         }
         Ok(left)
@@ -123,7 +130,7 @@ impl Pruner<'_, '_> {
             };
             sets.remove(&row.name);
             variable_set_delete(self.applier.tx, row).await?;
-            self.gone("variable set", &row.name).await?;
+            self.gone("variable set", &row.name, &row.body).await?;
         }
     }
 
@@ -136,7 +143,8 @@ impl Pruner<'_, '_> {
                 self.keep("target", &row.name, why);
             } else {
                 target_delete(self.applier.tx, row.id).await?;
-                self.gone("target", &row.name).await?;
+                let was = document(&(&row.tags, &row.environments))?;
+                self.gone("target", &row.name, &was).await?;
             }
         }
         Ok(())
@@ -181,7 +189,7 @@ impl Pruner<'_, '_> {
                 left.push(lifecycle_definition(&row)?);
             } else {
                 lifecycle_delete(self.applier.tx, &row).await?;
-                self.gone("lifecycle", &row.name).await?;
+                self.gone("lifecycle", &row.name, &row.body).await?;
             }
         }
         Ok(left)
@@ -201,7 +209,7 @@ impl Pruner<'_, '_> {
                 self.keep("environment", &row.name, &why);
             } else {
                 environment_delete(self.applier.tx, &row).await?;
-                self.gone("environment", &row.name).await?;
+                self.gone("environment", &row.name, &row.body).await?;
             }
         }
         Ok(())

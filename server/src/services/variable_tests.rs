@@ -88,7 +88,7 @@ impl House {
             files: files(texts),
             dry_run,
             prune: true,
-            expect: None,
+            ..ApplyRequest::default()
         };
         self.services.apply(&self.admin, &request).await.unwrap()
     }

@@ -23,6 +23,7 @@ use mantle_domain::variable::{
     describe_scope, is_of_server,
 };
 
+use super::apply_read::{READINGS, never_still};
 use super::declared::{project_definition, whole_project};
 use super::error::{Error, Result};
 use super::planning::Pins;
@@ -110,7 +111,12 @@ impl Services {
         };
         let scope = scope(&request.scope);
         self.change_project(caller, project, request.dry_run, |definition| {
-            put(&mut definition.variables, name, value, scope);
+            put(
+                &mut definition.variables,
+                name,
+                value.clone(),
+                scope.clone(),
+            );
             Ok(())
         })
         .await
@@ -138,21 +144,32 @@ impl Services {
         caller: &Caller,
         project: &str,
         dry_run: bool,
-        change: impl FnOnce(&mut ProjectDefinition) -> Result<()>,
+        change: impl Fn(&mut ProjectDefinition) -> Result<()>,
     ) -> Result<ApplyResult> {
-        let mut tx = self.store.begin().await?;
-        let row = names::project(&mut tx, project).await?;
-        let mut definition = project_definition(&row)?;
-        change(&mut definition)?;
-        let request = ApplyRequest {
-            files: vec![ApplyFile {
-                name: format!("{}.yaml (as 'mantle export' writes it)", row.slug),
-                text: export::project(&definition),
-            }],
-            dry_run,
-            ..ApplyRequest::default()
-        };
-        self.apply_in(tx, caller, &request).await
+        for _ in 0..READINGS {
+            let row = {
+                let mut tx = self.store.read().await?;
+                names::project(&mut tx, project).await?
+            };
+            let mut definition = project_definition(&row)?;
+            change(&mut definition)?;
+            let request = ApplyRequest {
+                files: vec![ApplyFile {
+                    name: format!("{}.yaml (as 'mantle export' writes it)", row.slug),
+                    text: export::project(&definition),
+                }],
+                dry_run,
+                ..ApplyRequest::default()
+            };
+            let files = self.read_files(&request.files).await?;
+            let mut tx = self.store.begin().await?;
+            // Another change of the project meanwhile would be undone by this one.
+            let now = names::project(&mut tx, project).await?;
+            if now.body == row.body && files.hold(&mut tx).await? {
+                return self.apply_in(tx, caller, &request, &files).await;
+            }
+        }
+        Err(never_still())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is declared in files: projects, environments, lifecycles; applying and exporting them.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,6 +21,10 @@ pub struct ApplyRequest {
     /// The digest of the changes that were agreed to: others are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expect: Option<String>,
+    /// Each of those changes with its digest, by kind and name: if they are refused, so that the
+    /// answer says which is another.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub agreed: BTreeMap<String, String>,
 }
 
 /// One file.
@@ -58,6 +64,17 @@ pub struct Change {
     /// The lines of the difference: each begins with `+`, `-` or `~`.
     #[serde(default)]
     pub diff: Vec<String>,
+    /// Names what was and what will be, to the last letter: two changes whose lines read the same
+    /// may differ.
+    #[serde(default)]
+    pub digest: String,
+}
+
+impl Change {
+    /// What is changed, as `agreed` names it: its kind and its name.
+    pub fn key(&self) -> String {
+        format!("{} '{}'", self.kind, self.name)
+    }
 }
 
 /// How an object differs.

@@ -1,0 +1,192 @@
+//! Reading files against what there is. It takes time that hangs on who wrote them, so it is done
+//! without the writer's turn; in the turn it is asked whether that is still what there is.
+
+use mantle_domain::file::{self, Definitions, FileError, Known, OldNames, Source};
+use mantle_domain::project::ProjectDefinition;
+use mantle_domain::variable_set::VariableSets;
+
+use super::declared::{environment_order, project_definition, variable_sets};
+use super::error::{Error, Result};
+use super::{LIST_MOST, Services};
+use crate::api::body::ApplyFile;
+use crate::store::{Tx, lifecycle_list, project_list, secret_list, target_list};
+
+/// How often files are read anew because somebody else changed what they refer to.
+pub(super) const READINGS: usize = 8;
+
+/// Files that were read, and by what they were judged.
+pub(super) struct Reading {
+    /// What they define.
+    pub(super) definitions: Definitions,
+    known: Known,
+    projects: Projects,
+}
+
+/// Which projects what is read can put in the wrong. To read them all takes a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Projects {
+    /// None but those that are in the files.
+    None,
+    /// Those that include sets: a set changes.
+    WithSets,
+    /// Every one: targets get other tags. Seldom.
+    All,
+}
+
+impl Projects {
+    fn count(self, project: &ProjectDefinition) -> bool {
+        match self {
+            Self::None => false,
+            Self::WithSets => !project.include.is_empty(),
+            Self::All => true,
+        }
+    }
+}
+
+impl Reading {
+    /// What they were judged by is as it was, so that they would be judged the same.
+    pub(super) async fn hold(&self, tx: &mut Tx) -> Result<bool> {
+        Ok(known(tx, self.projects).await? == self.known)
+    }
+}
+
+impl Services {
+    /// Reads files.
+    pub(super) async fn read_files(&self, files: &[ApplyFile]) -> Result<Reading> {
+        let sets = files.iter().any(|file| file.text.contains("variable_set"));
+        let projects = if sets {
+            Projects::WithSets
+        } else {
+            Projects::None
+        };
+        let reading = self.read_against(files, projects).await?;
+        if reading.definitions.retagged(&reading.known).is_empty() {
+            return Ok(reading);
+        }
+        // Tags that targets get can put any project in the wrong.
+        self.read_against(files, Projects::All).await
+    }
+
+    async fn read_against(&self, files: &[ApplyFile], projects: Projects) -> Result<Reading> {
+        let known = {
+            let mut tx = self.store.read().await?;
+            known(&mut tx, projects).await?
+        };
+        let mut parsed = parse(files, &known).await?;
+        if let Err(errors) = &parsed
+            && errors.iter().any(FileError::is_about_a_name)
+        {
+            // It may be one that projects have used since before there was a rule. Seldom, and to
+            // read them all takes a while.
+            let mut wider = known.clone();
+            let mut tx = self.store.read().await?;
+            all_old_names(&mut tx, &known.variable_sets, &mut wider.old_names).await?;
+            drop(tx);
+            parsed = parse(files, &wider).await?;
+        }
+        Ok(Reading {
+            definitions: parsed.map_err(|errors| invalid(&errors))?,
+            known,
+            projects,
+        })
+    }
+}
+
+/// Whoever else changes things does not let a reading stand.
+pub(super) fn never_still() -> Error {
+    Error::refused(
+        "changed-meanwhile",
+        format!(
+            "what the files refer to was changed by others {READINGS} times while they were read"
+        ),
+        "apply them again",
+    )
+}
+
+/// On a thread of its own: a file of 8 MiB takes a while, and others wait for those that serve.
+async fn parse(
+    files: &[ApplyFile],
+    known: &Known,
+) -> Result<std::result::Result<Definitions, Vec<FileError>>> {
+    let (files, known) = (files.to_vec(), known.clone());
+    let work = move || {
+        let sources: Vec<Source<'_>> = files
+            .iter()
+            .map(|file| Source {
+                name: &file.name,
+                text: &file.text,
+            })
+            .collect();
+        file::parse(&sources, &known)
+    };
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal("reading files", error))
+}
+
+fn invalid(errors: &[FileError]) -> Error {
+    match errors {
+        [one] => Error::Invalid {
+            code: "invalid-files",
+            detail: format!("{}:{}:{}: {}", one.file, one.line, one.column, one.what),
+            reasons: Vec::new(),
+            help: one.next.clone().unwrap_or_default(),
+        },
+        many => Error::Invalid {
+            code: "invalid-files",
+            detail: format!(
+                "{} things in the files are wrong; nothing was applied",
+                many.len()
+            ),
+            reasons: many.iter().map(ToString::to_string).collect(),
+            help: "correct them and apply again".to_owned(),
+        },
+    }
+}
+
+async fn all_old_names(tx: &mut Tx, sets: &VariableSets, names: &mut OldNames) -> Result<()> {
+    for row in project_list(tx, "", LIST_MOST).await? {
+        names.project(&project_definition(&row)?);
+    }
+    for set in sets.values() {
+        names.variable_set(set);
+    }
+    Ok(())
+}
+
+async fn known(tx: &mut Tx, wanted: Projects) -> Result<Known> {
+    let mut projects = Vec::new();
+    if wanted != Projects::None {
+        for row in project_list(tx, "", LIST_MOST).await? {
+            let definition = project_definition(&row)?;
+            if wanted.count(&definition) {
+                projects.push(definition);
+            }
+        }
+    }
+    let targets = target_list(tx, None).await?;
+    let secrets = secret_list(tx, "", LIST_MOST).await?;
+    let lifecycles = lifecycle_list(tx).await?;
+    let environments = environment_order(tx).await?;
+    let mut old_names = OldNames::default();
+    for name in &environments {
+        old_names.environment(name);
+    }
+    for target in &targets {
+        old_names.target(&target.name);
+        target.tags.iter().for_each(|tag| old_names.tag(tag));
+    }
+    Ok(Known {
+        complete: true,
+        environments: environments.into_iter().collect(),
+        lifecycles: lifecycles.into_iter().map(|row| row.name).collect(),
+        targets: targets
+            .into_iter()
+            .map(|row| (row.name, row.tags))
+            .collect(),
+        secrets: secrets.into_iter().map(|row| row.path).collect(),
+        variable_sets: variable_sets(tx).await?,
+        projects,
+        old_names,
+    })
+}
