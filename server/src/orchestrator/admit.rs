@@ -19,7 +19,7 @@ use super::active::{Context, Deployment};
 use super::commit::{manifest, write_deployment};
 use super::{LEASE, Orchestrator};
 use crate::services::planning::{Pins, Wanted};
-use crate::services::progress::{Course, digests_of};
+use crate::services::progress::{Course, Way, digests_of};
 use crate::services::queue::{Queue, expire};
 use crate::services::{DeploymentOrder, bound, facts};
 use crate::store::{
@@ -237,8 +237,12 @@ impl Orchestrator {
                 message: refusal.message(),
             }))
         };
-        let course = course(tx, row, context).await?;
-        if let Some(refusal) = &course.blocked {
+        let way = match order.back_from {
+            Some(_) => Way::Back,
+            None => Way::Forward,
+        };
+        let course = course(tx, row, context, way).await?;
+        if let Some(refusal) = &course.forbidden {
             return refuse(refusal);
         }
         let release = release_fetch(tx, context.release_id).await?;
@@ -326,22 +330,28 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
 
 /// What the release's lifecycle says of a deployment when its turn comes.
 struct Turn {
-    /// The release may not go there, although it could when it was queued: somebody blocked it.
-    blocked: Option<Refusal>,
+    /// The release may not go there, although it could when it was queued: somebody blocked it, or
+    /// the lifecycle is another by now.
+    forbidden: Option<Refusal>,
     /// How many earlier versions of a package stay on a target.
     keep_on_target: Option<u32>,
 }
 
-async fn course(tx: &mut Tx, row: &TaskRow, context: &Context) -> Result<Turn, StoreError> {
+async fn course(
+    tx: &mut Tx,
+    row: &TaskRow,
+    context: &Context,
+    way: Way,
+) -> Result<Turn, StoreError> {
     let release = release_fetch(tx, context.release_id).await?;
     let project = project_fetch(tx, release.project_id).await?;
     let definition: ProjectDefinition = serde_json::from_str(&project.body).map_err(|error| {
         StoreError::corrupt(format!("the project of T-{}: {error}", row.number))
     })?;
     let course = Course::read(tx, &definition, &release).await?;
-    let checked = course.check_block(&project.slug, &release, &context.environment);
+    let checked = course.check(&project.slug, &release, &context.environment, way);
     Ok(Turn {
-        blocked: checked.err(),
+        forbidden: checked.err(),
         keep_on_target: course.keep_on_target(),
     })
 }

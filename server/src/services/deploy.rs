@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mantle_domain::environment::EnvironmentDefinition;
-use mantle_domain::explain::Refusal;
 use mantle_domain::file::duration;
 use mantle_domain::ids::{EnvironmentId, TaskId};
-use mantle_domain::lifecycle;
 use mantle_domain::permission::Permission;
 use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::plan::{Guidance, PlanFacts};
@@ -23,7 +21,7 @@ use serde_json::json;
 use super::declared::{project_definition, read};
 use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
-use super::progress::{Course, NewDeployment, Queued, queue};
+use super::progress::{Course, NewDeployment, Queued, Way, queue};
 use super::queue::task_in_queue;
 use super::{
     Caller, Deed, Services, choices, facts, mint, names, plan_shape, plans, prompts, rollback,
@@ -62,7 +60,11 @@ impl Services {
         let warnings = teams::unanswerable(&plan, &members);
         let given = self.given(request, &prompts)?;
         let digests = place.release.digests();
-        let id = self.plan_keep(&plan, digests, &given).await?;
+        // A plan is kept for those who may deploy it: whoever may only look writes nothing.
+        let id = match caller.may(Permission::Deploy) {
+            Ok(()) => self.plan_keep(&plan, digests, &given).await?,
+            Err(_) => String::new(),
+        };
         Ok(PlanBody {
             id,
             back_from: place.back_from.as_ref().map(|from| from.version.clone()),
@@ -115,22 +117,26 @@ impl Services {
             expires: request.expires,
         };
         schedule::check(window, now)?;
+        let foreseen = self.foresee(caller, request, now).await?;
         let mut tx = self.store.begin().await?;
         let place = place(&mut tx, request).await?;
+        if place.digests() != foreseen {
+            return Err(Error::refused(
+                "changed-meanwhile",
+                format!(
+                    "the variables of {} {} were changed at the same moment",
+                    place.project.slug, place.release.version
+                ),
+                "look at the plan, and deploy again",
+            ));
+        }
         let id = TaskId::from_uuid(mint());
-        let mut pins = Pins::read(&mut tx, place.digests()).await?;
+        let pins = Pins::read(&mut tx, place.digests()).await?;
         let answers = &request.variables;
         let prompts = prompts::open(&place, &pins.variables, answers)?;
         let given = self.given(request, &prompts)?;
         let answered = prompts::keep(self, &mut tx, caller, id, &place, &pins, answers).await?;
-        pins.variables = answered.variables;
         let asked = asked(caller, request, now)?;
-        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
-        let wanted = place.wanted(id, &pins, &facts);
-        let plan = wanted.plan(&mut tx, &*self.presence).await??;
-        if let Some(asked) = &request.plan {
-            plans::check(&mut tx, asked, &plan, place.release.digests(), &given).await?;
-        }
         let shown_answers = shown(&answered.shown);
         let new = NewDeployment {
             project: &place.project,
@@ -181,6 +187,31 @@ impl Services {
         tx.commit().await?;
         self.wake.task_queued(id);
         Ok(task)
+    }
+
+    /// Plans what is asked for, so that what could not be done is refused at once, and says what
+    /// that rests on of the release. A fleet takes a while, so nobody's turn to write is taken. It
+    /// is planned again, for the targets of that moment, when the deployment's own turn comes.
+    async fn foresee(
+        &self,
+        caller: &Caller,
+        request: &DeploymentCreate,
+        now: Timestamp,
+    ) -> Result<ReleaseDigests> {
+        let mut tx = self.store.read().await?;
+        let place = place(&mut tx, request).await?;
+        let mut pins = Pins::read(&mut tx, place.digests()).await?;
+        let prompts = prompts::open(&place, &pins.variables, &request.variables)?;
+        pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
+        let asked = asked(caller, request, now)?;
+        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
+        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts);
+        let plan = wanted.plan(&mut tx, &*self.presence).await??;
+        if let Some(asked) = &request.plan {
+            let given = self.given(request, &prompts);
+            plans::check(&mut tx, asked, &plan, place.release.digests(), &given).await?;
+        }
+        Ok(place.digests())
     }
 }
 
@@ -260,11 +291,12 @@ async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
             (earlier.release, then, Some(earlier.from))
         }
     };
-    let course = match back_from {
-        // It was there before, so that it may go there; only a block keeps it away.
-        Some(_) => check_block(tx, &project, &release, &environment.name).await?,
-        None => check_lifecycle(tx, &project, &release, &environment.name).await?,
+    let way = match back_from {
+        Some(_) => Way::Back,
+        None => Way::Forward,
     };
+    let course = Course::read(tx, &project_definition(&project)?, &release).await?;
+    course.check(&project.slug, &release, &environment.name, way)?;
     let options = choices::read(tx, &request.choices, &project, &environment).await?;
     let defined: EnvironmentDefinition =
         read("reading an environment's definition", &environment.body)?;
@@ -347,42 +379,6 @@ async fn proven_in(
             from.name
         ),
     ))
-}
-
-async fn check_lifecycle(
-    tx: &mut Tx,
-    project: &ProjectRow,
-    release: &ReleaseRow,
-    environment: &str,
-) -> Result<Course> {
-    let definition = project_definition(project)?;
-    let course = Course::read(tx, &definition, release).await?;
-    let name = lifecycle::ReleaseName {
-        project: &project.slug,
-        version: &release.version,
-    };
-    let checked: std::result::Result<(), Refusal> = lifecycle::check(
-        name,
-        course.lifecycle.as_ref(),
-        &course.environments,
-        &course.succeeded,
-        environment,
-    );
-    checked?;
-    course.check_block(&project.slug, release, environment)?;
-    Ok(course)
-}
-
-async fn check_block(
-    tx: &mut Tx,
-    project: &ProjectRow,
-    release: &ReleaseRow,
-    environment: &str,
-) -> Result<Course> {
-    let definition = project_definition(project)?;
-    let course = Course::read(tx, &definition, release).await?;
-    course.check_block(&project.slug, release, environment)?;
-    Ok(course)
 }
 
 /// What was answered, for the audit trail: secrets by name only.

@@ -118,6 +118,10 @@ pub async fn bound(
             was.changes(&basis)
         }
     };
+    // An id from before an upgrade is another, though nothing that it could speak of is.
+    if changes.is_empty() {
+        return Ok(None);
+    }
     Ok(Some(Refusal::PlanChanged {
         plan: asked.to_owned(),
         release: Box::new(NamedRelease {

@@ -35,6 +35,15 @@ use crate::store::{
 /// Who acts when a lifecycle does.
 pub const LIFECYCLE: &str = "lifecycle";
 
+/// Which way a release goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Through the phases of its lifecycle.
+    Forward,
+    /// Back to where it was before the one that runs there.
+    Back,
+}
+
 /// Where a release stands in the lifecycle that it follows now.
 pub struct Course {
     /// The lifecycle, if it follows one.
@@ -98,8 +107,34 @@ impl Course {
         self.lifecycle.as_ref()?.retention.on_target
     }
 
+    /// May the release go there as things stand? Where it has succeeded it always may, blocked or
+    /// not. Asked when a deployment is queued, and again when its turn comes.
+    pub fn check(
+        &self,
+        project: &str,
+        release: &ReleaseRow,
+        environment: &str,
+        way: Way,
+    ) -> Result<(), Refusal> {
+        match way {
+            Way::Forward => lifecycle::check(
+                lifecycle::ReleaseName {
+                    project,
+                    version: &release.version,
+                },
+                self.lifecycle.as_ref(),
+                &self.environments,
+                &self.succeeded,
+                environment,
+            )?,
+            // It was there before, so that it may go there; only a block keeps it away.
+            Way::Back => {}
+        }
+        self.check_block(project, release, environment)
+    }
+
     /// May a release that is blocked go there? One that is not may.
-    pub fn check_block(
+    fn check_block(
         &self,
         project: &str,
         release: &ReleaseRow,

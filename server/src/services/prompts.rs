@@ -24,9 +24,7 @@ use crate::store::{NewSecretVersion, SnapshotKind, Tx, secret_keep, snapshot_kee
 
 /// The variables of a deployment.
 pub(super) struct Answered {
-    /// With the answers in place.
-    pub(super) variables: VariableSnapshot,
-    /// Their snapshot.
+    /// The snapshot with the answers in place.
     pub(super) digest: Digest,
     /// What people gave, by variable; `None` for a secret.
     pub(super) shown: BTreeMap<String, Option<String>>,
@@ -126,7 +124,6 @@ pub(super) async fn keep(
     let answers = answer(&snapshot.variables, &situation(place), given.expose())?;
     if answers.is_empty() {
         return Ok(Answered {
-            variables: snapshot.clone(),
             digest: place.digests().variables,
             shown: BTreeMap::new(),
         });
@@ -154,11 +151,7 @@ pub(super) async fn keep(
     let body = document(&variables)?;
     let pinned = pinned_secrets(&variables);
     let digest = snapshot_keep(tx, SnapshotKind::Variables, &body, &pinned, at_us).await?;
-    Ok(Answered {
-        variables,
-        digest,
-        shown,
-    })
+    Ok(Answered { digest, shown })
 }
 
 async fn seal(

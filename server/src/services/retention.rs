@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use mantle_domain::ids::{ReleaseId, TaskId};
+use mantle_domain::ids::{ProjectId, ReleaseId, TaskId};
 use mantle_domain::lifecycle::{self, Retention};
 use mantle_domain::permission::Permission;
 use mantle_domain::project::ProjectDefinition;
@@ -25,11 +25,12 @@ use super::upkeep::Mode;
 use super::{Caller, Deed, LIST_MOST, Services, names};
 use crate::api::body::{RetentionItem, RetentionResult};
 use crate::store::{
-    PackageVersionRow, ProjectRow, ReleaseRow, TargetCurrentFilter, Tx, deployment_current_list,
-    environment_list, log_delete, log_shorten, package_list, package_version_delete,
-    package_version_list, plan_prune, project_list, release_before, release_delete, release_list,
-    release_reach_list, retired_task_done, retired_task_list, secret_version_prune_all,
-    target_current_list, target_list, task_exists, task_open_list,
+    PackageVersionRow, ProjectRow, ReleaseRow, StoreError, TargetCurrentFilter, Tx,
+    deployment_current_list, environment_list, log_delete, log_shorten, package_list,
+    package_version_delete, package_version_list, plan_prune, project_fetch, project_list,
+    release_before, release_delete, release_list, release_reach_list, retired_task_done,
+    retired_task_list, secret_version_prune_all, target_current_list, target_list, task_exists,
+    task_open_list,
 };
 
 /// How often [`Services::retention_run`] is due (reference section 1.5).
@@ -54,12 +55,13 @@ impl Services {
             done: !dry_run,
             ..RetentionResult::default()
         };
-        let projects = {
+        let projects: Vec<ProjectId> = {
             let mut tx = self.store.read().await?;
-            project_list(&mut tx, "", LIST_MOST).await?
+            let rows = project_list(&mut tx, "", LIST_MOST).await?;
+            rows.into_iter().map(|row| row.id).collect()
         };
         let mut gone = BTreeSet::new();
-        for project in &projects {
+        for project in projects {
             let items = self
                 .retain_releases(caller, project, dry_run, &mut gone)
                 .await?;
@@ -85,10 +87,12 @@ impl Services {
         Ok(result)
     }
 
-    async fn retain_releases(
+    /// The project and its rules are read in the transaction that removes: a rule that somebody
+    /// changed a moment ago holds already.
+    pub(super) async fn retain_releases(
         &self,
         caller: &Caller,
-        project: &ProjectRow,
+        project: ProjectId,
         dry_run: bool,
         gone: &mut BTreeSet<ReleaseId>,
     ) -> Result<Vec<RetentionItem>> {
@@ -98,6 +102,13 @@ impl Services {
         } else {
             self.store.begin().await?
         };
+        let project = match project_fetch(&mut tx, project).await {
+            Ok(project) => project,
+            // Somebody removed it meanwhile, with what it had.
+            Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let project = &project;
         let definition = project_definition(project)?;
         let rows = release_list(&mut tx, project.id, None, LIST_MOST).await?;
         let held = held_releases(&mut tx, project, &definition, &rows).await?;

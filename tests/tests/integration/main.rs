@@ -24,6 +24,7 @@ mod deploy;
 mod documents;
 mod errors;
 mod fleet;
+mod forbidden;
 mod haproxy_rollout;
 mod hostile;
 mod hostile_files;

@@ -1,9 +1,10 @@
 //! What a plan rests on, so that a deployment can be bound to the plan that was looked at.
 //!
 //! It holds the release's three digests and the plan itself, which is what became of the targets of
-//! its moment. An agent's version is left out: it is upgraded without anybody planning anew.
+//! its moment, with the facts about them that inputs are evaluated with. An agent's version is left
+//! out: it is upgraded without anybody planning anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::Digest;
 use mantle_shared::ids::{TargetId, TaskId};
@@ -56,7 +57,6 @@ impl PlanBasis {
         plan.task = TaskId::from_uuid(Uuid::nil());
         for target in &mut plan.targets {
             target.agent_version.clear();
-            target.host_name.clear();
         }
         // What is held follows from the process and the targets, which stand here already.
         for action in plan.steps.iter_mut().flat_map(|step| &mut step.actions) {
@@ -82,8 +82,28 @@ impl PlanBasis {
         Ok((bytes, format!("{ID_PREFIX}{digits}")))
     }
 
+    /// The same without what an earlier one could not say yet: plans that were printed before an
+    /// upgrade of the server hold after it.
+    fn as_known_to(&self, earlier: &Self) -> Self {
+        let unknown: BTreeSet<TargetId> = earlier
+            .plan
+            .targets
+            .iter()
+            .filter(|target| target.host_name.is_empty())
+            .map(|target| target.id)
+            .collect();
+        let mut known = self.clone();
+        for target in &mut known.plan.targets {
+            if unknown.contains(&target.id) {
+                target.host_name.clear();
+            }
+        }
+        known
+    }
+
     /// What is another now, in sentences for people. Empty only if nothing is.
     pub fn changes(&self, now: &Self) -> Vec<String> {
+        let now = &now.as_known_to(self);
         let (was, is) = (&self.plan, &now.plan);
         let mut changes = Vec::new();
         let mut differ = |yes: bool, what: String| {
@@ -169,6 +189,12 @@ fn targets(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
         }
         if old.agent != target.agent {
             changes.push(format!("another agent joined as target '{name}'"));
+        }
+        if old.host_name != target.host_name {
+            changes.push(format!(
+                "the machine of target '{name}' is called '{}' now, no longer '{}'",
+                target.host_name, old.host_name
+            ));
         }
         if old.tags != target.tags {
             changes.push(format!(
@@ -265,10 +291,12 @@ fn nodes(plan: &Plan, step: &PlanStep) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use mantle_shared::ids::AgentId;
+
     use super::*;
     use crate::planner::PlanOptions;
     use crate::release::ScannedFiles;
-    use crate::target::TargetFacts;
+    use crate::target::{Platform, TargetFacts};
     use crate::testing::{a_project, a_release, a_target, plan};
 
     const FARM: &str = concat!(
@@ -390,14 +418,47 @@ mod tests {
             }),
             ["web09 is expected but has not joined and is left out"]
         );
+        assert_eq!(
+            after(|all| {
+                let agent = all[0].agent.as_mut().unwrap();
+                agent.platform = Platform::Windows;
+                agent.host_name = "elsewhere".to_owned();
+            }),
+            [
+                "the machine of target 'web01' is called 'elsewhere' now, no longer 'web01.example'",
+                "target 'web01' runs on another platform now",
+            ]
+        );
+        assert_eq!(
+            after(|all| all[0].agent.as_mut().unwrap().id = AgentId::from_uuid(Uuid::nil())),
+            ["another agent joined as target 'web01'"]
+        );
         let refreshed = basis("1", &farm()).changes(&basis("2", &farm()));
         assert_eq!(refreshed, ["the release's variables were refreshed"]);
     }
 
     #[test]
+    fn a_plan_from_before_there_were_names_of_machines_holds() {
+        let now = basis("1", &farm());
+        let mut was = now.clone();
+        for target in &mut was.plan.targets {
+            target.host_name.clear();
+        }
+        assert_ne!(was.identify().unwrap().1, now.identify().unwrap().1);
+        assert_eq!(was.changes(&now), Vec::<String>::new());
+        let mut moved = farm();
+        moved[0].tags.push("blue".to_owned());
+        assert_eq!(
+            was.changes(&basis("1", &moved)),
+            ["the tags of target 'web01' are web and blue now"]
+        );
+    }
+
+    #[test]
     fn an_id_is_fixed() {
-        // Golden: an id that was printed must mean the same to the version after.
+        // Golden: an id that was printed must mean the same to the version after. One of before the
+        // names of machines is another, and is compared by what it rests on.
         let (_, id) = basis("1", &farm()).identify().unwrap();
-        assert_eq!(id, "plan-a235bb009988b7dd2f2e");
+        assert_eq!(id, "plan-576c7680f8b542a0367c");
     }
 }

@@ -128,6 +128,7 @@ pub type PlanRequest = DeploymentCreate;
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PlanBody {
     /// The plan's id: a deployment that names it is refused if this plan does not hold any more.
+    /// Empty for somebody who may not deploy, for whom no plan is kept.
     #[serde(default)]
     pub id: String,
     /// The project's slug.

@@ -24,6 +24,7 @@ const AUTOMATIC: &str = "{ name: Test, environments: [test], deploy: automatic }
 mod contents;
 mod course;
 mod in_use;
+mod plans;
 mod reference;
 mod retention;
 mod scans;

@@ -78,3 +78,40 @@ async fn retention_removes_what_no_rule_keeps_and_nothing_that_is_in_use() {
     assert_eq!(count, 2);
     assert!(services.audit_verify(admin).await.unwrap().intact);
 }
+
+#[tokio::test]
+async fn a_rule_that_was_changed_meanwhile_holds() {
+    let infrastructure =
+        INFRASTRUCTURE.replace("    phases:", "    retention: { releases: 1 }\n    phases:");
+    let house = a_shop(&infrastructure, PROJECT).await;
+    let (services, admin) = (&house.services, &house.admin);
+    for version in ["1.0", "1.1", "1.2"] {
+        released(&house, version).await;
+    }
+    // The run has listed the projects; before it comes to this one its rules become others.
+    let listed = {
+        let mut tx = services.store.read().await.unwrap();
+        project_find(&mut tx, "shop").await.unwrap().unwrap().id
+    };
+    let keeping = "mantle: v1\nlifecycles:\n  - { name: keeping, phases: [{ name: T, environments: [test] }] }\n";
+    house.apply(keeping, false).await.unwrap();
+    let follows = PROJECT.replace("lifecycle: standard", "lifecycle: keeping");
+    house.apply(&follows, false).await.unwrap();
+    let mut gone = std::collections::BTreeSet::new();
+    let retained = services
+        .retain_releases(admin, listed, false, &mut gone)
+        .await;
+    assert!(retained.unwrap().iter().all(|item| !item.goes));
+    house.apply(PROJECT, false).await.unwrap();
+    let retained = services
+        .retain_releases(admin, listed, false, &mut gone)
+        .await;
+    let goes = retained.unwrap().iter().filter(|item| item.goes).count();
+    assert!(goes > 0, "by the first rule something would go");
+    // A project that was removed meanwhile has nothing to look at.
+    let unknown = mantle_domain::ids::ProjectId::from_uuid(mint());
+    let retained = services
+        .retain_releases(admin, unknown, false, &mut gone)
+        .await;
+    assert!(retained.unwrap().is_empty());
+}
