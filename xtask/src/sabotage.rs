@@ -318,7 +318,7 @@ impl Table {
 
 /// Lines of `name s18_ what it breaks`; `#` begins a comment.
 fn parse(text: &str) -> Result<Vec<Sabotage>> {
-    let tests_like = Regex::new("^(s[0-9]{2}_)+$|^a_[a-z_]+_$")?;
+    let tests_like = Regex::new("^([as][0-9]{2}_)+$|^a_[a-z_]+_$")?;
     let mut all = Vec::new();
     for line in text.lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {

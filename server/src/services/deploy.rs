@@ -208,7 +208,7 @@ impl Services {
         let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts);
         let plan = wanted.plan(&mut tx, &*self.presence).await??;
         if let Some(asked) = &request.plan {
-            let given = self.given(request, &prompts);
+            let given = self.given(request, &prompts)?;
             plans::check(&mut tx, asked, &plan, place.release.digests(), &given).await?;
         }
         Ok(place.digests())

@@ -5,12 +5,13 @@ use crate::fleet::{Fleet, SOON, number, project_of, quoted};
 
 /// A lifecycle with these phases.
 fn lifecycle(phases: &[(&str, &str)]) -> String {
-    let phases: String = phases
+    let phases: Vec<String> = phases
         .iter()
         .map(|(name, environment)| {
             format!("      - {{ name: {name}, environments: [{environment}] }}\n")
         })
         .collect();
+    let phases = phases.concat();
     format!("mantle: v1\nlifecycles:\n  - name: standard\n    phases:\n{phases}")
 }
 

@@ -1,6 +1,7 @@
 //! Plans that are kept, and what is written down of choices.
 
 use super::*;
+use crate::store::{plan_find, plan_prune};
 
 #[tokio::test]
 async fn a_plan_is_kept_for_those_who_may_deploy_it() {

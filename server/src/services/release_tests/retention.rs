@@ -1,6 +1,7 @@
 //! What goes, and what stays.
 
 use super::*;
+use crate::store::project_find;
 
 #[tokio::test]
 async fn retention_removes_what_no_rule_keeps_and_nothing_that_is_in_use() {
