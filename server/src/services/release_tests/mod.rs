@@ -14,9 +14,8 @@ use crate::api::body::{
     DeploymentCreate, RefreshVariables, ReleaseCreate, ReleaseDetail, RevertVariables, SecretSet,
 };
 use crate::store::{
-    NodeId, TaskFilter, TaskOutcome, TaskState, log_append_server, log_read, plan_find, plan_prune,
-    project_find, retired_task_list, task_fetch, task_lease_take, task_list, task_mark_done,
-    task_mark_started,
+    NodeId, TaskFilter, TaskOutcome, TaskState, log_append_server, log_read, retired_task_list,
+    task_fetch, task_lease_take, task_list, task_mark_done, task_mark_started,
 };
 
 const AUTOMATIC: &str = "{ name: Test, environments: [test], deploy: automatic }";
