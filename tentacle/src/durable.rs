@@ -34,6 +34,41 @@ pub fn write(path: &Path, bytes: &[u8], privacy: Privacy) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// Puts other bytes in the place of a file that is there, whole or not at all; its rights and its
+/// owner stay. A link stays one, and its file is written. An owner that cannot be kept is an error.
+pub fn rewrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let known = fs::metadata(&path)?;
+    let folder = parent(&path)?;
+    let temp = temp_beside(&path)?;
+    let written = write_new(&temp, bytes, Privacy::Owner)
+        .and_then(|()| keep_owner(&temp, &known))
+        .and_then(|()| fs::set_permissions(&temp, known.permissions()))
+        .and_then(|()| rename(&temp, &path));
+    if let Err(error) = written {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&temp);
+        return Err(error);
+    }
+    sync_folder(folder)
+}
+
+/// Gives a new file the owner of the one whose place it takes.
+fn keep_owner(temp: &Path, known: &fs::Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let own = fs::metadata(temp)?;
+        if (own.uid(), own.gid()) != (known.uid(), known.gid()) {
+            std::os::unix::fs::chown(temp, Some(known.uid()), Some(known.gid()))?;
+        }
+    }
+    // There the owner is whoever writes, and the rights are those of the folder.
+    #[cfg(not(unix))]
+    let _ = (temp, known);
+    Ok(())
+}
+
 /// Puts a file for the agent's user alone at `path` unless something is there already: of any number
 /// of processes that try, one gets `true`. The content is complete from the first moment.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<bool> {
@@ -246,6 +281,25 @@ mod tests {
         write(&path, b"third", Privacy::Owner).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"third");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_rewritten_keeps_its_rights_and_links_to_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings");
+        fs::write(&path, b"old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("settings", &link).unwrap();
+        rewrite(&link, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        assert!(rewrite(&dir.path().join("none"), b"x").is_err());
     }
 
     #[test]

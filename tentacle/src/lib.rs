@@ -12,6 +12,7 @@ pub mod artifacts;
 pub mod brain;
 pub mod cache;
 pub mod cli;
+pub mod config;
 pub mod connection;
 pub mod driver;
 pub mod durable;

@@ -47,7 +47,7 @@ enum Command {
     Status(status::StatusArgs),
     /// Checks this machine: shells, disk, rights, clock.
     Doctor(doctor::DoctorArgs),
-    /// Shows how the agent is configured.
+    /// Shows how the agent is configured, and puts variables into the files of others.
     #[command(subcommand)]
     Config(config::ConfigCommand),
     /// Carries one attempt out. For the agent itself.
@@ -151,6 +151,13 @@ enum Output {
     Table,
     /// For programs.
     Json,
+}
+
+/// Says on standard error what did not go as it was asked.
+fn warn(message: &str) {
+    use std::io::Write;
+    // Nothing is left to tell if standard error is closed.
+    let _ = writeln!(std::io::stderr(), "warning: {message}");
 }
 
 /// Says on standard error why the command failed.

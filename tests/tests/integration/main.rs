@@ -17,6 +17,7 @@ mod backups;
 mod cancels;
 mod certificates;
 mod choices;
+mod config_files;
 mod copies;
 mod delivery;
 mod denials;

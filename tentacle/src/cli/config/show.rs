@@ -1,31 +1,23 @@
 //! `tentacle config show`.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::json;
 
-use super::{EXIT_INTERNAL, Failure, Output, print, print_json};
+use super::super::{EXIT_INTERNAL, Failure, Output, print, print_json};
 use crate::actions;
 use crate::brain::BrainConfig;
 use crate::settings;
 use crate::state_dir::StateDir;
 
-/// What to do with the configuration.
-#[derive(Debug, Subcommand)]
-pub(super) enum ConfigCommand {
-    /// Prints every setting with its value.
-    Show(ShowArgs),
-}
-
 /// How to print.
 #[derive(Debug, Args)]
-pub(super) struct ShowArgs {
+pub(in crate::cli) struct ShowArgs {
     /// The form of the answer.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
 
-pub(super) fn run(command: &ConfigCommand, state_dir: &StateDir) -> Result<(), Failure> {
-    let ConfigCommand::Show(args) = command;
+pub(super) fn run(args: &ShowArgs, state_dir: &StateDir) -> Result<(), Failure> {
     let apps = settings::apps(state_dir)
         .map_err(|error| Failure::from_error(EXIT_INTERNAL, &error))?
         .path;
