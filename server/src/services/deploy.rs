@@ -117,7 +117,16 @@ impl Services {
             expires: request.expires,
         };
         schedule::check(window, now)?;
-        let foreseen = self.foresee(caller, request, now).await?;
+        let foreseen = self.foresee(self.store.read().await?, caller, request, now);
+        let foreseen = match foreseen.await {
+            Ok(foreseen) => foreseen,
+            // What an agent that has just connected said of itself may be on its way into the
+            // database: nothing is refused but by what stands there once that is written.
+            Err(_) => {
+                let turn = self.store.begin().await?;
+                self.foresee(turn, caller, request, now).await?
+            }
+        };
         let mut tx = self.store.begin().await?;
         let place = place(&mut tx, request).await?;
         if place.digests() != foreseen {
@@ -194,11 +203,11 @@ impl Services {
     /// is planned again, for the targets of that moment, when the deployment's own turn comes.
     async fn foresee(
         &self,
+        mut tx: Tx,
         caller: &Caller,
         request: &DeploymentCreate,
         now: Timestamp,
     ) -> Result<ReleaseDigests> {
-        let mut tx = self.store.read().await?;
         let place = place(&mut tx, request).await?;
         let mut pins = Pins::read(&mut tx, place.digests()).await?;
         let prompts = prompts::open(&place, &pins.variables, &request.variables)?;

@@ -76,6 +76,7 @@ mod tests {
         let given = [
             ("Plain", "x"),
             ("Which", "web02"),
+            ("Other", "web01"),
             ("List[a]", "1"),
             ("Out[web02].Url", "u"),
             ("When", "#{ | NowDate}"),
@@ -100,10 +101,7 @@ mod tests {
             ("##{Password}", None),
             ("#{each x in List}#{x};#{/each}", Some("List[b]")),
             ("#{Out[#{Which}].Url}", None),
-            (
-                "#{Out[web0#{Plain | Replace x 1}].Url}",
-                Some("Out[web01].Url"),
-            ),
+            ("#{Out[#{Other}].Url}", Some("Out[web01].Url")),
             ("#{Out[#{Which}].Url} #{When}", None),
         ] {
             assert_eq!(needed(text, &variables), needs, "{text}");
