@@ -23,7 +23,7 @@ const ROLLING: &str = "process:
     targets: { tag: web }
     rolling: { window: 1 }
     actions:
-      - { action: work, uses: script, with: { run: 'true' } }
+      - { action: Try, uses: script, with: { run: 'true' } }
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
