@@ -118,14 +118,13 @@ impl Services {
         };
         schedule::check(window, now)?;
         let foreseen = self.foresee(self.store.read().await?, caller, request, now);
-        let foreseen = match foreseen.await {
-            Ok(foreseen) => foreseen,
+        let foreseen = if let Ok(foreseen) = foreseen.await {
+            foreseen
+        } else {
             // What an agent that has just connected said of itself may be on its way into the
             // database: nothing is refused but by what stands there once that is written.
-            Err(_) => {
-                let turn = self.store.begin().await?;
-                self.foresee(turn, caller, request, now).await?
-            }
+            let turn = self.store.begin().await?;
+            self.foresee(turn, caller, request, now).await?
         };
         let mut tx = self.store.begin().await?;
         let place = place(&mut tx, request).await?;
