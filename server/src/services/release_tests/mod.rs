@@ -22,7 +22,6 @@ const AUTOMATIC: &str = "{ name: Test, environments: [test], deploy: automatic }
 
 mod contents;
 mod course;
-mod ignored_rules;
 mod in_use;
 mod plans;
 mod reference;
