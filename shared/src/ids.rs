@@ -166,6 +166,36 @@ mod tests {
     }
 
     #[test]
+    fn s32_ids_that_differ_in_case_are_one_id_and_have_one_spelling() {
+        let id = AttemptId::derive(&key());
+        let spelt = id.to_string();
+        assert_eq!(spelt, spelt.to_lowercase(), "what folders are named by");
+        assert_eq!(spelt.to_uppercase().parse(), Ok(id));
+        let mixed: String = spelt
+            .chars()
+            .enumerate()
+            .map(|(at, c)| {
+                if at % 2 == 0 {
+                    c
+                } else {
+                    c.to_ascii_uppercase()
+                }
+            })
+            .collect();
+        let read: AttemptId = mixed.parse().unwrap();
+        assert_eq!((read, read.to_string()), (id, spelt.clone()));
+        let task = TaskId::from_uuid(Uuid::from_u128(0xABCD_EF01));
+        assert_eq!(task.to_string().to_uppercase().parse(), Ok(task));
+        // Letters of other scripts are no digits, however alike they look.
+        assert!(
+            spelt
+                .replacen(|c: char| c.is_ascii_digit(), "\u{ff11}", 1)
+                .parse::<AttemptId>()
+                .is_err()
+        );
+    }
+
+    #[test]
     fn the_same_start_has_the_same_id_and_a_retry_another() {
         let first = AttemptId::derive(&key());
         assert_eq!(first, AttemptId::derive(&key()));

@@ -28,6 +28,8 @@ pub struct Joining<'a> {
     pub environments: &'a [&'a str],
     /// The address to dial instead of the server's: a fault proxy's.
     pub via: Option<SocketAddr>,
+    /// The name to dial in place of the address, at its port.
+    pub host: Option<&'a str>,
     /// Environment variables of the running agent.
     pub env: &'a [(&'a str, &'a str)],
     /// What it runs on.
@@ -98,7 +100,11 @@ impl Agent {
             process: None,
         };
         let data = agent.data_as_seen();
-        let words = grammar::agent_join(&data, server, token, name, how.tags, how.environments);
+        let address = how.host.map_or_else(
+            || server.to_string(),
+            |host| format!("{host}:{}", server.port()),
+        );
+        let words = grammar::agent_join(&data, &address, token, name, how.tags, how.environments);
         let output = agent.cli().run(&strs(&words)).await;
         (agent, output)
     }

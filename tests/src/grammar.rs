@@ -61,7 +61,7 @@ pub fn token_of(created: &Value) -> Option<String> {
 /// `tentacle join`.
 pub fn agent_join(
     data: &Path,
-    server: SocketAddr,
+    server: &str,
     token: &str,
     name: &str,
     tags: &[&str],
@@ -72,7 +72,7 @@ pub fn agent_join(
         &data.display().to_string(),
         "join",
         "--server",
-        &server.to_string(),
+        server,
         "--token",
         token,
         "--name",

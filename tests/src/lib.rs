@@ -40,6 +40,7 @@ pub mod grammar;
 pub mod haproxy;
 #[cfg(test)]
 mod haproxy_tests;
+pub mod hosts;
 #[cfg(test)]
 mod inputs_tests;
 pub mod lines;

@@ -16,8 +16,8 @@ use tentacle::journal::Record;
 
 use super::workload::{FILES, file_content};
 use crate::checker::{
-    ActionEnd, AgentHistory, AuditRow, Line, PackageSighting, Segment, StepEnd, StepStart,
-    Survivor, TaskEvent, TaskHistory,
+    ActionEnd, AgentHistory, AuditRow, Line, NotedLock, PackageSighting, Segment, StepEnd,
+    StepStart, Survivor, TaskEvent, TaskHistory,
 };
 
 /// The notes of the steps. A line that is being written is left out.
@@ -32,12 +32,13 @@ pub(super) fn steps(path: &Path) -> (Vec<StepStart>, Vec<StepEnd>) {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |word: &str| word.parse::<f64>().unwrap_or_default();
         match words[..] {
-            ["start", attempt, task, action, target, lock, pid, at] => starts.push(StepStart {
+            ["start", attempt, task, action, target, locks, pid, at] => starts.push(StepStart {
                 attempt: attempt.to_owned(),
                 task: task.to_owned(),
                 action: action.to_owned(),
                 target: target.to_owned(),
-                lock: lock.to_owned(),
+                locks: NotedLock::all(locks)
+                    .unwrap_or_else(|| panic!("no step wrote this: {line}")),
                 pid: pid.parse().unwrap_or_default(),
                 at: number(at),
             }),

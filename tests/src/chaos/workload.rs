@@ -87,6 +87,13 @@ pub(super) const PROJECTS: &[Project] = &[
         weight: 1,
         process: whispers,
     },
+    Project {
+        name: "shares",
+        tag: "group0",
+        expected: Expected::Succeeds,
+        weight: 2,
+        process: shares,
+    },
 ];
 
 /// The project of this name.
@@ -128,15 +135,20 @@ pub(super) fn declared(steps: &Path) -> String {
     text
 }
 
-/// A script that notes its start, prints so many lines with a pause after each, runs `last` and
+/// A script that holds its target alone, as scripts do. It notes its start, prints so many lines with a pause after each, runs `last` and
 /// notes its end. `last` may set `code`.
 fn script(steps: &Path, lines: u64, pause: &str, first: &str, last: &str) -> String {
+    holding("target:x", steps, lines, pause, first, last)
+}
+
+/// The same for a script that does not hold its target alone: it notes these locks.
+fn holding(locks: &str, steps: &Path, lines: u64, pause: &str, first: &str, last: &str) -> String {
     let steps = steps.display();
     format!(
         r#"a=${{PWD%/work}}; a=${{a##*/}}; code=0; i=0
 now() {{ read -r u _ < /proc/uptime; }}
 over() {{ now; printf 'end %s %s %s %s\n' "$a" "$1" "$2" "$u" >> '{steps}'; exit "$1"; }}
-now; printf 'start %s %s %s %s %s %s %s\n' "$a" "$MANTLE_TASK" "$MANTLE_ACTION" "$MANTLE_TARGET" - "$$" "$u" >> '{steps}'
+now; printf 'start %s %s %s %s %s %s %s\n' "$a" "$MANTLE_TASK" "$MANTLE_ACTION" "$MANTLE_TARGET" '{locks}' "$$" "$u" >> '{steps}'
 trap 'over 143 $((i > 0 ? i - 1 : 0))' TERM
 {first}
 echo "attempt $a"
@@ -229,6 +241,29 @@ fn whispers(steps: &Path) -> String {
     )
 }
 
+/// Steps at the same time: two share a lock, the third wants it alone, and with other deployments of
+/// the same they meet too.
+fn shares(steps: &Path) -> String {
+    let step = |name: &str, start: &str, locks: &str, noted: &str| {
+        format!(
+            "  - step: {name}\n{start}    targets: {{ tag: group0 }}\n    actions:\n{}",
+            action(
+                &format!("{name}-disk"),
+                &format!("locks: [{locks}], "),
+                &holding(noted, steps, 10, "0.1", "", "")
+            )
+        )
+    };
+    let together = "    start: with_previous\n";
+    let shared = "{ name: disk, mode: shared }";
+    [
+        step("reads", "", shared, "disk:s"),
+        step("counts", together, shared, "disk:s"),
+        step("writes", together, "disk", "disk:x"),
+    ]
+    .concat()
+}
+
 /// The content of a file of the package.
 pub(super) fn file_content(version: &str, number: usize) -> String {
     format!("{PACKAGE} {version} {number}\n").repeat(200)
@@ -260,9 +295,26 @@ mod tests {
         let words: Vec<Vec<&str>> = noted.lines().map(|l| l.split(' ').collect()).collect();
         assert_eq!(
             words[0][..6],
-            ["start", "some-id", "T-1", "work", "web01", "-"]
+            ["start", "some-id", "T-1", "work", "web01", "target:x"]
         );
         assert_eq!(words[1][..4], ["end", "some-id", "4", "3"]);
+    }
+
+    #[test]
+    fn what_scripts_note_is_what_they_hold() {
+        let text = declared(Path::new("/tmp/steps"));
+        for (options, noted) in [
+            ("locks: [{ name: disk, mode: shared }], ", "'disk:s'"),
+            ("locks: [disk], ", "'disk:x'"),
+            ("uses: script, with", "'target:x'"),
+        ] {
+            let mut lines = text
+                .lines()
+                .filter(|line| line.contains(options))
+                .peekable();
+            assert!(lines.peek().is_some(), "{options}");
+            assert!(lines.all(|line| line.contains(noted)), "{options}");
+        }
     }
 
     #[test]

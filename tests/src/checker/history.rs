@@ -47,12 +47,45 @@ pub struct StepStart {
     pub action: String,
     /// The target that it was about, whose agent ran it.
     pub target: String,
-    /// A lock that it holds alone on its target; `-` for none.
-    pub lock: String,
+    /// The locks that it holds on its target meanwhile.
+    pub locks: Vec<NotedLock>,
     /// Its process.
     pub pid: i32,
     /// When.
     pub at: f64,
+}
+
+/// A lock as the script that holds it notes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NotedLock {
+    /// Its name.
+    pub name: String,
+    /// Whether others may hold it too, if they share it.
+    pub shared: bool,
+}
+
+impl NotedLock {
+    /// The locks of a note such as `target:x,disk:s` (`x` alone, `s` shared), or of `-` for none.
+    /// `None` if it is no such note.
+    pub fn all(note: &str) -> Option<Vec<Self>> {
+        if note == "-" {
+            return Some(Vec::new());
+        }
+        note.split(',')
+            .map(|one| {
+                let (name, mode) = one.rsplit_once(':')?;
+                let shared = match mode {
+                    "s" => true,
+                    "x" => false,
+                    _ => return None,
+                };
+                Some(Self {
+                    name: name.to_owned(),
+                    shared,
+                })
+            })
+            .collect()
+    }
 }
 
 /// A step's script came to its end, or was asked to.

@@ -15,7 +15,7 @@
 //! | I6 | what is over has no process |
 //! | I7 | what is installed is whole, and of one version |
 //! | I8 | epochs never fall |
-//! | I9 | a lock has one exclusive holder |
+//! | I9 | a lock has one holder, or several that share it |
 //! | I10 | a secret stands nowhere in clear |
 //! | I12 | the audit trail's chain holds, and each change has its row |
 //! | I13 | memory, descriptors and threads come back |
@@ -38,7 +38,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use history::{
-    ActionEnd, AgentHistory, AuditCheck, AuditRow, Excuse, Expected, History, Line,
+    ActionEnd, AgentHistory, AuditCheck, AuditRow, Excuse, Expected, History, Line, NotedLock,
     PackageSighting, Resource, Segment, StepEnd, StepStart, Survivor, TaskEvent, TaskHistory,
 };
 

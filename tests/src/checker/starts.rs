@@ -2,6 +2,7 @@
 //! not in a journal (I14).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 
 use tentacle::journal::Record;
 
@@ -116,39 +117,71 @@ pub(super) fn one_at_a_time(history: &History) -> Vec<Violation> {
     found
 }
 
-/// I9: by the clock of the steps. A step without an end was killed, and holds nothing for certain.
+/// I9: by the clock of the steps, many readers or one writer. A step without an end was killed, and
+/// holds nothing for certain.
 pub(super) fn locks_are_exclusive(history: &History) -> Vec<Violation> {
     let ends: HashMap<&str, f64> = history
         .ends
         .iter()
         .map(|end| (end.attempt.as_str(), end.at))
         .collect();
-    let mut holders: BTreeMap<(&str, &str), Vec<(&StepStart, f64)>> = BTreeMap::new();
+    let mut holders: BTreeMap<(&str, &str), Vec<Holding<'_>>> = BTreeMap::new();
     for start in &history.starts {
-        if start.lock != "-"
-            && let Some(end) = ends.get(start.attempt.as_str())
-        {
-            let lock = (start.target.as_str(), start.lock.as_str());
-            holders.entry(lock).or_default().push((start, *end));
+        let Some(until) = ends.get(start.attempt.as_str()) else {
+            continue;
+        };
+        for lock in &start.locks {
+            let place = (start.target.as_str(), lock.name.as_str());
+            holders.entry(place).or_default().push(Holding {
+                start,
+                shared: lock.shared,
+                until: *until,
+            });
         }
     }
     let mut found = Vec::new();
     for ((target, lock), mut holders) in holders {
-        holders.sort_by(|a, b| a.0.at.total_cmp(&b.0.at));
-        for pair in holders.windows(2) {
-            let ((first, until), (second, _)) = (pair[0], pair[1]);
-            if second.at + TICK_SECONDS < until && first.attempt != second.attempt {
+        holders.sort_by(|a, b| a.start.at.total_cmp(&b.start.at));
+        // Of those before, the one that stays longest: of all, and of those that hold it alone.
+        let (mut any, mut alone): (Option<&Holding<'_>>, Option<&Holding<'_>>) = (None, None);
+        for second in &holders {
+            let against = if second.shared { alone } else { any };
+            if let Some(first) = against
+                && second.start.at + TICK_SECONDS < first.until
+                && first.start.attempt != second.start.attempt
+            {
                 found.push(Violation::new(
                     "I9",
                     format!(
-                        "the lock {lock} of {target} was held by {} {} until {until}, and by {} {} from {}",
-                        first.task, first.action, second.task, second.action, second.at
+                        "the lock {lock} of {target} was held by {first}, and by {second} from {}",
+                        second.start.at
                     ),
                 ));
+            }
+            any = any.filter(|one| one.until >= second.until).or(Some(second));
+            if !second.shared {
+                alone = alone
+                    .filter(|one| one.until >= second.until)
+                    .or(Some(second));
             }
         }
     }
     found
+}
+
+/// A script and the time until which it held a lock.
+struct Holding<'a> {
+    start: &'a StepStart,
+    shared: bool,
+    until: f64,
+}
+
+impl fmt::Display for Holding<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.shared { "shared" } else { "alone" };
+        let (task, action) = (&self.start.task, &self.start.action);
+        write!(out, "{task} {action} ({how}) until {}", self.until)
+    }
 }
 
 /// I14.

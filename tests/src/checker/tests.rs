@@ -22,7 +22,7 @@ fn start(number: u128, at: f64) -> StepStart {
         task: "T-1".to_owned(),
         action: "work".to_owned(),
         target: "web01".to_owned(),
-        lock: "target".to_owned(),
+        locks: NotedLock::all("target:x").unwrap(),
         pid: i32::try_from(number).unwrap(),
         at,
     }
@@ -233,7 +233,7 @@ fn i1_a_second_start_is_found() {
 fn i2_two_attempts_at_once_are_found() {
     let early = |history: &mut History| {
         history.starts[1].at = 1.5;
-        history.starts[1].lock = "-".to_owned();
+        history.starts[1].locks = Vec::new();
     };
     assert_eq!(found(early), ["I2"]);
     let ordered = |history: &mut History| history.tasks[0].events.swap(1, 2);
@@ -398,9 +398,59 @@ fn i9_two_holders_of_a_lock_are_found() {
     assert_eq!(found(second), ["I9"]);
     let free = |history: &mut History| {
         second(history);
-        history.starts[2].lock = "-".to_owned();
+        history.starts[2].locks = Vec::new();
     };
     assert_eq!(found(free), [""; 0]);
+}
+
+#[test]
+fn i9_many_may_share_a_lock_and_nobody_beside_one_that_holds_it_alone() {
+    // The first of three holds it long; the second is over when the third begins.
+    let three = |modes: [&'static str; 3]| {
+        move |history: &mut History| {
+            let times = [(10.0, 20.0), (11.0, 12.0), (13.0, 14.0)];
+            for (number, (mode, (from, until))) in (20..).zip(modes.into_iter().zip(times)) {
+                let mut one = start(number, from);
+                one.action = format!("work{number}");
+                one.locks = NotedLock::all(mode).unwrap();
+                history.starts.push(one);
+                history.ends.push(StepEnd {
+                    lines: 0,
+                    ..end(number, 0, until)
+                });
+                records(history).push(accepted(number, 2));
+            }
+        }
+    };
+    let cases: [([&'static str; 3], bool); 6] = [
+        (["disk:s", "disk:s", "disk:s"], false),
+        (["disk:s", "disk:s", "disk:x"], true),
+        (["disk:x", "disk:s", "disk:s"], true),
+        (["disk:s", "disk:x", "disk:s"], true),
+        (["disk:x", "other:x", "disk:s,other:x"], true),
+        (["disk:x", "-", "other:x"], false),
+    ];
+    for (modes, expected) in cases {
+        assert_eq!(
+            found(three(modes)),
+            vec!["I9"; usize::from(expected)],
+            "{modes:?}"
+        );
+    }
+}
+
+#[test]
+fn notes_of_locks_are_read_or_refused() {
+    let held = NotedLock::all("app:test/shop:x,disk:s").unwrap();
+    let names: Vec<_> = held
+        .iter()
+        .map(|one| (one.name.as_str(), one.shared))
+        .collect();
+    assert_eq!(names, [("app:test/shop", false), ("disk", true)]);
+    assert_eq!(NotedLock::all("-"), Some(Vec::new()));
+    for wrong in ["", "disk", "disk:", "disk:y", "disk:x,"] {
+        assert_eq!(NotedLock::all(wrong), None, "{wrong}");
+    }
 }
 
 #[test]

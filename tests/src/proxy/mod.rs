@@ -15,6 +15,7 @@
 //! ```
 
 mod lane;
+mod profile;
 #[cfg(test)]
 mod quic_tests;
 mod session;
@@ -33,6 +34,7 @@ use tokio::task::AbortHandle;
 
 use lane::{Counters, Lane};
 pub use lane::{Counts, Faults, Rate};
+pub use profile::{Played, Profile};
 use session::Session;
 
 /// The bytes of an IPv4 and a UDP header, which an MTU includes.

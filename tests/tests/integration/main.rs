@@ -12,6 +12,7 @@
 #![allow(unreachable_pub, reason = "the modules of one binary")]
 
 mod agent_faults;
+mod agent_settings;
 mod artifacts;
 mod backups;
 mod cancels;
@@ -42,6 +43,7 @@ mod others;
 mod output;
 mod pacing;
 mod people;
+mod profiles;
 mod queue;
 mod records;
 mod releases;
