@@ -1,9 +1,9 @@
 //! Names of hosts that a test gives and changes, for the processes that see its mounts alone.
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
+use crate::namespaces::unshare;
 use crate::process::Process;
 use crate::world::World;
 
@@ -24,12 +24,9 @@ impl Hosts {
     pub async fn mount(world: &World, lines: &str) -> Self {
         let file = world.path("hosts");
         std::fs::write(&file, lines).expect("a file of hosts");
-        let mut command = Command::new("unshare");
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
+        let mut command = unshare(&["--mount"]);
         command
-            .args(["--mount", "sh", "-c"])
+            .args(["sh", "-c"])
             .arg("mount --bind \"$1\" /etc/hosts && echo mounted && exec sleep infinity")
             .arg("sh")
             .arg(&file);

@@ -48,6 +48,7 @@ pub mod load;
 #[cfg(test)]
 mod manual_tests;
 pub mod model;
+pub mod namespaces;
 pub mod process;
 pub mod proxy;
 pub mod pty;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::namespaces::unshare;
 use crate::process::Process;
 use crate::world::World;
 
@@ -35,12 +36,9 @@ exec "$@""#;
 impl SmallDisk {
     /// The same command with the disk mounted before it starts, under the same process id.
     pub fn with(&self, command: &Command) -> Command {
-        let mut wrapped = Command::new("unshare");
-        if !rustix::process::geteuid().is_root() {
-            wrapped.args(["--user", "--map-root-user"]);
-        }
+        let mut wrapped = unshare(&["--mount"]);
         wrapped
-            .args(["--mount", "sh", "-c", MOUNT, "sh"])
+            .args(["sh", "-c", MOUNT, "sh"])
             .arg(&self.folder)
             .arg(self.size_bytes.to_string())
             .arg(command.get_program())

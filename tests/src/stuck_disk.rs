@@ -1,10 +1,10 @@
 //! A disk that never answers, for the processes that see it (`bin/stuck_disk.rs`).
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use crate::binaries::binary;
+use crate::namespaces::unshare;
 use crate::process::Process;
 use crate::world::World;
 
@@ -24,14 +24,8 @@ impl StuckDisk {
     /// When the system does not allow it.
     pub async fn mount(world: &World) -> Self {
         let folder = world.dir("stuck");
-        let mut command = Command::new("unshare");
-        if !rustix::process::geteuid().is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
-        command
-            .arg("--mount")
-            .arg(binary("stuck_disk"))
-            .arg(&folder);
+        let mut command = unshare(&["--mount"]);
+        command.arg(binary("stuck_disk")).arg(&folder);
         let mut server = Process::spawn(world, "stuck disk", command);
         server
             .line("it is mounted", MOUNT_DEADLINE, |line| line == "mounted")

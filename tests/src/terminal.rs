@@ -12,6 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, ChildStdin};
 
 use crate::cli::Output;
+use crate::namespaces::unshare;
 use crate::process::Process;
 use crate::wait::wait_for;
 use crate::world::{MARK, World};
@@ -29,12 +30,9 @@ impl Network {
     /// # Panics
     /// When the system allows none.
     pub async fn new(world: &World) -> Self {
-        let mut command = Command::new("unshare");
-        if !is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
+        let mut command = unshare(&["--net"]);
         let hold = "ip link set lo up && echo up && exec tail -f /dev/null";
-        command.args(["--net", "sh", "-c", hold]);
+        command.args(["sh", "-c", hold]);
         let mut holder = Process::spawn(world, "network", command);
         holder.line("its loopback", SOON, |line| line == "up").await;
         Self { holder }
@@ -44,16 +42,12 @@ impl Network {
     fn enter(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.holder.pid().to_string(), "--net"]);
-        if !is_root() {
+        if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
         command.arg(program);
         command
     }
-}
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }
 
 /// A shell that keeps its variables, folder and jobs from one text to the next.

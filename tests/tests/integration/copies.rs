@@ -38,24 +38,15 @@ async fn s59_of_two_machines_with_one_identity_the_second_is_turned_away_and_tol
     let tentacle = Cli::new(&fleet.world, &mantle_tests::binaries::binary("tentacle"))
         .env("TENTACLE_DATA", data.display());
     let run = tentacle.command(&["run"]);
-    let mut copy = std::process::Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        copy.args(["--user", "--map-root-user"]);
-    }
-    copy.args([
-        "--uts",
-        "sh",
-        "-c",
-        "hostname copied-machine && exec \"$@\"",
-        "sh",
-    ])
-    .arg(run.get_program())
-    .args(run.get_args())
-    .envs(
-        run.get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    )
-    .envs(QUICK.iter().copied());
+    let mut copy = mantle_tests::namespaces::unshare(&["--uts"]);
+    copy.args(["sh", "-c", "hostname copied-machine && exec \"$@\"", "sh"])
+        .arg(run.get_program())
+        .args(run.get_args())
+        .envs(
+            run.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .envs(QUICK.iter().copied());
     let mut copy = Process::spawn(&fleet.world, "the copy", copy);
 
     let told = wait_for("the copy knows why it is turned away", SOON, || async {
