@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const QUEUE_BYTES: usize = 32 * 1024 * 1024;
 
 /// A link's speed, and how much waits for it before packets are dropped.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Bits a second.
     pub bits_per_second: u64,
@@ -27,7 +27,7 @@ pub struct Rate {
 }
 
 /// What is wrong with one direction. The default is a perfect line.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Faults {
     /// Everything is dropped, silently.
     pub blackhole: bool,

@@ -42,6 +42,11 @@ const HEADERS_BYTES: usize = 28;
 /// As large as the system gives: a packet dropped by the kernel is a fault that nobody asked for.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
+/// The largest payload of a packet within this MTU.
+fn payload_within(mtu_bytes: usize) -> usize {
+    mtu_bytes.saturating_sub(HEADERS_BYTES)
+}
+
 /// Which way a packet travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -218,7 +223,7 @@ impl Proxy {
 
     /// Packets over this MTU (IP and UDP headers included) vanish without an ICMP answer.
     pub fn mtu(&self, bytes: usize) {
-        let most = bytes.saturating_sub(HEADERS_BYTES);
+        let most = payload_within(bytes);
         self.set_both(|faults| faults.payload_bytes_max = Some(most));
     }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Proxy, Rate};
+use super::{BOTH, Faults, Proxy, Rate, payload_within};
 
 /// What a line is like for as long as it is [played](Profile::play).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,27 +35,41 @@ pub enum Profile {
 const SLOW_QUEUE_BYTES: usize = 12_500;
 
 impl Profile {
-    /// Puts it on both ways of the proxy, until what is returned is dropped or [`Proxy::pass`].
-    /// To be called within a runtime.
+    /// Puts it on both ways of the proxy. To be called within a runtime.
     pub fn play(self, proxy: &Proxy) -> Played {
-        let mut cycle = None;
-        match self {
-            Self::Perfect => {}
-            Self::Delayed(delay) => proxy.delay(delay),
-            Self::LateTail(delay) => proxy.tail_late(delay),
-            Self::Lossy(share) => proxy.loss(share),
-            Self::Slow(bits_per_second) => proxy.rate(Rate {
-                bits_per_second,
-                queue_bytes: SLOW_QUEUE_BYTES,
-            }),
-            Self::Intermittent { dark, every } => {
-                cycle = Some(tokio::spawn(darken(proxy.clone(), dark, every)).abort_handle());
+        let mut cycle = JoinSet::new();
+        if let Self::Intermittent { dark, every } = self {
+            cycle.spawn(darken(proxy.clone(), dark, every));
+        } else {
+            for direction in BOTH {
+                proxy.set(direction, |faults| *faults = self.faults());
             }
-            Self::Narrow(bytes) => proxy.mtu(bytes),
         }
         Played {
             proxy: proxy.clone(),
             cycle,
+        }
+    }
+
+    /// What is wrong with each way of it from the beginning.
+    fn faults(self) -> Faults {
+        let fine = Faults::default();
+        match self {
+            Self::Perfect | Self::Intermittent { .. } => fine,
+            Self::Delayed(delay) => Faults { delay, ..fine },
+            Self::LateTail(tail_late) => Faults { tail_late, ..fine },
+            Self::Lossy(loss) => Faults { loss, ..fine },
+            Self::Slow(bits_per_second) => Faults {
+                rate: Some(Rate {
+                    bits_per_second,
+                    queue_bytes: SLOW_QUEUE_BYTES,
+                }),
+                ..fine
+            },
+            Self::Narrow(mtu) => Faults {
+                payload_bytes_max: Some(payload_within(mtu)),
+                ..fine
+            },
         }
     }
 }
@@ -63,14 +77,14 @@ impl Profile {
 /// A profile that is on the line.
 pub struct Played {
     proxy: Proxy,
-    cycle: Option<AbortHandle>,
+    cycle: JoinSet<()>,
 }
 
-impl Drop for Played {
-    fn drop(&mut self) {
-        if let Some(cycle) = &self.cycle {
-            cycle.abort();
-        }
+impl Played {
+    /// Ends it: the line is perfect, and stays so.
+    pub async fn end(mut self) {
+        // Waited for, or it might darken the line once more.
+        self.cycle.shutdown().await;
         self.proxy.pass();
     }
 }
@@ -105,6 +119,42 @@ async fn darken(proxy: Proxy, dark: Duration, every: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_profile_breaks_what_its_name_says_and_nothing_else() {
+        let delay = Duration::from_millis(20);
+        let broken = |change: fn(&mut Faults)| {
+            let mut faults = Faults::default();
+            change(&mut faults);
+            faults
+        };
+        let cycle = Profile::Intermittent {
+            dark: delay,
+            every: delay,
+        };
+        let table = [
+            (Profile::Perfect, broken(|_| ())),
+            (cycle, broken(|_| ())),
+            (
+                Profile::Delayed(delay),
+                broken(|faults| faults.delay = Duration::from_millis(20)),
+            ),
+            (
+                Profile::LateTail(delay),
+                broken(|faults| faults.tail_late = Duration::from_millis(20)),
+            ),
+            (Profile::Lossy(0.02), broken(|faults| faults.loss = 0.02)),
+            (
+                Profile::Narrow(1280),
+                broken(|faults| faults.payload_bytes_max = Some(1252)),
+            ),
+        ];
+        for (profile, expected) in table {
+            assert_eq!(profile.faults(), expected, "{profile:?}");
+        }
+        let rate = Profile::Slow(1_000_000).faults().rate.unwrap();
+        assert_eq!(rate.bits_per_second, 1_000_000);
+    }
 
     #[test]
     fn a_line_begins_well_and_is_dark_at_the_end_of_each_cycle() {

@@ -1,9 +1,10 @@
 //! The real server and the real agent over lines as they are in the field: what is deployed arrives
 //! whole and runs once on each of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use mantle_tests::proxy::{Direction, Profile, Proxy};
+use mantle::gateway::Timing;
+use mantle_tests::proxy::{BOTH, Direction, Profile, Proxy};
 use mantle_tests::wait::{wait_for, wait_until};
 use mantle_tests::{Effects, World, sabotage};
 use rand::rngs::StdRng;
@@ -28,12 +29,22 @@ struct Field {
 }
 
 impl Field {
-    async fn new(seed: u64, timing: tentacle::connection::Timing, idle: Duration) -> Self {
+    /// Both ends have their usual patience.
+    async fn new(seed: u64) -> Self {
+        Self::with(seed, patient(), Timing::default()).await
+    }
+
+    /// Both ends give a silent line up after [`IDLE`].
+    async fn watchful(seed: u64) -> Self {
+        Self::with(seed, hasty(IDLE), watchful(IDLE)).await
+    }
+
+    async fn with(seed: u64, agent: tentacle::connection::Timing, server: Timing) -> Self {
         let world = World::new();
-        let server = Server::start_with(&world, "server", watchful(idle)).await;
+        let server = Server::start_with(&world, "server", server).await;
         let proxy = Proxy::start(server.addr, seed).unwrap();
         let home = server.enrol("web01", &["web"], proxy.addr()).await;
-        let agent = FullAgent::start(&home, timing);
+        let agent = FullAgent::start(&home, agent);
         server.online(home.agent, true).await;
         let effects = Effects::at(world.path("effects"));
         Self {
@@ -52,6 +63,11 @@ impl Field {
         let mut noise = vec![0; bytes];
         StdRng::seed_from_u64(89).fill_bytes(&mut noise);
         self.server.push("Site", &[("noise.bin", &noise)]).await;
+        let times = if sabotage::is_on("lines-twice") {
+            "1 2"
+        } else {
+            "1"
+        };
         let script = |name: &str| {
             let start = self.effects.shell("start", name, "$MANTLE_TARGET");
             format!(
@@ -61,7 +77,7 @@ impl Field {
     with:
       run: |
         {start}
-        i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo \"line {name} $i\"; sleep {pause}; done
+        i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); for t in {times}; do echo \"line {name} $i\"; done; sleep {pause}; done
 "
             )
         };
@@ -95,56 +111,90 @@ process:
     }
 }
 
-/// A deployment of three steps and a package over this line; says how many connections it took.
-async fn over(profile: Profile, seed: u64, bytes: usize) -> usize {
-    let field = Field::new(seed, patient(), mantle::gateway::Timing::default().idle).await;
+/// What a line showed of itself.
+struct Seen {
+    /// How often the agent connected.
+    connections: usize,
+    /// Packets that were lost, both ways.
+    lost: u64,
+    /// How long the deployment took.
+    took: Duration,
+}
+
+/// A deployment of three steps and a package of so many bytes over this line.
+async fn over(profile: Profile, seed: u64, bytes: usize) -> Seen {
+    let field = Field::new(seed).await;
     field.three_steps(bytes, "0.02").await;
+    let lost = || {
+        BOTH.map(|way| field.proxy.counts(way).dropped)
+            .iter()
+            .sum::<u64>()
+    };
+    let before = lost();
     let played = profile.play(&field.proxy);
+    let since = Instant::now();
     let task = field.server.deploy("shop").await;
     field.completes(&task, SOON * 3).await;
-    drop(played);
+    let took = since.elapsed();
+    let lost = lost() - before;
+    played.end().await;
     let connections = field.agent.seen().connections;
     field.agent.stop().await;
-    connections
+    Seen {
+        connections,
+        lost,
+        took,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s89_on_a_perfect_line() {
-    assert_eq!(over(Profile::Perfect, 890, 4_000_000).await, 1);
+    let seen = over(Profile::Perfect, 890, 4_000_000).await;
+    assert_eq!(seen.connections, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s89_on_a_line_of_20_ms() {
     let line = Profile::Delayed(Duration::from_millis(20));
-    assert_eq!(over(line, 891, 4_000_000).await, 1);
+    assert_eq!(over(line, 891, 4_000_000).await.connections, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s89_on_a_line_of_200_ms() {
-    let line = Profile::Delayed(Duration::from_millis(200));
-    assert_eq!(over(line, 892, 2_000_000).await, 1);
+    let delay = Duration::from_millis(200);
+    let seen = over(Profile::Delayed(delay), 892, 2_000_000).await;
+    assert_eq!(seen.connections, 1);
+    // An order and its end, for each of three steps.
+    assert!(seen.took > delay * 6, "{:?}", seen.took);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s89_on_a_line_that_loses_a_fiftieth() {
-    assert_eq!(over(Profile::Lossy(0.02), 893, 4_000_000).await, 1);
+    let seen = over(Profile::Lossy(0.02), 893, 4_000_000).await;
+    assert_eq!(seen.connections, 1);
+    assert!(seen.lost > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s89_on_a_line_whose_tails_are_late() {
-    let line = Profile::LateTail(Duration::from_millis(500));
-    assert_eq!(over(line, 894, 1_000_000).await, 1);
+    let late = Duration::from_millis(500);
+    let seen = over(Profile::LateTail(late), 894, 1_000_000).await;
+    assert_eq!(seen.connections, 1);
+    assert!(seen.took > late, "{:?}", seen.took);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s89_on_a_line_of_a_megabit() {
-    assert_eq!(over(Profile::Slow(1_000_000), 895, 600_000).await, 1);
+    let seen = over(Profile::Slow(1_000_000), 895, 600_000).await;
+    assert_eq!(seen.connections, 1);
+    // What a megabit carries in four seconds is less than the package.
+    assert!(seen.took > Duration::from_secs(4), "{:?}", seen.took);
 }
 
 /// In the field 10 s of every 30 s are dark; here all times are a quarter of that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s89_on_a_line_that_is_dark_for_a_third_of_the_time() {
-    let field = Field::new(896, hasty(IDLE), IDLE).await;
+    let field = Field::watchful(896).await;
     field.three_steps(1_000_000, "0.3").await;
     let line = Profile::Intermittent {
         dark: Duration::from_millis(2500),
@@ -153,7 +203,7 @@ async fn s89_on_a_line_that_is_dark_for_a_third_of_the_time() {
     let played = line.play(&field.proxy);
     let task = field.server.deploy("shop").await;
     field.completes(&task, SOON * 3).await;
-    drop(played);
+    played.end().await;
     let seen = field.agent.seen();
     assert!(seen.connections > 1, "it was dark: {:?}", seen.ends);
     field.agent.stop().await;
@@ -161,7 +211,7 @@ async fn s89_on_a_line_that_is_dark_for_a_third_of_the_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s92_an_mtu_of_1280_that_nobody_speaks_of_carries_a_package() {
-    let field = Field::new(92, patient(), mantle::gateway::Timing::default().idle).await;
+    let field = Field::new(92).await;
     field.three_steps(4_000_000, "0.02").await;
     let before = field.proxy.counts(Direction::ToClient).dropped;
     let bytes = if sabotage::is_on("no-packet-passes") {
@@ -174,7 +224,7 @@ async fn s92_an_mtu_of_1280_that_nobody_speaks_of_carries_a_package() {
     field.completes(&task, SOON * 3).await;
     let dropped = field.proxy.counts(Direction::ToClient).dropped - before;
     assert!(dropped > 0, "the line was narrower than what was tried");
-    drop(played);
+    played.end().await;
     field.agent.stop().await;
 }
 
@@ -218,7 +268,7 @@ async fn ticked(field: &Field, task: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s08_a_changed_port_keeps_the_connection_and_no_step_notices() {
-    let field = Field::new(8, patient(), mantle::gateway::Timing::default().idle).await;
+    let field = Field::new(8).await;
     let gate = gated(&field).await;
     let task = field.server.deploy("shop").await;
     for ticks in [5, 30, 60] {
@@ -244,7 +294,7 @@ async fn s08_a_changed_port_keeps_the_connection_and_no_step_notices() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s90_a_one_way_line_is_given_up_by_both_ends_and_what_runs_is_taken_up_again() {
-    let field = Field::new(90, hasty(IDLE), IDLE).await;
+    let field = Field::watchful(90).await;
     let gate = gated(&field).await;
     let task = field.server.deploy("shop").await;
     wait_until("the step is at work", SOON, || {
