@@ -10,8 +10,8 @@ use mantle_template::Options;
 
 use super::active::Context;
 
-/// Whether a template is true for a step, or for an action about a subject, with what is known at
-/// this moment. One that cannot be evaluated is not true.
+/// Whether a template is true for a step, or for an action about a subject, with what is known in
+/// this state. One that cannot be evaluated is not true.
 pub(super) fn holds(
     context: &Context,
     state: &State,
@@ -23,12 +23,12 @@ pub(super) fn holds(
     let Some(plan) = state.plan.as_deref() else {
         return false;
     };
-    let known = known(context, state, plan);
+    let known = known(context, state, plan, state.has_failed_for(step, subject));
     let subject = subject.and_then(|target| plan.target(target));
     condition_holds(&known, template, step, subject, &Options::new(now))
 }
 
-/// What a manual action asks people to look at, with what is known at this moment.
+/// What a manual action asks people to look at, with what is known in this state.
 pub(super) fn instructions(
     context: &Context,
     state: &State,
@@ -38,16 +38,24 @@ pub(super) fn instructions(
     let Some(plan) = state.plan.as_deref() else {
         return String::new();
     };
-    order::instructions(&known(context, state, plan), node, &Options::new(now))
+    let subject = plan.node(node).map(|planned| planned.subject);
+    let failed = state.has_failed_for(node.step, subject);
+    let known = known(context, state, plan, failed);
+    order::instructions(&known, node, &Options::new(now))
 }
 
-fn known<'a>(context: &'a Context, state: &'a State, plan: &'a Plan) -> OrderContext<'a> {
+fn known<'a>(
+    context: &'a Context,
+    state: &'a State,
+    plan: &'a Plan,
+    failed: bool,
+) -> OrderContext<'a> {
     OrderContext {
         plan,
         process: &context.pins.process,
         variables: &context.pins.variables,
         task_number: &context.number,
         outputs: &state.outputs,
-        failed: state.failed,
+        failed,
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mantle_domain::lock::Locks;
 use mantle_domain::state::{
-    Evidence, Input, Moment, StartAnswer, decide, evolve, judge, next_deadline,
+    Evidence, Input, Moment, StartAnswer, State, decide, evolve, judge, next_deadline,
 };
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TaskId};
 use mantle_shared::protocol::{self as wire, AttemptPosition, ReportedState};
@@ -307,30 +307,23 @@ impl Orchestrator {
             task,
             number: &deployment.context.number,
         };
+        let context = &deployment.context;
+        let condition = |state: &State, template: &str, step, subject| {
+            conditions::holds(context, state, template, step, subject, now)
+        };
+        let instructions =
+            |state: &State, node| conditions::instructions(context, state, node, now);
+        let moment = Moment {
+            now,
+            online: agents.online,
+            journals: agents.journals,
+            condition: &condition,
+            instructions: &instructions,
+            policy: &self.parts.policy,
+            locks: &keeper,
+        };
         for input in inputs {
-            let found = {
-                let state = &next;
-                let condition = |template: &str, step: u32, subject| {
-                    conditions::holds(&deployment.context, state, template, step, subject, now)
-                };
-                let instructions =
-                    |node| conditions::instructions(&deployment.context, state, node, now);
-                let policy = &self.parts.policy;
-                decide(
-                    state,
-                    input,
-                    &Moment {
-                        now,
-                        online: agents.online,
-                        journals: agents.journals,
-                        condition: &condition,
-                        instructions: &instructions,
-                        policy,
-                        locks: &keeper,
-                    },
-                )
-            };
-            match found {
+            match decide(&next, input, &moment) {
                 Ok(found) => {
                     for event in &found {
                         evolve(&mut next, event);

@@ -443,8 +443,8 @@ impl Server {
                 now,
                 online: &online,
                 journals: &journals,
-                condition: &|_, _, _| true,
-                instructions: &|_| String::new(),
+                condition: &|_, _, _, _| true,
+                instructions: &|_, _| String::new(),
                 policy: &self.policy,
                 locks: &NothingHeld,
             };

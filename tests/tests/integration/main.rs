@@ -18,6 +18,7 @@ mod backups;
 mod cancels;
 mod certificates;
 mod choices;
+mod conditions;
 mod config_files;
 mod copies;
 mod delivery;

@@ -9,6 +9,7 @@ use mantle_shared::protocol::{AttemptEnd, StartRefusal};
 
 use super::event::OutputVariable;
 use super::locks::LockKeeper;
+use super::model::State;
 use crate::interruption::Given;
 use crate::plan::{NodeRef, Plan};
 
@@ -151,6 +152,9 @@ pub enum CancelAnswer {
     Voided,
 }
 
+/// Whether a `run:` template holds for the step of this index, or for an action about a subject.
+pub type JudgeCondition<'a> = dyn Fn(&State, &str, u32, Option<TargetId>) -> bool + 'a;
+
 /// The facts of the moment: they are not events, and decisions that rest on them are.
 #[derive(Clone, Copy)]
 pub struct Moment<'a> {
@@ -160,10 +164,11 @@ pub struct Moment<'a> {
     pub online: &'a BTreeSet<AgentId>,
     /// The journals that they go by, of those that said so.
     pub journals: &'a BTreeMap<AgentId, JournalId>,
-    /// Evaluates a `run:` template for a step (no subject) or an action about a subject.
-    pub condition: &'a dyn Fn(&str, u32, Option<TargetId>) -> bool,
-    /// Evaluates the instructions of a manual action.
-    pub instructions: &'a dyn Fn(NodeRef) -> String,
+    /// Evaluates a `run:` template for a step (no subject) or an action about a subject. It is given
+    /// the state as it is by then, which this very input may have taken further.
+    pub condition: &'a JudgeCondition<'a>,
+    /// Evaluates the instructions of a manual action, with the state in the same way.
+    pub instructions: &'a dyn Fn(&State, NodeRef) -> String,
     /// How long things may take.
     pub policy: &'a Policy,
     /// Keeps the locks of all deployments.

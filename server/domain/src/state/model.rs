@@ -432,6 +432,18 @@ impl State {
         }
     }
 
+    /// Whether something failed as a step sees it, or an action about a subject: for that one, what
+    /// failed about its subject in the running step counts as well.
+    pub fn has_failed_for(&self, step: u32, subject: Option<TargetId>) -> bool {
+        let here = || {
+            let StepState::Running { subjects, .. } = self.steps.get(step as usize)? else {
+                return None;
+            };
+            Some(subjects.get(&subject?)?.has_failed())
+        };
+        self.failed || here().unwrap_or(false)
+    }
+
     /// By when what a step that ran out of time has not answered is called unknown.
     pub fn step_stop(&self, step: u32) -> Option<Timestamp> {
         self.steps.get(usize::try_from(step).ok()?)?.stop()

@@ -105,7 +105,7 @@ impl Look<'_> {
             RunCondition::Failure => (!failed).then_some(SkipReason::NoFailure),
             RunCondition::Always => None,
             RunCondition::Template(template) => {
-                let holds = (self.moment.condition)(template, step, subject);
+                let holds = (self.moment.condition)(self.state, template, step, subject);
                 (!holds).then(|| SkipReason::Condition {
                     template: template.clone(),
                 })
@@ -426,7 +426,7 @@ impl Look<'_> {
                 let deployer = &self.plan.facts.created_by;
                 let question = Question::Manual {
                     node,
-                    instructions: (self.moment.instructions)(node),
+                    instructions: (self.moment.instructions)(self.state, node),
                     teams: ask.teams.clone(),
                     approvals: ask.approvals,
                     not_by: (ask.eyes == Eyes::Four).then(|| deployer.clone()),

@@ -372,7 +372,7 @@ fn two_people_other_than_who_deployed_let_it_go_on() {
     else {
         panic!("{question:?}");
     };
-    assert_eq!(instructions, "look at action 0");
+    assert_eq!(instructions, "look at action 0, outputs: 0");
     assert_eq!(teams, ["managers"]);
     run.answer(1, "bob", Answer::Proceed);
     run.answer(1, "bob", Answer::Proceed);

@@ -142,6 +142,12 @@ pub(super) fn an_end(outcome: Outcome) -> AttemptEnd {
     }
 }
 
+/// A template that holds once an output variable is known.
+pub(super) const KNOWS_OUTPUTS: &str = "#{Octopus.Action[a].Output.Url}";
+
+/// A template that holds as long as nothing has failed.
+pub(super) const NO_FAILURE: &str = "#{unless Octopus.Deployment.Error}yes#{/unless}";
+
 /// The plan, with failures judged by people.
 pub(super) fn guided(plan: Plan) -> Plan {
     Plan {
@@ -228,8 +234,15 @@ impl Run {
             now: self.now,
             online: &self.online,
             journals: &self.journals,
-            condition: &|_, _, _| holds,
-            instructions: &|node| format!("look at action {}", node.action),
+            condition: &|state, template, step, subject| match template {
+                KNOWS_OUTPUTS => !state.outputs.is_empty(),
+                NO_FAILURE => !state.has_failed_for(step, subject),
+                _ => holds,
+            },
+            instructions: &|state, node| {
+                let (action, outputs) = (node.action, state.outputs.len());
+                format!("look at action {action}, outputs: {outputs}")
+            },
             policy: &Policy::default(),
             locks: &Keeper(self.holder.clone()),
         };

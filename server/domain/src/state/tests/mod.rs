@@ -9,6 +9,7 @@
 mod asking;
 mod builders;
 mod cancel;
+mod conditions;
 mod evidence;
 mod faults;
 mod golden;

@@ -1,4 +1,4 @@
-//! Single rules: conditions, retries, acquisition, deadlines, answers that come twice or late.
+//! Single rules: retries, acquisition, deadlines, answers that come twice or late.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use mantle_shared::uuid::Uuid;
 
 use super::super::*;
 use super::builders::*;
-use crate::plan::{Plan, PlanStep};
-use crate::process::{Retries, RunCondition};
+use crate::plan::Plan;
+use crate::process::Retries;
 
 fn minutes(n: i64) -> SignedDuration {
     SignedDuration::from_mins(n)
@@ -24,62 +24,6 @@ fn one_action(retries: u32) -> Plan {
         max_backoff_ms: None,
     };
     a_plan(&[1], vec![a_step("s", &[1], vec![action])])
-}
-
-#[test]
-fn run_conditions_of_steps() {
-    use RunCondition::{Always, Failure, Success, Template};
-    let template = || Template("#{X}".to_owned());
-    // (condition, something failed before, templates are true) -> it runs
-    let table = [
-        (Success, false, true, true),
-        (Success, true, true, false),
-        (Failure, false, true, false),
-        (Failure, true, true, true),
-        (Always, false, true, true),
-        (Always, true, true, true),
-        (template(), false, true, true),
-        (template(), true, true, true),
-        (template(), false, false, false),
-    ];
-    for (condition, failed, conditions, runs) in table {
-        let second = PlanStep {
-            run: condition.clone(),
-            ..a_step("t", &[1], vec![an_action("b", &[1])])
-        };
-        let plan = a_plan(
-            &[1],
-            vec![a_step("s", &[1], vec![an_action("a", &[1])]), second],
-        );
-        let mut run = Run::of(plan);
-        run.conditions = conditions;
-        run.end(
-            "a@web01",
-            if failed {
-                Outcome::Failed
-            } else {
-                Outcome::Succeeded
-            },
-        );
-        assert_eq!(
-            run.live_names() == ["b@web01"],
-            runs,
-            "{condition:?} failed={failed}"
-        );
-        if runs {
-            run.end("b@web01", Outcome::Succeeded);
-        }
-        let verdict = if failed {
-            Verdict::Failed
-        } else {
-            Verdict::Succeeded
-        };
-        assert_eq!(
-            run.verdict(),
-            Some(verdict),
-            "a later success heals no failure"
-        );
-    }
 }
 
 #[test]
