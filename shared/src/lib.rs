@@ -19,6 +19,7 @@ pub mod protocol;
 pub mod text_file;
 pub mod tls;
 pub mod token;
+pub mod transform_rule;
 
 pub use digest::Digest;
 pub use ids::{AgentId, AttemptId, JournalId, TaskId};

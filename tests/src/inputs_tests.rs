@@ -82,6 +82,27 @@ fn package() -> Vec<(Value, bool)> {
             true,
         ),
         (json!({"substitute": [], "structured": null}), true),
+        (
+            json!({"transforms": "Automatic", "dotnet_config": "*.config"}),
+            true,
+        ),
+        (
+            json!({
+                "transforms": ["automatic", "a => b", "*.Blue.config => *.config"],
+                "ignore_transform_warnings": "True",
+                "dotnet_config": ["Web.config"]
+            }),
+            true,
+        ),
+        (
+            json!({"transforms": null, "ignore_transform_warnings": null}),
+            true,
+        ),
+        (json!({"transforms": "Web.Blue.config"}), false),
+        (json!({"transforms": ["../a => b"]}), false),
+        (json!({"transforms": true}), false),
+        (json!({"ignore_transform_warnings": "maybe"}), false),
+        (json!({"dotnet_config": 1}), false),
         (json!({"keep": 0}), true),
         (json!({"keep": "3"}), true),
         (json!({"keep": null}), true),

@@ -62,6 +62,7 @@ fn every_row_of_the_manual_is_applied() {
                 "{heading}: {row:?}"
             );
             assert_eq!(applied.warnings, Vec::<String>::new(), "{row:?}");
+            assert_eq!(applied.refused, [], "{row:?}");
         }
     }
 }

@@ -149,8 +149,25 @@ pub struct Applied {
     pub bytes: Option<Vec<u8>>,
     /// The names of the variables that have a place in it, in the order in which they were set.
     pub set: Vec<String>,
+    /// Values that variables name and that stay as they were.
+    pub refused: Vec<Refused>,
     /// What could not be done as it was asked.
     pub warnings: Vec<String>,
+}
+
+/// A variable that has a place in a file and a value that cannot stand there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The variable's name.
+    pub name: String,
+    /// Why its value cannot stand there.
+    pub why: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' stays as it was: {}", self.name, self.why)
+    }
 }
 
 /// A text with its edits made.
@@ -158,6 +175,7 @@ pub struct Applied {
 struct Edited {
     text: String,
     set: Vec<String>,
+    refused: Vec<Refused>,
     warnings: Vec<String>,
 }
 
@@ -215,6 +233,7 @@ fn apply_as(format: Format, bytes: &[u8], settings: &Settings) -> Result<Applied
         format,
         bytes,
         set: edited.set,
+        refused: edited.refused,
         warnings: edited.warnings,
     })
 }
@@ -291,6 +310,7 @@ pub fn transform(
         format: Format::Xml,
         bytes,
         set: outcome.done,
+        refused: Vec::new(),
         warnings,
     })
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use mantle_shared::inputs::{self, StatusRange};
 
 use super::MANUAL;
+use super::transform_line::Transform;
 use crate::file::duration;
 use crate::name;
 
@@ -74,7 +75,17 @@ pub struct Package {
     /// Files, as globs, in which `#{...}` is replaced.
     #[serde(default)]
     pub substitute: Option<OneOrMany<String>>,
-    /// Configuration files whose values are replaced by the variables named as their paths.
+    /// XDT transforms of .NET configuration files: `automatic`, or `TRANSFORM => TARGET`.
+    #[serde(default)]
+    pub transforms: Option<OneOrMany<Transform>>,
+    /// Whether what a transform warns of is told only, rather than a failure.
+    #[serde(default)]
+    pub ignore_transform_warnings: Option<Switch>,
+    /// .NET configuration files whose settings take the values of the variables with their names.
+    #[serde(default)]
+    pub dotnet_config: Option<OneOrMany<String>>,
+    /// Configuration files (JSON, YAML, XML, properties) whose values are replaced by the variables
+    /// named as their paths.
     #[serde(default)]
     pub structured: Option<OneOrMany<String>>,
     /// How many earlier versions stay on the target.

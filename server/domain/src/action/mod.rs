@@ -11,6 +11,7 @@ use crate::plan::{Eyes, PlanAsk};
 use crate::process::Action;
 
 pub mod inputs;
+mod transform_line;
 
 /// The type that a person carries out.
 pub const MANUAL: &str = "manual";
@@ -152,7 +153,10 @@ pub fn packages(action: &Action) -> Vec<String> {
 /// and whatever replaces values in files.
 pub fn sees_all_variables(action: &Action) -> bool {
     let asks = |key: &str| action.with.get(key).is_some_and(|value| !value.is_null());
-    action.uses == "script" || asks("substitute") || asks("structured")
+    action.uses == "script"
+        || ["substitute", "dotnet_config", "structured"]
+            .into_iter()
+            .any(asks)
 }
 
 /// The inputs that are no templates: a script's text unless it asks for substitution, since

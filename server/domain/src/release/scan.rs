@@ -36,6 +36,8 @@ pub fn requests(process: &Process) -> Vec<ScanRequest> {
         }
         if action.uses != "script" {
             texts.extend(globs(action, "substitute"));
+            // A setting's key is the variable's whole name.
+            texts.extend(globs(action, "dotnet_config"));
         }
         let structured = globs(action, "structured");
         if !texts.is_empty() || !structured.is_empty() {
@@ -82,15 +84,21 @@ pub fn names_in_text(text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
         .collect()
 }
 
-/// Those of `names` whose parts between colons all stand in a configuration file.
+/// Those of `names` whose parts all stand in a configuration file: what is between the colons of a
+/// path, the words of an XPath.
 pub fn names_in_structure(text: &str, names: &BTreeSet<String>) -> BTreeSet<String> {
     let lower = text.to_lowercase();
     names
         .iter()
         .filter(|name| {
-            name.to_lowercase()
-                .split(':')
-                .all(|part| stands_in(&lower, part))
+            let name = name.to_lowercase();
+            let stands = |part: &str| stands_in(&lower, part);
+            if name.contains('/') {
+                let mut words = name.split(|c: char| !(c.is_alphanumeric() || "_-.".contains(c)));
+                words.all(|word| word.is_empty() || stands(word))
+            } else {
+                name.split(':').all(stands)
+            }
         })
         .cloned()
         .collect()
@@ -158,6 +166,20 @@ mod tests {
     #[test]
     fn structured_names_are_paths() {
         let found = names_in_structure(r#"{"api": {"key": "x"}, "pinned": 1}"#, &names());
+        assert_eq!(found, ["Api:Key".to_owned()].into());
+        let paths = ["//add[@key='Api.Key']/@value", "/a/b[@id='x']/@key", "/a/c"];
+        let names = paths.map(str::to_owned).into();
+        let text = "<a><B id='x' key=''/><add key=\"api.key\" value=\"\"/></a>";
+        let found: Vec<_> = names_in_structure(text, &names).into_iter().collect();
+        assert_eq!(
+            found,
+            ["//add[@key='Api.Key']/@value", "/a/b[@id='x']/@key"]
+        );
+    }
+
+    #[test]
+    fn settings_are_looked_for_by_their_keys() {
+        let found = names_in_text(r#"<add key="Api:Key" value=""/>"#, &names());
         assert_eq!(found, ["Api:Key".to_owned()].into());
     }
 }

@@ -6,14 +6,14 @@
 //! already, only the switch is made, which is what makes going back instant. A kill at any instant
 //! leaves either the old version current or the new one.
 
+mod files;
 #[cfg(any(not(unix), test))]
 mod junction;
 mod place;
-mod structured;
 mod switch;
 #[cfg(test)]
 mod tests;
-mod transform;
+mod transforms;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +23,9 @@ use std::path::Path;
 use mantle_shared::Digest;
 use mantle_shared::fault;
 use mantle_shared::order::OrderPackage;
-use serde::Deserialize;
+use mantle_shared::transform_rule::TransformRule;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::values;
@@ -47,6 +49,12 @@ struct Inputs {
     package: String,
     #[serde(default, deserialize_with = "values::texts")]
     substitute: Vec<String>,
+    #[serde(default, deserialize_with = "rules")]
+    transforms: Vec<(String, TransformRule)>,
+    #[serde(default, deserialize_with = "values::switch")]
+    ignore_transform_warnings: bool,
+    #[serde(default, deserialize_with = "values::texts")]
+    dotnet_config: Vec<String>,
     #[serde(default, deserialize_with = "values::texts")]
     structured: Vec<String>,
     #[serde(default, deserialize_with = "values::optional_number")]
@@ -77,13 +85,7 @@ impl Action for Package {
         let files = cache
             .package_files(package.root)
             .map_err(|error| walk_failed(package, &error))?;
-        let written = transform::written(
-            context,
-            &cache,
-            &files,
-            &inputs.substitute,
-            &inputs.structured,
-        )?;
+        let written = files::written(context, &cache, &files, &inputs)?;
         let digest = inputs_digest(package.root, &written);
         let record = match place.find(&package.version, digest) {
             Some(record) => {
@@ -118,6 +120,17 @@ impl Action for Package {
         }
         Ok(ActionReport::default())
     }
+}
+
+/// Lines of `transforms:`, each with what it means.
+fn rules<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<(String, TransformRule)>, D::Error> {
+    let read = |line: String| match TransformRule::parse(&line) {
+        Ok(rule) => Ok((line, rule)),
+        Err(error) => Err(D::Error::custom(error)),
+    };
+    values::texts(deserializer)?.into_iter().map(read).collect()
 }
 
 /// The package that is meant.

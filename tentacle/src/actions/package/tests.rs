@@ -127,6 +127,125 @@ fn a_version_appears_whole_with_its_configuration_and_is_current() {
     assert!(bench.said.warnings().is_empty());
 }
 
+const CONFIG: &str = "<configuration>\n  <appSettings>\n    <add key=\"Mode\" value=\"debug\" />\n    <add key=\"Db\" value=\"none\" />\n  </appSettings>\n</configuration>\n";
+
+/// A transform that gives `Mode` this value, or names an element that is not there.
+fn transform(key: &str, value: &str) -> Vec<u8> {
+    format!(
+        "<configuration xmlns:xdt=\"http://schemas.microsoft.com/XML-Document-Transform\"><appSettings>\
+         <add key=\"{key}\" value=\"{value}\" xdt:Transform=\"SetAttributes\" xdt:Locator=\"Match(key)\"/>\
+         </appSettings></configuration>"
+    )
+    .into_bytes()
+}
+
+fn dotnet_site() -> BTreeMap<String, Vec<u8>> {
+    let mut files = site("1.0");
+    for (path, bytes) in [
+        ("Web.config", CONFIG.as_bytes().to_vec()),
+        ("Web.Release.config", transform("Mode", "release")),
+        ("Web.production.config", transform("Mode", "#{Mode}")),
+        ("Web.Bad.config", transform("Missing", "x")),
+        ("sites/Api.config", CONFIG.as_bytes().to_vec()),
+    ] {
+        files.insert(path.to_owned(), bytes);
+    }
+    files
+}
+
+#[test]
+fn templates_transforms_settings_and_structure_are_written_in_this_order() {
+    let mut bench = Bench::new();
+    let mut files = dotnet_site();
+    files.insert("app.yaml".to_owned(), b"# c\nlog: {level: info}\n".to_vec());
+    files.insert("app.properties".to_owned(), b"log.level=info\n".to_vec());
+    deliver(&mut bench, "1.0", &files);
+    let variables = [
+        ("Mode", "live"),
+        ("db", "server=1"),
+        ("log:level", "warn"),
+        ("log.level", "error"),
+        ("/configuration/appSettings/add[@key='Db']/@value", "xpath"),
+    ];
+    bench.variables = variables
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .to_vec();
+    install(
+        &bench,
+        json!({
+            "substitute": "Web.production.config",
+            "transforms": "automatic",
+            "dotnet_config": "Web.config",
+            "structured": ["app.*", "sites/*.config"]
+        }),
+    );
+    let read = |path: &str| fs::read_to_string(home(&bench).join("1.0").join(path)).unwrap();
+    let web = CONFIG
+        .replace("\"debug\"", "\"live\"")
+        .replace("\"none\"", "\"server=1\"");
+    assert_eq!(read("Web.config"), web);
+    assert_eq!(
+        read("sites/Api.config"),
+        CONFIG.replace("\"none\"", "\"xpath\"")
+    );
+    assert_eq!(read("app.yaml"), "# c\nlog: {level: warn}\n");
+    assert_eq!(read("app.properties"), "log.level=error\n");
+    assert!(
+        bench.said.warnings().is_empty(),
+        "{:?}",
+        bench.said.warnings()
+    );
+}
+
+#[test]
+fn a_transform_that_finds_nothing_fails_unless_that_is_asked_for() {
+    let mut bench = Bench::new();
+    deliver(&mut bench, "1.0", &dotnet_site());
+    let line = "Web.Bad.config => sites/Api.config";
+    let error = message(run(&bench, json!({"transforms": line})));
+    assert!(
+        error.starts_with("transforms: sites/Api.config: ") && error.contains("Web.Bad.config:1:"),
+        "{error}"
+    );
+    let error = message(run(
+        &bench,
+        json!({"transforms": "Web.None.config => Web.config"}),
+    ));
+    assert!(
+        error.contains("names a file that is not in the package"),
+        "{error}"
+    );
+    let error = message(run(&bench, json!({"transforms": "Web.Bad.config"})));
+    assert!(error.contains("names no target"), "{error}");
+    assert!(versions(&bench).is_empty());
+    install(
+        &bench,
+        json!({"transforms": [line, "*.Green.config => *.config"], "ignore_transform_warnings": true}),
+    );
+    let warnings = bench.said.warnings();
+    assert!(
+        warnings.len() == 2
+            && warnings[0].contains("'*.Green.config => *.config' finds nothing")
+            && warnings[1].contains("sites/Api.config"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_value_that_cannot_stand_in_its_place_fails() {
+    let mut bench = Bench::new();
+    let mut files = site("1.0");
+    files.insert("o.json".to_owned(), b"{\"o\": {\"a\": 1}}".to_vec());
+    deliver(&mut bench, "1.0", &files);
+    bench.variables = vec![("o".to_owned(), "text".to_owned())];
+    let error = message(run(&bench, json!({"structured": "o.json"})));
+    assert!(
+        error.starts_with("structured: o.json: 'o' stays as it was"),
+        "{error}"
+    );
+    assert!(versions(&bench).is_empty());
+}
+
 #[test]
 fn the_same_again_only_switches_and_other_values_make_another_folder() {
     let mut bench = Bench::new();
@@ -181,7 +300,17 @@ fn a_file_that_needs_what_was_withheld_is_not_written_and_nothing_is_installed()
     files.insert("web.config".to_owned(), utf16("<key>#{ApiKey}</key>"));
     deliver(&mut bench, "1.0", &files);
     bench.variables = vec![("SiteName".to_owned(), "OctoFX".to_owned())];
-    bench.withheld = vec!["ApiKey".to_owned(), "port".to_owned()];
+    files.extend(dotnet_site().split_off("Web.config"));
+    for (path, text) in [
+        ("app.yaml", "log:\n  a: 1\n"),
+        ("patched.yaml", "# patch: Patch\na: 1\n"),
+    ] {
+        files.insert(path.to_owned(), text.as_bytes().to_vec());
+    }
+    deliver(&mut bench, "1.0", &files);
+    bench.withheld = ["ApiKey", "port", "Log", "Patch", "Db"]
+        .map(str::to_owned)
+        .to_vec();
     let told = "which is a secret, or reaches one, that this action was not given; name it under secrets: of the action";
     for (with, why) in [
         (
@@ -191,6 +320,18 @@ fn a_file_that_needs_what_was_withheld_is_not_written_and_nothing_is_installed()
         (
             json!({"structured": "appsettings.json"}),
             "structured: appsettings.json needs 'port'",
+        ),
+        (
+            json!({"structured": "app.yaml"}),
+            "structured: app.yaml needs 'Log'",
+        ),
+        (
+            json!({"structured": "patched.yaml"}),
+            "structured: patched.yaml needs 'Patch'",
+        ),
+        (
+            json!({"dotnet_config": "Web.config"}),
+            "dotnet_config: Web.config needs 'Db'",
         ),
     ] {
         assert_eq!(message(run(&bench, with)), format!("{why}, {told}"));
@@ -252,15 +393,17 @@ fn s78_what_a_kill_leaves_is_swept_and_never_current() {
 #[test]
 fn what_cannot_be_is_refused_before_anything_appears() {
     let mut bench = Bench::new();
-    deliver(&mut bench, "1.0", &site("1.0"));
+    let mut files = site("1.0");
+    files.insert("bad.json".to_owned(), b"{,}".to_vec());
+    deliver(&mut bench, "1.0", &files);
     let error = message(run(&bench, json!({"package": "Other"})));
     assert!(error.contains("the step uses: OctoFX.Web"), "{error}");
     let error = message(run(&bench, json!({"packages": "x"})));
     assert!(error.contains("unknown field"), "{error}");
     let error = message(run(&bench, json!({"structured": ["nothing.json"]})));
     assert!(error.contains("matches no file"), "{error}");
-    let error = message(run(&bench, json!({"structured": ["index.html"]})));
-    assert!(error.contains("available"), "{error}");
+    let error = message(run(&bench, json!({"structured": ["bad.json"]})));
+    assert!(error.starts_with("structured: bad.json:1:"), "{error}");
     assert!(versions(&bench).is_empty());
     bench.stop.stop();
     assert_eq!(run(&bench, json!({})), Err(ActionError::Stopped));

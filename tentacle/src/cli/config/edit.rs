@@ -96,6 +96,9 @@ pub(super) fn apply(args: &ApplyArgs) -> Result<(), Failure> {
     let bytes = read(path)?;
     let applied = config::apply(args.format.into(), &name, &bytes, &settings)
         .map_err(|error| Failure::new(EXIT_INVALID, error.in_file(&name)))?;
+    for refused in &applied.refused {
+        warn(&format!("{name}: {refused}"));
+    }
     for warning in &applied.warnings {
         warn(&format!("{name}: {warning}"));
     }

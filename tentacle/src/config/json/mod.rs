@@ -13,7 +13,7 @@ use self::parse::{Kind, Node};
 use super::edits::{Edits, line_end};
 use super::settings::Settings;
 use super::wanted::{Wanted, join};
-use super::{ConfigError, Edited};
+use super::{ConfigError, Edited, Refused};
 
 /// The text with every variable in its place.
 pub(super) fn replace(source: &str, settings: &Settings) -> Result<Edited, ConfigError> {
@@ -37,9 +37,10 @@ pub(super) fn replace(source: &str, settings: &Settings) -> Result<Edited, Confi
                 edits.replace(node.start..node.end, text);
                 edited.set.push(name.to_owned());
             }
-            Err(why) => edited
-                .warnings
-                .push(format!("'{name}' stays as it was: {why}")),
+            Err(why) => edited.refused.push(Refused {
+                name: name.to_owned(),
+                why,
+            }),
         }
     }
     edited.text = edits.apply(source);

@@ -107,9 +107,11 @@ fn what_stays_is_told() {
     let edited = replace("{\"a\": {}}", &settings(&[("a", Some("no json"))])).unwrap();
     assert!(edited.set.is_empty());
     assert!(
-        edited.warnings[0].contains("'a' stays as it was"),
+        edited.refused[0]
+            .to_string()
+            .contains("'a' stays as it was"),
         "{:?}",
-        edited.warnings
+        edited.refused
     );
 }
 

@@ -4,7 +4,7 @@
 //! elements in it takes markup, another one text; what cannot be set stays, and is told.
 
 use super::super::settings::{Setting, Settings};
-use super::super::{ConfigError, Edited};
+use super::super::{ConfigError, Edited, Refused};
 use super::escape;
 use super::tree::{Document, Kind, NodeId};
 use super::xpath::{Blanks, Context, Expression, Item, Prefixes, XPathError};
@@ -74,9 +74,10 @@ fn set(
         };
         match outcome {
             Ok(()) => done = true,
-            Err(why) => edited
-                .warnings
-                .push(format!("'{name}' stays as it was: {why}")),
+            Err(why) => edited.refused.push(Refused {
+                name: name.clone(),
+                why,
+            }),
         }
     }
     if done {

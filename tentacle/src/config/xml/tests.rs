@@ -30,7 +30,7 @@ fn a_document_that_nobody_changes_is_the_same_bytes() {
     let edited = changed(&names);
     assert_eq!(edited.text, DOCUMENT);
     assert!(
-        edited.set.is_empty() && edited.warnings.is_empty(),
+        edited.set.is_empty() && edited.refused.is_empty(),
         "{edited:?}"
     );
 }
@@ -123,7 +123,7 @@ fn what_cannot_be_set_stays_and_is_told() {
     ] {
         let edited = changed(&[(path, value)]);
         assert_eq!(edited.text, DOCUMENT, "{path}");
-        assert!(edited.warnings[0].contains(why), "{:?}", edited.warnings);
+        assert!(edited.refused[0].why.contains(why), "{:?}", edited.refused);
     }
 }
 

@@ -25,7 +25,9 @@ pub(super) fn replace(source: &str, settings: &Settings) -> Result<Edited, Confi
     let mut edits = Edits::default();
     let mut edited = Edited::default();
     for document in &documents {
-        let patch = patch(source, document, settings)?;
+        let (name, patch) = patch(source, document, settings)?.unzip();
+        edited.set.extend(name);
+        let patch = patch.unwrap_or_default();
         let wanted = wanted.with(&patch);
         let mut walk = Walk {
             wanted: &wanted,
@@ -42,21 +44,22 @@ pub(super) fn replace(source: &str, settings: &Settings) -> Result<Edited, Confi
     Ok(edited)
 }
 
-/// The paths and values of the variable that a document names in its first comment.
+/// A variable's name, and the paths and values of the YAML that it holds.
+type Patch = (String, Vec<(String, String)>);
+
+/// The variable that a document names in its first comment, and the paths and values that it holds.
 fn patch(
     source: &str,
     document: &Document,
     settings: &Settings,
-) -> Result<Vec<(String, String)>, ConfigError> {
+) -> Result<Option<Patch>, ConfigError> {
     let Some((at, comment)) = &document.first_comment else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
     let name = comment.trim_start().strip_prefix("patch:").map(str::trim);
-    let value = name
-        .and_then(|name| settings.get(name))
-        .and_then(|setting| setting.value.as_deref());
-    let Some(value) = value else {
-        return Ok(Vec::new());
+    let setting = name.and_then(|name| settings.get(name));
+    let Some((name, value)) = setting.and_then(|s| Some((&s.name, s.value.as_deref()?))) else {
+        return Ok(None);
     };
     let found = parse::documents(value).map_err(|error| {
         let what = format!("the variable that this comment names holds no YAML: {error}");
@@ -66,7 +69,7 @@ fn patch(
     for root in found.iter().filter_map(|document| document.root.as_ref()) {
         flatten(root, "", &mut values);
     }
-    Ok(values)
+    Ok(Some((name.clone(), values)))
 }
 
 fn flatten(node: &Node, path: &str, values: &mut Vec<(String, String)>) {
