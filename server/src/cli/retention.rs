@@ -11,7 +11,7 @@ use crate::client::Client;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Remove what the rules no longer keep: releases and packages by lifecycle, and tasks, logs and
-    /// audit entries by age and size
+    /// audit entries by age and size; answers of deployments go with the last task that has them
     Run(RunArgs),
 }
 
@@ -72,6 +72,7 @@ fn sum(result: &RetentionResult) -> String {
         let (one, many) = match kind.kind.as_str() {
             "audit" => ("audit entry", "audit entries"),
             "log" => ("log", "logs"),
+            "variables" => ("set of answers", "sets of answers"),
             _ => ("task", "tasks"),
         };
         parts.push(format!(
@@ -104,7 +105,7 @@ mod tests {
                 why: String::new(),
             });
         }
-        for (kind, goes) in [("task", 1), ("log", 0), ("audit", 70)] {
+        for (kind, goes) in [("task", 1), ("log", 0), ("variables", 2), ("audit", 70)] {
             result.counts.push(RetentionCount {
                 kind: kind.to_owned(),
                 goes,
@@ -113,7 +114,8 @@ mod tests {
         }
         assert_eq!(
             sum(&result),
-            "1 release, 0 packages, 1 task (2.0 KiB), 70 audit entries (2.0 KiB)"
+            "1 release, 0 packages, 1 task (2.0 KiB), 2 sets of answers (2.0 KiB), 70 audit entries \
+             (2.0 KiB)"
         );
     }
 }

@@ -75,6 +75,7 @@ async fn a_running_task(house: &House) -> TaskId {
         release_id: Some(release.id),
         queue_key: None,
         body: "{\"project\":\"shop\"}".to_owned(),
+        variables: None,
         priority: mantle_domain::queue::Priority::Normal,
         not_before_us: None,
         expires_at_us: None,

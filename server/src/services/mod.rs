@@ -5,6 +5,7 @@
 //! after the commit.
 
 mod agents;
+mod answered;
 mod api_keys;
 mod apply;
 mod apply_read;

@@ -262,6 +262,7 @@ pub async fn queue(
         queue_key: Some(format!("deploy/{}/{environment_id}", new.project.id)),
         body: serde_json::to_string(&order)
             .map_err(|error| StoreError::corrupt(format!("a task to be written: {error}")))?,
+        variables: Some(new.variables),
         priority: new.priority,
         not_before_us: new.window.at.map(Timestamp::as_microsecond),
         expires_at_us: new.window.expires.map(Timestamp::as_microsecond),

@@ -20,7 +20,7 @@ use super::releases::{document, pinned_secrets};
 use super::{Caller, Services, mint};
 use crate::api::body::{Answers, PlanPrompt};
 use crate::security::{SECRET_VERSION_TABLE, Secret};
-use crate::store::{NewSecretVersion, SnapshotKind, Tx, secret_keep, snapshot_keep};
+use crate::store::{ANSWER_PATH, NewSecretVersion, SnapshotKind, Tx, secret_keep, snapshot_keep};
 
 /// The variables of a deployment.
 pub(super) struct Answered {
@@ -170,8 +170,7 @@ async fn seal(
         .map_err(|error| Error::internal("sealing an answer", error))?;
     let new = NewSecretVersion {
         id,
-        // The colon keeps it apart from every path that can be set or named.
-        path: format!("deployment:{task}/{}", answer.asked.variable),
+        path: format!("{ANSWER_PATH}{task}/{}", answer.asked.variable),
         key_id: services.master_key.active_id(),
         ciphertext,
         mark: services.master_key.mark(&value),

@@ -16,6 +16,7 @@ use mantle_domain::retention::{self, Fate, HeldPackage, HeldRelease, Place, Uses
 use mantle_domain::snapshot::PackageSnapshot;
 use serde_json::json;
 
+use super::answered::Going;
 use super::declared::project_definition;
 use super::error::Result;
 use super::planning::snapshot;
@@ -60,22 +61,28 @@ impl Services {
             let rows = project_list(&mut tx, "", LIST_MOST).await?;
             rows.into_iter().map(|row| row.id).collect()
         };
-        let mut gone = BTreeSet::new();
+        let mut going = Going::default();
         for project in projects {
             let items = self
-                .retain_releases(caller, project, dry_run, &mut gone)
+                .retain_releases(caller, project, dry_run, &mut going)
                 .await?;
             result.items.extend(items);
         }
-        let items = self.retain_packages(caller, dry_run, &gone).await?;
+        let items = self
+            .retain_packages(caller, dry_run, &going.leaving.releases)
+            .await?;
         result.items.extend(items);
         let mode = if dry_run { Mode::Say } else { Mode::Do };
-        let gone = self.retain_tasks(caller, mode, &mut result).await?;
+        self.retain_tasks(caller, mode, &mut going, &mut result)
+            .await?;
         if !dry_run {
             // First: what they hold must not count when logs are measured.
             self.remove_logs().await?;
         }
-        self.retain_logs(caller, mode, &gone, &mut result).await?;
+        self.retain_logs(caller, mode, &mut going, &mut result)
+            .await?;
+        self.retain_answered(caller, mode, going, &mut result)
+            .await?;
         self.retain_audit(caller, mode, &mut result).await?;
         if !dry_run {
             self.remove_logs().await?;
@@ -94,7 +101,7 @@ impl Services {
         caller: &Caller,
         project: ProjectId,
         dry_run: bool,
-        gone: &mut BTreeSet<ReleaseId>,
+        going: &mut Going,
     ) -> Result<Vec<RetentionItem>> {
         let now = self.now();
         let mut tx = if dry_run {
@@ -116,13 +123,13 @@ impl Services {
         let fates = retention::releases(&held, &uses, now.as_microsecond());
         let mut items = Vec::with_capacity(rows.len());
         let mut removed = false;
+        let mut answered = Vec::new();
         for (row, fate) in rows.iter().zip(&fates) {
             let name = format!("{} {}", project.slug, row.version);
-            if fate.goes() {
-                gone.insert(row.id);
-            }
-            if fate.goes() && !dry_run {
-                release_delete(&mut tx, row, now.as_microsecond()).await?;
+            if fate.goes() && dry_run {
+                going.release_would_go(&mut tx, row.id).await?;
+            } else if fate.goes() {
+                answered.extend(release_delete(&mut tx, row, now.as_microsecond()).await?);
                 let deed = Deed {
                     action: "release.delete",
                     subject: &name,
@@ -132,12 +139,16 @@ impl Services {
                 caller.audit(&mut tx, now, deed).await?;
                 removed = true;
             }
+            if fate.goes() {
+                going.leaving.releases.insert(row.id);
+            }
             items.push(item("release", name, fate));
         }
         if removed {
             secret_version_prune_all(&mut tx).await?;
             tx.commit().await?;
         }
+        going.note_all(&answered);
         Ok(items)
     }
 

@@ -43,6 +43,11 @@ pub(crate) async fn a_house_that_keeps(upkeep: UpkeepRules) -> House {
     })
     .await
     .unwrap();
+    a_house_over(store, folder, upkeep)
+}
+
+/// The same, over a database that is there.
+pub(crate) fn a_house_over(store: Store, folder: TempDir, upkeep: UpkeepRules) -> House {
     let services = Services::new(Parts {
         store,
         master_key: Arc::new(MasterKey::generate()),

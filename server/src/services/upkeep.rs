@@ -4,15 +4,17 @@
 //! In portions, each of which is one transaction: nobody waits for the whole, and a run that is cut off
 //! goes on where it was. What is judged in a reading transaction is looked at again in the one that
 //! removes, so that nothing can come into use in between. Logs are in another file: they are noted down
-//! first and removed after (`Services::remove_logs`).
+//! first and removed after (`Services::remove_logs`). With a task go the variables that none but it has.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use mantle_domain::audit::{CUT_ACTION, Cut};
+use mantle_domain::ids::TaskId;
 use mantle_domain::retention::Fate;
 use mantle_domain::upkeep::{Hold, Keep, Piece, Sieve};
 use serde_json::json;
 
+use super::answered::Going;
 use super::error::Result;
 use super::tasks::number;
 use super::{Caller, Deed, Services};
@@ -47,14 +49,14 @@ enum Part {
 }
 
 /// What is said of one kind.
-struct Tally {
+pub(super) struct Tally {
     kind: &'static str,
     items: Vec<RetentionItem>,
     count: RetentionCount,
 }
 
 impl Tally {
-    fn new(kind: &'static str) -> Self {
+    pub(super) fn new(kind: &'static str) -> Self {
         Self {
             kind,
             items: Vec::new(),
@@ -65,7 +67,7 @@ impl Tally {
         }
     }
 
-    fn note(&mut self, name: String, fate: &Fate, (pieces, size_bytes): (u64, u64)) {
+    pub(super) fn note(&mut self, name: String, fate: &Fate, (pieces, size_bytes): (u64, u64)) {
         if fate.goes() {
             self.count.goes += pieces;
             self.count.size_bytes += size_bytes;
@@ -80,7 +82,7 @@ impl Tally {
         }
     }
 
-    fn into(self, result: &mut RetentionResult) {
+    pub(super) fn into(self, result: &mut RetentionResult) {
         result.items.extend(self.items);
         result.counts.push(self.count);
     }
@@ -88,29 +90,30 @@ impl Tally {
 
 /// Use cases of upkeep.
 impl Services {
-    /// Removes whole tasks; gives the numbers of those that went, or would.
+    /// Removes whole tasks, with the variables that none but they have.
     pub(super) async fn retain_tasks(
         &self,
         caller: &Caller,
         mode: Mode,
+        going: &mut Going,
         result: &mut RetentionResult,
-    ) -> Result<BTreeSet<u64>> {
+    ) -> Result<()> {
         let keep = self.upkeep.tasks;
         let total = match keep.size_bytes {
             None => 0,
             Some(_) => past_task_bytes(&mut self.store.read().await?).await?,
         };
         let sieve = Sieve::new(keep, total, self.now().as_microsecond());
-        self.sift(caller, (Part::Whole, sieve), mode, &BTreeSet::new(), result)
+        self.sift(caller, (Part::Whole, sieve), mode, going, result)
             .await
     }
 
-    /// Removes logs of tasks that stay. `gone` are the tasks that went before, or would have.
+    /// Removes logs of tasks that stay.
     pub(super) async fn retain_logs(
         &self,
         caller: &Caller,
         mode: Mode,
-        gone: &BTreeSet<u64>,
+        going: &mut Going,
         result: &mut RetentionResult,
     ) -> Result<()> {
         let keep = self.upkeep.logs;
@@ -119,9 +122,8 @@ impl Services {
             Some(_) => log_bytes(&mut self.store.read_logs().await?).await?,
         };
         let sieve = Sieve::new(keep, total, self.now().as_microsecond());
-        self.sift(caller, (Part::Log, sieve), mode, gone, result)
-            .await?;
-        Ok(())
+        self.sift(caller, (Part::Log, sieve), mode, going, result)
+            .await
     }
 
     async fn sift(
@@ -129,50 +131,47 @@ impl Services {
         caller: &Caller,
         (part, mut sieve): (Part, Sieve),
         mode: Mode,
-        gone: &BTreeSet<u64>,
+        going: &mut Going,
         result: &mut RetentionResult,
-    ) -> Result<BTreeSet<u64>> {
+    ) -> Result<()> {
         let mut tally = Tally::new(match part {
             Part::Whole => "task",
             Part::Log => "log",
         });
-        let mut all = BTreeSet::new();
         let mut after = 0;
         'pages: loop {
             let page = past_task_list(&mut self.store.read().await?, after, TASKS).await?;
-            let mut chosen = BTreeSet::new();
+            let mut chosen = BTreeMap::new();
             let from = after;
             for task in &page {
                 if !sieve.takes_from(task.created_at_us) {
-                    self.remove(caller, (part, mode), from, &chosen).await?;
-                    all.append(&mut chosen);
+                    self.remove(caller, (part, mode), from, (&chosen, going))
+                        .await?;
                     break 'pages;
                 }
                 after = task.number;
                 let Some(size_bytes) = self.size_of(part, task).await? else {
                     continue;
                 };
-                let fate = if gone.contains(&task.number) {
-                    // With it went its log, which makes room as well.
-                    let _ = sieve.judge(piece(task, size_bytes));
+                let fate = sieve.judge(piece(task, size_bytes));
+                // What went with its release or its task makes room as well.
+                if going.took(task) {
                     continue;
-                } else {
-                    sieve.judge(piece(task, size_bytes))
-                };
+                }
                 if fate.goes() {
-                    chosen.insert(task.number);
+                    chosen.insert(task.number, task.id);
                 }
                 let name = format!("{} {}", number(task.number), task.title);
                 tally.note(name, &fate, (1, size_bytes));
             }
-            self.remove(caller, (part, mode), from, &chosen).await?;
-            all.append(&mut chosen);
+            self.remove(caller, (part, mode), from, (&chosen, going))
+                .await?;
             if page.len() < TASKS as usize {
                 break;
             }
         }
         tally.into(result);
-        Ok(all)
+        Ok(())
     }
 
     /// How large that part of a task is; `None` if there is nothing of it.
@@ -193,20 +192,33 @@ impl Services {
         caller: &Caller,
         (part, mode): (Part, Mode),
         after: u64,
-        chosen: &BTreeSet<u64>,
+        (chosen, going): (&BTreeMap<u64, TaskId>, &mut Going),
     ) -> Result<()> {
-        if mode == Mode::Say || chosen.is_empty() {
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        if part == Part::Whole {
+            going.tasks.extend(chosen.keys());
+        }
+        if mode == Mode::Say {
+            let mut tx = self.store.read().await?;
+            for task in chosen.values().filter(|_| part == Part::Whole) {
+                going.task_would_go(&mut tx, *task).await?;
+            }
             return Ok(());
         }
         let now = self.now();
         let mut tx = self.store.begin().await?;
         let mut removed = Vec::new();
+        let mut answered = Vec::new();
         for task in past_task_list(&mut tx, after, TASKS).await? {
-            if task.hold.is_some() || !chosen.contains(&task.number) {
+            if task.hold.is_some() || !chosen.contains_key(&task.number) {
                 continue;
             }
             match part {
-                Part::Whole => task_retire(&mut tx, task.id, now.as_microsecond()).await?,
+                Part::Whole => {
+                    answered.extend(task_retire(&mut tx, task.id, now.as_microsecond()).await?);
+                }
                 Part::Log => task_log_retire(&mut tx, task.id, now.as_microsecond()).await?,
             }
             removed.push(number(task.number));
@@ -232,6 +244,7 @@ impl Services {
             caller.audit(&mut tx, now, deed).await?;
             tx.commit().await?;
         }
+        going.note_all(&answered);
         Ok(())
     }
 

@@ -79,6 +79,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0010_interruption.sql"),
         postgres: include_str!("migrations/postgres/state/0010_interruption.sql"),
     },
+    Migration {
+        version: 12,
+        sqlite: include_str!("migrations/sqlite/state/0012_task_variables.sql"),
+        postgres: include_str!("migrations/postgres/state/0012_task_variables.sql"),
+    },
 ];
 
 /// The logs' schema.

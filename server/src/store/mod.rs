@@ -8,6 +8,7 @@
 //! an order to an agent, an acknowledgement) comes after its commit.
 
 mod agent;
+mod answered;
 mod api_key;
 mod artifact;
 mod attempt;
@@ -56,6 +57,9 @@ pub use agent::{
     agent_find_of_target, agent_insert, agent_key_find, agent_key_find_offered, agent_key_insert,
     agent_key_list_allowed, agent_key_mark_current, agent_key_retire_offered, agent_list,
     agent_list_revoked, agent_mark_connected, agent_mark_revoked, agent_mark_seen,
+};
+pub use answered::{
+    AnsweredVariables, Leaving, answered_drop_left, answered_list_left, task_answered,
 };
 pub use api_key::{
     ApiKeyRow, api_key_find, api_key_find_live, api_key_insert, api_key_list, api_key_mark_revoked,
@@ -134,11 +138,11 @@ pub use release::{
 };
 pub use retention::{
     release_before, release_delete, release_reach_list, retired_task_done, retired_task_list,
-    secret_version_prune_all, task_open_list,
+    secret_version_prune_all, task_list_of_release, task_open_list,
 };
 pub use secret::{
-    NewSecretVersion, SecretRow, SecretVersionRow, secret_delete, secret_find, secret_keep,
-    secret_list, secret_set, secret_version_fetch, secret_version_list_other_key,
+    ANSWER_PATH, NewSecretVersion, SecretRow, SecretVersionRow, secret_delete, secret_find,
+    secret_keep, secret_list, secret_set, secret_version_fetch, secret_version_list_other_key,
     secret_version_prune, secret_version_reseal,
 };
 pub use server_meta::{

@@ -3,8 +3,10 @@
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TaskId};
 use mantle_shared::Digest;
 
+use super::answered::AnsweredVariables;
 use super::error::{Result, StoreError};
 use super::release::ReleaseRow;
+use super::snapshot::snapshot_drop_unused;
 use super::tx::Tx;
 use super::upkeep::task_retire;
 use super::value::params;
@@ -60,8 +62,13 @@ pub async fn task_open_list(tx: &mut Tx, project: ProjectId) -> Result<Vec<(u64,
 }
 
 /// Removes a release with its tasks. A conflict if it is still shown anywhere; then nothing of the
-/// transaction may be kept. The logs of its tasks are noted down to be removed after.
-pub async fn release_delete(tx: &mut Tx, release: &ReleaseRow, at_us: i64) -> Result<()> {
+/// transaction may be kept. The logs of its tasks are noted down to be removed after. Says which
+/// variables with answers went with the tasks.
+pub async fn release_delete(
+    tx: &mut Tx,
+    release: &ReleaseRow,
+    at_us: i64,
+) -> Result<Vec<AnsweredVariables>> {
     let id = release.id;
     let in_use = |error: StoreError| error.naming("release");
     let mut digests: Vec<Digest> = vec![release.process, release.packages];
@@ -74,13 +81,9 @@ pub async fn release_delete(tx: &mut Tx, release: &ReleaseRow, at_us: i64) -> Re
     for row in &history {
         digests.push(row.get("digest")?);
     }
-    let tasks = tx
-        .rows("SELECT id FROM task WHERE release_id = $1", params![id])
-        .await?;
-    for row in &tasks {
-        task_retire(tx, row.get("id")?, at_us)
-            .await
-            .map_err(in_use)?;
+    let mut answered = Vec::new();
+    for task in task_list_of_release(tx, id).await? {
+        answered.extend(task_retire(tx, task, at_us).await.map_err(in_use)?);
     }
     for sql in [
         "DELETE FROM automatic_deployment WHERE release_id = $1",
@@ -98,24 +101,19 @@ pub async fn release_delete(tx: &mut Tx, release: &ReleaseRow, at_us: i64) -> Re
     for digest in digests {
         snapshot_drop_unused(tx, digest).await?;
     }
-    Ok(())
+    Ok(answered)
 }
 
-/// Removes a snapshot that no release has any more.
-async fn snapshot_drop_unused(tx: &mut Tx, digest: Digest) -> Result<()> {
-    const USED: &str = "SELECT 1 AS used WHERE EXISTS (SELECT 1 FROM release WHERE process = $1)
-         OR EXISTS (SELECT 1 FROM release WHERE packages = $1)
-         OR EXISTS (SELECT 1 FROM release_variables WHERE digest = $1)";
-    if tx.row(USED, params![digest]).await?.is_some() {
-        return Ok(());
-    }
-    for sql in [
-        "DELETE FROM snapshot_secret WHERE digest = $1",
-        "DELETE FROM snapshot WHERE digest = $1",
-    ] {
-        tx.exec(sql, params![digest]).await?;
-    }
-    Ok(())
+/// A release's tasks, in the order in which they go with it.
+pub async fn task_list_of_release(tx: &mut Tx, release: ReleaseId) -> Result<Vec<TaskId>> {
+    tx.rows(
+        "SELECT id FROM task WHERE release_id = $1 ORDER BY number",
+        params![release],
+    )
+    .await?
+    .iter()
+    .map(|row| row.get("id"))
+    .collect()
 }
 
 /// Removes every version of a secret that is neither current nor in a snapshot; says how many.

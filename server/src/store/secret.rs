@@ -84,6 +84,10 @@ pub async fn secret_set(tx: &mut Tx, new: &NewSecretVersion) -> Result<u64> {
     Ok(number)
 }
 
+/// What begins the path of a secret that a deployment was answered with. The colon keeps it apart from
+/// every path that can be set or named.
+pub const ANSWER_PATH: &str = "deployment:";
+
 /// Keeps a value that belongs to one task: a secret that has no current value, so that it is in no
 /// list and nobody can name it. Once; a conflict if the path is taken.
 pub async fn secret_keep(tx: &mut Tx, new: &NewSecretVersion) -> Result<()> {
@@ -175,6 +179,28 @@ pub async fn secret_version_fetch(tx: &mut Tx, id: SecretVersionId) -> Result<Se
         .map(read_version)
         .transpose()?
         .ok_or(StoreError::not_found("secret version"))
+}
+
+/// Removes a version that was an answer, with its secret, once no snapshot has it; says what it held.
+/// One that people set stays.
+pub(super) async fn secret_answer_drop(tx: &mut Tx, id: SecretVersionId) -> Result<u64> {
+    let row = tx
+        .row(
+            "DELETE FROM secret_version
+             WHERE id = $1 AND path LIKE $2
+               AND NOT EXISTS (SELECT 1 FROM snapshot_secret WHERE secret_version_id = $1)
+             RETURNING path, CAST(octet_length(ciphertext) AS BIGINT) AS size_bytes",
+            params![id, format!("{ANSWER_PATH}%")],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(0) };
+    tx.exec(
+        "DELETE FROM secret WHERE path = $1 AND current_version IS NULL
+           AND NOT EXISTS (SELECT 1 FROM secret_version WHERE path = $1)",
+        params![row.get::<String>("path")?],
+    )
+    .await?;
+    row.get("size_bytes")
 }
 
 /// Versions that are sealed under another key than this one, for rotation.

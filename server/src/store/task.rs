@@ -5,6 +5,7 @@
 
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TaskId};
 use mantle_domain::queue::Priority;
+use mantle_shared::Digest;
 
 use super::error::{Result, StoreError};
 use super::ids::NodeId;
@@ -141,6 +142,8 @@ pub struct NewTask {
     pub queue_key: Option<String>,
     /// What was asked, as JSON.
     pub body: String,
+    /// The snapshot of the variables that it uses, which is kept as long as it is there.
+    pub variables: Option<Digest>,
     /// How urgent it is.
     pub priority: Priority,
     /// It does not begin before.
@@ -159,8 +162,8 @@ pub async fn task_insert(tx: &mut Tx, task: &NewTask) -> Result<u64> {
     tx.exec(
         "INSERT INTO task (id, number, kind, state, has_warnings, title, project_id,
              environment_id, release_id, queue_key, body, created_at_us, created_by, next_event,
-             priority, not_before_us, expires_at_us)
-         VALUES ($1, $2, $3, 'queued', 0, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14)",
+             priority, not_before_us, expires_at_us, variables)
+         VALUES ($1, $2, $3, 'queued', 0, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $13, $14, $15)",
         params![
             task.id,
             number,
@@ -176,6 +179,7 @@ pub async fn task_insert(tx: &mut Tx, task: &NewTask) -> Result<u64> {
             task.priority,
             task.not_before_us,
             task.expires_at_us,
+            task.variables,
         ],
     )
     .await

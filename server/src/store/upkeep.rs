@@ -5,7 +5,9 @@ use mantle_domain::audit::Cut;
 use mantle_domain::ids::TaskId;
 use mantle_shared::Digest;
 
+use super::answered::{AnsweredVariables, variables_of};
 use super::error::{Result, StoreError};
+use super::snapshot::snapshot_drop_unused;
 use super::tx::{LogTx, Tx};
 use super::value::{Row, params, word_enum};
 
@@ -105,9 +107,14 @@ pub async fn past_task_bytes(tx: &mut Tx) -> Result<u64> {
 
 /// Removes a task that is over and that nothing shows, with all but its log, which is noted down to be
 /// removed after. A conflict if it is not over or something shows it; then nothing of the transaction
-/// may be kept.
-pub async fn task_retire(tx: &mut Tx, task: TaskId, at_us: i64) -> Result<()> {
+/// may be kept. Variables that no other task and no release has go with it.
+pub async fn task_retire(
+    tx: &mut Tx,
+    task: TaskId,
+    at_us: i64,
+) -> Result<Option<AnsweredVariables>> {
     let in_use = |error: StoreError| error.naming("task");
+    let used = variables_of(tx, task).await?;
     retired_task_note(tx, task, at_us).await?;
     for sql in [
         "DELETE FROM artifact WHERE task_id = $1",
@@ -125,7 +132,15 @@ pub async fn task_retire(tx: &mut Tx, task: TaskId, at_us: i64) -> Result<()> {
         StoreError::conflict("task"),
     )
     .await
-    .map_err(in_use)
+    .map_err(in_use)?;
+    let Some((digest, answered)) = used else {
+        return Ok(None);
+    };
+    let dropped = snapshot_drop_unused(tx, digest).await?;
+    Ok(dropped.map(|size_bytes| AnsweredVariables {
+        size_bytes,
+        ..answered
+    }))
 }
 
 /// Gives the log of a task that is over up: it is noted down to be removed, and the task says so.

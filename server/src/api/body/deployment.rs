@@ -362,10 +362,10 @@ pub struct RetentionRun {
 /// What retention removed, or would.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct RetentionResult {
-    /// What becomes of each thing that was judged; of tasks, logs and the audit trail at most 1,000
-    /// each.
+    /// What becomes of each thing that was judged; of tasks, logs, answers and the audit trail at most
+    /// 1,000 each.
     pub items: Vec<RetentionItem>,
-    /// How many tasks, logs and entries of the audit trail go, and how much they hold.
+    /// How many tasks, logs, sets of answers and entries of the audit trail go, and how much they hold.
     #[serde(default)]
     pub counts: Vec<RetentionCount>,
     /// It was done.
@@ -375,9 +375,9 @@ pub struct RetentionResult {
 /// How much of one kind goes, or went.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct RetentionCount {
-    /// `task`, `log` or `audit`.
+    /// `task`, `log`, `variables` or `audit`.
     pub kind: String,
-    /// How many tasks, logs or entries.
+    /// How many tasks, logs, sets of answers or entries.
     pub goes: u64,
     /// What they hold, as it is stored.
     pub size_bytes: u64,
@@ -386,7 +386,7 @@ pub struct RetentionCount {
 /// What becomes of one thing, and why.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RetentionItem {
-    /// `release`, `package`, `task`, `log` or `audit`.
+    /// `release`, `package`, `task`, `log`, `variables` (answers of a deployment) or `audit`.
     pub kind: String,
     /// Its name and version or number.
     pub name: String,

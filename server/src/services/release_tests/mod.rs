@@ -20,6 +20,7 @@ use crate::store::{
 
 const AUTOMATIC: &str = "{ name: Test, environments: [test], deploy: automatic }";
 
+mod answered;
 mod contents;
 mod course;
 mod in_use;

@@ -1,6 +1,7 @@
 //! What goes, and what stays.
 
 use super::*;
+use crate::services::answered::Going;
 use crate::store::project_find;
 
 #[tokio::test]
@@ -98,7 +99,7 @@ async fn a_rule_that_was_changed_meanwhile_holds() {
     house.apply(keeping, false).await.unwrap();
     let follows = PROJECT.replace("lifecycle: standard", "lifecycle: keeping");
     house.apply(&follows, false).await.unwrap();
-    let mut gone = std::collections::BTreeSet::new();
+    let mut gone = Going::default();
     let retained = services
         .retain_releases(admin, listed, false, &mut gone)
         .await;

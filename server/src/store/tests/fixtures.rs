@@ -4,6 +4,7 @@ use mantle_domain::ids::{
     AgentId, EnvironmentId, LifecycleId, ProjectId, ReleaseId, TargetId, TaskId,
 };
 use mantle_domain::queue::Priority;
+use mantle_shared::Digest;
 use mantle_shared::uuid::Uuid;
 
 use crate::store::{
@@ -148,7 +149,19 @@ pub(super) async fn a_world(store: &Store) -> World {
 }
 
 pub(super) async fn a_task(store: &Store, world: &World, queue_key: Option<&str>) -> TaskId {
-    let task = NewTask {
+    let mut tx = store.begin().await.unwrap();
+    let task = a_new_task(world, queue_key, None);
+    task_insert(&mut tx, &task).await.unwrap();
+    tx.commit().await.unwrap();
+    task.id
+}
+
+pub(super) fn a_new_task(
+    world: &World,
+    queue_key: Option<&str>,
+    variables: Option<Digest>,
+) -> NewTask {
+    NewTask {
         id: TaskId::from_uuid(uuid()),
         kind: TaskKind::Deployment,
         title: "deploy octofx 1.0.0 to test".to_owned(),
@@ -157,14 +170,11 @@ pub(super) async fn a_task(store: &Store, world: &World, queue_key: Option<&str>
         release_id: Some(world.release),
         queue_key: queue_key.map(str::to_owned),
         body: "{}".to_owned(),
+        variables,
         priority: Priority::Normal,
         not_before_us: None,
         expires_at_us: None,
         at_us: 10,
         by: "ada".to_owned(),
-    };
-    let mut tx = store.begin().await.unwrap();
-    task_insert(&mut tx, &task).await.unwrap();
-    tx.commit().await.unwrap();
-    task.id
+    }
 }

@@ -1,5 +1,6 @@
 //! Schemas are brought up to date whole steps at a time, and never by an older binary.
 
+use mantle_shared::Digest;
 use sqlx::{Connection as _, Executor as _, Row as _};
 
 use crate::store::migrate::{
@@ -92,6 +93,66 @@ async fn a_step_that_fails_half_way_changes_nothing_in_postgresql() {
         .await
         .unwrap();
     assert!(pool.fetch_one("SELECT * FROM later").await.is_ok());
+}
+
+/// Four tasks: one that names variables, one whose variables are gone, one that names none, and one that
+/// is no deployment; and the only snapshot that there is.
+const TASKS: &str = "
+    INSERT INTO snapshot (digest, kind, body, created_at_us) VALUES (BYTES, 'variables', '{}', 1);
+    INSERT INTO task (id, number, kind, state, has_warnings, title, body, created_at_us, created_by,
+                      next_event, priority)
+    VALUES (ID1, 1, 'deployment', 'done', 0, 't', '{\"variables\":\"HEX\"}', 1, 'ada', 1, 'normal'),
+           (ID2, 2, 'deployment', 'done', 0, 't', '{\"variables\":\"GONE\"}', 1, 'ada', 1, 'normal'),
+           (ID3, 3, 'deployment', 'done', 0, 't', '{}', 1, 'ada', 1, 'normal'),
+           (ID4, 4, 'upgrade', 'done', 0, 't', 'none', 1, 'ada', 1, 'normal');";
+const TOLD: &str =
+    "SELECT number FROM task JOIN snapshot ON snapshot.digest = task.variables ORDER BY number";
+
+/// The same in the spelling of a database.
+fn tasks(bytes: impl Fn(&str) -> String) -> String {
+    let digest = Digest::of(b"{}").to_string();
+    let ids = (1..=4).fold(TASKS.to_owned(), |sql, id| {
+        sql.replace(&format!("ID{id}"), &bytes(&format!("0{id}")))
+    });
+    ids.replace("BYTES", &bytes(&digest))
+        .replace("HEX", &digest)
+        .replace("GONE", &Digest::of(b"gone").to_string())
+}
+
+#[tokio::test]
+async fn the_variables_of_earlier_deployments_are_found_in_what_was_asked() {
+    let (before, step) = {
+        let at = STATE.iter().position(|step| step.version == 12).unwrap();
+        (&STATE[..at], &STATE[..=at])
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(STATE_FILE);
+    let url = format!("sqlite://{}?mode=rwc", path.display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    sqlite_with(&pool, &path, Component::State, before)
+        .await
+        .unwrap();
+    let filled = tasks(|hex| format!("x'{hex}'"));
+    pool.execute(sqlx::AssertSqlSafe(filled)).await.unwrap();
+    sqlite_with(&pool, &path, Component::State, step)
+        .await
+        .unwrap();
+    let rows = pool.fetch_all(TOLD).await.unwrap();
+    let ours: Vec<i64> = rows.iter().map(|row| row.get("number")).collect();
+
+    let pool = sqlx::PgPool::connect(&testing::postgres_url().await)
+        .await
+        .unwrap();
+    // The table of steps is made with the first one.
+    postgres_with(&pool, Component::State, before)
+        .await
+        .unwrap();
+    let filled = tasks(|hex| format!("'\\x{hex}'"));
+    pool.execute(sqlx::AssertSqlSafe(filled)).await.unwrap();
+    postgres_with(&pool, Component::State, step).await.unwrap();
+    let rows = pool.fetch_all(TOLD).await.unwrap();
+    let theirs: Vec<i64> = rows.iter().map(|row| row.get("number")).collect();
+    assert_eq!((ours, theirs), (vec![1], vec![1]));
 }
 
 #[tokio::test]

@@ -557,6 +557,7 @@ async fn the_queue_knows_who_is_urgent_who_was_moved_and_when(store: &Store) {
         release_id: Some(world.release),
         queue_key: None,
         body: "{}".to_owned(),
+        variables: None,
         priority: Priority::High,
         not_before_us: Some(40),
         expires_at_us: Some(50),
