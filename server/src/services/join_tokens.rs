@@ -70,9 +70,12 @@ impl Services {
         caller.audit(&mut tx, now, deed).await?;
         tx.commit().await?;
         let token = token.to_string();
+        // A token for one target is refused to a machine that says another name, or its own.
+        let name = row.name.as_ref();
+        let name = name.map_or_else(String::new, |name| format!(" --name {name}"));
         Ok(JoinTokenCreated {
             command: format!(
-                "tentacle join --server {} --token {token}",
+                "tentacle join --server {} --token {token}{name}",
                 self.server.advertise
             ),
             join_token: shape(&row),

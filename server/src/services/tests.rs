@@ -282,7 +282,19 @@ impl super::Services {
             .join_token_create(admin, &JoinTokenCreate::default())
             .await
             .unwrap();
+        assert!(!token.command.contains("--name"), "{}", token.command);
         let id = token.join_token.id.to_string();
         self.join_token_revoke(admin, &id).await.unwrap();
+        // What is shown can be typed as it stands: a machine has a name of its own.
+        let named = JoinTokenCreate {
+            name: Some("web01".to_owned()),
+            ..JoinTokenCreate::default()
+        };
+        let token = self.join_token_create(admin, &named).await.unwrap();
+        assert!(
+            token.command.ends_with(" --name web01"),
+            "{}",
+            token.command
+        );
     }
 }

@@ -86,6 +86,14 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::NoSuchSnapshot {
             project,
             version,
+            number: 0,
+            ..
+        } => format!(
+            "the variables of {project} {version} were never refreshed: there is nothing to go back to"
+        ),
+        Refusal::NoSuchSnapshot {
+            project,
+            version,
             number,
             known,
         } => format!(

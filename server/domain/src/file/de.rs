@@ -81,7 +81,12 @@ impl de::Error for Problem {
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let problem = Self::unplaced(format!("unknown key '{field}'"));
-        match nearest(field, expected.iter().copied()) {
+        let ours = OTHERS_WORDS.iter().find(|(theirs, _)| *theirs == field);
+        let ours = ours.map(|(_, ours)| *ours);
+        let ours = ours
+            .filter(|ours| expected.contains(ours))
+            .map(str::to_owned);
+        match ours.or_else(|| nearest(field, expected.iter().copied())) {
             Some(name) => problem.meant(Some(name)),
             None => problem.next(format!("the keys here are {}", expected.join(", "))),
         }
@@ -95,6 +100,14 @@ impl de::Error for Problem {
         Self::unplaced(format!("key '{field}' stands here twice"))
     }
 }
+
+/// What people bring along from elsewhere, and the key here.
+const OTHERS_WORDS: [(&str, &str); 4] = [
+    ("variable_sets", "include"),
+    ("library_variable_sets", "include"),
+    ("role", "tag"),
+    ("roles", "tags"),
+];
 
 /// serde's words for what it expects, in the words of files.
 fn words(expected: &str) -> String {

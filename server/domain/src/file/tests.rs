@@ -222,6 +222,16 @@ fn refusals_name_place_reason_and_remedy() {
             "f.yaml:3:1: unknown key 'descripton'; did you mean 'description'?",
         ),
         (
+            project("variable_sets: [mail]\n"),
+            "f.yaml:3:1: unknown key 'variable_sets'; did you mean 'include'?",
+        ),
+        (
+            project(
+                "process:\n  - { step: S, targets: { role: web }, uses: script, with: { run: x } }\n",
+            ),
+            "f.yaml:4:27: unknown key 'role'; did you mean 'tag'?",
+        ),
+        (
             project("lifecycle: standart\n"),
             "f.yaml:3:12: there is no lifecycle 'standart'; did you mean 'standard'?",
         ),

@@ -67,19 +67,30 @@ pub fn evaluate(
     Ok((rendered.text.into_owned(), warnings))
 }
 
-fn variables(context: &NotesContext<'_>) -> Result<Variables, Refusal> {
+/// The variables that templates of a release itself see, its notes and its version: what holds without
+/// a place or for its channel.
+pub(super) fn texts_of_release(
+    variables: &[Variable],
+    channel: &str,
+) -> Result<Vec<(String, String)>, Refusal> {
     let situation = Situation {
-        channel: Some(context.channel),
+        channel: Some(channel),
         ..Situation::default()
     };
-    let mut variables = Variables::new();
-    for variable in context.variables {
+    let mut texts = Vec::new();
+    for variable in variables {
         if let Some(winner) = resolve(variable, &situation)?
             && let VariableValue::Text(text) = &winner.value
         {
-            variables.insert(variable.name.clone(), Some(text.clone()));
+            texts.push((variable.name.clone(), text.clone()));
         }
     }
+    Ok(texts)
+}
+
+fn variables(context: &NotesContext<'_>) -> Result<Variables, Refusal> {
+    let texts = texts_of_release(context.variables, context.channel)?;
+    let mut variables: Variables = texts.into_iter().collect();
     let mut put = |name: String, value: &str| variables.insert(name, Some(value.to_owned()));
     put("Octopus.Project.Name".to_owned(), context.project);
     put("Octopus.Project.Slug".to_owned(), context.project);

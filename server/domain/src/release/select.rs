@@ -1,15 +1,15 @@
 //! Chooses a release's channel, the versions of its packages and its own version.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mantle_shared::order::OrderPackage;
 
+use super::notes::texts_of_release;
 use super::{ExistingRelease, ReleaseOptions, Selection};
 use crate::channel::{self, ChannelDefinition};
 use crate::explain::{Refusal, nearest};
 use crate::project::{ProjectDefinition, VersionSource};
-use crate::variable::{Scope, VariableValue};
 use crate::version::{NextVersion, Released, Version, next_version, written_version};
 
 /// Chooses. `available` are the versions of the project's packages that the repository holds.
@@ -286,11 +286,15 @@ fn choose_version(
                 .iter()
                 .map(|channel| channel.name.as_str())
                 .collect();
+            let mut variables = texts_of_release(&project.variables, &channel.name)?;
+            for name in ["Octopus.Project.Name", "Octopus.Project.Slug"] {
+                variables.push((name.to_owned(), project.slug.clone()));
+            }
             let given = NextVersion {
                 releases: &releases,
                 channels: &channels,
                 channel: &channel.name,
-                variables: &version_variables(project, &channel.name),
+                variables: &variables,
                 now,
             };
             next_version(template, &given)
@@ -316,30 +320,4 @@ fn choose_version(
         });
     }
     Ok(version.to_string())
-}
-
-/// What a version template may use of the project's variables: texts without a scope or scoped to this channel
-/// alone, of which the latter count more.
-fn version_variables(project: &ProjectDefinition, channel: &str) -> Vec<(String, String)> {
-    let named = |name: &str| name.eq_ignore_ascii_case(channel);
-    let mut variables = vec![("Octopus.Project.Name".to_owned(), project.slug.clone())];
-    for variable in &project.variables {
-        let mut found = None;
-        for value in &variable.values {
-            let VariableValue::Text(text) = &value.value else {
-                continue;
-            };
-            let other_kinds = Scope {
-                channels: BTreeSet::new(),
-                ..value.scope.clone()
-            };
-            let everywhere = value.scope.is_everywhere();
-            let scoped = value.scope.channels.iter().any(|name| named(name));
-            if other_kinds.is_everywhere() && (scoped || (everywhere && found.is_none())) {
-                found = Some(text);
-            }
-        }
-        variables.extend(found.map(|text| (variable.name.clone(), text.clone())));
-    }
-    variables
 }

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::explain::Refusal;
+use crate::project::ProjectDefinition;
 use crate::snapshot::canonical;
 use crate::testing::{a_project, a_release, octofx, packages, secrets};
-use crate::variable::{VariableValue, find};
+use crate::variable::{Scope, ScopedValue, VariableValue, find};
 
 const CHANNELS: &str = concat!(
     "packages: [{ id: Web }]\n",
@@ -244,6 +245,56 @@ fn the_version_template_sees_the_projects_variables_and_counts_on() {
         let chosen = select(&project, &options, &BTreeMap::new(), &releases, now()).unwrap();
         assert_eq!(chosen.version, version, "{channel:?}");
     }
+}
+
+#[test]
+fn the_version_template_resolves_variables_as_every_other_template_does() {
+    let mut project = a_project(concat!(
+        "version: \"#{Train | ToLower}.#{Octopus.Version.NextPatch}\"\n",
+        "channels: [{ name: stable, default: true }, { name: hotfix }]\n",
+        "variables:\n",
+        "  Train: \"#{Major}.#{if Octopus.Release.Channel.Name == \\\"hotfix\\\"}#{Minor}#{else}0#{/if}\"\n",
+        "  Minor: [{ value: \"5\" }, { value: \"6\", target: web01 }]\n",
+        "  Major: \"3\"\n",
+    ));
+    // A set that the project includes says something else, and comes first.
+    let of_set = |text: &str, channel: Option<&str>| ScopedValue {
+        value: VariableValue::Text(text.to_owned()),
+        scope: Scope {
+            channels: channel.into_iter().map(str::to_owned).collect(),
+            ..Scope::default()
+        },
+        from: Some("trains".to_owned()),
+    };
+    let at = |project: &ProjectDefinition, name: &str| {
+        let mut all = project.variables.iter();
+        all.position(|variable| variable.name == name).unwrap()
+    };
+    let major = at(&project, "Major");
+    project.variables[major].values.insert(0, of_set("7", None));
+    let chosen = |project: &ProjectDefinition, channel: Option<&str>| {
+        let options = options(None, channel, None);
+        let chosen = select(project, &options, &BTreeMap::new(), &[], now());
+        chosen.map(|chosen| chosen.version)
+    };
+    assert_eq!(chosen(&project, None).unwrap(), "3.0.1");
+    assert_eq!(chosen(&project, Some("hotfix")).unwrap(), "3.5.1");
+    // The channel is more specific than the project.
+    project.variables[major]
+        .values
+        .push(of_set("8", Some("hotfix")));
+    assert_eq!(chosen(&project, None).unwrap(), "3.0.1");
+    assert_eq!(chosen(&project, Some("hotfix")).unwrap(), "8.5.1");
+    // What ties there ties here.
+    project.variables[major]
+        .values
+        .push(of_set("9", Some("hotfix")));
+    assert_eq!(chosen(&project, None).unwrap(), "3.0.1");
+    let tie = chosen(&project, Some("hotfix")).unwrap_err();
+    assert!(
+        matches!(&tie[..], [Refusal::Tie(tie)] if tie.variable == "Major"),
+        "{tie:?}"
+    );
 }
 
 #[test]

@@ -198,6 +198,14 @@ impl fmt::Debug for Answer<'_> {
     }
 }
 
+impl<'a> Asked<'a> {
+    /// What an answer may call it.
+    fn names(&self) -> impl Iterator<Item = &'a str> {
+        let label = self.prompt.label.as_deref();
+        [self.variable].into_iter().chain(label)
+    }
+}
+
 /// Checks what was given, by variable or label, against what is asked; says all that is missing and
 /// all that was not asked for.
 pub fn answer<'a>(
@@ -230,7 +238,7 @@ pub fn answer<'a>(
             None => refusals.push(Refusal::NotPrompted {
                 variable: name.clone(),
                 fixed: find(variables, name).is_some(),
-                suggestion: nearest(name, asked.iter().map(|one| one.variable)),
+                suggestion: nearest(name, asked.iter().flat_map(Asked::names)),
             }),
         }
     }

@@ -173,6 +173,10 @@ fn what_is_missing_wrong_or_not_asked_is_said_together() {
             "this deployment does not ask for a variable 'Moed'; did you mean 'Mode'?",
         ),
         (
+            &[("Ticket", "1"), ("Chnage ticket", "x")],
+            "this deployment does not ask for a variable 'Chnage ticket'; did you mean 'Change ticket'?",
+        ),
+        (
             &[("Ticket", "1"), ("Change ticket", "2")],
             "the value given for variable 'Ticket' cannot be taken: it is given twice; give another: --variable NAME=VALUE",
         ),
