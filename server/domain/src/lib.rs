@@ -9,6 +9,7 @@ pub mod channel;
 pub mod environment;
 pub mod explain;
 pub mod file;
+mod fleet;
 pub mod ids;
 pub mod interruption;
 pub mod lifecycle;

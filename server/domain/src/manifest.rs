@@ -16,7 +16,8 @@ use mantle_template::{Budget, Options, Variables};
 use serde::{Deserialize, Serialize};
 
 use crate::file::diff::{Change, ChangeKind, short};
-use crate::order::{OrderContext, effective, find_action};
+use crate::fleet::Fleet;
+use crate::order::{OrderContext, effective_among, find_action};
 use crate::plan::basis::ReleaseDigests;
 use crate::plan::{NO_TARGET, PlanAction, PlanLeftOut, PlanStep, PlanTarget};
 use crate::release::compare;
@@ -116,6 +117,7 @@ pub fn manifest(
 ) -> Manifest {
     let plan = context.plan;
     let mut budget = work::budget(plan.targets.len());
+    let fleet = Fleet::of(plan);
     Manifest {
         format: MANIFEST_FORMAT,
         task: plan.task,
@@ -138,25 +140,21 @@ pub fn manifest(
             .iter()
             .flat_map(|step| step.actions.iter().map(move |action| (step, action)))
             .filter(|(_, action)| !action.nodes.is_empty())
-            .map(|(step, action)| manifest_action(context, step, action, now, &mut budget))
+            .map(|place| manifest_action((context, &fleet), place, now, &mut budget))
             .collect(),
     }
 }
 
 fn manifest_action(
-    context: &OrderContext<'_>,
-    step: &PlanStep,
-    planned: &PlanAction,
+    (context, fleet): (&OrderContext<'_>, &Fleet<'_>),
+    (step, planned): (&PlanStep, &PlanAction),
     now: Timestamp,
     budget: &mut Budget,
 ) -> ManifestAction {
-    let name = |id: TargetId| {
-        let target = context.plan.target(id);
-        match target {
-            Some(target) => target.name.clone(),
-            None if id == NO_TARGET => ON_SERVER.to_owned(),
-            None => String::new(),
-        }
+    let name = |id: TargetId| match fleet.target(id) {
+        Some(target) => target.name.clone(),
+        None if id == NO_TARGET => ON_SERVER.to_owned(),
+        None => String::new(),
     };
     let nodes = planned.nodes.iter().map(|node| {
         let subject = name(node.subject);
@@ -170,7 +168,7 @@ fn manifest_action(
     let found: BTreeMap<String, BTreeMap<String, String>> = subjects
         .into_iter()
         .map(|subject| {
-            let values = values(context, step, planned, subject, now, budget);
+            let values = values((context, fleet), (step, planned), subject, now, budget);
             (name(subject), values)
         })
         .collect();
@@ -185,15 +183,15 @@ fn manifest_action(
 
 /// The variables that an action about one target gets, evaluated.
 fn values(
-    context: &OrderContext<'_>,
-    step: &PlanStep,
-    planned: &PlanAction,
+    (context, fleet): (&OrderContext<'_>, &Fleet<'_>),
+    (step, planned): (&PlanStep, &PlanAction),
     subject: TargetId,
     now: Timestamp,
     budget: &mut Budget,
 ) -> BTreeMap<String, String> {
     let action = find_action(&context.process.process, &step.name, &planned.name);
-    let set = effective(context, step, Some(planned), context.plan.target(subject));
+    let place = (step, Some(planned));
+    let set = effective_among(context, fleet.lists(), place, fleet.target(subject));
     // The planner has refused a release in which either is missing.
     let (Some(action), Ok(set)) = (action, set) else {
         return BTreeMap::new();
@@ -211,7 +209,7 @@ fn values(
 /// A secret as it may be shown.
 fn marked(variable: &Effective) -> String {
     match &variable.value {
-        EffectiveValue::Text(text) => text.clone(),
+        EffectiveValue::Text(text) => text.to_string(),
         EffectiveValue::Secret(secret) => {
             let mark: String = secret.mark.chars().take(MARK_SHOWN).collect();
             format!("(secret {mark})")
@@ -226,7 +224,7 @@ fn resolved(variable: &Effective, all: &Variables, now: Timestamp, budget: &mut 
     let text = match &variable.value {
         EffectiveValue::Text(text) => {
             let rendered = budget.render(text, all, &Options::new(now));
-            rendered.map_or_else(|_| text.clone(), |rendered| rendered.text.into_owned())
+            rendered.map_or_else(|_| text.to_string(), |rendered| rendered.text.into_owned())
         }
         _ => marked(variable),
     };

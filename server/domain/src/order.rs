@@ -9,6 +9,7 @@ use mantle_template::Options;
 use serde_json::{Map, Value};
 
 use crate::explain::Refusal;
+use crate::fleet::Lists;
 use crate::plan::{NodeRef, Plan, PlanAction, PlanStep, PlanTarget};
 use crate::process::{Action, Process};
 use crate::snapshot::{ProcessSnapshot, VariableSnapshot};
@@ -145,6 +146,17 @@ pub(crate) fn effective(
     action: Option<&PlanAction>,
     subject: Option<&PlanTarget>,
 ) -> Result<EffectiveSet, Tie> {
+    let lists = Lists::of(&context.plan.targets);
+    effective_among(context, &lists, (step, action), subject)
+}
+
+/// The same for who asks for many targets: the lists are those of the plan.
+pub(crate) fn effective_among(
+    context: &OrderContext<'_>,
+    lists: &Lists,
+    (step, action): (&PlanStep, Option<&PlanAction>),
+    subject: Option<&PlanTarget>,
+) -> Result<EffectiveSet, Tie> {
     let tag = context
         .process
         .process
@@ -168,6 +180,7 @@ pub(crate) fn effective(
     };
     let around = Surroundings {
         plan: context.plan,
+        lists,
         task_number: context.task_number,
         step: Some(step),
         action,
@@ -195,7 +208,7 @@ pub(crate) fn find_action<'a>(
 
 fn draft_variable(variable: &Effective, action: &str) -> Result<DraftVariable, OrderError> {
     let value = match &variable.value {
-        EffectiveValue::Text(text) => DraftValue::Text(text.clone()),
+        EffectiveValue::Text(text) => DraftValue::Text(text.to_string()),
         EffectiveValue::Secret(secret) => DraftValue::Secret(secret.clone()),
         EffectiveValue::Sealed { value, by } => DraftValue::Sealed {
             value: value.clone(),

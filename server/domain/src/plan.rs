@@ -13,6 +13,7 @@ use mantle_shared::order::OrderPackage;
 use mantle_shared::uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
+use crate::fleet::looked_at;
 use crate::process::{OnFailure, Retries, RunCondition, Start, Timeouts};
 use crate::target::Platform;
 
@@ -390,6 +391,7 @@ impl Plan {
 
     /// A target that takes part.
     pub fn target(&self, id: TargetId) -> Option<&PlanTarget> {
+        looked_at::note(self.targets.len());
         self.targets.iter().find(|target| target.id == id)
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::ast::Step;
 use crate::lexer::fold;
@@ -24,9 +26,27 @@ pub struct Variables {
 #[derive(Clone)]
 struct Entry {
     name: String,
-    value: Option<String>,
+    value: Option<Value>,
     /// The node its name leads to; `None` if the name is not a path.
     node: Option<u32>,
+}
+
+/// A value, of this set or shared with others.
+#[derive(Clone)]
+enum Value {
+    Own(String),
+    Shared(Arc<str>),
+}
+
+impl Deref for Value {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Own(text) => text,
+            Self::Shared(text) => text,
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -74,7 +94,15 @@ impl Variables {
 
     /// As [`set`](Self::set), with a value that may be null.
     pub fn insert(&mut self, name: impl Into<String>, value: Option<String>) {
-        let name = name.into();
+        self.put(name.into(), value.map(Value::Own));
+    }
+
+    /// As [`set`](Self::set), with a value that several sets hold together.
+    pub fn share(&mut self, name: impl Into<String>, value: Arc<str>) {
+        self.put(name.into(), Some(Value::Shared(value)));
+    }
+
+    fn put(&mut self, name: String, value: Option<Value>) {
         let folded = fold(&name);
         let index = if let Some(known) = self.by_name.get(&folded) {
             *known

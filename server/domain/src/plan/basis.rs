@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Guidance, Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
 use crate::explain::listed;
+use crate::fleet::Fleet;
 
 /// The format of a basis.
 pub const BASIS_FORMAT: u32 = 1;
@@ -142,9 +143,11 @@ impl PlanBasis {
         }
         targets(was, is, &mut changes);
         steps(was, is, &mut changes);
-        let gone = was.warnings.iter().filter(|w| !is.warnings.contains(w));
+        let before: BTreeSet<&String> = was.warnings.iter().collect();
+        let after: BTreeSet<&String> = is.warnings.iter().collect();
+        let gone = was.warnings.iter().filter(|w| !after.contains(w));
         changes.extend(gone.map(|warning| format!("it is not so any more that {warning}")));
-        let new = is.warnings.iter().filter(|w| !was.warnings.contains(w));
+        let new = is.warnings.iter().filter(|w| !before.contains(w));
         changes.extend(new.cloned());
         let left_out = |plan: &Plan| -> Vec<String> {
             let left_out = plan.left_out.iter();
@@ -217,6 +220,7 @@ fn targets(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
 }
 
 fn steps(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
+    let (before, after) = (Fleet::of(was), Fleet::of(is));
     for step in &is.steps {
         let name = &step.name;
         let Some(old) = was.steps.iter().find(|old| old.name == *name) else {
@@ -228,12 +232,10 @@ fn steps(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
             (Some(_), None) => changes.push(format!("step '{name}' is not skipped any more")),
             (None, None) | (Some(_), Some(_)) => {}
         }
-        if names(was, &old.subjects) != names(is, &step.subjects) {
-            changes.push(format!(
-                "step '{name}' is about {} now",
-                listed(&names(is, &step.subjects))
-            ));
-        } else if nodes(was, old) != nodes(is, step) {
+        let subjects = names(&after, &step.subjects);
+        if names(&before, &old.subjects) != subjects {
+            changes.push(format!("step '{name}' is about {} now", listed(&subjects)));
+        } else if nodes(&before, old) != nodes(&after, step) {
             changes.push(format!("step '{name}' is carried out by other targets now"));
         }
         let bare = |step: &PlanStep| PlanStep {
@@ -269,12 +271,12 @@ fn without_nodes(action: &PlanAction) -> PlanAction {
     }
 }
 
-fn names(plan: &Plan, ids: &[TargetId]) -> Vec<String> {
-    let name = |id: &TargetId| plan.target(*id).map(|target| target.name.clone());
+fn names(fleet: &Fleet<'_>, ids: &[TargetId]) -> Vec<String> {
+    let name = |id: &TargetId| fleet.target(*id).map(|target| target.name.clone());
     ids.iter().filter_map(name).collect()
 }
 
-fn nodes(plan: &Plan, step: &PlanStep) -> Vec<Vec<String>> {
+fn nodes(fleet: &Fleet<'_>, step: &PlanStep) -> Vec<Vec<String>> {
     let actions = step.actions.iter();
     actions
         .map(|action| {
@@ -283,7 +285,7 @@ fn nodes(plan: &Plan, step: &PlanStep) -> Vec<Vec<String>> {
                 .iter()
                 .flat_map(|node| [node.subject, node.executor])
                 .collect();
-            names(plan, &ids)
+            names(fleet, &ids)
         })
         .collect()
 }

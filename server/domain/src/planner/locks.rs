@@ -13,7 +13,8 @@ use mantle_template::{Options, Variables, render};
 use serde_json::Value;
 
 use super::PlanRequest;
-use crate::order::{OrderContext, effective, find_action};
+use crate::fleet::Fleet;
+use crate::order::{OrderContext, effective_among, find_action};
 use crate::plan::{Plan, PlanAction, PlanLock, PlanStep};
 use crate::process::Action;
 
@@ -21,10 +22,11 @@ use crate::process::Action;
 /// secret) stands as its template, which is the same for whoever writes it so.
 pub(super) fn assign(request: &PlanRequest<'_>, plan: &mut Plan) {
     let mut locks: BTreeMap<(usize, usize), Vec<PlanLock>> = BTreeMap::new();
+    let fleet = Fleet::of(plan);
     for (step_index, step) in plan.steps.iter().enumerate() {
         for (action_index, planned) in step.actions.iter().enumerate() {
             if let Some(action) = find_action(&request.process.process, &step.name, &planned.name) {
-                let found = of_action(request, plan, step, planned, action);
+                let found = of_action((request, plan, &fleet), step, planned, action);
                 locks.insert((step_index, action_index), found);
             }
         }
@@ -38,8 +40,7 @@ pub(super) fn assign(request: &PlanRequest<'_>, plan: &mut Plan) {
 }
 
 fn of_action(
-    request: &PlanRequest<'_>,
-    plan: &Plan,
+    (request, plan, fleet): (&PlanRequest<'_>, &Plan, &Fleet<'_>),
     step: &PlanStep,
     planned: &PlanAction,
     action: &Action,
@@ -62,7 +63,7 @@ fn of_action(
     }
     let subjects: BTreeSet<TargetId> = planned.nodes.iter().map(|node| node.subject).collect();
     for subject in subjects {
-        let variables = variables(request, plan, step, planned, subject);
+        let variables = variables((request, plan, fleet), step, planned, subject);
         locks.push(PlanLock {
             lock: Lock::exclusive(evaluated(&name, variables.as_ref())),
             subject: Some(subject),
@@ -99,8 +100,7 @@ fn of_type(request: &PlanRequest<'_>, action: &Action) -> Option<String> {
 }
 
 fn variables(
-    request: &PlanRequest<'_>,
-    plan: &Plan,
+    (request, plan, fleet): (&PlanRequest<'_>, &Plan, &Fleet<'_>),
     step: &PlanStep,
     planned: &PlanAction,
     subject: TargetId,
@@ -113,7 +113,8 @@ fn variables(
         outputs: &[],
         failed: false,
     };
-    let set = effective(&context, step, Some(planned), plan.target(subject)).ok()?;
+    let place = (step, Some(planned));
+    let set = effective_among(&context, fleet.lists(), place, fleet.target(subject)).ok()?;
     // A secret is no name for a lock: the template stands for it.
     Some(set.to_template_variables(|_| None))
 }

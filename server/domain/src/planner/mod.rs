@@ -229,13 +229,18 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
                 .any(|name| name == request.environment)
         })
         .collect();
+    let by_name: BTreeMap<&str, &TargetFacts> = here
+        .iter()
+        .rev()
+        .map(|target| (target.name.as_str(), *target))
+        .collect();
     for name in request
         .options
         .only_targets
         .iter()
         .chain(&request.options.not_targets)
     {
-        match here.iter().find(|target| target.name == *name) {
+        match by_name.get(name.as_str()) {
             None => refusals.push(Refusal::UnknownTarget {
                 target: name.clone(),
                 suggestion: nearest(name, here.iter().map(|target| target.name.as_str())),
@@ -293,12 +298,9 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
     refusals
 }
 
-fn deduplicated(refusals: Vec<Refusal>) -> Vec<Refusal> {
-    let mut kept: Vec<Refusal> = Vec::new();
-    for refusal in refusals {
-        if !kept.contains(&refusal) {
-            kept.push(refusal);
-        }
-    }
-    kept
+/// Each once, by all that it says: a large fleet can have as many as it has targets.
+fn deduplicated(mut refusals: Vec<Refusal>) -> Vec<Refusal> {
+    let mut seen = BTreeSet::new();
+    refusals.retain(|refusal| seen.insert(format!("{refusal:?}")));
+    refusals
 }

@@ -6,6 +6,7 @@ use mantle_shared::ids::TargetId;
 
 use super::PlanRequest;
 use crate::explain::{Refusal, Remedy};
+use crate::fleet::looked_at;
 use crate::plan::{LeftOutReason, Plan, PlanLeftOut, PlanTarget};
 use crate::process::{Pick, TargetSelector, Unavailable, WORKER_TAG};
 use crate::target::TargetFacts;
@@ -67,6 +68,7 @@ impl<'a> Pool<'a> {
 
     /// All that may take part, as subject or executor.
     fn everybody(&self) -> impl Iterator<Item = &Member> {
+        looked_at::note(self.members.len() + self.workers.len());
         self.members.iter().chain(&self.workers)
     }
 
@@ -148,19 +150,24 @@ impl<'a> Pool<'a> {
         left_out
     }
 
-    /// Whether the target's agent announced an action type; if not, its version. What an agent can
-    /// do is not known before it first connects: then it counts as offline and nothing more.
-    pub(super) fn supports(&self, id: TargetId, uses: &str) -> Result<(), String> {
+    /// Those of the executors whose agents did not announce an action type, with their versions. What
+    /// an agent can do is not known before it first connects: then it counts as offline and nothing
+    /// more.
+    pub(super) fn lacking(
+        &self,
+        executors: &BTreeSet<TargetId>,
+        uses: &str,
+    ) -> BTreeMap<&str, &str> {
         let feature = format!("action:{uses}");
-        match self.everybody().find(|member| member.target.id == id) {
-            Some(member)
-                if (member.online || !member.features.is_empty())
-                    && !member.features.contains(&feature) =>
-            {
-                Err(member.target.agent_version.clone())
-            }
-            _ => Ok(()),
-        }
+        self.everybody()
+            .filter(|member| executors.contains(&member.target.id))
+            .filter(|member| member.online || !member.features.is_empty())
+            .filter(|member| !member.features.contains(&feature))
+            .map(|member| {
+                let target = &member.target;
+                (target.name.as_str(), target.agent_version.as_str())
+            })
+            .collect()
     }
 
     /// Those of the targets that take part whose agents are not connected.
@@ -305,6 +312,7 @@ fn picked<'m>(
     members: impl Iterator<Item = &'m Member>,
 ) -> Vec<&'m PlanTarget> {
     let tagged: Vec<&Member> = members
+        .inspect(|_| looked_at::note(1))
         .filter(|member| has_tag(&member.target.tags, &selector.tag))
         .collect();
     match selector.pick {

@@ -10,7 +10,8 @@ use super::PlanRequest;
 use super::pool::Pool;
 use super::steps::Planner;
 use crate::action;
-use crate::order::{OrderContext, effective, find_action, inputs};
+use crate::fleet::Fleet;
+use crate::order::{OrderContext, effective_among, find_action, inputs};
 use crate::plan::{NO_TARGET, Plan, PlanAction, PlanStep};
 use crate::process::{Action, OnFailure, RunCondition, Start};
 use crate::state::view::ON_SERVER;
@@ -112,6 +113,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
         failed: false,
     };
     let mut budget = work::budget(plan.targets.len());
+    let fleet = Fleet::of(plan);
     let steps = plan
         .steps
         .iter()
@@ -122,7 +124,8 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
                 .map(|planned| {
                     let action = find_action(&request.process.process, &step.name, &planned.name);
                     let planned = (step, planned);
-                    show_action(&context, &planner, planned, action, now, &mut budget)
+                    let context = (&context, &fleet);
+                    show_action(context, &planner, planned, action, now, &mut budget)
                 })
                 .collect();
             PreviewStep {
@@ -141,7 +144,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
                 subjects: step
                     .subjects
                     .iter()
-                    .map(|id| target_name(plan, *id))
+                    .map(|id| target_name(&fleet, *id))
                     .collect(),
                 actions,
             }
@@ -154,7 +157,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
 }
 
 fn show_action(
-    context: &OrderContext<'_>,
+    (context, fleet): (&OrderContext<'_>, &Fleet<'_>),
     planner: &Planner<'_>,
     (step, planned): (&PlanStep, &PlanAction),
     action: Option<&Action>,
@@ -171,12 +174,13 @@ fn show_action(
         .nodes
         .iter()
         .map(|node| PreviewNode {
-            subject: target_name(context.plan, node.subject),
-            executor: target_name(context.plan, node.executor),
+            subject: target_name(fleet, node.subject),
+            executor: target_name(fleet, node.executor),
             with: action
                 .map(|action| {
-                    let subject = context.plan.target(node.subject);
-                    let variables = effective(context, step, Some(planned), subject)
+                    let place = (step, Some(planned));
+                    let subject = fleet.target(node.subject);
+                    let variables = effective_among(context, fleet.lists(), place, subject)
                         .map(|set| {
                             set.to_template_variables(|secret| Some(format!("({})", secret.name)))
                         })
@@ -253,11 +257,12 @@ fn condition(run: &RunCondition) -> String {
     }
 }
 
-fn target_name(plan: &Plan, id: mantle_shared::ids::TargetId) -> String {
+fn target_name(fleet: &Fleet<'_>, id: mantle_shared::ids::TargetId) -> String {
     if id == NO_TARGET {
         return ON_SERVER.to_owned();
     }
-    plan.target(id)
+    fleet
+        .target(id)
         .map(|target| target.name.clone())
         .unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! Plans the steps: subjects, windows, executors, and what does not apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::ids::TargetId;
 use mantle_shared::order::OrderPackage;
@@ -90,13 +90,12 @@ impl<'a> Planner<'a> {
         for (slot, action) in planned.actions.iter_mut().zip(&step.actions) {
             slot.nodes = self.nodes(action, &subjects);
         }
+        let nodes = planned.actions.iter().flat_map(|action| &action.nodes);
+        let taking_part: BTreeSet<TargetId> = nodes.map(|node| node.subject).collect();
         planned.subjects = subjects
             .iter()
             .map(|subject| subject.id)
-            .filter(|id| {
-                let mut nodes = planned.actions.iter().flat_map(|action| &action.nodes);
-                nodes.any(|node| node.subject == *id)
-            })
+            .filter(|id| taking_part.contains(id))
             .collect();
         planned.parallel = parallel(step, planned.subjects.len());
         planned.max_failed = step
@@ -303,18 +302,19 @@ impl<'a> Planner<'a> {
                 })
             })
             .collect();
-        self.check_support(action, &nodes);
-        self.check_packages(action, &nodes);
+        let executors: BTreeSet<TargetId> = nodes.iter().map(|node| node.executor).collect();
+        self.check_support(action, &executors);
+        self.check_packages(action, &executors);
         nodes
     }
 
     /// What was pushed for Linux is not unpacked on Windows.
-    fn check_packages(&mut self, action: &Action, nodes: &[PlanNode]) {
+    fn check_packages(&mut self, action: &Action, executors: &BTreeSet<TargetId>) {
         let windows: Vec<String> = self
             .pool
             .all()
             .filter(|target| target.platform == Platform::Windows)
-            .filter(|target| nodes.iter().any(|node| node.executor == target.id))
+            .filter(|target| executors.contains(&target.id))
             .map(|target| target.name.clone())
             .collect();
         if windows.is_empty() {
@@ -335,23 +335,16 @@ impl<'a> Planner<'a> {
     }
 
     /// Every executor's agent must know the action's type.
-    fn check_support(&mut self, action: &Action, nodes: &[PlanNode]) {
+    fn check_support(&mut self, action: &Action, executors: &BTreeSet<TargetId>) {
         if action.uses == MANUAL {
             return;
         }
-        let mut lacking: BTreeMap<&str, String> = BTreeMap::new();
-        for target in self.pool.all() {
-            if nodes.iter().any(|node| node.executor == target.id)
-                && let Err(version) = self.pool.supports(target.id, &action.uses)
-            {
-                lacking.insert(&target.name, version);
-            }
-        }
+        let lacking = self.pool.lacking(executors, &action.uses);
         if let Some(version) = lacking.values().next() {
             self.refusals.push(Refusal::ActionUnsupported {
                 action: action.name.clone(),
                 uses: action.uses.clone(),
-                agent_version: version.clone(),
+                agent_version: (*version).to_owned(),
                 targets: lacking.keys().map(|name| (*name).to_owned()).collect(),
             });
         }

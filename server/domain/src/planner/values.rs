@@ -8,7 +8,8 @@ use mantle_template::{Budget, Error, Options, ProblemKind};
 
 use super::PlanRequest;
 use crate::explain::Refusal;
-use crate::order::{OrderContext, effective, find_action};
+use crate::fleet::Fleet;
+use crate::order::{OrderContext, effective_among, find_action};
 use crate::plan::{Plan, PlanAction, PlanStep};
 use crate::process::SecretAccess;
 use crate::variable::uses::input_texts;
@@ -22,10 +23,11 @@ pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan) -> (Vec<Refusal>, Ve
     let mut ties = Vec::new();
     let mut warnings = Vec::new();
     let mut budget = work::budget(plan.targets.len());
+    let fleet = Fleet::of(plan);
     for step in &plan.steps {
         for action in &step.actions {
             let found = (&mut ties, &mut warnings);
-            check_action(request, plan, step, action, &mut budget, found);
+            check_action(request, (plan, &fleet), (step, action), &mut budget, found);
         }
     }
     warnings.truncate(MOST_WARNINGS);
@@ -34,9 +36,8 @@ pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan) -> (Vec<Refusal>, Ve
 
 fn check_action(
     request: &PlanRequest<'_>,
-    plan: &Plan,
-    step: &PlanStep,
-    planned: &PlanAction,
+    (plan, fleet): (&Plan, &Fleet<'_>),
+    (step, planned): (&PlanStep, &PlanAction),
     budget: &mut Budget,
     (ties, warnings): (&mut Vec<Refusal>, &mut Vec<String>),
 ) {
@@ -64,13 +65,13 @@ fn check_action(
         if !seen.insert(node.subject) {
             continue;
         }
-        let set = match effective(&context, step, Some(planned), plan.target(node.subject)) {
+        let place = (step, Some(planned));
+        let subject = fleet.target(node.subject);
+        let set = match effective_among(&context, fleet.lists(), place, subject) {
             Ok(set) => set,
             Err(tie) => {
-                let refusal = Refusal::Tie(tie);
-                if !ties.contains(&refusal) {
-                    ties.push(refusal);
-                }
+                // Whoever lists the refusals names each once.
+                ties.push(Refusal::Tie(tie));
                 continue;
             }
         };
@@ -85,9 +86,7 @@ fn check_action(
                         project: request.process.project.clone(),
                         action: action.name.clone(),
                     };
-                    if !ties.contains(&refusal) {
-                        ties.push(refusal);
-                    }
+                    ties.push(refusal);
                     return;
                 }
                 // Anything else is the action's to say when it runs.

@@ -2,6 +2,7 @@
 //! and system variables, one value a name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use mantle_shared::ids::AttemptId;
 use mantle_template::Variables;
@@ -15,7 +16,7 @@ use crate::state::OutputVariable;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EffectiveValue {
     /// Text, which may be a template over the others.
-    Text(String),
+    Text(Arc<str>),
     /// A secret, pinned by the release.
     Secret(PinnedSecret),
     /// A secret that no release pins yet.
@@ -66,12 +67,14 @@ impl EffectiveSet {
         for variable in variables {
             if let Some(winner) = resolve(variable, situation)? {
                 let value = match &winner.value {
-                    VariableValue::Text(text) => EffectiveValue::Text(text.clone()),
+                    VariableValue::Text(text) => EffectiveValue::Text(text.as_str().into()),
                     VariableValue::PinnedSecret(secret) => EffectiveValue::Secret(secret.clone()),
                     VariableValue::Secret(path) => EffectiveValue::Unpinned(path.clone()),
                     // A deployment has answers in the place of prompts; where nobody was asked, as
                     // when a lifecycle deploys by itself, what holds without an answer.
-                    VariableValue::Prompt(prompt) => EffectiveValue::Text(prompt.unanswered()),
+                    VariableValue::Prompt(prompt) => {
+                        EffectiveValue::Text(prompt.unanswered().into())
+                    }
                 };
                 set.put(variable.name.clone(), value);
             }
@@ -150,11 +153,11 @@ impl EffectiveSet {
     ) -> Variables {
         let mut variables = Variables::new();
         for variable in &self.variables {
-            let value = match &variable.value {
-                EffectiveValue::Text(text) => Some(text.clone()),
-                _ => secret(variable),
-            };
-            variables.insert(variable.name.clone(), value);
+            let name = variable.name.clone();
+            match &variable.value {
+                EffectiveValue::Text(text) => variables.share(name, Arc::clone(text)),
+                _ => variables.insert(name, secret(variable)),
+            }
         }
         variables
     }
@@ -171,7 +174,7 @@ fn output_value(output: &OutputVariable) -> EffectiveValue {
             value: output.value.clone(),
             by,
         },
-        None => EffectiveValue::Text(output.value.clone()),
+        None => EffectiveValue::Text(output.value.as_str().into()),
     }
 }
 

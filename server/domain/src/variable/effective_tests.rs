@@ -65,7 +65,7 @@ fn outputs_are_found_by_step_and_by_target() {
         };
         let set = EffectiveSet::new(&[], &situation, &outputs, None).unwrap();
         let found = set.get(name).map(|one| &one.value);
-        let expected = expected.map(|text| EffectiveValue::Text(text.to_owned()));
+        let expected = expected.map(|text| EffectiveValue::Text(text.into()));
         assert_eq!(found, expected.as_ref(), "{subject:?} {name}");
     }
 }

@@ -221,7 +221,7 @@ pub(super) fn sound(question: &Question<'_>) -> EffectiveSet {
         .collect();
     let mut set = EffectiveSet::new(&sound, &question.situation, &[], None).unwrap_or_default();
     for (name, value) in question.system {
-        set.put(name.clone(), EffectiveValue::Text(value.clone()));
+        set.put(name.clone(), EffectiveValue::Text(value.as_str().into()));
     }
     set
 }

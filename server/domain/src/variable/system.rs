@@ -1,6 +1,9 @@
 //! The variables that the server itself defines, under Octopus's names (reference section 1.4).
 
+use std::sync::Arc;
+
 use super::literal;
+use crate::fleet::Lists;
 use crate::plan::{PastRelease, Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
 
 /// What system variables are made of.
@@ -8,6 +11,8 @@ use crate::plan::{PastRelease, Plan, PlanAction, PlanFacts, PlanStep, PlanTarget
 pub struct Surroundings<'a> {
     /// The deployment's plan.
     pub plan: &'a Plan,
+    /// The names of its targets.
+    pub lists: &'a Lists,
     /// The task's number for people.
     pub task_number: &'a str,
     /// The step at hand.
@@ -22,50 +27,45 @@ pub struct Surroundings<'a> {
     pub failed: bool,
 }
 
-/// The system variables, by name and value.
-pub fn system_variables(around: &Surroundings<'_>) -> Vec<(String, String)> {
+/// System variables, by name and value. The long values are shared.
+pub(super) type SystemVariables = Vec<(String, Arc<str>)>;
+
+/// The system variables.
+pub fn system_variables(around: &Surroundings<'_>) -> SystemVariables {
     let plan = around.plan;
-    let mut all: Vec<(String, String)> = [
-        ("Octopus.Release.Number", plan.release.clone()),
-        ("Octopus.Release.Channel.Name", plan.channel.clone()),
-        ("Octopus.Environment.Name", plan.environment.clone()),
-        ("Octopus.Project.Name", plan.project.clone()),
-        ("Octopus.Project.Slug", plan.project.clone()),
-        ("Octopus.Deployment.Id", plan.task.to_string()),
-        (
-            "Octopus.Deployment.Name",
-            format!(
-                "Deploy {} {} to {}",
-                plan.project, plan.release, plan.environment
-            ),
-        ),
-        (
-            "Octopus.Deployment.Machines",
-            names(plan.targets.iter().map(|target| target.name.as_str())),
-        ),
-        (
-            "Octopus.Deployment.Status",
-            status(around.failed).to_owned(),
-        ),
-        ("Octopus.Task.Id", around.task_number.to_owned()),
-        (
-            "Octopus.Task.Name",
-            format!("Deploy {} {}", plan.project, plan.release),
-        ),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect();
+    let mut all = SystemVariables::new();
+    for (name, value) in [
+        ("Octopus.Release.Number", &plan.release),
+        ("Octopus.Release.Channel.Name", &plan.channel),
+        ("Octopus.Environment.Name", &plan.environment),
+        ("Octopus.Project.Name", &plan.project),
+        ("Octopus.Project.Slug", &plan.project),
+        ("Octopus.Deployment.Id", &plan.task.to_string()),
+    ] {
+        put(&mut all, name, value.as_str());
+    }
+    let (project, release) = (&plan.project, &plan.release);
+    let title = format!("Deploy {project} {release} to {}", plan.environment);
+    put(&mut all, "Octopus.Deployment.Name", title);
+    put(
+        &mut all,
+        "Octopus.Deployment.Machines",
+        Arc::clone(&around.lists.all),
+    );
+    put(&mut all, "Octopus.Deployment.Status", status(around.failed));
+    put(&mut all, "Octopus.Task.Id", around.task_number);
+    let title = format!("Deploy {project} {release}");
+    put(&mut all, "Octopus.Task.Name", title);
     if around.failed {
         // Truthy when something failed and absent otherwise, as the idiom
         // `#{unless Octopus.Deployment.Error}` needs it.
-        all.push((
-            "Octopus.Deployment.Error".to_owned(),
-            "a step has failed".to_owned(),
-        ));
+        put(&mut all, "Octopus.Deployment.Error", "a step has failed");
     }
     facts(&plan.facts, &mut all);
-    environment(plan, &mut all);
+    for (tag, names) in &around.lists.by_tag {
+        let name = format!("Octopus.Environment.MachinesInRole[{tag}]");
+        put(&mut all, name, Arc::clone(names));
+    }
     for step in &plan.steps {
         for action in &step.actions {
             packages(
@@ -76,8 +76,8 @@ pub fn system_variables(around: &Surroundings<'_>) -> Vec<(String, String)> {
         }
     }
     if let Some(step) = around.step {
-        all.push(("Octopus.Step.Name".to_owned(), step.name.clone()));
-        all.push(("Octopus.Step.Number".to_owned(), step.number.to_string()));
+        put(&mut all, "Octopus.Step.Name", step.name.as_str());
+        put(&mut all, "Octopus.Step.Number", step.number.to_string());
     }
     if let (Some(step), Some(action)) = (around.step, around.action) {
         let number = step
@@ -85,26 +85,31 @@ pub fn system_variables(around: &Surroundings<'_>) -> Vec<(String, String)> {
             .iter()
             .position(|other| other.name == action.name);
         let number = number.map_or(1, |index| index + 1);
-        all.push(("Octopus.Action.Name".to_owned(), action.name.clone()));
-        all.push((
-            "Octopus.Action.Number".to_owned(),
-            format!("{}.{number}", step.number),
-        ));
+        put(&mut all, "Octopus.Action.Name", action.name.as_str());
+        let number = format!("{}.{number}", step.number);
+        put(&mut all, "Octopus.Action.Number", number);
         if let Some(tag) = around.step_tag {
-            all.push(("Octopus.Action.TargetRoles".to_owned(), tag.to_owned()));
+            put(&mut all, "Octopus.Action.TargetRoles", tag);
         }
         packages("Octopus.Action", action, &mut all);
     }
     if let Some(target) = around.subject {
-        all.push(("Octopus.Machine.Id".to_owned(), target.id.to_string()));
-        all.push(("Octopus.Machine.Name".to_owned(), target.name.clone()));
-        all.push(("Octopus.Machine.Roles".to_owned(), target.tags.join(",")));
+        put(&mut all, "Octopus.Machine.Id", target.id.to_string());
+        put(&mut all, "Octopus.Machine.Name", target.name.as_str());
+        put(&mut all, "Octopus.Machine.Roles", target.tags.join(","));
         if !target.host_name.is_empty() {
-            let name = "Octopus.Machine.Hostname".to_owned();
-            all.push((name, target.host_name.clone()));
+            put(
+                &mut all,
+                "Octopus.Machine.Hostname",
+                target.host_name.as_str(),
+            );
         }
     }
     all
+}
+
+fn put(all: &mut SystemVariables, name: impl Into<String>, value: impl Into<Arc<str>>) {
+    all.push((name.into(), value.into()));
 }
 
 /// The names that the server defines, in lower case; those in brackets stand for any.
@@ -180,7 +185,7 @@ pub fn is_of_server(name: &str) -> bool {
 
 /// What is known beside the plan. What there is not (no release runs in the environment yet) has no
 /// variable, so that a template can ask for it.
-fn facts(facts: &PlanFacts, all: &mut Vec<(String, String)>) {
+fn facts(facts: &PlanFacts, all: &mut SystemVariables) {
     if facts.is_unknown() {
         return;
     }
@@ -237,19 +242,22 @@ fn facts(facts: &PlanFacts, all: &mut Vec<(String, String)>) {
             facts.succeeded.clone(),
         ),
     ];
-    let known = known.into_iter();
-    all.extend(known.filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    for (name, value) in known {
+        if let Some(value) = value {
+            put(all, name, value);
+        }
+    }
     if !facts.comment.is_empty() {
-        let name = "Octopus.Deployment.Comments".to_owned();
-        all.push((name, literal(&facts.comment)));
+        put(all, "Octopus.Deployment.Comments", literal(&facts.comment));
     }
     for (owner, fields) in [
         ("Release", &facts.release_fields),
         ("Deployment", &facts.fields),
     ] {
-        let named = |name: &str| format!("Octopus.{owner}.CustomFields[{name}]");
-        let fields = fields.iter();
-        all.extend(fields.map(|(name, value)| (named(name), literal(value))));
+        for (field, value) in fields {
+            let name = format!("Octopus.{owner}.CustomFields[{field}]");
+            put(all, name, literal(value));
+        }
     }
 }
 
@@ -257,43 +265,21 @@ fn status(failed: bool) -> &'static str {
     if failed { "Failed" } else { "Success" }
 }
 
-fn environment(plan: &Plan, all: &mut Vec<(String, String)>) {
-    let mut tags: Vec<&str> = plan
-        .targets
-        .iter()
-        .flat_map(|target| target.tags.iter().map(String::as_str))
-        .collect();
-    tags.sort_unstable();
-    tags.dedup();
-    for tag in tags {
-        let members = plan
-            .targets
-            .iter()
-            .filter(|target| target.tags.iter().any(|own| own == tag));
-        all.push((
-            format!("Octopus.Environment.MachinesInRole[{tag}]"),
-            names(members.map(|target| target.name.as_str())),
-        ));
-    }
-}
-
-fn packages(prefix: &str, action: &PlanAction, all: &mut Vec<(String, String)>) {
+fn packages(prefix: &str, action: &PlanAction, all: &mut SystemVariables) {
     if let Some(first) = action.packages.first() {
-        all.push((format!("{prefix}.Package.PackageId"), first.id.clone()));
-        all.push((
-            format!("{prefix}.Package.PackageVersion"),
-            first.version.clone(),
-        ));
+        let (id, version) = (first.id.as_str(), first.version.as_str());
+        put(all, format!("{prefix}.Package.PackageId"), id);
+        put(all, format!("{prefix}.Package.PackageVersion"), version);
     }
     for package in &action.packages {
-        let indexed = format!("{prefix}.Package[{}]", package.id);
-        all.push((format!("{indexed}.PackageId"), package.id.clone()));
-        all.push((format!("{indexed}.PackageVersion"), package.version.clone()));
+        let (id, version) = (package.id.as_str(), package.version.as_str());
+        put(all, format!("{prefix}.Package[{id}].PackageId"), id);
+        put(
+            all,
+            format!("{prefix}.Package[{id}].PackageVersion"),
+            version,
+        );
     }
-}
-
-fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

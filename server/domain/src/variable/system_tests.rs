@@ -59,6 +59,7 @@ fn variables(plan: &Plan, failed: bool) -> BTreeMap<String, String> {
     let step = &plan.steps[0];
     let around = Surroundings {
         plan,
+        lists: &Lists::of(&plan.targets),
         task_number: "T-12",
         step: Some(step),
         action: step.actions.first(),
@@ -66,7 +67,10 @@ fn variables(plan: &Plan, failed: bool) -> BTreeMap<String, String> {
         step_tag: Some("web"),
         failed,
     };
-    system_variables(&around).into_iter().collect()
+    system_variables(&around)
+        .into_iter()
+        .map(|(name, value)| (name, value.to_string()))
+        .collect()
 }
 
 #[test]

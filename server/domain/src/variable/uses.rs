@@ -72,7 +72,7 @@ pub fn variables_for<'a>(
         if let Some(variable) = set.get(name) {
             reached.insert(variable.name.clone());
             if let EffectiveValue::Text(text) = &variable.value {
-                reached.extend(set.closure([text.as_str()]));
+                reached.extend(set.closure([&**text]));
             }
         }
     }
