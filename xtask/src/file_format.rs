@@ -53,6 +53,7 @@ const TITLES: &[(&str, &str)] = &[
     ("PhaseItem", "A phase"),
     ("RetentionItem", "What is kept"),
     ("TargetItem", "A target"),
+    ("HealthCheckItem", "A health check"),
     ("Script", "Inputs of script"),
     ("Package", "Inputs of package"),
     ("HttpCheck", "Inputs of http.check"),

@@ -16,6 +16,10 @@ typed_id!(
     LifecycleId
 );
 typed_id!(
+    /// A health check.
+    HealthCheckId
+);
+typed_id!(
     /// A variable set.
     VariableSetId
 );

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod explain;
 pub mod file;
 mod fleet;
+pub mod health;
 pub mod ids;
 pub mod interruption;
 pub mod lifecycle;

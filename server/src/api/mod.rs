@@ -16,6 +16,7 @@ mod declared;
 mod deployments;
 mod error;
 mod extract;
+mod health;
 mod interruptions;
 mod layers;
 mod locks;
@@ -114,6 +115,9 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(targets::enable))
         .routes(routes!(targets::maintenance))
         .routes(routes!(targets::disable))
+        .routes(routes!(health::list))
+        .routes(routes!(health::show))
+        .routes(routes!(health::run))
         .routes(routes!(agents::list))
         .routes(routes!(agents::revoke))
         .routes(routes!(agents::token_list, agents::token_create))

@@ -28,6 +28,8 @@ const MOST: u32 = 1000;
 pub(super) struct TaskQuery {
     /// Only of this project.
     project: Option<String>,
+    /// Only of this kind: `deployment`, `health-check` or `all`. Without it all but health checks.
+    kind: Option<String>,
     /// Only tasks with a lower number than this one.
     before: Option<String>,
     /// How many, at most 1000.
@@ -56,8 +58,11 @@ pub(super) async fn list(
             .task_list(
                 &caller,
                 query.project.as_deref(),
-                query.before.as_deref(),
-                query.limit.unwrap_or(100).clamp(1, MOST),
+                query.kind.as_deref(),
+                (
+                    query.before.as_deref(),
+                    query.limit.unwrap_or(100).clamp(1, MOST),
+                ),
             )
             .await?,
     ))

@@ -71,17 +71,27 @@ pub(super) fn start_janitor(services: Services, epochs: Arc<Epochs>, supervisor:
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = retain.tick() => retain_now(&services).await,
-                _ = due.tick() => match services.tidy().await {
-                    Ok(0) => {}
-                    Ok(uploads) => tracing::info!(uploads, "idle uploads were given up"),
-                    Err(error) => {
-                        let error = error_chain(&error);
-                        tracing::warn!(error, "tidying up failed and is tried again later");
-                    }
-                },
+                _ = due.tick() => tidy_now(&services).await,
             }
         }
     });
+}
+
+async fn tidy_now(services: &Services) {
+    let (uploads, checks) = (services.tidy().await, services.health_check_tidy().await);
+    for (done, what) in [
+        (uploads, "idle uploads were given up"),
+        (checks, "tasks of health checks were removed"),
+    ] {
+        match done {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "{what}"),
+            Err(error) => {
+                let error = error_chain(&error);
+                tracing::warn!(error, "tidying up failed and is tried again later");
+            }
+        }
+    }
 }
 
 async fn retain_now(services: &Services) {

@@ -29,8 +29,8 @@ pub(super) struct ApplyArgs {
     /// Only show the difference
     #[arg(long)]
     dry_run: bool,
-    /// Remove projects, variable sets, targets, lifecycles and environments that no file names and
-    /// nothing uses; asks first, as for every change
+    /// Remove projects, variable sets, targets, health checks, lifecycles and environments that no
+    /// file names and nothing uses; asks first, as for every change
     #[arg(long)]
     prune: bool,
     /// Do not ask before applying

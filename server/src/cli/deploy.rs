@@ -238,10 +238,7 @@ async fn follow(
     client: &Client,
     out: Output,
 ) -> CliResult {
-    out.note(&format!(
-        "{}  {} {} -> {}",
-        task.number, task.project, task.version, task.environment
-    ));
+    out.note(&format!("{}  {}", task.number, task.what_and_where()));
     if detach && let Some(why) = queued_behind(task) {
         out.note(&why);
     }
@@ -357,11 +354,9 @@ pub(super) fn summary(detail: &TaskDetail) -> String {
         (_, false) => format!(": {}", task.message),
     };
     format!(
-        "{} {} {} -> {} {}{behind}{took}{warnings}{why}",
+        "{} {} {}{behind}{took}{warnings}{why}",
         task.number,
-        task.project,
-        task.version,
-        task.environment,
+        task.what_and_where(),
         task.state.as_str()
     )
 }

@@ -18,6 +18,7 @@ mod deploy;
 mod deployment;
 mod environment;
 mod export;
+mod health_check;
 mod init;
 mod interruption;
 mod lifecycle;
@@ -152,6 +153,9 @@ enum Command {
     /// Show and change targets
     #[command(subcommand)]
     Target(target::Command),
+    /// Show health checks and what they found; 'target check' runs them
+    #[command(subcommand)]
+    HealthCheck(health_check::Command),
     /// Show and revoke agents, and let new ones join
     #[command(subcommand)]
     Agent(agent::Command),
@@ -274,6 +278,7 @@ async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
         Command::Team(command) => team::run(command, &connect(global)?, out).await,
         Command::Package(command) => package::run(command, &connect(global)?, out).await,
         Command::Target(command) => target::run(command, &connect(global)?, out).await,
+        Command::HealthCheck(command) => health_check::run(command, &connect(global)?, out).await,
         Command::Agent(command) => agent::run(command, &connect(global)?, out).await,
         Command::Apikey(command) => apikey::run(command, &connect(global)?, out).await,
         Command::Secret(command) => secret::run(command, &connect(global)?, out).await,

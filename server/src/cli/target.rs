@@ -3,6 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 
 use super::exit::CliResult;
+use super::health_check::CheckArgs;
 use super::output::{Output, ago, names, or_dash};
 use crate::api::body::{MaintenanceSet, Target, TargetHealth, TargetState, TargetTags};
 use crate::client::Client;
@@ -61,6 +62,8 @@ pub(super) enum Command {
         #[arg(long, required_if_eq("switch", "on"))]
         reason: Option<String>,
     },
+    /// Run health checks now and watch them
+    Check(CheckArgs),
     /// Forget a target and revoke its agent
     Remove {
         /// The target's name
@@ -95,6 +98,7 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             ];
             return out.list(&page.items, &headers, row);
         }
+        Command::Check(args) => return super::health_check::check(args, client, out).await,
         Command::Remove { name } => {
             client.target_remove(&name).await?;
             let removed = serde_json::json!({"name": name, "removed": true});
@@ -146,6 +150,8 @@ fn word(state: TargetState) -> &'static str {
 fn health(target: &Target) -> String {
     let word = match target.health {
         TargetHealth::Healthy => "healthy",
+        TargetHealth::HealthyWithWarnings => "healthy, with warnings",
+        TargetHealth::Unhealthy => "unhealthy",
         TargetHealth::Unavailable => "unavailable",
         TargetHealth::Unknown => "unknown",
     };
@@ -175,6 +181,12 @@ fn lines(target: &Target) -> Vec<String> {
         format!("environments  {}", names(&target.environments)),
     ];
     lines.push(format!("health        {}", health(target)));
+    for check in &target.checks {
+        lines.push(format!(
+            "check         {}",
+            super::health_check::line(&check.check, &check.result)
+        ));
+    }
     if let Some(kept) = &target.maintenance {
         lines.push(format!(
             "maintenance   {}, by {}, {}",

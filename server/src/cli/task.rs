@@ -1,12 +1,12 @@
 //! `mantle task`.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::deploy::{WaitArgs, highlights, summary, wait, warned};
 use super::exit::{CliResult, Exit, Failure};
 use super::live::{harmless, line_text, print_log};
-use super::output::{Output, ago, clock, json_line, line_out};
+use super::output::{Output, ago, clock, json_line, line_out, or_dash};
 use crate::api::body::{LogKind, LogLine, Task, TaskDetail, TaskPriority, TaskState};
 use crate::client::Client;
 
@@ -24,6 +24,9 @@ pub(super) enum Command {
         /// Only those that wait, in the order in which they start
         #[arg(long)]
         queued: bool,
+        /// Only those of this kind; by default all but health checks, which come by themselves
+        #[arg(long, value_enum, conflicts_with = "queued")]
+        kind: Option<Kind>,
     },
     /// Show what waits, in the order in which it starts, and why
     Queue,
@@ -65,6 +68,17 @@ pub(super) enum Command {
     },
 }
 
+/// What a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    /// A release into an environment
+    Deployment,
+    /// A health check
+    HealthCheck,
+    /// Whatever there is
+    All,
+}
+
 /// Does it.
 pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
     match command {
@@ -72,6 +86,7 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             project,
             limit,
             queued: true,
+            kind: _,
         } => {
             let mut page = client.task_queue().await?;
             let wanted = |task: &Task| project.as_ref().is_none_or(|name| task.project == *name);
@@ -95,8 +110,16 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             project,
             limit,
             queued: false,
+            kind,
         } => {
-            let page = client.tasks(project.as_deref(), None, limit).await?;
+            let kind = kind.map(|kind| match kind {
+                Kind::Deployment => "deployment",
+                Kind::HealthCheck => "health-check",
+                Kind::All => "all",
+            });
+            let page = client
+                .tasks_of_kind(project.as_deref(), kind, limit)
+                .await?;
             let headers = ["task", "what", "environment", "state", "when", "took", "by"];
             out.list(&page.items, &headers, row)
         }
@@ -185,7 +208,7 @@ fn queue_row(task: &Task) -> Vec<String> {
     vec![
         task.position.map_or("-".to_owned(), |at| at.to_string()),
         task.number.clone(),
-        format!("{} {}", task.project, task.version),
+        task.what(),
         task.environment.clone(),
         match task.priority {
             TaskPriority::Normal => "normal".to_owned(),
@@ -202,8 +225,8 @@ fn row(task: &Task) -> Vec<String> {
     };
     vec![
         task.number.clone(),
-        format!("{} {}", task.project, task.version),
-        task.environment.clone(),
+        task.what(),
+        or_dash(Some(task.environment.clone()).filter(|name| !name.is_empty())),
         match (task.state, task.at) {
             (TaskState::Queued, Some(at)) if at > Timestamp::now() => format!("scheduled for {at}"),
             (TaskState::Running, _) if task.waiting.is_some() => "waits for a person".to_owned(),

@@ -28,6 +28,7 @@ struct Validated {
     variable_sets: Vec<String>,
     environments: Vec<String>,
     lifecycles: Vec<String>,
+    health_checks: Vec<String>,
     targets: Vec<String>,
 }
 
@@ -72,6 +73,7 @@ fn validated(files: usize, found: &Definitions) -> Validated {
         variable_sets: names(&found.variable_sets, |one| &one.name),
         environments: names(&found.environments, |one| &one.name),
         lifecycles: names(&found.lifecycles, |one| &one.name),
+        health_checks: names(&found.health_checks, |one| &one.name),
         targets: names(&found.targets, |one| &one.name),
     }
 }
@@ -82,6 +84,7 @@ fn lines(found: &Validated) -> Vec<String> {
         ("variable set", &found.variable_sets),
         ("environment", &found.environments),
         ("lifecycle", &found.lifecycles),
+        ("health check", &found.health_checks),
         ("target", &found.targets),
     ];
     let named = kinds.iter().flat_map(|(kind, names)| {

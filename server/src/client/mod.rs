@@ -5,6 +5,7 @@
 
 mod calls;
 mod error;
+mod health;
 mod identify;
 pub mod sse;
 mod trust;

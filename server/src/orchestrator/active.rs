@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use mantle_domain::health::{Finding, HealthOrder};
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId};
 use mantle_domain::interruption::Given;
 use mantle_domain::plan::basis::ReleaseDigests;
@@ -13,13 +14,32 @@ use mantle_shared::ids::{AgentId, AttemptId, TargetId, TaskId};
 use crate::gateway::SessionId;
 use crate::services::planning::Pins;
 
-/// What a deployment deploys, and where.
+/// What a task carries out.
 #[derive(Debug)]
 pub(super) struct Context {
     /// The task.
     pub(super) task: TaskId,
     /// Its number for people, such as `T-1042`.
     pub(super) number: String,
+    /// What its orders are made of: what a release pins, with the variables as they were when the
+    /// deployment was asked for; or a health check's script.
+    pub(super) pins: Pins,
+    /// What it is about.
+    pub(super) about: About,
+}
+
+/// What a task is about.
+#[derive(Debug)]
+pub(super) enum About {
+    /// A release into an environment.
+    Deployment(Deploys),
+    /// How targets are.
+    HealthCheck(Checks),
+}
+
+/// What a deployment deploys, and where.
+#[derive(Debug)]
+pub(super) struct Deploys {
     /// The project.
     pub(super) project_id: ProjectId,
     /// The environment.
@@ -32,16 +52,33 @@ pub(super) struct Context {
     pub(super) version: String,
     /// Its channel.
     pub(super) channel: String,
-    /// What it pins, with the variables as they were when the deployment was asked for.
-    pub(super) pins: Pins,
-    /// The digests of these.
+    /// The digests of what it pins.
     pub(super) digests: ReleaseDigests,
     /// What the deployment in fact uses, once it is planned. Made before the transaction that
     /// writes it down: for a large fleet that takes a while, and there is one writer.
     pub(super) manifest: OnceLock<String>,
 }
 
-/// A deployment that this server drives.
+/// What a run of a health check looks at.
+#[derive(Debug)]
+pub(super) struct Checks {
+    /// What it was asked for with.
+    pub(super) order: HealthOrder,
+    /// What it found, once it is over. Read out of the log before the transaction that writes it down.
+    pub(super) found: OnceLock<Vec<Finding>>,
+}
+
+impl Context {
+    /// The word that its entries in the audit trail begin with.
+    pub(super) fn noun(&self) -> &'static str {
+        match self.about {
+            About::Deployment(_) => "deployment",
+            About::HealthCheck(_) => "health-check",
+        }
+    }
+}
+
+/// A deployment, or another task that runs as one, that this server drives.
 pub(super) struct Deployment {
     /// What it is made of.
     pub(super) context: Arc<Context>,

@@ -15,7 +15,7 @@ use mantle_domain::queue::Turn as Place;
 use mantle_domain::state::{Input, State};
 use mantle_shared::ids::TaskId;
 
-use super::active::{Context, Deployment};
+use super::active::{About, Context, Deployment, Deploys};
 use super::commit::{manifest, write_deployment};
 use super::{LEASE, Orchestrator};
 use crate::services::planning::{Pins, Wanted};
@@ -29,7 +29,7 @@ use crate::store::{
 
 /// How long a queued task waits for agents that are offline when its turn comes. All are, when the
 /// server was restarted; each looks for it once a minute at least.
-const AGENTS_RETURN: Duration = Duration::from_mins(2);
+pub(super) const AGENTS_RETURN: Duration = Duration::from_mins(2);
 
 impl Orchestrator {
     /// Starts what can start; says what was started.
@@ -48,26 +48,28 @@ impl Orchestrator {
         let waiting = queue.waiting();
         self.awaited.retain(|task, _| waiting.contains(task));
         self.next_look = queue.next_look(now);
-        let mut room = queue.room();
         let mut started = Vec::new();
-        for place in queue.places(now) {
-            match place.turn {
-                // One that still waits for agents leaves its place to the next, so that who comes
-                // after the last place is asked as well.
-                Place::Now | Place::Waits(Reason::Agents | Reason::Full { .. }) if room > 0 => {
-                    if self.try_begin(place.task).await {
-                        room -= 1;
-                        started.push(place.task);
+        for lot in queue.lots() {
+            let mut room = lot.room();
+            for place in lot.places(now) {
+                match place.turn {
+                    // One that still waits for agents leaves its place to the next, so that who
+                    // comes after the last place is asked as well.
+                    Place::Now | Place::Waits(Reason::Agents | Reason::Full { .. }) if room > 0 => {
+                        if self.try_begin(place.task).await {
+                            room -= 1;
+                            started.push(place.task);
+                        }
                     }
+                    Place::Expired { .. } => self.expire(place.task, now).await,
+                    Place::Now
+                    | Place::Waits(
+                        Reason::Agents
+                        | Reason::Full { .. }
+                        | Reason::Behind { .. }
+                        | Reason::Scheduled { .. },
+                    ) => {}
                 }
-                Place::Expired { .. } => self.expire(place.task, now).await,
-                Place::Now
-                | Place::Waits(
-                    Reason::Agents
-                    | Reason::Full { .. }
-                    | Reason::Behind { .. }
-                    | Reason::Scheduled { .. },
-                ) => {}
             }
         }
         started
@@ -82,8 +84,10 @@ impl Orchestrator {
     async fn try_begin(&mut self, task: TaskId) -> bool {
         let row = async { task_fetch(&mut self.parts.store.read().await?, task).await };
         let begun = match row.await {
-            Ok(row) if row.kind == TaskKind::Deployment => self.begin(row).await,
-            Ok(_) => Ok(false),
+            Ok(row) => match row.kind {
+                TaskKind::Deployment | TaskKind::HealthCheck => self.begin(row).await,
+                TaskKind::Upgrade | TaskKind::Runbook => Ok(false),
+            },
             Err(error) => Err(error),
         };
         match begun {
@@ -129,7 +133,14 @@ impl Orchestrator {
             let context = Arc::new(load_context(&mut tx, &row).await?);
             let since = self.awaited.entry(task).or_insert_with(Instant::now);
             let patient = since.elapsed() < AGENTS_RETURN;
-            match self.plan(&mut tx, &row, &context, patient).await? {
+            let input = match &context.about {
+                About::Deployment(deploys) => {
+                    self.plan(&mut tx, &row, (&context, deploys), patient)
+                        .await?
+                }
+                About::HealthCheck(checks) => self.plan_check(&mut tx, task, &checks.order).await?,
+            };
+            match input {
                 Some(input) => (context, input),
                 None => return Ok(false),
             }
@@ -156,7 +167,8 @@ impl Orchestrator {
         let now_us = super::effects::now_us();
         let plan = decided.iter().find_map(|d| d.next.plan.as_deref());
         if let Some(plan) = plan
-            && let Err(error) = manifest(&context, plan, now_us)
+            && let About::Deployment(deploys) = &context.about
+            && let Err(error) = manifest(&context, deploys, plan, now_us)
         {
             self.deployments.remove(&task);
             return Err(error);
@@ -204,7 +216,11 @@ impl Orchestrator {
             self.note_locks(task, &events);
             self.tell_blocked(task, &events).await;
         }
-        tracing::info!(task.number = context.number, "a deployment began");
+        tracing::info!(
+            task.number = context.number,
+            kind = row.kind.word(),
+            "a task began"
+        );
         self.parts.feed.task_changed(task);
         Ok(true)
     }
@@ -228,7 +244,7 @@ impl Orchestrator {
         &self,
         tx: &mut Tx,
         row: &TaskRow,
-        context: &Context,
+        (context, deploys): (&Context, &Deploys),
         patient: bool,
     ) -> Result<Option<Input>, StoreError> {
         let order = order(row)?;
@@ -241,12 +257,12 @@ impl Orchestrator {
             Some(_) => Way::Back,
             None => Way::Forward,
         };
-        let course = course(tx, row, context, way).await?;
+        let course = course(tx, row, deploys, way).await?;
         if let Some(refusal) = &course.forbidden {
             return refuse(refusal);
         }
-        let release = release_fetch(tx, context.release_id).await?;
-        let environment = environment_fetch(tx, context.environment_id).await?;
+        let release = release_fetch(tx, deploys.release_id).await?;
+        let environment = environment_fetch(tx, deploys.environment_id).await?;
         let created = Timestamp::from_microsecond(row.created_at_us).unwrap_or_default();
         let asked = facts::Asked {
             at: created,
@@ -258,9 +274,9 @@ impl Orchestrator {
         let environment_says = definition(&environment)?;
         let wanted = Wanted {
             task: context.task,
-            environment: &context.environment,
-            version: &context.version,
-            channel: &context.channel,
+            environment: &deploys.environment,
+            version: &deploys.version,
+            channel: &deploys.channel,
             pins: &context.pins,
             options: &order.options,
             keep_on_target: course.keep_on_target,
@@ -268,10 +284,10 @@ impl Orchestrator {
             guided_failure: environment_says.guided_failure,
             facts: &facts,
         };
-        let own = order.release_variables.unwrap_or(context.digests.variables);
+        let own = order.release_variables.unwrap_or(deploys.digests.variables);
         let digests = ReleaseDigests {
             variables: own,
-            ..context.digests
+            ..deploys.digests
         };
         let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
         Ok(match wanted.plan(tx, self.parts.online.as_ref()).await? {
@@ -304,8 +320,11 @@ fn definition(environment: &EnvironmentRow) -> Result<EnvironmentDefinition, Sto
     })
 }
 
-/// Everything that a deployment is made of, from the database.
+/// Everything that a task is made of, from the database.
 pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, StoreError> {
+    if row.kind == TaskKind::HealthCheck {
+        return super::health::context(row);
+    }
     let missing = |what: &str| StoreError::corrupt(format!("task T-{}: no {what}", row.number));
     let release_id = row.release_id.ok_or_else(|| missing("release"))?;
     let environment_id = row.environment_id.ok_or_else(|| missing("environment"))?;
@@ -316,15 +335,17 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
     Ok(Context {
         task: row.id,
         number: format!("T-{}", row.number),
-        project_id: release.project_id,
-        environment_id,
-        environment: environment.name,
-        release_id,
-        version: release.version,
-        channel: release.channel,
         pins,
-        digests,
-        manifest: OnceLock::new(),
+        about: About::Deployment(Deploys {
+            project_id: release.project_id,
+            environment_id,
+            environment: environment.name,
+            release_id,
+            version: release.version,
+            channel: release.channel,
+            digests,
+            manifest: OnceLock::new(),
+        }),
     })
 }
 
@@ -340,16 +361,16 @@ struct Turn {
 async fn course(
     tx: &mut Tx,
     row: &TaskRow,
-    context: &Context,
+    deploys: &Deploys,
     way: Way,
 ) -> Result<Turn, StoreError> {
-    let release = release_fetch(tx, context.release_id).await?;
+    let release = release_fetch(tx, deploys.release_id).await?;
     let project = project_fetch(tx, release.project_id).await?;
     let definition: ProjectDefinition = serde_json::from_str(&project.body).map_err(|error| {
         StoreError::corrupt(format!("the project of T-{}: {error}", row.number))
     })?;
     let course = Course::read(tx, &definition, &release).await?;
-    let checked = course.check(&project.slug, &release, &context.environment, way);
+    let checked = course.check(&project.slug, &release, &deploys.environment, way);
     Ok(Turn {
         forbidden: checked.err(),
         keep_on_target: course.keep_on_target(),

@@ -13,7 +13,7 @@ use mantle_shared::ids::{AttemptId, TaskId};
 use mantle_shared::protocol::{AttemptEnd, Outcome};
 use serde_json::json;
 
-use super::active::{Context, Decided};
+use super::active::{About, Context, Decided, Deploys};
 use super::finish::{finish, show_current, show_target};
 use super::turn::{Late, Turn};
 use super::{Orchestrator, locks, people};
@@ -78,6 +78,7 @@ impl Orchestrator {
         let has = |wanted: fn(&Event) -> bool| decided.iter().flat_map(|d| &d.events).any(wanted);
         let orders = has(|event| matches!(event, Event::AttemptOrdered { .. }));
         let ends = has(|event| matches!(event, Event::AttemptFinished { .. }));
+        self.read_findings(&decided).await;
         if ends {
             fault::point("server.before_end_commit");
         }
@@ -326,21 +327,17 @@ async fn write_event(
 ) -> Result<(), StoreError> {
     match event {
         Event::DeploymentBegan { plan, .. } => {
-            let manifest = manifest(context, plan, now_us)?;
-            deployment_manifest_insert(tx, context.task, manifest.as_bytes(), now_us).await?;
+            if let About::Deployment(deploys) = &context.about {
+                let manifest = manifest(context, deploys, plan, now_us)?;
+                deployment_manifest_insert(tx, context.task, manifest.as_bytes(), now_us).await?;
+            }
             if !plan.warnings.is_empty() {
                 task_mark_warned(tx, context.task).await?;
             }
             show_current(tx, context, TaskState::Running, None, now_us).await?;
             let targets = plan.targets.len();
-            audit(
-                tx,
-                context,
-                "deployment.begin",
-                json!({ "targets": targets }),
-                now_us,
-            )
-            .await
+            let detail = json!({ "targets": targets });
+            audit_own(tx, context, "begin", detail, now_us).await
         }
         Event::AttemptOrdered {
             attempt,
@@ -391,14 +388,7 @@ async fn write_event(
             mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await
         }
         Event::CancelRequested { by, .. } => {
-            audit(
-                tx,
-                context,
-                "deployment.cancel",
-                json!({ "by": by }),
-                now_us,
-            )
-            .await
+            audit_own(tx, context, "cancel", json!({ "by": by }), now_us).await
         }
         Event::DeploymentFinished {
             verdict, message, ..
@@ -413,10 +403,10 @@ async fn write_event(
             let name = next.plan.as_ref().and_then(|plan| plan.step(*step));
             let name = name.map_or("", |step| step.name.as_str());
             let detail = json!({ "step": name });
-            audit(tx, context, "deployment.time_out", detail, now_us).await
+            audit_own(tx, context, "time_out", detail, now_us).await
         }
         Event::DeploymentTimedOut { .. } => {
-            audit(tx, context, "deployment.time_out", json!({}), now_us).await
+            audit_own(tx, context, "time_out", json!({}), now_us).await
         }
         Event::InterruptionRaised {
             number,
@@ -464,6 +454,18 @@ async fn mark_ended(
     locks::write_ended(tx, attempt, outcome, true).await
 }
 
+/// Writes down what became of a task as a whole, under the name of its kind.
+pub(super) async fn audit_own(
+    tx: &mut Tx,
+    context: &Context,
+    verb: &str,
+    detail: serde_json::Value,
+    now_us: i64,
+) -> Result<(), StoreError> {
+    let action = format!("{}.{verb}", context.noun());
+    audit(tx, context, &action, detail, now_us).await
+}
+
 pub(super) async fn audit(
     tx: &mut Tx,
     context: &Context,
@@ -483,11 +485,12 @@ pub(super) async fn audit(
 
 /// What the deployment in fact used, so that two deployments can be compared.
 pub(super) fn manifest<'c>(
-    context: &'c Context,
+    context: &Context,
+    deploys: &'c Deploys,
     plan: &Plan,
     now_us: i64,
 ) -> Result<&'c str, StoreError> {
-    if let Some(made) = context.manifest.get() {
+    if let Some(made) = deploys.manifest.get() {
         return Ok(made);
     }
     let order = OrderContext {
@@ -501,12 +504,12 @@ pub(super) fn manifest<'c>(
     let made = manifest::manifest(
         &order,
         &context.pins.packages,
-        context.digests,
+        deploys.digests,
         moment(now_us),
     );
     let made = serde_json::to_string(&made)
         .map_err(|error| StoreError::corrupt(format!("a manifest to be written: {error}")))?;
-    Ok(context.manifest.get_or_init(|| made))
+    Ok(deploys.manifest.get_or_init(|| made))
 }
 
 pub(super) fn moment(now_us: i64) -> Timestamp {

@@ -7,8 +7,9 @@ use mantle_domain::state::{State, StepState, SubjectState, Verdict};
 use mantle_shared::ids::TargetId;
 use serde_json::json;
 
-use super::active::Context;
-use super::commit::{audit, moment};
+use super::active::{About, Context, Deploys};
+use super::commit::{audit_own, moment};
+use super::health;
 use crate::services::progress::progress_after_success;
 use crate::store::{
     DeploymentCurrentRow, DeploymentSucceeded, StoreError, TargetCurrentRow, TargetState,
@@ -34,6 +35,23 @@ pub(super) async fn finish(
         Verdict::TimedOut => TaskOutcome::TimedOut,
     };
     task_mark_done(tx, context.task, epoch, outcome, now_us).await?;
+    let detail = json!({ "outcome": outcome.word(), "message": message });
+    audit_own(tx, context, "finish", detail, now_us).await?;
+    match &context.about {
+        About::Deployment(deploys) => {
+            finish_deployment(tx, (context, deploys), next, outcome, now_us).await
+        }
+        About::HealthCheck(checks) => health::finish(tx, context, checks, now_us).await,
+    }
+}
+
+async fn finish_deployment(
+    tx: &mut Tx,
+    (context, deploys): (&Context, &Deploys),
+    next: &State,
+    outcome: TaskOutcome,
+    now_us: i64,
+) -> Result<(), StoreError> {
     show_current(tx, context, TaskState::Done, Some(outcome), now_us).await?;
     for (target, failed) in subjects(next) {
         let state = if failed {
@@ -43,13 +61,11 @@ pub(super) async fn finish(
         };
         show_target(tx, context, target, state, now_us).await?;
     }
-    let detail = json!({ "outcome": outcome.word(), "message": message });
-    audit(tx, context, "deployment.finish", detail, now_us).await?;
     match outcome {
         TaskOutcome::Succeeded => {
             // The success may have passed a phase; what enters by itself is queued with it.
-            let release = release_fetch(tx, context.release_id).await?;
-            let environment = &context.environment;
+            let release = release_fetch(tx, deploys.release_id).await?;
+            let environment = &deploys.environment;
             let (number, now) = (&context.number, moment(now_us));
             progress_after_success(tx, &release, environment, number, now).await?;
         }
@@ -77,6 +93,7 @@ fn subjects(state: &State) -> BTreeMap<TargetId, bool> {
     subjects
 }
 
+/// Of a task that is no deployment no dashboard shows anything.
 pub(super) async fn show_current(
     tx: &mut Tx,
     context: &Context,
@@ -84,16 +101,19 @@ pub(super) async fn show_current(
     outcome: Option<TaskOutcome>,
     now_us: i64,
 ) -> Result<(), StoreError> {
+    let About::Deployment(deploys) = &context.about else {
+        return Ok(());
+    };
     let has_warnings = task_fetch(tx, context.task).await?.has_warnings;
-    let before = deployment_current_list(tx, Some(context.project_id)).await?;
+    let before = deployment_current_list(tx, Some(deploys.project_id)).await?;
     let before = before
         .into_iter()
-        .find(|row| row.environment_id == context.environment_id);
+        .find(|row| row.environment_id == deploys.environment_id);
     let succeeded = if outcome == Some(TaskOutcome::Succeeded) {
         Some(DeploymentSucceeded {
             task_id: context.task,
-            release_id: context.release_id,
-            release_version: context.version.clone(),
+            release_id: deploys.release_id,
+            release_version: deploys.version.clone(),
             at_us: now_us,
         })
     } else {
@@ -102,11 +122,11 @@ pub(super) async fn show_current(
     deployment_current_show(
         tx,
         &DeploymentCurrentRow {
-            project_id: context.project_id,
-            environment_id: context.environment_id,
+            project_id: deploys.project_id,
+            environment_id: deploys.environment_id,
             task_id: context.task,
-            release_id: context.release_id,
-            release_version: context.version.clone(),
+            release_id: deploys.release_id,
+            release_version: deploys.version.clone(),
             state,
             outcome,
             has_warnings,
@@ -124,16 +144,19 @@ pub(super) async fn show_target(
     state: TargetState,
     now_us: i64,
 ) -> Result<(), StoreError> {
+    let About::Deployment(deploys) = &context.about else {
+        return Ok(());
+    };
     if target == NO_TARGET {
         return Ok(());
     }
     let row = TargetCurrentRow {
         target_id: target,
-        project_id: context.project_id,
-        environment_id: context.environment_id,
+        project_id: deploys.project_id,
+        environment_id: deploys.environment_id,
         task_id: context.task,
-        release_id: context.release_id,
-        release_version: context.version.clone(),
+        release_id: deploys.release_id,
+        release_version: deploys.version.clone(),
         state,
         changed_at_us: now_us,
     };

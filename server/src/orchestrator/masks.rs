@@ -13,6 +13,7 @@ use mantle_shared::ids::{AttemptId, TaskId};
 use mantle_shared::mask::{MaskSet, TooManySecrets};
 use zeroize::Zeroizing;
 
+use super::active::About;
 use super::admit::load_context;
 use super::orders::{OrderSecrets, SecretError};
 use crate::store::{Store, StoreError, log_sealed_variables, secret_version_fetch, task_fetch};
@@ -133,7 +134,14 @@ impl Masks {
             let row = task_fetch(&mut tx, task).await?;
             let context = load_context(&mut tx, &row).await?;
             let variables = &context.pins.variables.variables;
-            for pinned in secrets_in_scope(variables, &context.environment, &context.channel) {
+            let pinned = match &context.about {
+                About::Deployment(deploys) => {
+                    secrets_in_scope(variables, &deploys.environment, &deploys.channel)
+                }
+                // Its scripts are given no variable.
+                About::HealthCheck(_) => Vec::new(),
+            };
+            for pinned in pinned {
                 let row = secret_version_fetch(&mut tx, pinned.secret_version).await?;
                 secrets.push(Zeroizing::new(self.secrets.open(&row)?));
             }

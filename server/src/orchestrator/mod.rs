@@ -20,6 +20,7 @@ mod effects;
 mod fact;
 mod finish;
 mod grants;
+mod health;
 mod held;
 mod ingest;
 mod locks;

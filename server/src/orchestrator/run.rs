@@ -63,6 +63,8 @@ pub struct Orchestrator {
     pub(super) next_look: Option<Timestamp>,
     /// When what has come due was last looked for.
     seen: Timestamp,
+    /// When this server began: agents come back from then on.
+    pub(super) began: Instant,
 }
 
 /// The agents that may be given orders.
@@ -99,6 +101,7 @@ impl Orchestrator {
             unlocked: BTreeSet::new(),
             next_look: None,
             seen: Timestamp::UNIX_EPOCH,
+            began: Instant::now(),
         };
         (
             orchestrator,
@@ -114,6 +117,7 @@ impl Orchestrator {
         if !self.released().await {
             return;
         }
+        self.began = Instant::now();
         self.recover().await;
         let mut renew = tokio::time::interval(RENEW);
         let mut sweep = tokio::time::interval(SWEEP);
@@ -137,6 +141,7 @@ impl Orchestrator {
                     // Hints can be lost; what they tell of cannot be.
                     self.look_again = true;
                     self.locks_stale = true;
+                    self.queue_checks().await;
                     self.find_cancels().await;
                     self.find_answers();
                     self.find_revoked().await;

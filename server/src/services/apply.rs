@@ -32,10 +32,11 @@ use super::{Caller, Deed, LIST_MOST, Services, facts, mint, names, prune};
 use crate::api::body::{ApplyFile, ApplyRequest, ApplyResult, Change, ChangeKind, Export};
 use crate::store::{
     EnvironmentRow, LifecycleRow, ProjectRow, TargetRow, Tx, VariableSetRow, environment_find,
-    environment_insert, environment_list, environment_update, lifecycle_find, lifecycle_insert,
-    lifecycle_list, lifecycle_update, project_find, project_insert, project_list, project_update,
-    release_count_of_channel, target_find, target_insert, target_list, target_replace_environments,
-    target_replace_tags, variable_set_find, variable_set_insert, variable_set_update,
+    environment_insert, environment_list, environment_update, health_check_list, lifecycle_find,
+    lifecycle_insert, lifecycle_list, lifecycle_update, project_find, project_insert, project_list,
+    project_update, release_count_of_channel, target_find, target_insert, target_list,
+    target_replace_environments, target_replace_tags, variable_set_find, variable_set_insert,
+    variable_set_update,
 };
 
 const MOST_FILES: usize = 1000;
@@ -197,6 +198,10 @@ async fn infrastructure(tx: &mut Tx) -> Result<Definitions> {
             .targets
             .push(target_definition(&row, environments));
     }
+    for row in health_check_list(tx).await? {
+        let what = "reading a health check's definition";
+        definitions.health_checks.push(read(what, &row.body)?);
+    }
     Ok(definitions)
 }
 
@@ -212,7 +217,7 @@ fn target_definition(row: &TargetRow, environments: Vec<String>) -> TargetDefini
 pub(super) struct Applier<'a> {
     pub(super) tx: &'a mut Tx,
     caller: &'a Caller,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     changes: Vec<Change>,
     warnings: Vec<String>,
 }
@@ -227,6 +232,9 @@ impl Applier<'_> {
         }
         for definition in &definitions.targets {
             self.target(definition).await?;
+        }
+        for definition in &definitions.health_checks {
+            self.health_check(definition).await?;
         }
         for definition in &definitions.variable_sets {
             self.variable_set(definition).await?;

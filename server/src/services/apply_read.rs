@@ -9,7 +9,7 @@ use super::declared::{environment_order, project_definition, variable_sets};
 use super::error::{Error, Result};
 use super::{LIST_MOST, Services};
 use crate::api::body::ApplyFile;
-use crate::store::{Tx, lifecycle_list, project_list, secret_list, target_list};
+use crate::store::{Tx, health_check_list, lifecycle_list, project_list, secret_list, target_list};
 
 /// How often files are read anew because somebody else changed what they refer to.
 pub(super) const READINGS: usize = 8;
@@ -167,6 +167,7 @@ async fn known(tx: &mut Tx, wanted: Projects) -> Result<Known> {
     let targets = target_list(tx, None).await?;
     let secrets = secret_list(tx, "", LIST_MOST).await?;
     let lifecycles = lifecycle_list(tx).await?;
+    let health_checks = health_check_list(tx).await?;
     let environments = environment_order(tx).await?;
     let mut old_names = OldNames::default();
     for name in &environments {
@@ -184,6 +185,7 @@ async fn known(tx: &mut Tx, wanted: Projects) -> Result<Known> {
             .into_iter()
             .map(|row| (row.name, row.tags))
             .collect(),
+        health_checks: health_checks.into_iter().map(|row| row.name).collect(),
         secrets: secrets.into_iter().map(|row| row.path).collect(),
         variable_sets: variable_sets(tx).await?,
         projects,

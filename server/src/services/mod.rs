@@ -23,6 +23,10 @@ mod error;
 pub mod facts;
 pub mod feed;
 mod follow;
+pub mod health;
+mod health_apply;
+#[cfg(test)]
+mod health_tests;
 mod in_use;
 #[cfg(test)]
 mod interruption_tests;

@@ -9,10 +9,10 @@ use mantle_domain::name;
 use super::LIST_MOST;
 use super::error::{Error, Result, nearest};
 use crate::store::{
-    EnvironmentRow, LifecycleRow, ProjectRow, ReleaseRow, TargetRow, TaskRow, Tx, VariableSetRow,
-    environment_find, environment_list, lifecycle_find, lifecycle_list, project_find, project_list,
-    release_find, release_list, target_find, target_list, task_find, variable_set_find,
-    variable_set_list,
+    EnvironmentRow, HealthCheckRow, LifecycleRow, ProjectRow, ReleaseRow, TargetRow, TaskRow, Tx,
+    VariableSetRow, environment_find, environment_list, health_check_find, health_check_list,
+    lifecycle_find, lifecycle_list, project_find, project_list, release_find, release_list,
+    target_find, target_list, task_find, variable_set_find, variable_set_list,
 };
 
 /// The project of this slug.
@@ -61,6 +61,21 @@ pub async fn lifecycle(tx: &mut Tx, name: &str) -> Result<LifecycleRow> {
         name,
         known,
         "'mantle lifecycle list' shows all",
+    ))
+}
+
+/// The health check of this name.
+pub async fn health_check(tx: &mut Tx, name: &str) -> Result<HealthCheckRow> {
+    if let Some(row) = health_check_find(tx, name).await? {
+        return Ok(row);
+    }
+    let all = health_check_list(tx).await?;
+    let known = all.iter().map(|row| row.name.as_str());
+    Err(Error::not_found(
+        "health check",
+        name,
+        known,
+        "'mantle health-check list' shows all",
     ))
 }
 

@@ -13,11 +13,13 @@ use super::LIST_MOST;
 use super::apply::{Applier, Made, document};
 use super::declared::{lifecycle_definition, project_definition, variable_sets};
 use super::error::Result;
+use super::health::definition;
 use crate::store::{
     EnvironmentRow, ProjectRow, TargetCurrentFilter, TargetRow, TaskFilter, agent_find_of_target,
-    environment_delete, environment_list, join_token_list, lifecycle_delete, lifecycle_list,
-    project_delete, project_list, release_list, target_current_list, target_delete, target_list,
-    task_list, variable_set_delete, variable_set_list,
+    environment_delete, environment_list, health_check_delete, health_check_list, join_token_list,
+    lifecycle_delete, lifecycle_list, project_delete, project_list, release_list,
+    target_current_list, target_delete, target_list, task_list, variable_set_delete,
+    variable_set_list,
 };
 
 /// Removes what the definitions do not name; says what stays, and why.
@@ -38,6 +40,11 @@ pub(super) async fn unnamed(
     pruner.variable_sets(&sets.collect(), &left).await?;
     let targets = definitions.targets.iter().map(|one| one.name.as_str());
     pruner.targets(&targets.collect()).await?;
+    let checks = definitions
+        .health_checks
+        .iter()
+        .map(|one| one.name.as_str());
+    pruner.health_checks(&checks.collect()).await?;
     let lifecycles = definitions.lifecycles.iter().map(|one| one.name.as_str());
     let phases = pruner.lifecycles(&lifecycles.collect(), &left).await?;
     let environments = definitions.environments.iter().map(|one| one.name.as_str());
@@ -165,6 +172,17 @@ impl Pruner<'_, '_> {
         Ok((!runs.is_empty()).then_some("something was deployed there"))
     }
 
+    /// Nothing refers to a health check: a run that is under way goes on with what it was asked for.
+    async fn health_checks(&mut self, named: &BTreeSet<&str>) -> Result<()> {
+        for row in health_check_list(self.applier.tx).await? {
+            if !named.contains(row.name.as_str()) {
+                health_check_delete(self.applier.tx, &row).await?;
+                self.gone("health check", &row.name, &row.body).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Those that are left.
     async fn lifecycles(
         &mut self,
@@ -232,6 +250,12 @@ impl Pruner<'_, '_> {
         let mut naming = projects.iter();
         if let Some(one) = naming.find(|one| one.environments().contains(row.name.as_str())) {
             return Ok(Some(format!("project '{}' names it", one.slug)));
+        }
+        for check in health_check_list(self.applier.tx).await? {
+            let check = definition(&check)?;
+            if check.environments.contains(&row.name) {
+                return Ok(Some(format!("health check '{}' names it", check.name)));
+            }
         }
         for set in variable_sets(self.applier.tx).await?.values() {
             let mut values = set.variables.iter().flat_map(|variable| &variable.values);

@@ -18,9 +18,9 @@ use super::tasks::{number, show_dropped, task_shape, task_state};
 use super::{Caller, Deed, Services, at, names};
 use crate::api::body::{Page, Task};
 use crate::store::{
-    AuditEntry, StoreError, TaskOutcome, TaskRow, TaskState, Tx, audit_append, max_running,
-    task_fetch, task_mark_dropped, task_mark_moved_up, task_queue_list, task_queue_list_running,
-    task_start_list,
+    AuditEntry, StoreError, TaskKind, TaskOutcome, TaskRow, TaskState, Tx, audit_append,
+    max_running, task_fetch, task_mark_dropped, task_mark_moved_up, task_queue_list,
+    task_queue_list_running, task_start_list,
 };
 
 /// The most tasks that are looked at. More than that wait only if something queues without end;
@@ -29,9 +29,19 @@ const LOOK_AT: u32 = 10_000;
 /// Who acts when a task's time is over.
 const SERVER: &str = "server";
 
-/// What the order of the queue rests on.
+/// So many health checks run at once: they take no places of deployments, and are over soon.
+const CHECKS_AT_ONCE: usize = 50;
+
+/// What the order of the queue rests on: two queues, neither of which waits for the other.
 #[derive(Debug, Clone)]
 pub struct Queue {
+    deployments: Lot,
+    checks: Lot,
+}
+
+/// The tasks that take turns with each other.
+#[derive(Debug, Clone, Default)]
+pub struct Lot {
     queued: Vec<Queued>,
     running: Vec<Running>,
     recent: Vec<Lane>,
@@ -46,48 +56,96 @@ impl Queue {
         let running = task_queue_list_running(tx).await?;
         let most = u32::try_from(URGENT_IN_A_ROW).unwrap_or(u32::MAX);
         let recent = task_start_list(tx, most).await?;
-        Ok(Self {
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
-            queued: queued
-                .into_iter()
-                .map(|row| Queued {
-                    task: row.id,
-                    number: row.number,
-                    owner: row.project_id,
-                    key: row.queue_key,
-                    priority: row.priority,
-                    moved_up: row.moved_up_at_us.map(at),
-                    not_before: row.not_before_us.map(at),
-                    expires: row.expires_at_us.map(at),
-                    awaits_agents: false,
-                })
-                .collect(),
-            running: running
-                .into_iter()
-                .map(|row| Running {
-                    number: row.number,
-                    owner: row.project_id,
-                    lane: Lane::of(row.priority, row.moved_up_at_us.map(at)),
-                    key: row.queue_key,
-                    awaits_person: row.awaits_person_since_us.is_some(),
-                })
-                .collect(),
-            recent: recent
-                .into_iter()
-                .map(|(priority, moved_up)| Lane::of(priority, moved_up.map(at)))
-                .collect(),
-        })
+        let mut queue = Self {
+            deployments: Lot {
+                limit: usize::try_from(limit).unwrap_or(usize::MAX),
+                recent: recent
+                    .into_iter()
+                    .map(|(priority, moved_up)| Lane::of(priority, moved_up.map(at)))
+                    .collect(),
+                ..Lot::default()
+            },
+            checks: Lot {
+                limit: CHECKS_AT_ONCE,
+                ..Lot::default()
+            },
+        };
+        for row in queued {
+            queue.lot_of(row.kind).queued.push(Queued {
+                task: row.id,
+                number: row.number,
+                owner: row.project_id,
+                key: row.queue_key,
+                priority: row.priority,
+                moved_up: row.moved_up_at_us.map(at),
+                not_before: row.not_before_us.map(at),
+                expires: row.expires_at_us.map(at),
+                awaits_agents: false,
+            });
+        }
+        for row in running {
+            queue.lot_of(row.kind).running.push(Running {
+                number: row.number,
+                owner: row.project_id,
+                lane: Lane::of(row.priority, row.moved_up_at_us.map(at)),
+                key: row.queue_key,
+                awaits_person: row.awaits_person_since_us.is_some(),
+            });
+        }
+        Ok(queue)
+    }
+
+    fn lot_of(&mut self, kind: TaskKind) -> &mut Lot {
+        match kind {
+            TaskKind::HealthCheck => &mut self.checks,
+            TaskKind::Deployment | TaskKind::Upgrade | TaskKind::Runbook => &mut self.deployments,
+        }
     }
 
     /// Notes which tasks wait for agents since their turn came.
     #[must_use]
     pub fn awaiting(mut self, awaits: impl Fn(TaskId) -> bool) -> Self {
-        for task in &mut self.queued {
+        for task in self.lots_mut().flat_map(|lot| &mut lot.queued) {
             task.awaits_agents = awaits(task.task);
         }
         self
     }
 
+    /// The two queues.
+    pub fn lots(&self) -> [&Lot; 2] {
+        [&self.deployments, &self.checks]
+    }
+
+    fn lots_mut(&mut self) -> impl Iterator<Item = &mut Lot> {
+        [&mut self.deployments, &mut self.checks].into_iter()
+    }
+
+    /// Every waiting task's place: those of checks come last, though they wait for no deployment.
+    pub fn places(&self, now: Timestamp) -> Vec<Place> {
+        let lots = self.lots().into_iter();
+        let all = lots.flat_map(|lot| lot.places(now));
+        (1..)
+            .zip(all)
+            .map(|(position, place)| Place { position, ..place })
+            .collect()
+    }
+
+    /// When it must be looked at again though nothing happens.
+    pub fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
+        let lots = self.lots().into_iter();
+        lots.filter_map(|lot| next_look(&lot.queued, now)).min()
+    }
+
+    /// The tasks that wait.
+    pub fn waiting(&self) -> BTreeSet<TaskId> {
+        let lots = self.lots().into_iter();
+        lots.flat_map(|lot| &lot.queued)
+            .map(|task| task.task)
+            .collect()
+    }
+}
+
+impl Lot {
     /// Every waiting task's place.
     pub fn places(&self, now: Timestamp) -> Vec<Place> {
         arrange(&Look {
@@ -103,16 +161,6 @@ impl Queue {
     pub fn room(&self) -> usize {
         let running = self.running.iter().filter(|run| !run.awaits_person);
         self.limit.saturating_sub(running.count())
-    }
-
-    /// When it must be looked at again though nothing happens.
-    pub fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
-        next_look(&self.queued, now)
-    }
-
-    /// The tasks that wait.
-    pub fn waiting(&self) -> BTreeSet<TaskId> {
-        self.queued.iter().map(|task| task.task).collect()
     }
 }
 
@@ -181,6 +229,11 @@ fn placed(row: &TaskRow, place: &Place) -> Task {
     task.position = u32::try_from(place.position).ok();
     task.waiting = Some(place.turn.sentence());
     task.behind = match place.turn {
+        Turn::Waits(Reason::Behind { number: ahead, .. }) if row.kind == TaskKind::HealthCheck => {
+            let ahead = number(ahead);
+            task.waiting = Some(format!("waits for {ahead}, another run of the same check"));
+            None
+        }
         Turn::Waits(Reason::Behind { number: ahead, .. }) => Some(number(ahead)),
         Turn::Waits(Reason::Scheduled { .. } | Reason::Full { .. } | Reason::Agents)
         | Turn::Now

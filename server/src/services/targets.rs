@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use mantle_domain::health::CheckStatus;
 use mantle_domain::name::IN_TAGS;
 use mantle_domain::permission::Permission;
 use mantle_domain::variable::tags::Tagged;
 use serde_json::json;
 
 use super::error::{Error, Result};
+use super::health::{Looks, target_checks, telling, told};
 use super::{Caller, Deed, Services, at, facts, names, ties};
 use crate::api::body::{
     MaintenanceSet, Target, TargetAgent, TargetHealth, TargetMaintenance, TargetState, TargetTags,
@@ -36,12 +38,13 @@ impl Services {
         let rows = target_list(&mut tx, environment).await?;
         let known = names::environment_names(&mut tx).await?;
         let agents = facts::agents_by_target(&mut tx).await?;
+        let looks = Looks::read(&mut tx, None).await?;
         Ok(rows
             .into_iter()
             .filter(|row| tag.is_none_or(|tag| row.tags.iter().any(|own| own == tag)))
             .map(|row| {
                 let environments = facts::named(&row.environments, &known);
-                self.shape(&row, environments, agents.get(&row.id))
+                self.shape(&row, environments, agents.get(&row.id), &looks)
             })
             .collect())
     }
@@ -218,7 +221,8 @@ impl Services {
         let known = names::environment_names(tx).await?;
         let agent = agent_find_of_target(tx, row.id).await?;
         let environments = facts::named(&row.environments, &known);
-        Ok(self.shape(row, environments, agent.as_ref()))
+        let looks = Looks::read(tx, Some(row.id)).await?;
+        Ok(self.shape(row, environments, agent.as_ref(), &looks))
     }
 
     fn shape(
@@ -226,6 +230,7 @@ impl Services {
         row: &TargetRow,
         environments: Vec<String>,
         agent: Option<&AgentRow>,
+        looks: &Looks,
     ) -> Target {
         let state = match agent {
             _ if row.disabled => TargetState::Disabled,
@@ -236,11 +241,27 @@ impl Services {
         };
         // Noted when it connects and when it goes, so it is since when it stands as it does.
         let since = agent.and_then(|agent| agent.last_seen_at_us).map(at);
-        let health = match (agent, since) {
+        let found = looks.of(row.id, &row.tags, &environments);
+        let mut health = match (agent, since) {
             (Some(agent), _) if self.presence.is_online(agent.id) => TargetHealth::Healthy,
             (Some(_), Some(_)) => TargetHealth::Unavailable,
             (Some(_) | None, _) => TargetHealth::Unknown,
         };
+        let (mut health_since, mut health_message) = (since, String::new());
+        if health == TargetHealth::Healthy
+            && let Some((check, worst)) = telling(&found)
+        {
+            health = match worst.status {
+                CheckStatus::Healthy => TargetHealth::Healthy,
+                CheckStatus::HealthyWithWarnings => TargetHealth::HealthyWithWarnings,
+                CheckStatus::Unhealthy => TargetHealth::Unhealthy,
+                CheckStatus::Unknown => TargetHealth::Unknown,
+            };
+            if health != TargetHealth::Healthy {
+                health_since = Some(at(worst.since_us));
+                health_message = told(check, &worst.message);
+            }
+        }
         Target {
             warnings: Vec::new(),
             id: row.id,
@@ -249,7 +270,9 @@ impl Services {
             environments,
             state,
             health,
-            health_since: since,
+            health_since,
+            health_message,
+            checks: target_checks(&found),
             maintenance: row.maintenance.as_ref().map(|kept| TargetMaintenance {
                 reason: kept.reason.clone(),
                 by: kept.by.clone(),

@@ -18,10 +18,10 @@ use crate::api::body::{
     LogKind, LogLine, Page, Task, TaskDetail, TaskEvent, TaskPriority, TaskState, TaskWarning,
 };
 use crate::store::{
-    self, LogRecord, StoreError, TaskFilter, TaskOutcome, TaskRow, Tx, attempt_list_of_task,
-    deployment_current_list, deployment_current_show, deployment_manifest_find, log_read,
-    log_read_remarks, task_event_list, task_fetch, task_list, task_mark_cancel_asked,
-    task_mark_dropped,
+    self, LogRecord, StoreError, TaskFilter, TaskKind, TaskOutcome, TaskRow, Tx,
+    attempt_list_of_task, deployment_current_list, deployment_current_show,
+    deployment_manifest_find, log_read, log_read_remarks, task_event_list, task_fetch, task_list,
+    task_mark_cancel_asked, task_mark_dropped,
 };
 
 /// How many events or lines are read at once.
@@ -40,12 +40,12 @@ impl Services {
         &self,
         caller: &Caller,
         project: Option<&str>,
-        before: Option<&str>,
-        limit: u32,
+        kind: Option<&str>,
+        (before, limit): (Option<&str>, u32),
     ) -> Result<Page<Task>> {
         caller.may(Permission::Read)?;
+        let mut filter = of_kind(kind)?;
         let mut tx = self.store.read().await?;
-        let mut filter = TaskFilter::default();
         if let Some(slug) = project {
             filter.project_id = Some(names::project(&mut tx, slug).await?.id);
         }
@@ -223,6 +223,32 @@ impl Services {
         let mut tx = self.store.read().await?;
         Ok(task_fetch(&mut tx, task).await?)
     }
+}
+
+/// Every kind that can be asked for by name, beside its own.
+const EVERY_KIND: &str = "all";
+
+/// The tasks of a kind. Health checks come by themselves, hour by hour: they are not among the others
+/// unless they are asked for.
+fn of_kind(kind: Option<&str>) -> Result<TaskFilter> {
+    let mut filter = TaskFilter::default();
+    match kind {
+        None => filter.not_kind = Some(TaskKind::HealthCheck),
+        Some(EVERY_KIND) => {}
+        Some(word) => {
+            let kinds: Vec<&str> = TaskKind::ALL.iter().map(|kind| kind.word()).collect();
+            let unknown = || {
+                Error::not_found(
+                    "kind of task",
+                    word,
+                    kinds.iter().copied(),
+                    format!("write {EVERY_KIND}, or one of {}", kinds.join(", ")),
+                )
+            };
+            filter.kind = Some(TaskKind::from_word(word).ok_or_else(unknown)?);
+        }
+    }
+    Ok(filter)
 }
 
 /// Folds all events of a task.
@@ -436,6 +462,7 @@ pub(super) fn task_shape(row: &TaskRow) -> Task {
         id: row.id,
         number: number(row.number),
         kind: row.kind.word().to_owned(),
+        title: row.title.clone(),
         project: order.project,
         version: order.version,
         environment: order.environment,

@@ -116,7 +116,10 @@ async fn a_deployment_that_the_rules_forbid_queues_nothing() {
         .deploy(admin, &deployment("shop", "1.0.0", "test"))
         .await;
     assert!(offline.is_err(), "{offline:?}");
-    let tasks = services.task_list(admin, None, None, 10).await.unwrap();
+    let tasks = services
+        .task_list(admin, None, None, (None, 10))
+        .await
+        .unwrap();
     assert!(tasks.items.is_empty(), "{tasks:?}");
 }
 

@@ -84,6 +84,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0012_task_variables.sql"),
         postgres: include_str!("migrations/postgres/state/0012_task_variables.sql"),
     },
+    Migration {
+        version: 13,
+        sqlite: include_str!("migrations/sqlite/state/0013_health.sql"),
+        postgres: include_str!("migrations/postgres/state/0013_health.sql"),
+    },
 ];
 
 /// The logs' schema.

@@ -217,6 +217,10 @@ pub struct TaskFilter {
     pub release_id: Option<ReleaseId>,
     /// Only of this kind.
     pub kind: Option<TaskKind>,
+    /// Of any kind but this.
+    pub not_kind: Option<TaskKind>,
+    /// Only with this queue key.
+    pub queue_key: Option<String>,
     /// Only in this state.
     pub state: Option<TaskState>,
     /// Only with this outcome.
@@ -232,7 +236,8 @@ pub async fn task_list(tx: &mut Tx, filter: &TaskFilter, limit: u32) -> Result<V
          WHERE number < $1 AND ($2 IS NULL OR project_id = $2)
            AND ($3 IS NULL OR environment_id = $3) AND ($4 IS NULL OR release_id = $4)
            AND ($5 IS NULL OR kind = $5) AND ($6 IS NULL OR state = $6)
-           AND ($7 IS NULL OR outcome = $7)
+           AND ($7 IS NULL OR outcome = $7) AND ($9 IS NULL OR kind <> $9)
+           AND ($10 IS NULL OR queue_key = $10)
          ORDER BY number DESC LIMIT $8",
         params![
             filter.before.unwrap_or(u64::MAX),
@@ -243,7 +248,29 @@ pub async fn task_list(tx: &mut Tx, filter: &TaskFilter, limit: u32) -> Result<V
             filter.state,
             filter.outcome,
             limit,
+            filter.not_kind,
+            filter.queue_key,
         ],
+    )
+    .await?
+    .iter()
+    .map(read)
+    .collect()
+}
+
+/// The tasks of a queue key that are over and more than so many of its latest, the oldest first.
+pub async fn task_list_past(
+    tx: &mut Tx,
+    queue_key: &str,
+    keep: u32,
+    limit: u32,
+) -> Result<Vec<TaskRow>> {
+    tx.rows(
+        "SELECT * FROM task WHERE queue_key = $1 AND state = 'done' AND number NOT IN (
+             SELECT number FROM task WHERE queue_key = $1 AND state = 'done'
+             ORDER BY number DESC LIMIT $2)
+         ORDER BY number LIMIT $3",
+        params![queue_key, keep, limit],
     )
     .await?
     .iter()

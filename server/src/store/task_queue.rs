@@ -62,12 +62,13 @@ pub async fn task_queue_list_running(tx: &mut Tx) -> Result<Vec<QueueRow>> {
 }
 
 /// How urgent the tasks were that began last, and whether they had been moved to the top; the
-/// latest first.
+/// latest first. Those of a kind that takes no turns do not count.
 pub async fn task_start_list(tx: &mut Tx, limit: u32) -> Result<Vec<(Priority, Option<i64>)>> {
     tx.rows(
-        "SELECT priority, moved_up_at_us FROM task WHERE started_at_us IS NOT NULL
+        "SELECT priority, moved_up_at_us FROM task
+         WHERE started_at_us IS NOT NULL AND kind <> $2
          ORDER BY started_at_us DESC, number DESC LIMIT $1",
-        params![limit],
+        params![limit, TaskKind::HealthCheck],
     )
     .await?
     .iter()

@@ -261,6 +261,7 @@ bytes_column!(
     mantle_domain::ids::ApiKeyId,
     mantle_domain::ids::AttemptId,
     mantle_domain::ids::EnvironmentId,
+    mantle_domain::ids::HealthCheckId,
     mantle_domain::ids::JoinTokenId,
     mantle_domain::ids::LifecycleId,
     mantle_domain::ids::VariableSetId,

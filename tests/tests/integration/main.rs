@@ -29,6 +29,7 @@ mod errors;
 mod fleet;
 mod forbidden;
 mod haproxy_rollout;
+mod health;
 mod hostile;
 mod hostile_files;
 mod installed_versions;

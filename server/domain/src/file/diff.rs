@@ -11,7 +11,7 @@ use crate::variable_set::VariableSetDefinition;
 mod infrastructure;
 
 use infrastructure::{became, channel, span};
-pub use infrastructure::{environment, lifecycle, target};
+pub use infrastructure::{environment, health_check, lifecycle, target};
 
 /// Longer values are cut.
 const SHOWN: usize = 60;

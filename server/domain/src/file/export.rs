@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Definitions, duration, emit};
 use crate::channel::ChannelDefinition;
 use crate::environment::EnvironmentDefinition;
+use crate::health::{DEFAULT_TIMEOUT_MS, HealthCheckDefinition, InMaintenance};
 use crate::lifecycle::{DeployMode, Gate, LifecycleDefinition};
 use crate::process::{
     Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_GRACE_MS, DEFAULT_PARALLELISM, OnFailure, Pick,
@@ -100,7 +101,7 @@ fn variables(file: &mut Object, variables: &[Variable]) {
     }
 }
 
-/// The file of environments, lifecycles and targets; `None` if there are none.
+/// The file of environments, lifecycles, targets and health checks; `None` if there are none.
 pub fn infrastructure(definitions: &Definitions) -> Option<String> {
     let mut file = head();
     list(
@@ -117,6 +118,11 @@ pub fn infrastructure(definitions: &Definitions) -> Option<String> {
         &mut file,
         "targets",
         definitions.targets.iter().map(target).collect(),
+    );
+    list(
+        &mut file,
+        "health_checks",
+        definitions.health_checks.iter().map(health_check).collect(),
     );
     (file.len() > 1).then(|| emit::document(&file))
 }
@@ -472,6 +478,25 @@ fn target(target: &TargetDefinition) -> Value {
         "environments",
         target.environments.iter().map(|name| json!(name)).collect(),
     );
+    Value::Object(item)
+}
+
+fn health_check(check: &HealthCheckDefinition) -> Value {
+    let mut item = Object::new();
+    put(&mut item, "name", json!(check.name));
+    option(&mut item, "description", check.description.as_ref());
+    names(&mut item, "tags", &check.tags);
+    names(&mut item, "environments", &check.environments);
+    option(&mut item, "linux", check.linux.as_ref());
+    option(&mut item, "windows", check.windows.as_ref());
+    span(&mut item, "every", check.every_ms);
+    if check.timeout_ms != DEFAULT_TIMEOUT_MS {
+        span(&mut item, "timeout", Some(check.timeout_ms));
+    }
+    match check.maintenance {
+        InMaintenance::Check => {}
+        InMaintenance::Skip => put(&mut item, "maintenance", json!("skip")),
+    }
     Value::Object(item)
 }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::node::Node;
 use super::typed::{At, Each, Many, Raw};
+use crate::health::InMaintenance;
 use crate::lifecycle::DeployMode;
 use crate::process::{OnFailure, Pick, Start, Unavailable};
 use crate::queue::Priority;
@@ -54,6 +55,8 @@ pub(super) struct Document {
     pub(super) lifecycles: Option<Each<LifecycleItem>>,
     /// Machines that are expected to join.
     pub(super) targets: Option<Each<TargetItem>>,
+    /// Scripts that say how targets are.
+    pub(super) health_checks: Option<Each<HealthCheckItem>>,
 }
 
 /// How long a deployment may take.
@@ -540,4 +543,34 @@ pub(super) struct TargetItem {
     /// The environments that it is in.
     #[serde(default)]
     pub(super) environments: Many<At<String>>,
+}
+
+/// A script that says how targets are.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a health check: a map with 'name' and 'linux' or 'windows'"
+)]
+pub(super) struct HealthCheckItem {
+    /// Its name.
+    pub(super) name: At<String>,
+    /// What it looks at.
+    pub(super) description: Option<String>,
+    /// Only targets with one of these tags. Without any: whatever their tags.
+    #[serde(default)]
+    pub(super) tags: Many<At<String>>,
+    /// Only targets in one of these environments. Without any: wherever they are.
+    #[serde(default)]
+    pub(super) environments: Many<At<String>>,
+    /// The script for targets on Linux.
+    pub(super) linux: Option<At<String>>,
+    /// The script for targets on Windows.
+    pub(super) windows: Option<At<String>>,
+    /// How often it runs by itself, 5s at least. Without it: only by hand.
+    pub(super) every: Option<At<String>>,
+    /// A script is ended after this long, and its target is unhealthy: 1m by default, 1h at most.
+    pub(super) timeout: Option<At<String>>,
+    /// What it does about targets in maintenance: check (default) or skip.
+    #[serde(default)]
+    pub(super) maintenance: InMaintenance,
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::EnvironmentDefinition;
+use crate::health::HealthCheckDefinition;
 use crate::lifecycle::LifecycleDefinition;
 use crate::project::ProjectDefinition;
 use crate::target::TargetDefinition;
@@ -123,6 +124,8 @@ pub struct Known {
     pub lifecycles: BTreeSet<String>,
     /// Targets with their tags.
     pub targets: BTreeMap<String, Vec<String>>,
+    /// Health checks.
+    pub health_checks: BTreeSet<String>,
     /// Secrets by path.
     pub secrets: BTreeSet<String>,
     /// Variable sets by name.
@@ -143,6 +146,9 @@ pub struct Definitions {
     pub lifecycles: Vec<LifecycleDefinition>,
     /// Targets.
     pub targets: Vec<TargetDefinition>,
+    /// Health checks.
+    #[serde(default)]
+    pub health_checks: Vec<HealthCheckDefinition>,
     /// Variable sets.
     #[serde(default)]
     pub variable_sets: Vec<VariableSetDefinition>,

@@ -7,6 +7,7 @@ mod access;
 mod apply;
 mod artifact;
 mod deployment;
+mod health;
 mod interruption;
 mod lock;
 mod package;
@@ -30,6 +31,9 @@ pub use deployment::{
     PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionCount,
     RetentionItem, RetentionResult, RetentionRun, Rollback, StatusBody, StatusCell, StatusRow,
     UnavailableTargets,
+};
+pub use health::{
+    CheckResult, CheckStatus, CheckedTarget, HealthCheck, HealthCheckRun, TargetCheck,
 };
 pub use interruption::{
     Interruption, InterruptionAnswer, InterruptionAnswered, InterruptionGiven, InterruptionKind,

@@ -25,6 +25,12 @@ pub struct Target {
     /// Since when it is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_since: Option<Timestamp>,
+    /// Why, if a check says so; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub health_message: String,
+    /// What each health check that is about it found last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<super::TargetCheck>,
     /// Why deployments leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<TargetMaintenance>,
@@ -36,15 +42,19 @@ pub struct Target {
     pub warnings: Vec<String>,
 }
 
-/// Whether work can be given to a target, by its standing connection.
+/// How a target is: by its standing connection, and while that stands by its health checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetHealth {
-    /// Its agent is connected and has said what it runs.
+    /// Its agent is connected and has said what it runs, and no check says otherwise.
     Healthy,
+    /// The same, and a check warns.
+    HealthyWithWarnings,
+    /// Its agent is connected, and a check failed.
+    Unhealthy,
     /// Its agent was there and is not.
     Unavailable,
-    /// Its agent was never there.
+    /// Its agent was never there, or a check ended without an answer.
     #[default]
     Unknown,
 }

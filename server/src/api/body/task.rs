@@ -15,8 +15,11 @@ pub struct Task {
     pub id: TaskId,
     /// Its number for people, such as `T-1042`.
     pub number: String,
-    /// `deployment`, ...
+    /// `deployment`, `health-check`, ...
     pub kind: String,
+    /// What it does, in a few words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub title: String,
     /// The project's slug.
     pub project: String,
     /// The release's version.
@@ -64,6 +67,24 @@ pub struct Task {
     /// When its log was removed, as the server's rules have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_removed_at: Option<Timestamp>,
+}
+
+impl Task {
+    /// What it deploys, or does.
+    pub fn what(&self) -> String {
+        match self.project.as_str() {
+            "" => self.title.clone(),
+            project => format!("{project} {}", self.version),
+        }
+    }
+
+    /// The same, and where.
+    pub fn what_and_where(&self) -> String {
+        match self.environment.as_str() {
+            "" => self.what(),
+            environment => format!("{} -> {environment}", self.what()),
+        }
+    }
 }
 
 /// How urgent a task is.

@@ -240,11 +240,9 @@ fn headline(picture: &Picture, width: usize, now: Timestamp) -> String {
     let since = task.started_at.unwrap_or(task.created_at);
     let elapsed = clock(until.as_second() - since.as_second());
     let text = format!(
-        "{}  {} {} -> {}  {}  {elapsed}",
+        "{}  {}  {}  {elapsed}",
         task.number,
-        task.project,
-        task.version,
-        task.environment,
+        task.what_and_where(),
         task.state.as_str()
     );
     let style = match task.state {
@@ -329,6 +327,7 @@ mod tests {
             id: mantle_shared::ids::TaskId::from_uuid(uuid::Uuid::from_u128(1)),
             number: "T-7".to_owned(),
             kind: "deployment".to_owned(),
+            title: String::new(),
             project: "octofx".to_owned(),
             version: "1.2.3".to_owned(),
             environment: "production".to_owned(),

@@ -83,7 +83,7 @@ async fn a_dry_run_makes_nothing_and_says_all() {
     );
     assert!(
         services
-            .task_list(admin, None, None, 9)
+            .task_list(admin, None, None, (None, 9))
             .await
             .unwrap()
             .items

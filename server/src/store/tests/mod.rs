@@ -9,6 +9,7 @@ mod audit;
 mod configuration;
 mod faults;
 mod fixtures;
+mod health;
 mod interruptions;
 mod locks;
 mod logs;

@@ -62,7 +62,11 @@ pub(super) fn convert(
             environments: sorted(&item.environments.0),
         });
     }
-    document.environments.is_some() || document.lifecycles.is_some() || document.targets.is_some()
+    let health_checks = super::health::convert(document, world, declared, definitions, report);
+    document.environments.is_some()
+        || document.lifecycles.is_some()
+        || document.targets.is_some()
+        || health_checks
 }
 
 /// A reference to an environment, if it can be known whether there is one.
@@ -200,7 +204,7 @@ fn gate(phase: &PhaseItem, report: &mut Report) -> Gate {
 }
 
 /// The items that could be read, by reference; the others are reported.
-fn sound<'a, T>(items: Option<&'a Each<T>>, report: &mut Report) -> Vec<&'a T> {
+pub(super) fn sound<'a, T>(items: Option<&'a Each<T>>, report: &mut Report) -> Vec<&'a T> {
     let mut sound = Vec::new();
     for item in items.map(|each| each.0.as_slice()).unwrap_or_default() {
         match item {
@@ -211,7 +215,7 @@ fn sound<'a, T>(items: Option<&'a Each<T>>, report: &mut Report) -> Vec<&'a T> {
     sound
 }
 
-fn sorted(names: &[At<String>]) -> Vec<String> {
+pub(super) fn sorted(names: &[At<String>]) -> Vec<String> {
     let mut names: Vec<String> = names.iter().map(|name| name.value.clone()).collect();
     names.sort();
     names.dedup();

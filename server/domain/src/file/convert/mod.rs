@@ -7,6 +7,7 @@ use super::node::{Position, Problem};
 use super::report::{Report, case_only};
 use super::{Definitions, Known};
 
+mod health;
 mod infrastructure;
 mod library;
 mod locks;
@@ -137,6 +138,7 @@ impl Declared {
             names("environment", known.environments.iter().collect()),
             names("lifecycle", known.lifecycles.iter().collect()),
             names("target", known.targets.keys().collect()),
+            names("health check", known.health_checks.iter().collect()),
             names("variable set", known.variable_sets.keys().collect()),
         ];
         for (key, name) in all.into_iter().flatten() {

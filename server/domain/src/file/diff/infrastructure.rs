@@ -1,10 +1,12 @@
-//! What changes in environments, lifecycles, targets and channels: the old and the new of each key,
+//! What changes in environments, lifecycles, targets, health checks and
+//! channels: the old and the new of each key,
 //! for they decide where releases go and nobody should have to look up what they were.
 
 use super::super::duration;
 use super::{Change, added, changed, named, removed, text};
 use crate::channel::{ChannelDefinition, ChannelRule};
 use crate::environment::EnvironmentDefinition;
+use crate::health::{DEFAULT_TIMEOUT_MS, HealthCheckDefinition, InMaintenance};
 use crate::lifecycle::{DeployMode, Gate, LifecycleDefinition, Phase, Retention};
 use crate::queue::Priority;
 use crate::target::TargetDefinition;
@@ -101,6 +103,61 @@ pub fn target(old: Option<&TargetDefinition>, new: &TargetDefinition) -> Vec<Cha
     let (tags, environments) = old.map_or((none, none), |old| (&old.tags, &old.environments));
     members(&mut changes, "tag", tags, &new.tags);
     members(&mut changes, "environment", environments, &new.environments);
+    changes
+}
+
+/// What changes in a health check.
+pub fn health_check(
+    old: Option<&HealthCheckDefinition>,
+    new: &HealthCheckDefinition,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let fresh = HealthCheckDefinition {
+        name: new.name.clone(),
+        description: None,
+        tags: Vec::new(),
+        environments: Vec::new(),
+        linux: None,
+        windows: None,
+        every_ms: None,
+        timeout_ms: DEFAULT_TIMEOUT_MS,
+        maintenance: InMaintenance::default(),
+    };
+    if old.is_none() {
+        changes.push(added(format!("health check '{}'", new.name)));
+    }
+    let old = old.unwrap_or(&fresh);
+    let scripts = [
+        ("linux", &old.linux, &new.linux),
+        ("windows", &old.windows, &new.windows),
+    ];
+    text(
+        &mut changes,
+        "description",
+        old.description.as_ref(),
+        new.description.as_ref(),
+    );
+    members(&mut changes, "tag", &old.tags, &new.tags);
+    let (before, after) = (&old.environments, &new.environments);
+    members(&mut changes, "environment", before, after);
+    for (key, before, after) in scripts {
+        text(&mut changes, key, before.as_ref(), after.as_ref());
+    }
+    if old.every_ms != new.every_ms {
+        let [before, after] = [old, new].map(|one| span(one.every_ms));
+        became(&mut changes, "every", &before, &after);
+    }
+    if old.timeout_ms != new.timeout_ms {
+        let [before, after] = [old, new].map(|one| span(Some(one.timeout_ms)));
+        became(&mut changes, "timeout", &before, &after);
+    }
+    if old.maintenance != new.maintenance {
+        let [before, after] = [old, new].map(|one| match one.maintenance {
+            InMaintenance::Check => "check",
+            InMaintenance::Skip => "skip",
+        });
+        became(&mut changes, "maintenance", before, after);
+    }
     changes
 }
 

@@ -1,0 +1,73 @@
+//! What a run of a check found about each of its targets, once it is over.
+
+use mantle_shared::ids::{AttemptId, TargetId};
+use mantle_shared::protocol::Outcome;
+
+use super::CheckStatus;
+use crate::plan::{NodeRef, Plan};
+use crate::state::{NodeState, State};
+
+/// What a run found about a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The target.
+    pub target: TargetId,
+    /// The attempt that looked, if there was one: its log says more.
+    pub attempt: Option<AttemptId>,
+    /// How it is.
+    pub status: CheckStatus,
+    /// Why, in a sentence; may be empty.
+    pub message: String,
+}
+
+/// What a run that is over found. A target that its scripts never came to has nothing: what was found
+/// before still stands.
+pub fn findings(state: &State) -> Vec<Finding> {
+    let Some(plan) = state.plan.as_deref() else {
+        return Vec::new();
+    };
+    let nodes = state.nodes.iter();
+    nodes
+        .filter_map(|(node, known)| {
+            let (status, message) = judge(known)?;
+            Some(Finding {
+                target: subject(plan, *node)?,
+                attempt: last_attempt(state, *node),
+                status,
+                message,
+            })
+        })
+        .collect()
+}
+
+/// What a node's end says of its subject.
+fn judge(node: &NodeState) -> Option<(CheckStatus, String)> {
+    let NodeState::Done {
+        outcome, message, ..
+    } = node
+    else {
+        return None;
+    };
+    let status = match outcome {
+        Outcome::Succeeded => CheckStatus::Healthy,
+        Outcome::Failed | Outcome::TimedOut => CheckStatus::Unhealthy,
+        // Somebody did not want to know.
+        Outcome::Cancelled => return None,
+        Outcome::NotStarted | Outcome::Interrupted | Outcome::Unknown | Outcome::Abandoned => {
+            CheckStatus::Unknown
+        }
+    };
+    Some((status, message.clone()))
+}
+
+fn subject(plan: &Plan, node: NodeRef) -> Option<TargetId> {
+    plan.node(node).map(|planned| planned.subject)
+}
+
+fn last_attempt(state: &State, node: NodeRef) -> Option<AttemptId> {
+    let attempts = state.attempts.iter();
+    let of_node = attempts.filter(|(_, attempt)| attempt.node == node);
+    of_node
+        .max_by_key(|(_, attempt)| attempt.number)
+        .map(|(id, _)| *id)
+}
