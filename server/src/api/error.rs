@@ -2,13 +2,22 @@
 
 use std::error::Error as StdError;
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{StatusCode, Uri};
 
 use super::problem::{PROBLEM_JSON, Problem};
 use crate::services;
+
+/// The code of what collided with another transaction each time that it was tried.
+const COLLISION: &str = "collision";
+
+/// Whether an answer says that its transaction collided with another.
+pub(super) fn is_collision(response: &Response) -> bool {
+    let problem = response.extensions().get::<Problem>();
+    problem.is_some_and(|problem| problem.code == COLLISION)
+}
 
 /// A refusal on its way out.
 #[derive(Debug)]
@@ -67,6 +76,8 @@ impl From<services::Error> for ApiError {
             }
             Error::Unavailable { .. } => Problem::new(503, "unavailable", "not just now", detail)
                 .with_help("run the command again in a moment"),
+            Error::Collision { .. } => Problem::new(503, COLLISION, "not just now", detail)
+                .with_help("run the command again in a moment"),
             Error::Internal { operation, source } => {
                 tracing::error!(operation, error = chain(&*source), "a request failed");
                 Problem::new(500, "internal", "an internal error", detail)
@@ -92,6 +103,22 @@ impl From<JsonRejection> for ApiError {
             Problem::new(status, code, "the body cannot be read", detail)
                 .with_help("/api/v1/openapi.json describes every body"),
         )
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        let (status, code) = match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => (413, "too-large"),
+            _ => (400, "invalid-body"),
+        };
+        let detail = rejection.body_text();
+        Self(Problem::new(
+            status,
+            code,
+            "the body cannot be read",
+            detail,
+        ))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest as _, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{
@@ -12,7 +12,7 @@ use http::header::{
 };
 use uuid::Uuid;
 
-use super::error::ApiError;
+use super::error::{self, ApiError};
 use super::problem::Problem;
 use crate::services::{self, Caller, Services};
 
@@ -21,6 +21,10 @@ use crate::services::{self, Caller, Services};
 pub(super) struct RequestId(pub String);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How often a request is tried whose transaction collides with others.
+const MOST_TRIES: u32 = 5;
+/// The longest pause before it is tried a second time; it doubles from then on.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long a request that is no stream may take. Taking a large package apart takes minutes.
 const DEADLINE: Duration = Duration::from_mins(15);
 
@@ -103,6 +107,34 @@ fn bearer(request: &Request) -> Option<String> {
     scheme
         .eq_ignore_ascii_case("bearer")
         .then(|| token.trim().to_owned())
+}
+
+/// A request whose transaction collided with another is done again. That is harmless: a use case
+/// writes in one transaction, and nothing of that one was kept.
+pub(super) async fn try_again(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let whole = Request::from_parts(parts.clone(), body);
+    let body = match Bytes::from_request(whole, &()).await {
+        Ok(body) => body,
+        Err(rejection) => return ApiError::from(rejection).into_response(),
+    };
+    let again = || Request::from_parts(parts.clone(), Body::from(body.clone()));
+    let mut pause = FIRST_PAUSE;
+    let mut response = next.clone().run(again()).await;
+    for _ in 1..MOST_TRIES {
+        if !error::is_collision(&response) {
+            break;
+        }
+        tracing::debug!(
+            path = parts.uri.path(),
+            "a request collided with another; again"
+        );
+        // Those that collided must not come back at the same moment.
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        pause *= 2;
+        response = next.clone().run(again()).await;
+    }
+    response
 }
 
 /// No request waits for ever. A stream's headers come at once; its body is not limited by this.

@@ -12,6 +12,8 @@ mod api_keys;
 mod artifacts;
 mod audit;
 pub mod body;
+#[cfg(test)]
+mod collision_tests;
 mod declared;
 mod deployments;
 mod error;
@@ -164,6 +166,7 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(tasks::log_stream))
         .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::download))
+        .layer(from_fn(layers::try_again))
         .layer(DefaultBodyLimit::max(MOST_JSON_BYTES))
         .merge(uploads)
 }

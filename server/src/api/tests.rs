@@ -11,7 +11,7 @@ use super::problem::{PROBLEM_JSON, Problem};
 use super::{openapi, router};
 use crate::services::testing::{House, a_house};
 
-async fn send(
+pub(super) async fn send(
     router: &Router,
     method: Method,
     path: &str,

@@ -100,6 +100,12 @@ pub enum Error {
         /// Why.
         detail: String,
     },
+    /// The transaction collided with another; nothing of it was kept, and it may be done again.
+    #[error("{detail}")]
+    Collision {
+        /// What the database said.
+        detail: String,
+    },
     /// A fault of ours or of what we stand on.
     #[error("an internal error in {operation}")]
     Internal {
@@ -179,6 +185,9 @@ impl From<StoreError> for Error {
         match error {
             StoreError::NoSpace(_) => Self::StorageFull {
                 detail: "the server's disk is full: nothing was changed".to_owned(),
+            },
+            error @ StoreError::Busy(_) if error.is_collision() => Self::Collision {
+                detail: error.to_string(),
             },
             StoreError::Busy(_) | StoreError::Unavailable(_) => Self::Unavailable {
                 detail: error.to_string(),

@@ -38,11 +38,10 @@ pub(crate) async fn a_house() -> House {
 /// The same, with rules for how much of the past is kept.
 pub(crate) async fn a_house_that_keeps(upkeep: UpkeepRules) -> House {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(StoreConfig::Sqlite {
+    let config = StoreConfig::Sqlite {
         folder: folder.path().to_owned(),
-    })
-    .await
-    .unwrap();
+    };
+    let store = Store::open(config).await.unwrap();
     a_house_over(store, folder, upkeep)
 }
 

@@ -71,6 +71,16 @@ impl StoreError {
         matches!(self, Self::Busy(_) | Self::Unavailable(_))
     }
 
+    /// It collided with another transaction, and all of it was rolled back: the same again is
+    /// harmless, and most often goes through at once.
+    pub fn is_collision(&self) -> bool {
+        let Self::Busy(Some(sqlx::Error::Database(error))) = self else {
+            return false;
+        };
+        // Serialisation failure, deadlock.
+        matches!(error.code().as_deref(), Some("40001" | "40P01"))
+    }
+
     /// Names what exists already, when the database only knew that a rule was broken.
     #[must_use]
     pub fn naming(self, what: &'static str) -> Self {

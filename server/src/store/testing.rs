@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
 
 use super::{Store, StoreConfig};
 
@@ -79,6 +79,31 @@ pub(crate) async fn postgres_url() -> String {
         .unwrap();
     connection.close().await.unwrap();
     server.url(&name)
+}
+
+/// Makes the next insertions of API keys fail as PostgreSQL makes one of two transactions that wait
+/// for each other fail. A sequence counts them, since it is not rolled back.
+pub(crate) async fn collide(url: &str, times: u32, code: &str) {
+    let sql = format!(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION collide() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF nextval('tries') <= {times} THEN
+                 RAISE EXCEPTION USING ERRCODE = '{code}';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER collide AFTER INSERT ON api_key FOR EACH ROW EXECUTE FUNCTION collide()"
+    );
+    let mut outside = sqlx::PgConnection::connect(url).await.unwrap();
+    outside.execute(AssertSqlSafe(sql)).await.unwrap();
+}
+
+/// How often [`collide`] was met.
+pub(crate) async fn collisions(url: &str) -> i64 {
+    let mut outside = sqlx::PgConnection::connect(url).await.unwrap();
+    let row = outside.fetch_one("SELECT last_value FROM tries").await;
+    row.unwrap().get(0)
 }
 
 /// Makes every statement on attempts fail, until [`show_attempts`].

@@ -79,4 +79,81 @@ mod tests {
         assert_eq!(wait, Duration::from_millis(3250));
         assert!(backoff.next(0.0, Some(Duration::from_hours(24))) == MAX_REQUESTED);
     }
+
+    const FLEET: usize = 500;
+    const OUTAGE_S: f64 = 600.0;
+
+    /// What a dial is to a server that is down.
+    #[derive(Debug, Clone, Copy)]
+    enum Down {
+        /// The machine answers that nobody listens.
+        Refused,
+        /// Nothing comes back; a dial that is under way when the server returns gets through, since
+        /// its first packet is repeated.
+        Dark,
+    }
+
+    /// When each agent is back, in seconds after the server is, in order. All lost it at once.
+    fn back_after(down: Down, mut draw: impl FnMut() -> f64) -> Vec<f64> {
+        let timing = Timing::default();
+        let mut times: Vec<f64> = (0..FLEET)
+            .map(|_| {
+                let mut backoff = Backoff::new(&timing);
+                let mut now = 0.0;
+                loop {
+                    now += backoff.next(draw(), None).as_secs_f64();
+                    let lasts = match down {
+                        Down::Refused => 0.0,
+                        Down::Dark => timing.connect_timeout.as_secs_f64(),
+                    };
+                    if now + lasts > OUTAGE_S {
+                        return (now - OUTAGE_S).max(0.0);
+                    }
+                    now += lasts;
+                }
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        times
+    }
+
+    /// The most that come within a second.
+    fn most_a_second(times: &[f64]) -> usize {
+        let within = |from: f64| {
+            times
+                .iter()
+                .filter(move |at| (from..from + 1.0).contains(*at))
+        };
+        times
+            .iter()
+            .map(|from| within(*from).count())
+            .max()
+            .unwrap()
+    }
+
+    #[test]
+    fn s06_after_an_outage_500_agents_are_back_within_a_minute_and_are_no_herd() {
+        for seed in 0..20_u64 {
+            let mut state = seed;
+            let mut draw = move || {
+                // SplitMix64, to have the same draws in each run.
+                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut mixed = state;
+                mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                mixed ^= mixed >> 31;
+                f64::from(u32::try_from(mixed >> 32).unwrap()) / f64::from(u32::MAX)
+            };
+            // The server takes 100 handshakes a second from one address in the long run, and 1,024 more
+            // at once; evenly spread over a minute, 500 agents would be 8.3 a second.
+            for (down, most) in [(Down::Refused, 40), (Down::Dark, 200)] {
+                let times = back_after(down, &mut draw);
+                assert!(*times.last().unwrap() <= 60.0, "{down:?} {seed}: {times:?}");
+                let peak = most_a_second(&times);
+                assert!(peak <= most, "{down:?} {seed}: {peak} in a second");
+            }
+        }
+        // What this would be without the draw.
+        assert_eq!(most_a_second(&back_after(Down::Refused, || 1.0)), FLEET);
+    }
 }

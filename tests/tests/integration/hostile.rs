@@ -19,6 +19,7 @@ use mantle_tests::{World, sabotage};
 use quinn::{Connection, ConnectionError, SendStream};
 
 use crate::delivery::blank;
+use crate::many::resident_kib;
 use crate::rig::{
     Control, Credentials, Home, LinkAgent, Peer, SOON, Server, hello, patient, succeeded,
 };
@@ -506,4 +507,73 @@ async fn a_request_for_more_objects_than_may_be_asked_at_once_is_reset() {
     assert!(bulk.frame().await.is_none());
     assert_eq!(get(&server.counters.bad_streams), 1);
     control.echo().await;
+}
+
+/// How often a stream is opened and reset.
+const RESETS: usize = 100_000;
+/// What the server may have grown by meanwhile, and the peer, which is this process too. A KiB kept of
+/// each stream would be 100 MiB.
+const GROWTH_KIB: u64 = 32 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a11_streams_that_are_opened_and_reset_without_end_cost_a_bounded_amount() {
+    let world = World::new();
+    let server = Server::start(&world).await;
+    let (_, bystander) = bystander(&server).await;
+    let home = server.enrol("web01", &[], server.addr).await;
+    let peer = Peer::agent(&home, server.addr).await;
+    let mut control = Control::greet(&peer.connection).await;
+    let mut kept = Vec::new();
+    let mut base = 0;
+    for number in 0..RESETS {
+        if number == RESETS / 10 {
+            base = resident_kib();
+        }
+        let opened = tokio::time::timeout(SOON, peer.connection.open_uni()).await;
+        let mut stream = opened
+            .expect("the server lets one go for the next")
+            .unwrap();
+        // A part of a frame, or the server would never hear of the stream.
+        let _ = stream.write_all(&[0]).await;
+        let _ = stream.reset(0_u32.into());
+        if sabotage::is_on("streams-kept") {
+            kept.push(vec![1_u8; 1024]);
+        }
+    }
+    let grown = resident_kib().saturating_sub(base);
+    assert!(
+        grown < GROWTH_KIB,
+        "{RESETS} streams left {grown} KiB behind"
+    );
+    drop(kept);
+    // It is still an agent like any other, and nobody else noticed.
+    control.echo().await;
+    untouched(bystander).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a11_as_many_streams_as_there_may_be_that_say_nothing_hold_up_nobody() {
+    let world = World::new();
+    let server = Server::start(&world).await;
+    let (_, bystander) = bystander(&server).await;
+    let home = server.enrol("web01", &[], server.addr).await;
+    let peer = Peer::agent(&home, server.addr).await;
+    let mut control = Control::greet(&peer.connection).await;
+    let mut silent = Vec::new();
+    // All that the transport grants; the next one would wait for ever.
+    let more = Duration::from_millis(500);
+    while let Ok(opened) = tokio::time::timeout(more, peer.connection.open_uni()).await {
+        let mut stream = opened.unwrap();
+        stream.write_all(&[0]).await.unwrap();
+        silent.push(stream);
+    }
+    assert!((1..=64).contains(&silent.len()), "{} streams", silent.len());
+    control.echo().await;
+    untouched(bystander).await;
+    // Once they are given up there is room for the next.
+    for mut stream in silent {
+        stream.reset(0_u32.into()).unwrap();
+    }
+    let next = tokio::time::timeout(SOON, peer.connection.open_uni()).await;
+    assert!(next.unwrap().is_ok());
 }

@@ -1,11 +1,13 @@
-//! Many agents with many requests each (S23).
+//! Many agents: with many requests each (S23), and all back after an outage (S06).
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mantle_shared::protocol::{Echo, Message};
-use mantle_tests::wait::wait_until;
+use mantle_tests::wait::{wait_for, wait_until};
 use mantle_tests::{World, sabotage};
+use tentacle::connection::Timing;
+use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
 use crate::rig::{LinkAgent, Server, patient};
@@ -21,7 +23,7 @@ const LONG: Duration = Duration::from_mins(2);
 const GROWTH_KIB: u64 = 16 * 1024;
 
 /// This process's memory, in KiB.
-fn resident_kib() -> u64 {
+pub fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.unwrap().trim().trim_end_matches(" kB");
@@ -111,4 +113,57 @@ async fn s23_of_a_hundred_agents_with_twenty_requests_each_all_complete_and_leav
     // None of them was sent away for what it asked.
     assert_eq!(server.sessions.count(), usize::try_from(AGENTS).unwrap());
     assert_eq!(server.counters.slow_agents.load(Ordering::SeqCst), 0);
+}
+
+/// Stands where the server was and answers nothing, until so many packets came.
+async fn silence(addr: std::net::SocketAddr, packets: u64) {
+    let socket = wait_for("the port is free", LONG, || async move {
+        let bound = UdpSocket::bind(addr).await;
+        bound.map_err(|error| error.to_string())
+    })
+    .await;
+    let mut buffer = [0; 2048];
+    for _ in 0..packets {
+        let packet = tokio::time::timeout(LONG, socket.recv_from(&mut buffer)).await;
+        packet.expect("agents go on dialling").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s06_after_an_outage_a_hundred_agents_are_back_and_each_is_let_in_once() {
+    let world = World::new();
+    let server = Server::start(&world).await;
+    // As in the field, with shorter waits between dials.
+    let timing = Timing {
+        backoff_first: Duration::from_millis(50),
+        backoff_max: Duration::from_secs(2),
+        ..Timing::default()
+    };
+    let mut agents = Vec::new();
+    for number in 0..AGENTS {
+        let home = server
+            .enrol(&format!("web{number}"), &[], server.addr)
+            .await;
+        agents.push(LinkAgent::connect(&home, timing).await);
+    }
+    let (addr, folder) = (server.addr, server.folder.clone());
+    server.stop().await;
+    // Each of them dials in vain by now.
+    silence(addr, AGENTS * 2).await;
+    let server = Server::open(&world, folder, addr, mantle::gateway::Timing::default()).await;
+    let mut coming = JoinSet::new();
+    for mut agent in agents {
+        coming.spawn(async move {
+            tokio::time::timeout(LONG, agent.resync(Vec::new()))
+                .await
+                .expect("it is back");
+            agent
+        });
+    }
+    let agents = coming.join_all().await;
+    assert_eq!(server.sessions.count(), agents.len());
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
+    // The door was never too narrow for them, and none that was let in had to come again.
+    assert_eq!(count(&server.counters.ignored), 0);
+    assert_eq!(count(&server.counters.welcomed), AGENTS);
 }
