@@ -8,6 +8,11 @@ use std::sync::Arc;
 use mantle_shared::ids::TargetId;
 
 use crate::plan::{Plan, PlanTarget};
+use crate::snapshot::{ProcessSnapshot, VariableSnapshot};
+
+/// What names the lists by tag, in lower case: a part of a variable's name that must be written out,
+/// for only what stands in brackets can be a template itself.
+const BY_TAG: &str = "machinesinrole";
 
 /// The targets of a plan.
 #[derive(Debug, Clone)]
@@ -36,6 +41,29 @@ impl<'a> Fleet<'a> {
                 .collect(),
             lists: Lists::of(&plan.targets),
         }
+    }
+
+    /// The same for who only evaluates templates of a release. The lists by tag, of which there can be
+    /// as many as targets, are left out if none of its texts has their name, so that none reaches them.
+    pub(crate) fn of_texts(
+        plan: &'a Plan,
+        process: &ProcessSnapshot,
+        variables: &VariableSnapshot,
+    ) -> Self {
+        let mut fleet = Self::of(plan);
+        let named = |text: Result<String, serde_json::Error>| {
+            text.map_or(true, |text| text.to_lowercase().contains(BY_TAG))
+        };
+        let texts = [
+            serde_json::to_string(process),
+            serde_json::to_string(variables),
+            // Notes may hold what had no value when the release was made.
+            serde_json::to_string(&plan.facts),
+        ];
+        if !texts.into_iter().any(named) {
+            fleet.lists.by_tag.clear();
+        }
+        fleet
     }
 
     pub(crate) fn target(&self, id: TargetId) -> Option<&'a PlanTarget> {

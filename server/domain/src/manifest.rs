@@ -117,7 +117,7 @@ pub fn manifest(
 ) -> Manifest {
     let plan = context.plan;
     let mut budget = work::budget(plan.targets.len());
-    let fleet = Fleet::of(plan);
+    let fleet = Fleet::of_texts(plan, context.process, context.variables);
     Manifest {
         format: MANIFEST_FORMAT,
         task: plan.task,

@@ -22,7 +22,7 @@ use crate::process::Action;
 /// secret) stands as its template, which is the same for whoever writes it so.
 pub(super) fn assign(request: &PlanRequest<'_>, plan: &mut Plan) {
     let mut locks: BTreeMap<(usize, usize), Vec<PlanLock>> = BTreeMap::new();
-    let fleet = Fleet::of(plan);
+    let fleet = Fleet::of_texts(plan, request.process, request.variables);
     for (step_index, step) in plan.steps.iter().enumerate() {
         for (action_index, planned) in step.actions.iter().enumerate() {
             if let Some(action) = find_action(&request.process.process, &step.name, &planned.name) {

@@ -113,7 +113,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
         failed: false,
     };
     let mut budget = work::budget(plan.targets.len());
-    let fleet = Fleet::of(plan);
+    let fleet = Fleet::of_texts(plan, request.process, request.variables);
     let steps = plan
         .steps
         .iter()

@@ -23,7 +23,7 @@ pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan) -> (Vec<Refusal>, Ve
     let mut ties = Vec::new();
     let mut warnings = Vec::new();
     let mut budget = work::budget(plan.targets.len());
-    let fleet = Fleet::of(plan);
+    let fleet = Fleet::of_texts(plan, request.process, request.variables);
     for step in &plan.steps {
         for action in &step.actions {
             let found = (&mut ties, &mut warnings);

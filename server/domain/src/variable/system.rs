@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::literal;
-use crate::fleet::Lists;
+use crate::fleet::{Lists, looked_at};
 use crate::plan::{PastRelease, Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
 
 /// What system variables are made of.
@@ -62,6 +62,7 @@ pub fn system_variables(around: &Surroundings<'_>) -> SystemVariables {
         put(&mut all, "Octopus.Deployment.Error", "a step has failed");
     }
     facts(&plan.facts, &mut all);
+    looked_at::note(around.lists.by_tag.len());
     for (tag, names) in &around.lists.by_tag {
         let name = format!("Octopus.Environment.MachinesInRole[{tag}]");
         put(&mut all, name, Arc::clone(names));

@@ -28,11 +28,11 @@ const WIDE: &str = concat!(
     "  - { step: After, targets: { tag: web }, uses: script, with: { run: x } }\n",
 );
 
-/// So many web servers, with ten tags among them, behind one balancer.
+/// So many web servers, each with a tag of its own, behind one balancer.
 fn wide(web_servers: u16) -> Vec<TargetFacts> {
     let mut targets = vec![a_target("lb", &["lb"], &["test"])];
     for number in 0..web_servers {
-        let tag = format!("t{}", number % 10);
+        let tag = format!("t{number}");
         let mut target = a_target(&format!("web{number:05}"), &["web", &tag], &["test"]);
         target.id = TargetId::from_uuid(Uuid::from_u128(u128::from(number) + 1));
         targets.push(target);
@@ -41,8 +41,8 @@ fn wide(web_servers: u16) -> Vec<TargetFacts> {
 }
 
 /// How many looks at a target it takes.
-fn looks(web_servers: u16) -> usize {
-    let release = release(WIDE);
+fn looks(process: &str, web_servers: u16) -> usize {
+    let release = release(process);
     let targets = wide(web_servers);
     let options = PlanOptions::default();
     let question = request(&release, "test", &targets, &options);
@@ -75,7 +75,48 @@ fn looks(web_servers: u16) -> usize {
 
 #[test]
 fn twice_as_many_targets_take_twice_as_much_work() {
-    let (some, twice) = (looks(100), looks(200));
+    let (some, twice) = (looks(WIDE, 100), looks(WIDE, 200));
     assert!(some > 100, "the looks are counted: {some}");
     assert!(twice <= 2 * some, "{some} looks at 100, {twice} at 200");
+    // Who asks for the targets of a tag gets the lists of all tags: here as many as targets.
+    let asking = WIDE.replace("#{Url}", "#{Url}#{octopus.environment.machinesinrole[t1]}");
+    let (some, twice) = (looks(&asking, 20), looks(&asking, 40));
+    assert!(twice > 3 * some, "{some} looks at 20, {twice} at 40");
+}
+
+#[test]
+fn a_text_that_names_the_targets_of_a_tag_sees_them_wherever_it_stands() {
+    let now = "2026-11-23T10:00:00Z".parse().unwrap();
+    let by_notes = PlanFacts {
+        project: "p-1".to_owned(),
+        release_notes: "to #{octopus.Environment.machinesInRole[web]}".to_owned(),
+        ..PlanFacts::default()
+    };
+    for (url, variable, facts) in [
+        (
+            "#{Octopus.Environment.MachinesInRole[web]}",
+            "x",
+            PlanFacts::default(),
+        ),
+        (
+            "#{V}",
+            "#{each m in Octopus.Environment.MACHINESINROLE[web]}#{m},#{/each}",
+            PlanFacts::default(),
+        ),
+        ("#{Octopus.Release.Notes}", "x", by_notes),
+    ] {
+        let process = WIDE
+            .replace("#{Url}", url)
+            .replace("  Url:", &format!("  V: \"{variable}\"\n  Url:"));
+        let (release, targets) = (release(&process), wide(2));
+        let options = PlanOptions::default();
+        let question = PlanRequest {
+            facts: &facts,
+            ..request(&release, "test", &targets, &options)
+        };
+        let planned = super::super::plan(&question).unwrap();
+        let shown = preview(&question, &planned, now);
+        let url = shown.steps[0].actions[2].nodes[0].with["url"].to_string();
+        assert!(url.contains("web00000,web00001"), "{url}");
+    }
 }
