@@ -100,6 +100,16 @@ fn samples() -> Vec<Refusal> {
             project: "shop".to_owned(),
             action: "Install".to_owned(),
         },
+        Refusal::Unjudgeable {
+            release: Box::new(NamedRelease {
+                project: project(),
+                version: version(),
+            }),
+            place: place(),
+            template: text("#{Go}"),
+            why: text("line 1, column 1: '#{Go}' has no value"),
+            targets: Vec::new(),
+        },
         Refusal::UnknownTag {
             place: place(),
             tag: tag(),
@@ -352,6 +362,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::BadComment { .. } => "BadComment",
         Refusal::BadSchedule { .. } => "BadSchedule",
         Refusal::TooMuchWork { .. } => "TooMuchWork",
+        Refusal::Unjudgeable { .. } => "Unjudgeable",
         Refusal::NoTargetInEnvironment { .. } => "NoTargetInEnvironment",
         Refusal::NoTargetForStep { .. } => "NoTargetForStep",
         Refusal::UnknownTag { .. } => "UnknownTag",
@@ -388,7 +399,7 @@ fn name(refusal: &Refusal) -> &'static str {
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 47;
+const KINDS: usize = 48;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {

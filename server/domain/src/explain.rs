@@ -131,6 +131,19 @@ pub enum Refusal {
         /// The action.
         action: String,
     },
+    /// A run condition is neither true nor false, which can be told beforehand.
+    Unjudgeable {
+        /// What would be deployed.
+        release: Box<NamedRelease>,
+        /// The step or action whose it is.
+        place: String,
+        /// The condition.
+        template: String,
+        /// What is wrong with it, and where in it.
+        why: String,
+        /// The targets about which the action would be; none if it is the step's condition.
+        targets: Vec<String>,
+    },
     /// No target of the environment can take part.
     NoTargetInEnvironment {
         /// The environment.
@@ -463,6 +476,15 @@ pub fn listed(names: &[String]) -> String {
         [] => "none".to_owned(),
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// About which targets something holds, at the end of a sentence; empty for none.
+pub(crate) fn about(targets: &[String]) -> String {
+    match targets {
+        [] => String::new(),
+        [one] => format!(" for {one}"),
+        several => format!(" for {} targets ({})", several.len(), listed(several)),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod action;
 pub mod audit;
 pub mod channel;
+pub mod condition;
 pub mod environment;
 pub mod explain;
 pub mod file;

@@ -98,24 +98,6 @@ pub(crate) fn inputs(plan: &Plan, action: &Action) -> Map<String, Value> {
     with
 }
 
-/// Whether a `run:` template holds for a step (no subject) or an action about a subject. Secrets
-/// have no value here; what cannot be evaluated does not hold.
-pub fn condition_holds(
-    context: &OrderContext<'_>,
-    template: &str,
-    step: u32,
-    subject: Option<&PlanTarget>,
-    options: &Options,
-) -> bool {
-    let Some(step) = context.plan.step(step) else {
-        return false;
-    };
-    effective(context, step, None, subject).is_ok_and(|set| {
-        let variables = set.to_template_variables(|_| None);
-        mantle_template::evaluate_condition(template, &variables, &of_a_condition(options))
-    })
-}
-
 /// What a manual action asks people to look at. Secrets stand in it by name; what cannot be
 /// evaluated stays the template that it is, and of a text without end the begin is shown.
 pub fn instructions(context: &OrderContext<'_>, node: NodeRef, options: &Options) -> String {

@@ -187,51 +187,6 @@ fn outputs_are_the_subjects_own_or_the_last_by_name() {
 }
 
 #[test]
-fn conditions_follow_the_state_of_the_deployment() {
-    let release = release();
-    let targets = [a_target("web01", &["web"], &["test"])];
-    let plan = plan(&release, "test", &targets, &PlanOptions::default()).unwrap();
-    let options = Options::new("2026-11-23T10:00:00Z".parse().unwrap());
-    let holds = |template: &str, failed: bool| {
-        let context = OrderContext {
-            plan: &plan,
-            process: &release.process,
-            variables: &release.variables,
-            task_number: "T-7",
-            outputs: &[],
-            failed,
-        };
-        condition_holds(&context, template, 0, plan.targets.first(), &options)
-    };
-    for (template, failed, expected) in [
-        (
-            "#{if Octopus.Machine.Name == \"web01\"}yes#{/if}",
-            false,
-            true,
-        ),
-        (
-            "#{if Octopus.Machine.Name == \"web02\"}yes#{/if}",
-            false,
-            false,
-        ),
-        (
-            "#{unless Octopus.Deployment.Error}#{Plain}#{/unless}",
-            false,
-            true,
-        ),
-        (
-            "#{unless Octopus.Deployment.Error}#{Plain}#{/unless}",
-            true,
-            false,
-        ),
-        ("#{Nope}", false, false),
-        ("#{Plain", false, false),
-    ] {
-        assert_eq!(holds(template, failed), expected, "{template} {failed}");
-    }
-}
-
-#[test]
 fn a_lifecycle_says_how_many_versions_stay_where_the_action_does_not() {
     let project = a_project(concat!(
         "packages: [{ id: Web }]\n",

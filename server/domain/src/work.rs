@@ -9,7 +9,7 @@ const STEPS: u64 = 1_000_000;
 /// A large fleet may take more: so much for each target.
 const STEPS_EACH: u64 = 20_000;
 /// For a `run:` template, which is judged again and again.
-const CONDITION_STEPS: u64 = 100_000;
+pub(crate) const CONDITION_STEPS: u64 = 100_000;
 
 /// What all texts of a plan, a manifest or an explanation may cost together.
 pub(crate) fn budget(targets: usize) -> Budget {

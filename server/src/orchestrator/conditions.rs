@@ -2,30 +2,33 @@
 //! has no variables of its own.
 
 use jiff::Timestamp;
-use mantle_domain::order::{self, OrderContext, condition_holds};
+use mantle_domain::condition::{Place, judge};
+use mantle_domain::order::{self, OrderContext};
 use mantle_domain::plan::{NodeRef, Plan};
-use mantle_domain::state::State;
-use mantle_shared::ids::TargetId;
+use mantle_domain::state::{Asked, State};
 use mantle_template::Options;
 
 use super::active::Context;
 
-/// Whether a template is true for a step, or for an action about a subject, with what is known in
-/// this state. One that cannot be evaluated is not true.
+/// Whether a template is true where it stands, with what is known in this state; or why that cannot
+/// be judged.
 pub(super) fn holds(
     context: &Context,
     state: &State,
-    template: &str,
-    step: u32,
-    subject: Option<TargetId>,
+    asked: Asked<'_>,
     now: Timestamp,
-) -> bool {
-    let Some(plan) = state.plan.as_deref() else {
-        return false;
+) -> Result<bool, String> {
+    let lost = || "the plan does not have its place".to_owned();
+    let plan = state.plan.as_deref().ok_or_else(lost)?;
+    let planned = asked.node.and_then(|node| plan.node(node));
+    let place = Place {
+        step: plan.step(asked.step).ok_or_else(lost)?,
+        action: asked.node.and_then(|node| plan.action(node)),
+        subject: planned.and_then(|planned| plan.target(planned.subject)),
     };
-    let known = known(context, state, plan, state.has_failed_for(step, subject));
-    let subject = subject.and_then(|target| plan.target(target));
-    condition_holds(&known, template, step, subject, &Options::new(now))
+    let failed = state.has_failed_for(asked.step, asked.node);
+    let known = known(context, state, plan, failed);
+    judge(&known, &place, asked.template, &Options::new(now)).map_err(|why| why.to_string())
 }
 
 /// What a manual action asks people to look at, with what is known in this state.
@@ -38,8 +41,7 @@ pub(super) fn instructions(
     let Some(plan) = state.plan.as_deref() else {
         return String::new();
     };
-    let subject = plan.node(node).map(|planned| planned.subject);
-    let failed = state.has_failed_for(node.step, subject);
+    let failed = state.has_failed_for(node.step, Some(node));
     let known = known(context, state, plan, failed);
     order::instructions(&known, node, &Options::new(now))
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mantle_domain::lock::Locks;
 use mantle_domain::state::{
-    Evidence, Input, Moment, StartAnswer, State, decide, evolve, judge, next_deadline,
+    Asked, Evidence, Input, Moment, StartAnswer, State, decide, evolve, judge, next_deadline,
 };
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TaskId};
 use mantle_shared::protocol::{self as wire, AttemptPosition, ReportedState};
@@ -313,9 +313,8 @@ impl Orchestrator {
             number: &deployment.context.number,
         };
         let context = &deployment.context;
-        let condition = |state: &State, template: &str, step, subject| {
-            conditions::holds(context, state, template, step, subject, now)
-        };
+        let condition =
+            |state: &State, asked: Asked<'_>| conditions::holds(context, state, asked, now);
         let instructions =
             |state: &State, node| conditions::instructions(context, state, node, now);
         let moment = Moment {

@@ -304,6 +304,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::Tie(_) => Kind::Invalid("tie"),
         Refusal::BadField { .. } => Kind::Invalid("bad-field"),
         Refusal::TooMuchWork { .. } => Kind::Invalid("too-much-work"),
+        Refusal::Unjudgeable { .. } => Kind::Invalid("condition-unjudgeable"),
         Refusal::BadComment { .. } => Kind::Invalid("bad-comment"),
         Refusal::BadSchedule { .. } => Kind::Invalid("bad-schedule"),
         Refusal::ReleaseBlocked { .. } => Kind::Refused("release-blocked"),

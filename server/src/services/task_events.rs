@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use mantle_domain::interruption::Question;
 use mantle_domain::plan::{NO_TARGET, NodeRef, Plan};
 use mantle_domain::state::view::{self, Status};
-use mantle_domain::state::{Closed, Event, State, Verdict, evolve};
+use mantle_domain::state::{Closed, Event, SkipReason, State, Verdict, evolve};
 use mantle_shared::ids::TargetId;
 use mantle_shared::protocol::Outcome;
 
@@ -147,7 +147,7 @@ impl EventReader {
             } => step(
                 *s,
                 work_state(view::step_end(&self.state, *s, *failed)),
-                text(),
+                view::step_message(&self.state, *s),
             ),
             Event::SubjectStarted {
                 step, subject: s, ..
@@ -156,7 +156,15 @@ impl EventReader {
                 step,
                 subject: s,
                 reason,
-            } => subject(*step, *s, WorkState::Skipped, reason.sentence()),
+            } => {
+                let failed = matches!(reason, SkipReason::Unjudgeable { .. });
+                let state = if failed {
+                    WorkState::NotStarted
+                } else {
+                    WorkState::Skipped
+                };
+                subject(*step, *s, state, reason.sentence())
+            }
             Event::SubjectFinished {
                 step,
                 subject: s,

@@ -46,9 +46,7 @@ mod variables;
 
 pub use problem::{Error, Position, Problem, ProblemKind};
 pub use references::{References, closure, references};
-pub use template::{
-    Budget, Limits, Options, Rendered, Template, evaluate_condition, is_truthy, render,
-};
+pub use template::{Budget, Limits, Options, Rendered, Template, is_truthy, render};
 pub use variables::Variables;
 
 #[cfg(test)]

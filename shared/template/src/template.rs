@@ -274,12 +274,6 @@ impl Budget {
     }
 }
 
-/// Whether a run condition holds: it renders without any problem, to a text that [`is_truthy`].
-pub fn evaluate_condition(text: &str, variables: &Variables, options: &Options) -> bool {
-    render(text, variables, options)
-        .is_ok_and(|rendered| rendered.is_complete() && is_truthy(&rendered.text))
-}
-
 /// What counts as true: everything but the empty text, `0`, `no` and `false` (the words in any case, with or
 /// without white space around them).
 pub fn is_truthy(text: &str) -> bool {

@@ -443,7 +443,7 @@ impl Server {
                 now,
                 online: &online,
                 journals: &journals,
-                condition: &|_, _, _, _| true,
+                condition: &|_, _| Ok(true),
                 instructions: &|_, _| String::new(),
                 policy: &self.policy,
                 locks: &NothingHeld,

@@ -1,6 +1,6 @@
 //! The sentences themselves.
 
-use super::{NamedRelease, Refusal, Remedy, listed};
+use super::{NamedRelease, Refusal, Remedy, about, listed};
 use crate::action::{self, Support};
 use crate::process::WORKER_TAG;
 
@@ -110,6 +110,16 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::TooMuchWork { action, .. } => format!(
             "to evaluate the inputs of action '{action}' takes more work than a deployment may: its variables refer to one another again and again, or are very large"
         ),
+        Refusal::Unjudgeable {
+            place,
+            template,
+            why,
+            targets,
+            ..
+        } => {
+            let on = about(targets);
+            format!("the condition of {place}, '{template}', cannot be judged{on}: {why}")
+        }
         Refusal::BadComment { most } => {
             format!("the comment is longer than {most} characters")
         }
@@ -339,6 +349,10 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         }
         Refusal::TooMuchWork { project, .. } => Some(format!(
             "look at how they refer to one another: mantle variable list -p {project}"
+        )),
+        Refusal::Unjudgeable { release, .. } => Some(format!(
+            "correct the condition and create a new release, or define what it lacks in the project's file, run 'mantle apply' and then: mantle release refresh-variables {} {}",
+            release.project, release.version
         )),
         Refusal::BadComment { .. } => {
             Some("say it in fewer words, or in a place that a --field names".to_owned())

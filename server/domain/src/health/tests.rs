@@ -290,7 +290,7 @@ impl Run {
             policy: &Policy::default(),
             online: &online,
             journals: &BTreeMap::new(),
-            condition: &|_, _, _, _| true,
+            condition: &|_, _| Ok(true),
             instructions: &|_, _| String::new(),
             locks: &NothingHeld,
         };

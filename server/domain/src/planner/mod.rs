@@ -14,6 +14,7 @@ use crate::target::TargetFacts;
 use crate::variable::prompt::answer;
 use crate::variable::{DEPLOYMENT_PROCESS, Situation};
 
+mod conditions;
 mod locks;
 mod pool;
 pub mod preview;
@@ -161,8 +162,11 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         guidance: guidance(request),
     };
     locks::assign(request, &mut plan);
-    let (ties, warnings) = values::check(request, &plan);
+    let (ties, mut warnings) = values::check(request, &plan);
     refusals.extend(ties);
+    let conditions = conditions::check(request, &plan);
+    refusals.extend(conditions.refusals);
+    warnings.extend(conditions.warnings);
     if !refusals.is_empty() {
         return Err(deduplicated(refusals));
     }

@@ -8,6 +8,7 @@ use crate::target::Platform;
 use crate::testing::{a_project, a_release, a_target, octofx, plan, request};
 
 mod choices;
+mod conditions;
 mod fleets;
 mod people;
 

@@ -357,6 +357,13 @@ pub enum SkipReason {
         /// The condition.
         template: String,
     },
+    /// Its condition is neither true nor false: the step has failed.
+    Unjudgeable {
+        /// The condition.
+        template: String,
+        /// Why.
+        why: String,
+    },
     /// The deployment is being cancelled.
     Cancelled,
     /// The step did not end in time.

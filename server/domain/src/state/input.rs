@@ -152,8 +152,19 @@ pub enum CancelAnswer {
     Voided,
 }
 
-/// Whether a `run:` template holds for the step of this index, or for an action about a subject.
-pub type JudgeCondition<'a> = dyn Fn(&State, &str, u32, Option<TargetId>) -> bool + 'a;
+/// A `run:` template that is to be judged, and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The template.
+    pub template: &'a str,
+    /// The index of its step.
+    pub step: u32,
+    /// The node whose action's it is; none if it is the step's.
+    pub node: Option<NodeRef>,
+}
+
+/// Whether a template is true, or why that cannot be judged.
+pub type JudgeCondition<'a> = dyn Fn(&State, Asked<'_>) -> Result<bool, String> + 'a;
 
 /// The facts of the moment: they are not events, and decisions that rest on them are.
 #[derive(Clone, Copy)]
@@ -164,8 +175,8 @@ pub struct Moment<'a> {
     pub online: &'a BTreeSet<AgentId>,
     /// The journals that they go by, of those that said so.
     pub journals: &'a BTreeMap<AgentId, JournalId>,
-    /// Evaluates a `run:` template for a step (no subject) or an action about a subject. It is given
-    /// the state as it is by then, which this very input may have taken further.
+    /// Judges a `run:` template. It is given the state as it is by then, which this very input may
+    /// have taken further.
     pub condition: &'a JudgeCondition<'a>,
     /// Evaluates the instructions of a manual action, with the state in the same way.
     pub instructions: &'a dyn Fn(&State, NodeRef) -> String,

@@ -39,7 +39,8 @@ pub use effect::{Effect, next_deadline, outstanding};
 pub use event::{EVENT_FORMAT, Event, NodeEnd, OutputVariable, SkipReason};
 pub use evolve::{evolve, fold};
 pub use input::{
-    AcquireEnd, CancelAnswer, Illegal, Input, JudgeCondition, Moment, Policy, Sent, StartAnswer,
+    AcquireEnd, Asked, CancelAnswer, Illegal, Input, JudgeCondition, Moment, Policy, Sent,
+    StartAnswer,
 };
 pub use judge::{Evidence, judge};
 pub use locks::{Blocked, Claim, LockKeeper, NothingHeld};

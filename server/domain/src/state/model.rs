@@ -432,14 +432,15 @@ impl State {
         }
     }
 
-    /// Whether something failed as a step sees it, or an action about a subject: for that one, what
+    /// Whether something failed as a step sees it, or the action of a node: for that one, what
     /// failed about its subject in the running step counts as well.
-    pub fn has_failed_for(&self, step: u32, subject: Option<TargetId>) -> bool {
+    pub fn has_failed_for(&self, step: u32, node: Option<NodeRef>) -> bool {
         let here = || {
+            let subject = self.plan.as_ref()?.node(node?)?.subject;
             let StepState::Running { subjects, .. } = self.steps.get(step as usize)? else {
                 return None;
             };
-            Some(subjects.get(&subject?)?.has_failed())
+            Some(subjects.get(&subject)?.has_failed())
         };
         self.failed || here().unwrap_or(false)
     }

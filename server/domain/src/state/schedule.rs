@@ -20,6 +20,7 @@ use super::verdict;
 use crate::plan::{NodeRef, Plan};
 
 mod answers;
+mod begin;
 mod cancelling;
 mod pause;
 mod steps;

@@ -46,6 +46,7 @@ pub fn unsuccessful(state: &State) -> BTreeSet<String> {
 fn was_due(reason: &SkipReason) -> bool {
     match reason {
         SkipReason::EarlierFailure
+        | SkipReason::Unjudgeable { .. }
         | SkipReason::Cancelled
         | SkipReason::StepTimedOut
         | SkipReason::DeploymentTimedOut

@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use mantle_shared::ids::TargetId;
 use mantle_shared::protocol::Outcome;
 
 use super::model::{
     AcquisitionStatus, AttemptStatus, Cancel, CancelCause, Closed, Exclusion, NodeState, State,
-    Verdict,
+    StepState, Verdict,
 };
+use super::view;
 use crate::explain::listed;
 use crate::file::duration;
 use crate::interruption::{Answer, Question};
@@ -183,7 +185,7 @@ pub(super) fn failure(state: &State, plan: &Plan) -> String {
             })
             .collect();
         failed.sort_by_key(|(at, node, ..)| (*at, *node));
-        let (_, node, outcome, message) = failed.first()?;
+        let (at, node, outcome, message) = failed.first()?;
         let (action, planned) = (plan.action(*node)?, plan.node(*node)?);
         let on = if planned.subject == NO_TARGET {
             String::new()
@@ -201,12 +203,30 @@ pub(super) fn failure(state: &State, plan: &Plan) -> String {
         } else {
             format!(": {message}")
         };
-        Some(format!("'{}' {}{on}{why}", action.name, in_words(*outcome)))
+        let text = format!("'{}' {}{on}{why}", action.name, in_words(*outcome));
+        Some(((*at, node.step), text))
     };
+    let first = [first_node(), unjudgeable(state, plan)];
+    // What happened in one moment happened in the order of the steps.
+    let first = first.into_iter().flatten().min_by_key(|(when, _)| *when);
     acquisition
-        .or_else(first_node)
+        .or(first.map(|(_, text)| text))
         .or_else(|| not_gone_on(state, plan))
         .unwrap_or_else(|| "a step failed".to_owned())
+}
+
+/// The first step whose condition could not be judged; when that was, and its index.
+fn unjudgeable(state: &State, plan: &Plan) -> Option<((Timestamp, u32), String)> {
+    let steps = (0_u32..).zip(plan.steps.iter().zip(&state.steps));
+    let failed = steps.filter_map(|(index, (step, known))| {
+        let StepState::Finished { ended, .. } = known else {
+            return None;
+        };
+        let reason = view::unjudgeable(state, index)?.sentence();
+        let text = format!("'{}' was not run: {reason}", step.name);
+        Some(((*ended, index), text))
+    });
+    failed.min_by_key(|(when, _)| *when)
 }
 
 /// Which step did not go on after its first target, and who said so.

@@ -57,7 +57,7 @@ pub struct StepProgress {
     pub name: String,
     /// How far it is.
     pub status: Status,
-    /// Why it was skipped, for people.
+    /// Why it was skipped, what it waits for, or why nothing of it was begun; for people.
     pub message: String,
     /// When it began.
     pub began: Option<Timestamp>,
@@ -163,6 +163,9 @@ impl SkipReason {
             Self::EarlierFailure => "something before it failed".to_owned(),
             Self::NoFailure => "it runs on failure only, and nothing failed".to_owned(),
             Self::Condition { template } => format!("its condition is not true: {template}"),
+            Self::Unjudgeable { template, why } => {
+                format!("its condition '{template}' cannot be judged: {why}")
+            }
             Self::Cancelled => "the deployment was cancelled".to_owned(),
             Self::StepTimedOut => "the step ran out of time".to_owned(),
             Self::DeploymentTimedOut => "the deployment ran out of time".to_owned(),
@@ -269,7 +272,8 @@ fn step_progress(
             ..
         } => {
             let status = step_end(state, index, *failed);
-            (status, String::new(), Some(*began), Some(*ended))
+            let message = step_message(state, index);
+            (status, message, Some(*began), Some(*ended))
         }
         StepState::Skipped { reason } => (skipped(reason), reason.sentence(), None, None),
     };
@@ -318,12 +322,32 @@ pub fn step_end(state: &State, step: u32, failed: bool) -> Status {
             | NodeState::Asking { .. }
             | NodeState::Skipped { .. } => false,
         });
-    let wrong = wrong || state.steps.get(step as usize).is_some_and(was_not_gone_on);
+    let wrong = wrong
+        || state.steps.get(step as usize).is_some_and(was_not_gone_on)
+        || unjudgeable(state, step).is_some();
     match (failed, state.cancel.is_some() && !wrong) {
         (false, _) => Status::Succeeded,
         (true, true) => Status::Cancelled,
         (true, false) => Status::Failed,
     }
+}
+
+/// What there is to say of a step that is over, beyond what its actions say.
+pub fn step_message(state: &State, step: u32) -> String {
+    unjudgeable(state, step).map_or_else(String::new, SkipReason::sentence)
+}
+
+/// Why a step's condition could not be judged, if that is why it failed.
+pub(super) fn unjudgeable(state: &State, step: u32) -> Option<&SkipReason> {
+    let subjects = state.steps.get(step as usize)?.subjects()?;
+    subjects.values().find_map(|subject| match subject {
+        SubjectState::PassedOver {
+            reason: reason @ SkipReason::Unjudgeable { .. },
+        } => Some(reason),
+        SubjectState::PassedOver { .. }
+        | SubjectState::Active { .. }
+        | SubjectState::Done { .. } => None,
+    })
 }
 
 /// It was stopped after its first target.
@@ -345,6 +369,7 @@ pub fn subject_status(state: &State, step: u32, subject: TargetId) -> Option<Sta
 
 fn skipped(reason: &SkipReason) -> Status {
     match reason {
+        SkipReason::Unjudgeable { .. } => Status::NotStarted,
         SkipReason::Cancelled => Status::Cancelled,
         SkipReason::NotApplicable { .. }
         | SkipReason::EarlierFailure

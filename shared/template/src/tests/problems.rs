@@ -1,7 +1,7 @@
 //! What is said about what could not be evaluated.
 
 use super::{lenient, options, variables};
-use crate::{Error, Position, ProblemKind, Template, evaluate_condition, render};
+use crate::{Error, Position, ProblemKind, Template, is_truthy, render};
 
 fn strict(pairs: &[(&str, &str)], template: &str) -> Result<String, Error> {
     let rendered = render(template, &variables(pairs), &options().strict())?;
@@ -211,26 +211,24 @@ fn null_is_marked() {
 }
 
 #[test]
-fn run_conditions_hold_if_complete_and_true() {
+fn a_text_is_true_if_it_is_not_one_of_the_words_for_false() {
     let variables = variables(&[("Yes", "true"), ("No", "false"), ("Env", "Prod")]);
     for (condition, holds) in [
         ("true", true),
         ("False", false),
+        (" no ", false),
+        ("0", false),
         ("", false),
         ("#{Yes}", true),
         ("#{No}", false),
-        ("#{Missing}", false),
         ("#{if Env == \"Prod\"}true#{/if}", true),
         ("#{if Env == \"Test\"}true#{/if}", false),
         ("#{unless Missing}true#{/unless}", true),
         ("#{Env | StartsWith P}", true),
-        ("#{Yes", false),
     ] {
-        assert_eq!(
-            evaluate_condition(condition, &variables, &options()),
-            holds,
-            "{condition}"
-        );
+        let rendered = render(condition, &variables, &options()).unwrap();
+        assert!(rendered.is_complete(), "{condition}");
+        assert_eq!(is_truthy(&rendered.text), holds, "{condition}");
     }
 }
 

@@ -6,16 +6,15 @@ use mantle_shared::fault;
 use mantle_shared::ids::{AttemptId, AttemptKey, TargetId};
 use mantle_shared::protocol::Outcome;
 
-use super::super::asking::{self, raised};
-use super::super::decide::{after, after_ms, within};
+use super::super::asking;
+use super::super::decide::{after, after_ms};
 use super::super::event::{Event, NodeEnd, SkipReason};
 use super::super::locks::{self, Claimed};
 use super::super::model::{CancelCause, NodeState, State, StepState, SubjectState};
 use super::Look;
 use super::pause::Gate;
-use crate::interruption::Question;
-use crate::plan::{Eyes, NodeRef, PlanAction, PlanNode, PlanStep};
-use crate::process::{OnFailure, RunCondition};
+use crate::plan::{NodeRef, PlanAction, PlanNode, PlanStep};
+use crate::process::OnFailure;
 
 /// What there is room for in a step that runs.
 struct Room {
@@ -49,7 +48,7 @@ impl Look<'_> {
             .iter()
             .filter(|(_, _, state)| matches!(state, StepState::Pending));
         let begun: Vec<Event> = pending
-            .map(|(index, step, _)| self.begin_step(*index, step))
+            .flat_map(|(index, step, _)| self.begin_step(*index, step))
             .collect();
         if !begun.is_empty() {
             return begun;
@@ -68,53 +67,8 @@ impl Look<'_> {
         running.flatten().collect()
     }
 
-    fn begin_step(&self, index: u32, step: &PlanStep) -> Event {
-        let skip = match &step.skipped {
-            Some(detail) => Some(SkipReason::NotApplicable {
-                detail: detail.clone(),
-            }),
-            None => self.skip(&step.run, self.state.failed, index, None),
-        };
-        match skip {
-            Some(reason) => Event::StepSkipped {
-                step: index,
-                reason,
-            },
-            None => Event::StepStarted {
-                step: index,
-                at: self.moment.now,
-                end_by: Some(within(
-                    self.moment,
-                    step.timeout_ms,
-                    self.moment.policy.step,
-                )),
-            },
-        }
-    }
-
-    /// Why something does not run under its condition; `None` if it does.
-    fn skip(
-        &self,
-        run: &RunCondition,
-        failed: bool,
-        step: u32,
-        subject: Option<TargetId>,
-    ) -> Option<SkipReason> {
-        match run {
-            RunCondition::Success => failed.then(|| self.why_no_more()),
-            RunCondition::Failure => (!failed).then_some(SkipReason::NoFailure),
-            RunCondition::Always => None,
-            RunCondition::Template(template) => {
-                let holds = (self.moment.condition)(self.state, template, step, subject);
-                (!holds).then(|| SkipReason::Condition {
-                    template: template.clone(),
-                })
-            }
-        }
-    }
-
     /// Why nothing more is begun after something did not succeed: what was cancelled did not fail.
-    fn why_no_more(&self) -> SkipReason {
+    pub(super) fn why_no_more(&self) -> SkipReason {
         why_no_more(self.state)
     }
 
@@ -256,7 +210,7 @@ impl Look<'_> {
             }
             for (node, planned) in nodes {
                 match self.state.nodes.get(&node) {
-                    None => events.push(self.begin_node(node, action, subject, failed)),
+                    None => events.push(self.begin_node(node, action, failed)),
                     Some(NodeState::Waiting {
                         not_before,
                         deadline,
@@ -407,39 +361,6 @@ impl Look<'_> {
                 Some(SubjectState::Active { .. }) => about(index, step, *subject).any(is_open),
                 Some(SubjectState::Done { .. } | SubjectState::PassedOver { .. }) => false,
             })
-    }
-
-    fn begin_node(
-        &self,
-        node: NodeRef,
-        action: &PlanAction,
-        subject: TargetId,
-        failed: bool,
-    ) -> Event {
-        let now = self.moment.now;
-        match (
-            self.skip(&action.run, failed, node.step, Some(subject)),
-            &action.ask,
-        ) {
-            (Some(reason), _) => Event::NodeSkipped { node, reason },
-            (None, Some(ask)) => {
-                let deployer = &self.plan.facts.created_by;
-                let question = Question::Manual {
-                    node,
-                    instructions: (self.moment.instructions)(self.state, node),
-                    teams: ask.teams.clone(),
-                    approvals: ask.approvals,
-                    not_by: (ask.eyes == Eyes::Four).then(|| deployer.clone()),
-                };
-                raised(self.moment, question, after_ms(now, action.timeout_ms))
-            }
-            (None, None) => Event::NodeWaiting {
-                node,
-                at: now,
-                not_before: now,
-                deadline: after(now, self.moment.policy.pick_up),
-            },
-        }
     }
 
     /// Orders a waiting node's next attempt if its time has come and its agent is there.

@@ -148,6 +148,9 @@ pub(super) const KNOWS_OUTPUTS: &str = "#{Octopus.Action[a].Output.Url}";
 /// A template that holds as long as nothing has failed.
 pub(super) const NO_FAILURE: &str = "#{unless Octopus.Deployment.Error}yes#{/unless}";
 
+/// A template that cannot be judged.
+pub(super) const UNJUDGEABLE: &str = "#{Nope}";
+
 /// The plan, with failures judged by people.
 pub(super) fn guided(plan: Plan) -> Plan {
     Plan {
@@ -234,10 +237,11 @@ impl Run {
             now: self.now,
             online: &self.online,
             journals: &self.journals,
-            condition: &|state, template, step, subject| match template {
-                KNOWS_OUTPUTS => !state.outputs.is_empty(),
-                NO_FAILURE => !state.has_failed_for(step, subject),
-                _ => holds,
+            condition: &|state, asked| match asked.template {
+                KNOWS_OUTPUTS => Ok(!state.outputs.is_empty()),
+                NO_FAILURE => Ok(!state.has_failed_for(asked.step, asked.node)),
+                UNJUDGEABLE => Err("it has no value".to_owned()),
+                _ => Ok(holds),
             },
             instructions: &|state, node| {
                 let (action, outputs) = (node.action, state.outputs.len());

@@ -3,11 +3,12 @@
 
 use mantle_shared::protocol::Outcome;
 
+use super::super::view::Status;
 use super::super::*;
 use super::builders::*;
 use crate::interruption::{Answer, Question};
-use crate::plan::{Eyes, PlanAction, PlanStep};
-use crate::process::RunCondition;
+use crate::plan::{Eyes, Plan, PlanAction, PlanStep};
+use crate::process::{RunCondition, Start};
 
 #[test]
 fn run_conditions_of_steps() {
@@ -170,4 +171,123 @@ fn instructions_tell_what_the_attempt_that_has_just_ended_set() {
     assert_eq!(instructions, "look at action 0, outputs: 1");
     run.answer(1, "bob", Answer::Proceed);
     assert_eq!(run.verdict(), Some(Verdict::Succeeded));
+}
+
+/// One plan whose step `t`, and one whose action `b`, cannot be judged. Both have what runs always.
+fn unjudged(of_step: bool) -> Plan {
+    let after = PlanAction {
+        run: RunCondition::Always,
+        ..an_action("c", &[1, 2])
+    };
+    let before = a_step("s", &[1, 2], vec![an_action("a", &[1, 2])]);
+    let mut middle = a_step("t", &[1, 2], vec![an_action("b", &[1, 2]), after]);
+    if of_step {
+        middle.run = template(UNJUDGEABLE);
+    } else {
+        middle.actions[0].run = template(UNJUDGEABLE);
+    }
+    let repair = PlanStep {
+        run: RunCondition::Failure,
+        ..a_step("u", &[1, 2], vec![an_action("d", &[1, 2])])
+    };
+    let publish = a_step("v", &[1, 2], vec![an_action("e", &[1, 2])]);
+    a_plan(&[1, 2], vec![before, middle, repair, publish])
+}
+
+const WHY: &str = "its condition '#{Nope}' cannot be judged: it has no value";
+
+#[test]
+fn a_step_whose_condition_cannot_be_judged_has_failed_and_none_of_its_actions_runs() {
+    for plan in [unjudged(true), guided(unjudged(true))] {
+        let mut run = Run::of(plan);
+        run.end("a@web01", Outcome::Succeeded);
+        run.end("a@web02", Outcome::Succeeded);
+        assert_eq!(run.live_names(), ["d@web01", "d@web02"], "after a failure");
+        assert_eq!(run.asked(), [0; 0], "no answer would change it");
+        run.end("d@web01", Outcome::Succeeded);
+        run.end("d@web02", Outcome::Succeeded);
+        assert_eq!(run.verdict(), Some(Verdict::Failed));
+        assert_eq!(run.message(), format!("'t' was not run: {WHY}"));
+        let shown = view::progress(&run.state);
+        let step = &shown.steps[1];
+        assert_eq!((step.status, step.message.as_str()), (Status::Failed, WHY));
+        for subject in &step.subjects {
+            assert_eq!(subject.status, Status::NotStarted);
+            for action in &subject.actions {
+                assert_eq!(action.status, Status::NotStarted, "{action:?}");
+                assert_eq!(action.message, WHY);
+            }
+        }
+        assert_eq!(shown.steps[3].status, Status::Skipped);
+        assert_eq!(unsuccessful(&run.state).len(), 2);
+    }
+}
+
+#[test]
+fn an_action_whose_condition_cannot_be_judged_has_failed_about_its_target() {
+    for plan in [unjudged(false), guided(unjudged(false))] {
+        let mut run = Run::of(plan);
+        run.end("a@web01", Outcome::Succeeded);
+        run.end("a@web02", Outcome::Succeeded);
+        assert_eq!(run.asked(), [0; 0], "no answer would change it");
+        for name in ["c@web01", "c@web02", "d@web01", "d@web02"] {
+            run.end(name, Outcome::Succeeded);
+        }
+        assert_eq!(run.verdict(), Some(Verdict::Failed));
+        let said = format!("'b' was not started on web01: {WHY}");
+        assert_eq!(run.message(), said);
+        let shown = view::progress(&run.state);
+        assert_eq!(shown.steps[1].status, Status::Failed);
+        let action = &shown.steps[1].subjects[0].actions[0];
+        assert_eq!((action.status, action.attempts), (Status::NotStarted, 0));
+        assert_eq!(action.message, WHY);
+    }
+}
+
+#[test]
+fn what_could_not_be_judged_before_a_cancel_stays_a_failure() {
+    let mut run = Run::of(unjudged(true));
+    run.end("a@web01", Outcome::Succeeded);
+    run.end("a@web02", Outcome::Succeeded);
+    run.input(Input::CancelRequested {
+        by: "bob".to_owned(),
+    });
+    assert_eq!(view::progress(&run.state).steps[1].status, Status::Failed);
+}
+
+#[test]
+fn steps_that_start_together_fail_each_by_its_own_condition() {
+    let second = PlanStep {
+        run: template(UNJUDGEABLE),
+        start: Start::WithPrevious,
+        ..a_step("t", &[1], vec![an_action("b", &[1])])
+    };
+    let first = a_step("s", &[1], vec![an_action("a", &[1])]);
+    let third = a_step("u", &[1], vec![an_action("c", &[1])]);
+    let mut run = Run::of(a_plan(&[1], vec![first, second, third]));
+    assert_eq!(run.live_names(), ["a@web01"]);
+    run.end("a@web01", Outcome::Succeeded);
+    assert_eq!(run.verdict(), Some(Verdict::Failed));
+    assert_eq!(run.message(), format!("'t' was not run: {WHY}"));
+}
+
+#[test]
+fn of_what_failed_in_one_moment_the_first_step_is_told() {
+    let first = PlanStep {
+        run: template(UNJUDGEABLE),
+        ..a_step("s", &[1], vec![an_action("a", &[1])])
+    };
+    let unjudged = PlanAction {
+        run: template(UNJUDGEABLE),
+        ..an_action("b", &[1])
+    };
+    let second = PlanStep {
+        run: RunCondition::Always,
+        ..a_step("t", &[1], vec![unjudged])
+    };
+    let run = Run::of(a_plan(&[1], vec![first.clone(), second.clone()]));
+    assert_eq!(run.message(), format!("'s' was not run: {WHY}"));
+    let run = Run::of(a_plan(&[1], vec![second, first]));
+    let said = format!("'b' was not started on web01: {WHY}");
+    assert_eq!(run.message(), said);
 }

@@ -11,7 +11,8 @@ use mantle_shared::protocol::Outcome;
 use super::super::*;
 use super::builders::*;
 use crate::interruption::Answer;
-use crate::plan::{Eyes, PlanStep};
+use crate::plan::{Eyes, PlanAction, PlanStep};
+use crate::process::RunCondition;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/logs")
@@ -74,6 +75,24 @@ fn a_cancel() -> Run {
     run
 }
 
+/// A step and an action whose conditions cannot be judged.
+fn unjudgeable() -> Run {
+    let run = || RunCondition::Template(UNJUDGEABLE.to_owned());
+    let of_step = PlanStep {
+        run: run(),
+        ..a_step("s", &[1, 2], vec![an_action("a", &[1, 2])])
+    };
+    let of_action = PlanAction {
+        run: run(),
+        ..an_action("b", &[1, 2])
+    };
+    let always = PlanStep {
+        run: RunCondition::Always,
+        ..a_step("t", &[1, 2], vec![of_action])
+    };
+    Run::of(a_plan(&[1, 2], vec![of_step, always]))
+}
+
 #[test]
 fn logs_that_were_written_once_fold_to_what_they_folded_to_then() {
     let write = std::env::var_os("MANTLE_GOLDEN").is_some_and(|how| how == "write");
@@ -81,6 +100,7 @@ fn logs_that_were_written_once_fold_to_what_they_folded_to_then() {
         ("0.1-failure", a_failure()),
         ("0.1-questions", questions()),
         ("0.1-cancel-while-asked", a_cancel()),
+        ("0.1-unjudgeable", unjudgeable()),
     ] {
         let (log_file, shown_file) = (
             folder().join(format!("{name}.jsonl")),
