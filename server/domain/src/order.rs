@@ -17,7 +17,7 @@ use crate::state::OutputVariable;
 use crate::variable::uses::variables_for;
 use crate::variable::{
     DEPLOYMENT_PROCESS, Effective, EffectiveSet, EffectiveValue, PinnedSecret, Situation,
-    SituationTarget, Surroundings, Tie,
+    SituationTarget, Surroundings, Tie, resolve,
 };
 use crate::work::of_a_condition;
 
@@ -139,15 +139,52 @@ pub(crate) fn effective_among(
     (step, action): (&PlanStep, Option<&PlanAction>),
     subject: Option<&PlanTarget>,
 ) -> Result<EffectiveSet, Tie> {
-    let tag = context
-        .process
-        .process
-        .steps
+    let situation = situation(context, step, action, subject);
+    let around = Surroundings {
+        plan: context.plan,
+        lists,
+        task_number: context.task_number,
+        step: Some(step),
+        action,
+        subject,
+        step_tag: situation.step_tag,
+        failed: context.failed,
+    };
+    EffectiveSet::new(
+        &context.variables.variables,
+        &situation,
+        context.outputs,
+        Some(&around),
+    )
+}
+
+/// Every variable that has no value there because two of them tie; [`effective`] tells one.
+pub(crate) fn tied(
+    context: &OrderContext<'_>,
+    step: &PlanStep,
+    action: Option<&PlanAction>,
+    subject: Option<&PlanTarget>,
+) -> Vec<Tie> {
+    let situation = situation(context, step, action, subject);
+    let variables = context.variables.variables.iter();
+    variables
+        .filter_map(|variable| resolve(variable, &situation).err())
+        .collect()
+}
+
+fn situation<'a>(
+    context: &OrderContext<'a>,
+    step: &'a PlanStep,
+    action: Option<&'a PlanAction>,
+    subject: Option<&'a PlanTarget>,
+) -> Situation<'a> {
+    let steps = &context.process.process.steps;
+    let tag = steps
         .iter()
         .find(|other| other.name == step.name)
         .and_then(|step| step.targets.as_ref())
         .map(|selector| selector.tag.as_str());
-    let situation = Situation {
+    Situation {
         environment: Some(&context.plan.environment),
         channel: Some(&context.plan.channel),
         target: subject.map(|target| SituationTarget {
@@ -159,23 +196,7 @@ pub(crate) fn effective_among(
         action: action.map(|action| action.name.as_str()),
         tenant_tags: &[],
         process: Some(DEPLOYMENT_PROCESS),
-    };
-    let around = Surroundings {
-        plan: context.plan,
-        lists,
-        task_number: context.task_number,
-        step: Some(step),
-        action,
-        subject,
-        step_tag: tag,
-        failed: context.failed,
-    };
-    EffectiveSet::new(
-        &context.variables.variables,
-        &situation,
-        context.outputs,
-        Some(&around),
-    )
+    }
 }
 
 /// An action of a process by its names.

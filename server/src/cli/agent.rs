@@ -120,6 +120,9 @@ async fn token(command: TokenCommand, client: &Client, out: Output) -> CliResult
                 out.note("on the machine that is to join:");
                 out.note(&format!("  {}", created.command));
             }
+            for warning in &created.warnings {
+                out.warn(warning);
+            }
             out.object(&created, |created| vec![created.token.clone()])
         }
         TokenCommand::List => {

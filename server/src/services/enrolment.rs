@@ -11,13 +11,14 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use mantle_domain::ids::{AgentId, EnvironmentId, TargetId};
 use mantle_domain::name::{IN_ENVIRONMENTS, IN_TAGS, IN_TARGETS};
+use mantle_domain::variable::tags::Tagged;
 use mantle_shared::protocol::{
     EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, RenewResult,
 };
 use mantle_shared::tls::Fingerprint;
 use serde_json::json;
 
-use super::{names, renewal};
+use super::{names, renewal, ties};
 use crate::gateway::{EnrolDecision, Enroller, Renewal, Trust, TrustedAgent};
 use crate::security::{AgentCertificate, Authority, CsrError, join_token_verify};
 use crate::store::{
@@ -135,7 +136,7 @@ impl Enrolment {
         remote: SocketAddr,
     ) -> Result<EnrolAccepted, Stop> {
         let now = Timestamp::now();
-        let (certificate, target) = self
+        let (certificate, target, tied) = self
             .store
             .write(async |tx| {
                 let token = self.token(tx, &request, now).await?;
@@ -143,7 +144,11 @@ impl Enrolment {
                 let environments = environments(tx, &wanted.environments).await?;
                 // Signed only for a token that is good, before it is used up.
                 let certificate = self.sign(&request, agent)?;
+                let before = target_find(tx, &request.name)
+                    .await?
+                    .map(|known| known.tags);
                 let target = target(tx, &request.name, &wanted.tags, &environments, now).await?;
+                let tied = tied(tx, &target, before.as_deref()).await;
                 let key =
                     write_agent(tx, agent, &target, &request, &token, &certificate, now).await?;
                 let used = join_token_use(tx, token.id, now.as_microsecond()).await;
@@ -153,13 +158,16 @@ impl Enrolment {
                     }
                     other => other?,
                 }
-                let detail = json!({
+                let mut detail = json!({
                     "agent": agent.to_string(),
                     "token": token.id.to_string(),
                     "remote": remote.ip().to_string(),
                     "tags": wanted.tags,
                     "environments": wanted.environments,
                 });
+                if !tied.is_empty() {
+                    detail["warnings"] = json!(tied);
+                }
                 let entry = AuditEntry {
                     at_us: now.as_microsecond(),
                     actor: format!("token:{}", token.id),
@@ -177,9 +185,16 @@ impl Enrolment {
                     name: target.name.clone(),
                 };
                 self.trust.allow(agent, entry);
-                Ok::<_, Stop>((certificate, target))
+                Ok::<_, Stop>((certificate, target, tied))
             })
             .await?;
+        for warning in tied {
+            tracing::warn!(
+                target.name = target.name,
+                warning,
+                "the tags of a target that joined make values tie"
+            );
+        }
         Ok(EnrolAccepted {
             agent,
             name: target.name,
@@ -357,6 +372,28 @@ async fn target(
     Ok(target)
 }
 
+/// What the tags that a target has now bring about and those of before did not. It keeps nobody out:
+/// who joins can do nothing about it, and a plan refuses what is tied.
+async fn tied(tx: &mut Tx, target: &TargetRow, before: Option<&[String]>) -> Vec<String> {
+    // Values for different tags tie where a target has both.
+    if target.tags.len() < 2 || before == Some(&target.tags) {
+        return Vec::new();
+    }
+    let tagged = Tagged {
+        name: &target.name,
+        tags: &target.tags,
+        before,
+    };
+    ties::by_tags(tx, tagged).await.unwrap_or_else(|error| {
+        tracing::warn!(
+            target.name = target.name,
+            error = &error as &dyn std::error::Error,
+            "whether the tags of a target that joins make values tie could not be found out"
+        );
+        Vec::new()
+    })
+}
+
 async fn write_agent(
     tx: &mut Tx,
     agent: AgentId,
@@ -473,6 +510,58 @@ mod tests {
         };
         // Who sees it may revoke it at once, and then it must be out.
         assert!(enrolment.trust.holds(row.id));
+    }
+
+    /// Nobody who joins can be told by the wire; those who look after the server are.
+    #[tokio::test]
+    async fn tags_that_make_values_tie_on_a_target_that_joins_are_warned_of() {
+        let (house, folder) = (a_house().await, tempfile::tempdir().unwrap());
+        let project = "mantle: v1\nenvironments: [{ name: test }]\nlifecycles: [{ name: only, phases: [{ name: T, environments: [test] }] }]\n---\nmantle: v1\nproject: shop\nlifecycle: only\nvariables:\n  Port: [{ value: 81, tag: blue }, { value: 82, tag: green }]\nprocess: [{ step: S, targets: { tag: web }, uses: script, with: { run: x } }]\n";
+        house.apply(project, false).await.unwrap();
+        let enrolment = enrolment(&house, folder.path());
+        let join = async |name: &str, tags: &[&str]| {
+            let request = EnrolRequest {
+                tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+                ..a_request(&house, name).await
+            };
+            let remote = "192.0.2.1:1".parse().unwrap();
+            enrolment.enrol(request, remote).await.unwrap();
+            let page = house.services.audit_list(&house.admin, None, 1).await;
+            let entry = page.unwrap().items.remove(0);
+            assert_eq!(
+                (entry.action.as_str(), entry.subject.as_str()),
+                ("agent.enrol", name)
+            );
+            entry.detail["warnings"].clone()
+        };
+        assert_eq!(join("web01", &["blue", "web"]).await, json!(null));
+        let warned = join("web02", &["blue", "green", "web"]).await;
+        let [warning] = &warned.as_array().unwrap()[..] else {
+            panic!("{warned}");
+        };
+        let said = "project 'shop': variable 'Port' has two equally specific values for target 'web02': the one for tag blue and the one for tag green";
+        assert!(warning.as_str().unwrap().starts_with(said), "{warned}");
+
+        // Whoever makes a token is told before.
+        let token = async |name: Option<&str>, tags: &[&str]| {
+            let create = JoinTokenCreate {
+                tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+                name: name.map(str::to_owned),
+                ..JoinTokenCreate::default()
+            };
+            let made = house.services.join_token_create(&house.admin, &create);
+            made.await.unwrap().warnings
+        };
+        let both = token(None, &["green", "blue"]).await;
+        assert!(
+            both[0].contains("target 'any that joins with it'"),
+            "{both:?}"
+        );
+        assert_eq!(token(None, &["blue", "web"]).await, [""; 0]);
+        // With the tags that the target has; what tied there before is nothing new.
+        let added = token(Some("web01"), &["green"]).await;
+        assert!(added[0].contains("target 'web01'"), "{added:?}");
+        assert_eq!(token(Some("web02"), &["web"]).await, [""; 0]);
     }
 
     #[tokio::test]

@@ -1,17 +1,21 @@
 //! Join tokens: make, list, revoke. Using one is enrolment's, in the gateway's hands.
 
+use std::collections::BTreeSet;
+
 use mantle_domain::ids::JoinTokenId;
 use mantle_domain::name::{IN_TAGS, IN_TARGETS};
 use mantle_domain::permission::Permission;
+use mantle_domain::variable::tags::Tagged;
 use serde_json::json;
 
 use super::api_keys::after;
 use super::error::{Error, Result};
-use super::{Caller, Deed, Services, at, names};
+use super::{Caller, Deed, Services, at, names, ties};
 use crate::api::body::{JoinToken, JoinTokenCreate, JoinTokenCreated};
 use crate::security::{NewJoinToken, join_token_mint};
 use crate::store::{
-    JoinTokenRow, join_token_find, join_token_insert, join_token_list, join_token_mark_revoked,
+    JoinTokenRow, Tx, join_token_find, join_token_insert, join_token_list, join_token_mark_revoked,
+    target_find,
 };
 
 /// How long a token is good for unless it is said.
@@ -55,6 +59,7 @@ impl Services {
             at_us: now.as_microsecond(),
             by: caller.actor.name.clone(),
         };
+        let warnings = tied(&mut tx, request).await?;
         let (row, token) = join_token_mint(new, self.server.authority);
         join_token_insert(&mut tx, &row).await?;
         let subject = row.id.to_string();
@@ -80,6 +85,7 @@ impl Services {
             ),
             join_token: shape(&row),
             token,
+            warnings,
         })
     }
 
@@ -114,6 +120,28 @@ impl Services {
         }
         Ok(shape(&row))
     }
+}
+
+/// What the tags that it gives make tie on a target which joins with it.
+async fn tied(tx: &mut Tx, request: &JoinTokenCreate) -> Result<Vec<String>> {
+    let known = match &request.name {
+        Some(name) => target_find(tx, name).await?,
+        None => None,
+    };
+    let before = known.map(|target| target.tags);
+    let mut tags: BTreeSet<&String> = request.tags.iter().collect();
+    tags.extend(before.iter().flatten());
+    if tags.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let tags: Vec<String> = tags.into_iter().cloned().collect();
+    let any = "any that joins with it";
+    let tagged = Tagged {
+        name: request.name.as_deref().unwrap_or(any),
+        tags: &tags,
+        before: before.as_deref(),
+    };
+    ties::by_tags(tx, tagged).await
 }
 
 fn check(request: &JoinTokenCreate, uses: u32, ttl_s: u64) -> Result<()> {

@@ -154,7 +154,10 @@ fn variables() -> impl Strategy<Value = Vec<Variable>> {
                 scope.tags.clear();
             }
             kept.push(ScopedValue::own(value, scope));
-            if crate::variable::possible_tie(&kept, &Process::default(), &[]).is_some() {
+            if crate::variable::possible_ties(&kept, &Process::default(), &[])
+                .next()
+                .is_some()
+            {
                 kept.pop();
             }
         }

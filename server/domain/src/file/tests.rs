@@ -400,6 +400,12 @@ fn refusals_name_place_reason_and_remedy() {
             "f.yaml:6:7: variable 'Port' has two equally specific values for target 'web01': this one (tag linux) and the one at line 5 (tag web); give one of them a further scope, or remove it",
         ),
         (
+            project(
+                "variables:\n  Port:\n    - { value: 80, tag: web }\n    - { value: 81, tag: linux }\n    - { value: 82, tag: [web, linux] }\n",
+            ),
+            "f.yaml:6:7: variable 'Port' has two equally specific values for target 'web01': this one (tag linux) and the one at line 5 (tag web); give one of them a further scope, or remove it\nf.yaml:7:7: variable 'Port' has two equally specific values for target 'any': this one (tag linux or web) and the one at line 5 (tag web); give one of them a further scope, or remove it\nf.yaml:7:7: variable 'Port' has two equally specific values for target 'any': this one (tag linux or web) and the one at line 6 (tag linux); give one of them a further scope, or remove it",
+        ),
+        (
             project("variables:\n  Port:\n    - { value: 80, step: Nowhere }\n"),
             "f.yaml:5:26: there is no step or action 'Nowhere'; name one of the process",
         ),

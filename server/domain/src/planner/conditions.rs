@@ -10,10 +10,11 @@ use jiff::Timestamp;
 use mantle_template::{Options, Problem, ProblemKind, closure, references};
 
 use super::PlanRequest;
+use super::ties::Ties;
 use crate::condition::{Place, Unjudgeable, judge_within};
 use crate::explain::{NamedRelease, Refusal, about};
 use crate::fleet::Fleet;
-use crate::order::{OrderContext, effective_among};
+use crate::order::{OrderContext, effective_among, tied};
 use crate::plan::{Plan, PlanAction, PlanStep};
 use crate::process::RunCondition;
 use crate::work;
@@ -35,7 +36,8 @@ enum Sure {
 }
 
 /// Judges the condition of every step and action that takes part, as far as it can be told now.
-pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan) -> Found {
+/// Ties in those of steps are noted.
+pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan, ties: &mut Ties) -> Found {
     let context = OrderContext {
         plan,
         process: request.process,
@@ -49,6 +51,7 @@ pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan) -> Found {
         fleet: Fleet::of(plan),
         budget: work::budget(plan.targets.len()),
         found: Found::default(),
+        ties,
     };
     for (index, step) in plan.steps.iter().enumerate() {
         if step.skipped.is_some() {
@@ -74,6 +77,7 @@ struct Judging<'a> {
     fleet: Fleet<'a>,
     budget: mantle_template::Budget,
     found: Found,
+    ties: &'a mut Ties,
 }
 
 impl Judging<'_> {
@@ -95,7 +99,10 @@ impl Judging<'_> {
         };
         let named = format!("step '{}'", step.name);
         match self.judge(&place, template, before) {
-            Some(Fault::Tie(tie)) => self.found.refusals.push(tie),
+            Some(Fault::Tie) => {
+                let tied = tied(&self.context, step, None, None);
+                self.ties.note(tied, &step.name, None, None);
+            }
             Some(Fault::Other(sure, why)) => self.tell(sure, &named, template, why, Vec::new()),
             None => {}
         }
@@ -153,7 +160,7 @@ impl Judging<'_> {
         let judged = judge_within(known, place, template, &options, &mut self.budget);
         let problems = match judged {
             Ok(_) => return None,
-            Err(Unjudgeable::Tie(tie)) => return Some(Fault::Tie(Refusal::Tie(tie))),
+            Err(Unjudgeable::Tie(_)) => return Some(Fault::Tie),
             Err(why @ Unjudgeable::Limit(_)) => {
                 return Some(Fault::Other(Sure::Certainly, why.to_string()));
             }
@@ -199,7 +206,7 @@ impl Judging<'_> {
 }
 
 enum Fault {
-    Tie(Refusal),
+    Tie,
     Other(Sure, String),
 }
 

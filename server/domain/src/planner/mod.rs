@@ -19,10 +19,12 @@ mod locks;
 mod pool;
 pub mod preview;
 mod steps;
+mod ties;
 pub(crate) mod values;
 
 use pool::Pool;
 use steps::Planner;
+use ties::Ties;
 
 #[cfg(test)]
 mod law_tests;
@@ -162,9 +164,11 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         guidance: guidance(request),
     };
     locks::assign(request, &mut plan);
-    let (ties, mut warnings) = values::check(request, &plan);
-    refusals.extend(ties);
-    let conditions = conditions::check(request, &plan);
+    let mut ties = Ties::default();
+    let (beyond, mut warnings) = values::check(request, &plan, &mut ties);
+    let conditions = conditions::check(request, &plan, &mut ties);
+    refusals.extend(ties.refusals(&plan));
+    refusals.extend(beyond);
     refusals.extend(conditions.refusals);
     warnings.extend(conditions.warnings);
     if !refusals.is_empty() {

@@ -11,6 +11,7 @@ mod choices;
 mod conditions;
 mod fleets;
 mod people;
+mod ties;
 
 const FARM: &str = concat!(
     "packages: [{ id: Web }]\n",

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use mantle_template::{Budget, Error, Options, ProblemKind};
 
 use super::PlanRequest;
+use super::ties::Ties;
 use crate::explain::Refusal;
 use crate::fleet::Fleet;
-use crate::order::{OrderContext, effective_among, find_action};
+use crate::order::{OrderContext, effective_among, find_action, tied};
 use crate::plan::{Plan, PlanAction, PlanStep};
 use crate::process::SecretAccess;
 use crate::variable::uses::input_texts;
@@ -18,20 +19,25 @@ use crate::work;
 /// More warnings of one kind than this help nobody.
 const MOST_WARNINGS: usize = 20;
 
-/// The ties among the values of every node, and the warnings.
-pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan) -> (Vec<Refusal>, Vec<String>) {
-    let mut ties = Vec::new();
+/// What takes more work than it may, and the warnings; the ties among the values of every node are
+/// noted.
+pub(super) fn check(
+    request: &PlanRequest<'_>,
+    plan: &Plan,
+    ties: &mut Ties,
+) -> (Vec<Refusal>, Vec<String>) {
+    let mut refusals = Vec::new();
     let mut warnings = Vec::new();
     let mut budget = work::budget(plan.targets.len());
     let fleet = Fleet::of_texts(plan, request.process, request.variables);
     for step in &plan.steps {
         for action in &step.actions {
-            let found = (&mut ties, &mut warnings);
+            let found = (&mut *ties, &mut refusals, &mut warnings);
             check_action(request, (plan, &fleet), (step, action), &mut budget, found);
         }
     }
     warnings.truncate(MOST_WARNINGS);
-    (ties, warnings)
+    (refusals, warnings)
 }
 
 fn check_action(
@@ -39,7 +45,7 @@ fn check_action(
     (plan, fleet): (&Plan, &Fleet<'_>),
     (step, planned): (&PlanStep, &PlanAction),
     budget: &mut Budget,
-    (ties, warnings): (&mut Vec<Refusal>, &mut Vec<String>),
+    (ties, refusals, warnings): (&mut Ties, &mut Vec<Refusal>, &mut Vec<String>),
 ) {
     let Some(action) = find_action(&request.process.process, &step.name, &planned.name) else {
         return;
@@ -67,13 +73,11 @@ fn check_action(
         }
         let place = (step, Some(planned));
         let subject = fleet.target(node.subject);
-        let set = match effective_among(&context, fleet.lists(), place, subject) {
-            Ok(set) => set,
-            Err(tie) => {
-                // Whoever lists the refusals names each once.
-                ties.push(Refusal::Tie(tie));
-                continue;
-            }
+        let Ok(set) = effective_among(&context, fleet.lists(), place, subject) else {
+            let tied = tied(&context, step, Some(planned), subject);
+            let target = subject.map(|target| target.name.as_str());
+            ties.note(tied, &step.name, Some(&planned.name), target);
+            continue;
         };
         let variables = set.to_template_variables(|_| Some("secret".to_owned()));
         // The time only matters to what is shown, and nothing is shown here.
@@ -86,7 +90,7 @@ fn check_action(
                         project: request.process.project.clone(),
                         action: action.name.clone(),
                     };
-                    ties.push(refusal);
+                    refusals.push(refusal);
                     return;
                 }
                 // Anything else is the action's to say when it runs.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::process::Process;
-use crate::variable::{VariableValue, possible_tie};
+use crate::variable::{VariableValue, possible_ties};
 
 fn set(text: &str) -> BTreeSet<String> {
     text.split('|')
@@ -184,7 +184,8 @@ fn possible_ties_are_found_before_they_happen() {
         ("lib=a e=test", "e=test", &[], false),
         ("lib=a e=test", "lib=b e=live", &[], false),
     ] {
-        let found = possible_tie(&variable(&[a, b]).values, &process, known);
+        let values = variable(&[a, b]).values;
+        let found = possible_ties(&values, &process, known).next();
         assert_eq!(found.is_some(), tie, "{a} / {b}: {found:?}");
     }
 }
@@ -207,7 +208,8 @@ fn a_value_of_the_project_settles_what_two_sets_disagree_about() {
         ("g=web", "lib=a g=web", "lib=b g=linux", false),
         ("g=db", "lib=a g=web", "lib=b g=linux", true),
     ] {
-        let found = possible_tie(&variable(&[own, a, b]).values, &process, &known);
+        let values = variable(&[own, a, b]).values;
+        let found = possible_ties(&values, &process, &known).next();
         assert_eq!(found.is_some(), tie, "{own} / {a} / {b}: {found:?}");
     }
 }
@@ -300,7 +302,7 @@ proptest! {
         let tags = tags();
         let known = vec![("web01".to_owned(), tags.clone())];
         let process = farm();
-        if possible_tie(&values, &process, &known).is_none() {
+        if possible_ties(&values, &process, &known).next().is_none() {
             let variable = Variable { name: "X".to_owned(), values };
             for (step, action, environment, target) in [
                 (Some("Farm"), Some("Install"), Some("test"), true),

@@ -1,8 +1,10 @@
 //! Ties that the tags of a target bring about: two values for two tags are told apart until a target
 //! has both.
 
+use std::collections::BTreeSet;
+
 use super::resolve::{Tie, describe_value};
-use super::tie::{PossibleTie, possible_tie};
+use super::tie::{MOST_TIES, PossibleTie, possible_ties};
 use super::{ScopedValue, Variable};
 use crate::process::Process;
 
@@ -23,39 +25,37 @@ pub fn may_tie_by_tags(variable: &Variable) -> bool {
     variable.values.iter().filter(tagged).take(2).count() == 2
 }
 
-/// The ties that come up on a target because of its tags, one a variable.
+/// The ties that come up on a target because of its tags, each pair of values once.
 pub fn ties_by_tags(variables: &[Variable], process: &Process, target: Tagged<'_>) -> Vec<Tie> {
     let mut found = Vec::new();
     for variable in variables
         .iter()
         .filter(|variable| may_tie_by_tags(variable))
     {
-        let tied = |tags: Option<&[String]>| {
+        let tied = |tags: Option<&[String]>| -> Vec<PossibleTie> {
             let target = tags.map(|tags| (target.name.to_owned(), tags.to_vec()));
             let targets: Vec<(String, Vec<String>)> = target.into_iter().collect();
-            possible_tie(&variable.values, process, &targets)
+            possible_ties(&variable.values, process, &targets).collect()
         };
-        let Some(tie) = tied(Some(target.tags)) else {
+        let pair = |tie: &PossibleTie| (tie.first, tie.second);
+        let now = tied(Some(target.tags));
+        if now.is_empty() {
             continue;
-        };
-        let same = |other: PossibleTie| (other.first, other.second) == (tie.first, tie.second);
+        }
         // Without any target, or with the tags of before.
-        if tied(None).is_some_and(same)
-            || target
-                .before
-                .is_some_and(|tags| tied(Some(tags)).is_some_and(same))
-        {
-            continue;
-        }
+        let before = target.before.map(|tags| tied(Some(tags)));
+        let known = tied(None).into_iter().chain(before.into_iter().flatten());
+        let known: BTreeSet<(usize, usize)> = known.map(|tie| pair(&tie)).collect();
+        let new = now.into_iter().filter(|tie| !known.contains(&pair(tie)));
         let of = |index: usize| variable.values.get(index).map(describe_value);
-        if let (Some(first), Some(second)) = (of(tie.first), of(tie.second)) {
-            found.push(Tie {
+        found.extend(new.take(MOST_TIES).filter_map(|tie| {
+            Some(Tie {
                 variable: variable.name.clone(),
-                first,
-                second,
+                first: of(tie.first)?,
+                second: of(tie.second)?,
                 situation: tie.situation,
-            });
-        }
+            })
+        }));
     }
     found
 }
@@ -69,7 +69,7 @@ mod tests {
     fn a_target_with_both_tags_ties_what_was_told_apart() {
         let project = a_project(concat!(
             "variables:\n",
-            "  Port: [{ value: 80 }, { value: 81, tag: blue }, { value: 82, tag: green }]\n",
+            "  Port: [{ value: 80 }, { value: 81, tag: blue }, { value: 82, tag: green }, { value: 83, tag: red }]\n",
             "  Apart: [{ value: a, tag: blue, environment: test }, { value: b, tag: green, environment: live }]\n",
             "  More: [{ value: a, tag: blue }, { value: b, tag: green, environment: live }]\n",
             "  One: [{ value: a, tag: [blue, green] }]\n",
@@ -88,6 +88,11 @@ mod tests {
             found.iter().map(ToString::to_string).collect()
         };
         let tied = "variable 'Port' has two equally specific values for target 'web01': the one for tag blue and the one for tag green";
+        let three = [
+            tied,
+            "variable 'Port' has two equally specific values for target 'web01': the one for tag blue and the one for tag red",
+            "variable 'Port' has two equally specific values for target 'web01': the one for tag green and the one for tag red",
+        ];
         for (tags, before, expected) in [
             (&["blue", "green"][..], None, &[tied][..]),
             (
@@ -98,6 +103,13 @@ mod tests {
             (&["blue", "green", "web"], Some(&["blue", "green"]), &[]),
             (&["blue", "web"], Some(&["blue", "green"]), &[]),
             (&["blue", "web"], None, &[]),
+            (&["blue", "green", "red"], None, &three),
+            // What tied before hides nothing that is new.
+            (
+                &["blue", "green", "red"],
+                Some(&["blue", "green"]),
+                &three[1..],
+            ),
             (&[], None, &[]),
         ] {
             assert_eq!(ties(tags, before), expected, "{tags:?} {before:?}");

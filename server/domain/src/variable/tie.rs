@@ -6,6 +6,9 @@ use super::resolve::{Situation, SituationTarget, describe_situation, rank};
 use super::{Scope, ScopedValue};
 use crate::process::Process;
 
+/// More ties of one variable than this help nobody: who puts these right finds the others then.
+pub const MOST_TIES: usize = 10;
+
 /// Two values of one variable, by index, that tie in a situation that can come up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PossibleTie {
@@ -17,31 +20,31 @@ pub struct PossibleTie {
     pub situation: String,
 }
 
-/// The first pair of values that tie in a situation that can come up.
+/// Every pair of values that tie in a situation that can come up, one situation each.
 ///
 /// `targets` are the names and tags of the targets known so far: two values for different tags tie
 /// only if some target has both. A target that comes later is judged at plan.
-pub fn possible_tie(
-    values: &[ScopedValue],
-    process: &Process,
-    targets: &[(String, Vec<String>)],
-) -> Option<PossibleTie> {
-    for (second, b) in values.iter().enumerate() {
-        for (first, a) in values.iter().enumerate().take(second) {
-            // A value of the project outranks the same of a variable set.
-            if a.from.is_none() != b.from.is_none() || is_settled(a, b, values) {
-                continue;
-            }
-            if let Some(situation) = tie_between(&a.scope, &b.scope, process, targets) {
-                return Some(PossibleTie {
-                    first,
-                    second,
-                    situation,
-                });
-            }
+pub fn possible_ties<'a>(
+    values: &'a [ScopedValue],
+    process: &'a Process,
+    targets: &'a [(String, Vec<String>)],
+) -> impl Iterator<Item = PossibleTie> + 'a {
+    let pairs = values.iter().enumerate().flat_map(move |(second, b)| {
+        let before = values.iter().enumerate().take(second);
+        before.map(move |(first, a)| ((first, a), (second, b)))
+    });
+    pairs.filter_map(move |((first, a), (second, b))| {
+        // A value of the project outranks the same of a variable set.
+        if a.from.is_none() != b.from.is_none() || is_settled(a, b, values) {
+            return None;
         }
-    }
-    None
+        let situation = tie_between(&a.scope, &b.scope, process, targets)?;
+        Some(PossibleTie {
+            first,
+            second,
+            situation,
+        })
+    })
 }
 
 /// Whether two values of variable sets never matter, since the project has one of the same kinds

@@ -108,6 +108,9 @@ pub struct JoinTokenCreated {
     pub token: String,
     /// What to type on the machine that is to join.
     pub command: String,
+    /// What its tags bring about and deserves attention.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A secret, without its value.

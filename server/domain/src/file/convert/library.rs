@@ -13,7 +13,10 @@ use super::{Declared, Owner, Place, SetOutline, World};
 use crate::channel::effective;
 use crate::project::ProjectDefinition;
 use crate::variable::prompt::shared_labels;
-use crate::variable::{ScopedValue, Variable, VariableValue, describe_scope, find, possible_tie};
+use crate::variable::{
+    MOST_TIES, PossibleTie, ScopedValue, Variable, VariableValue, describe_scope, find,
+    possible_ties,
+};
 use crate::variable_set::{VariableSets, complete, cycle, reached};
 
 /// The server's sets, as others refer to them.
@@ -199,38 +202,46 @@ fn ties(project: &ProjectDefinition, world: &World, declared: &Declared) -> Vec<
         if variable.values.iter().all(|value| value.from.is_none()) {
             continue;
         }
-        let Some(tie) = possible_tie(&variable.values, &project.process, &world.targets) else {
-            continue;
-        };
-        let known = |index: usize| declared.find(project, variable, index);
-        let [(first, first_place), (second, second_place)] =
-            [tie.first, tie.second].map(|index| (variable.values.get(index), known(index)));
-        let (Some(first), Some(second)) = (first, second) else {
-            continue;
-        };
-        // The error stands where something can be changed: at a value of these files, if any is.
-        let (place, this, other, other_place) = match (first_place, second_place) {
-            (first_place, Some(place)) => (Some(place), second, first, first_place),
-            (Some(place), None) => (Some(place), first, second, None),
-            (None, None) => (declared.include_place(project), second, first, None),
-        };
-        let Some(place) = place else { continue };
-        let what = format!(
-            "variable '{}' of project '{}' has two equally specific values for {}: this one ({}) and the one {} ({})",
-            variable.name,
-            project.slug,
-            tie.situation,
-            describe_scope(&this.scope),
-            whereabouts(other, other_place),
-            describe_scope(&other.scope),
-        );
-        let near = format!(
-            "give one of them a further scope, or the project a value of its own for {}",
-            describe_scope(&this.scope)
-        );
-        errors.push(place.error(what, Some(near)));
+        let ties = possible_ties(&variable.values, &project.process, &world.targets);
+        for tie in ties.take(MOST_TIES) {
+            errors.extend(tied(project, variable, &tie, declared));
+        }
     }
     errors
+}
+
+/// Two values that tie, where one of them can be changed.
+fn tied(
+    project: &ProjectDefinition,
+    variable: &Variable,
+    tie: &PossibleTie,
+    declared: &Declared,
+) -> Option<FileError> {
+    let known = |index: usize| declared.find(project, variable, index);
+    let [(first, first_place), (second, second_place)] =
+        [tie.first, tie.second].map(|index| (variable.values.get(index), known(index)));
+    let (first, second) = (first?, second?);
+    // The error stands where something can be changed: at a value of these files, if any is.
+    let (place, this, other, other_place) = match (first_place, second_place) {
+        (first_place, Some(place)) => (Some(place), second, first, first_place),
+        (Some(place), None) => (Some(place), first, second, None),
+        (None, None) => (declared.include_place(project), second, first, None),
+    };
+    let place = place?;
+    let what = format!(
+        "variable '{}' of project '{}' has two equally specific values for {}: this one ({}) and the one {} ({})",
+        variable.name,
+        project.slug,
+        tie.situation,
+        describe_scope(&this.scope),
+        whereabouts(other, other_place),
+        describe_scope(&other.scope),
+    );
+    let near = format!(
+        "give one of them a further scope, or the project a value of its own for {}",
+        describe_scope(&this.scope)
+    );
+    Some(place.error(what, Some(near)))
 }
 
 fn labels(project: &ProjectDefinition, declared: &Declared) -> Vec<FileError> {

@@ -14,8 +14,8 @@ use crate::explain::nearest;
 use crate::name;
 use crate::process::Process;
 use crate::variable::{
-    DEPLOYMENT_PROCESS, Scope, ScopedValue, Variable, VariableValue, describe_scope, is_of_server,
-    possible_tie,
+    DEPLOYMENT_PROCESS, MOST_TIES, Scope, ScopedValue, Variable, VariableValue, describe_scope,
+    is_of_server, possible_ties,
 };
 
 /// By variable in lower case: where each of its values stands.
@@ -128,7 +128,7 @@ pub(super) fn convert(
             .into_iter()
             .map(|value| (value.at, value.value))
             .unzip();
-        if let Some(tie) = possible_tie(&values, process, &world.targets) {
+        for tie in possible_ties(&values, process, &world.targets).take(MOST_TIES) {
             let scope = |index: usize| {
                 values
                     .get(index)

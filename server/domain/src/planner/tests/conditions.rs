@@ -168,7 +168,10 @@ fn a_tie_in_a_steps_condition_is_refused() {
     let values = &mut release.variables.variables[0].values;
     values[1].scope.environments.insert("test".to_owned());
     let refused = plan(&release, "test", &farm(), &PlanOptions::default()).unwrap_err();
-    let told: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    let of_the_step = "equally specific values for step 'Act' in environment 'test'";
-    assert!(told.iter().any(|one| one.contains(of_the_step)), "{told:?}");
+    let [refusal] = &refused[..] else {
+        panic!("{refused:?}");
+    };
+    let told = refusal.to_string();
+    let place = "for action 'Do' in step 'Act' and the condition of step 'Act' in 3 targets (web01, web02 and web03) in environment 'test'";
+    assert!(told.contains(place), "{told}");
 }
