@@ -130,6 +130,10 @@ fn samples() -> Vec<Refusal> {
         },
         Refusal::NotJoined { target: target() },
         Refusal::AgentOffline { target: target() },
+        Refusal::TargetUnhealthy {
+            target: target(),
+            why: text("disk: / is full"),
+        },
         Refusal::NeedsServerWorker {
             step: step(),
             uses: text("notify"),
@@ -369,6 +373,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::NoExecutor { .. } => "NoExecutor",
         Refusal::NotJoined { .. } => "NotJoined",
         Refusal::AgentOffline { .. } => "AgentOffline",
+        Refusal::TargetUnhealthy { .. } => "TargetUnhealthy",
         Refusal::ActionUnsupported { .. } => "ActionUnsupported",
         Refusal::PackageForLinux { .. } => "PackageForLinux",
         Refusal::NeedsServerWorker { .. } => "NeedsServerWorker",

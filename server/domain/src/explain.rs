@@ -196,6 +196,13 @@ pub enum Refusal {
         /// The target.
         target: String,
     },
+    /// A target that takes part is unhealthy, and there is no deployment while one is.
+    TargetUnhealthy {
+        /// The target.
+        target: String,
+        /// Which check says so, and why.
+        why: String,
+    },
     /// A target's agent does not know an action type.
     ActionUnsupported {
         /// The action.

@@ -180,6 +180,26 @@ pub struct PlanLeftOut {
     pub note: String,
 }
 
+impl PlanLeftOut {
+    /// What whoever deploys should know of it, unless they left it out themselves.
+    pub fn warning(&self) -> Option<String> {
+        let Self { name, note, .. } = self;
+        match self.why {
+            LeftOutReason::NotJoined => Some(format!(
+                "{name} is expected but has not joined and is left out"
+            )),
+            LeftOutReason::Maintenance => {
+                Some(format!("{name} is in maintenance ({note}) and is left out"))
+            }
+            LeftOutReason::Unhealthy => {
+                Some(format!("{name} is unhealthy ({note}) and is left out"))
+            }
+            LeftOutReason::Unavailable => Some(format!("{name} is offline and is left out")),
+            LeftOutReason::Excluded | LeftOutReason::NotChosen => None,
+        }
+    }
+}
+
 /// Why a target takes no part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -194,6 +214,8 @@ pub enum LeftOutReason {
     NotJoined,
     /// It was in maintenance.
     Maintenance,
+    /// A health check had failed on it, and the policy is to go on without it.
+    Unhealthy,
 }
 
 impl LeftOutReason {
@@ -205,6 +227,7 @@ impl LeftOutReason {
             Self::Unavailable => "offline",
             Self::NotJoined => "not joined",
             Self::Maintenance => "in maintenance",
+            Self::Unhealthy => "unhealthy",
         }
     }
 }

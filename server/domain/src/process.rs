@@ -35,6 +35,9 @@ pub struct Process {
     /// What becomes of targets that are away when a deployment is planned.
     #[serde(default, skip_serializing_if = "Unavailable::is_default")]
     pub unavailable: Unavailable,
+    /// What becomes of targets that are unhealthy when a deployment is planned.
+    #[serde(default, skip_serializing_if = "Unhealthy::is_default")]
+    pub unhealthy: Unhealthy,
     /// Whether a failure asks a person; `None` is as the environment has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guided_failure: Option<bool>,
@@ -57,6 +60,37 @@ impl Unavailable {
     /// It is what holds where nothing is said.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// What becomes of a target that is unhealthy by a check when a deployment is planned.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Unhealthy {
+    /// It takes part as any other: a deployment may be what cures it.
+    #[default]
+    Deploy,
+    /// It is left out, and the deployment's manifest says so.
+    Skip,
+    /// There is no deployment while it is.
+    Fail,
+}
+
+impl Unhealthy {
+    /// It is what holds where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The word in files and for people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Skip => "skip",
+            Self::Fail => "fail",
+        }
     }
 }
 
@@ -105,6 +139,9 @@ pub struct Step {
     /// What becomes of targets that are away; `None` is as the project has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<Unavailable>,
+    /// What becomes of targets that are unhealthy; `None` is as the project has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy: Option<Unhealthy>,
     /// What it does, in order.
     pub actions: Vec<Action>,
 }

@@ -19,6 +19,9 @@ pub struct TargetFacts {
     /// Why it is in maintenance: deployments leave it out and say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<String>,
+    /// Why it is unhealthy, if a check says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy: Option<String>,
     /// Its agent; `None` while it is expected but has not joined.
     pub agent: Option<AgentFacts>,
 }

@@ -120,6 +120,7 @@ pub(crate) fn a_target(name: &str, tags: &[&str], environments: &[&str]) -> Targ
         environments: text(environments),
         disabled: false,
         maintenance: None,
+        unhealthy: None,
         agent: Some(AgentFacts {
             id: AgentId::from_uuid(Uuid::from_u128(number)),
             online: true,

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use crate::api::body::{DeploymentChoices, UnavailableTargets};
+use crate::api::body::{DeploymentChoices, UnavailableTargets, UnhealthyTargets};
 
 /// What takes part.
 #[derive(Debug, Clone, Default, Args)]
@@ -27,6 +27,9 @@ pub(super) struct ChoiceArgs {
     /// What becomes of targets that are away, in place of what project and steps say
     #[arg(long, value_enum, value_name = "POLICY")]
     unavailable: Option<Policy>,
+    /// What becomes of targets that are unhealthy by a check, in place of what project and steps say
+    #[arg(long, value_enum, value_name = "POLICY")]
+    unhealthy: Option<Ill>,
     /// Stop it if it has not ended after this long
     #[arg(long, value_name = "TIME")]
     time_limit: Option<String>,
@@ -47,6 +50,17 @@ enum Policy {
     Skip,
 }
 
+/// What becomes of targets that are unhealthy.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Ill {
+    /// They take part as any other
+    Deploy,
+    /// They are left out
+    Skip,
+    /// There is no deployment while one is
+    Fail,
+}
+
 impl ChoiceArgs {
     /// The same for the server.
     pub(super) fn choices(self, failed_only_of: Option<String>) -> DeploymentChoices {
@@ -60,6 +74,11 @@ impl ChoiceArgs {
             unavailable: self.unavailable.map(|policy| match policy {
                 Policy::Fail => UnavailableTargets::Fail,
                 Policy::Skip => UnavailableTargets::Skip,
+            }),
+            unhealthy: self.unhealthy.map(|policy| match policy {
+                Ill::Deploy => UnhealthyTargets::Deploy,
+                Ill::Skip => UnhealthyTargets::Skip,
+                Ill::Fail => UnhealthyTargets::Fail,
             }),
             time_limit: self.time_limit,
             guided_failure: match (self.guided_failure, self.no_guided_failure) {

@@ -232,7 +232,8 @@ impl Orchestrator {
             LeftOutReason::Excluded
             | LeftOutReason::NotChosen
             | LeftOutReason::NotJoined
-            | LeftOutReason::Maintenance => false,
+            | LeftOutReason::Maintenance
+            | LeftOutReason::Unhealthy => false,
         });
         let mut agents = away.filter_map(|target| target.agent);
         agents.any(|agent| !self.parts.online.was_here(agent))

@@ -2,13 +2,13 @@
 
 use mantle_domain::file::duration;
 use mantle_domain::planner::PlanOptions;
-use mantle_domain::process::Unavailable;
+use mantle_domain::process::{Unavailable, Unhealthy};
 use mantle_domain::state::unsuccessful;
 
 use super::error::{Error, Result};
 use super::names;
 use super::tasks::{number, read_events};
-use crate::api::body::{DeploymentChoices, UnavailableTargets};
+use crate::api::body::{DeploymentChoices, UnavailableTargets, UnhealthyTargets};
 use crate::store::{EnvironmentRow, ProjectRow, TaskState, Tx};
 
 /// The planner's options. What is chosen by another deployment is looked up here, so that it is
@@ -28,6 +28,11 @@ pub(super) async fn read(
         unavailable: choices.unavailable.map(|policy| match policy {
             UnavailableTargets::Fail => Unavailable::Fail,
             UnavailableTargets::Skip => Unavailable::Skip,
+        }),
+        unhealthy: choices.unhealthy.map(|policy| match policy {
+            UnhealthyTargets::Deploy => Unhealthy::Deploy,
+            UnhealthyTargets::Skip => Unhealthy::Skip,
+            UnhealthyTargets::Fail => Unhealthy::Fail,
         }),
         guided_failure: choices.guided_failure,
         time_limit_ms: choices.time_limit.as_deref().map(limit).transpose()?,

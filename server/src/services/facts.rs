@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 
 use jiff::Timestamp;
+use mantle_domain::health::CheckStatus;
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TargetId};
 use mantle_domain::plan::{PastRelease, PlanFacts};
 use mantle_domain::state::Event;
 use mantle_domain::target::{AgentFacts, Platform, TargetFacts};
 use mantle_domain::variable::literal;
 
+use super::health::{Looks, telling, told};
 use super::names::environment_names;
 use super::wake::Presence;
 use super::{LIST_MOST, at};
@@ -27,11 +29,17 @@ pub async fn targets(tx: &mut Tx, presence: &dyn Presence) -> Result<Vec<TargetF
     let environments = environment_names(tx).await?;
     let agents = agents_by_target(tx).await?;
     let rows = target_list(tx, None).await?;
+    let looks = Looks::read(tx, None).await?;
     Ok(rows
         .into_iter()
         .map(|row| {
             let mut tags = row.tags;
             tags.sort();
+            let inside = named(&row.environments, &environments);
+            let found = looks.of(row.id, &tags, &inside);
+            let unhealthy = telling(&found)
+                .filter(|(_, worst)| worst.status == CheckStatus::Unhealthy)
+                .map(|(check, worst)| told(check, &worst.message));
             TargetFacts {
                 agent: agents
                     .get(&row.id)
@@ -39,7 +47,8 @@ pub async fn targets(tx: &mut Tx, presence: &dyn Presence) -> Result<Vec<TargetF
                 id: row.id,
                 name: row.name,
                 tags,
-                environments: named(&row.environments, &environments),
+                environments: inside,
+                unhealthy,
                 disabled: row.disabled,
                 maintenance: row.maintenance.map(|maintenance| maintenance.reason),
             }

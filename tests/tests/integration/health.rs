@@ -1,5 +1,5 @@
-//! Health check scripts: by hand and on a schedule, and that they are carried out as deployments are:
-//! once each, over killed servers and absent agents.
+//! Health check scripts: by hand and on a schedule, what they make of targets and of deployments, and
+//! that they are carried out as deployments are: once each, over killed servers and absent agents.
 
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ fn ill(fleet: &Fleet) -> (PathBuf, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn by_hand_it_says_how_each_target_is_and_why() {
+async fn by_hand_it_says_how_each_target_is_and_deployments_leave_the_ill_ones_out() {
     let fleet = Fleet::new(2).await;
     let (file, script) = ill(&fleet);
     std::fs::write(&file, "").expect("a file");
@@ -78,12 +78,47 @@ async fn by_hand_it_says_how_each_target_is_and_why() {
     assert_eq!(others["items"].as_array().map(Vec::len), Some(0));
     assert_eq!(checks(&fleet).await.len(), 1);
 
+    let work = fleet.effects.shell("start", "work", "$MANTLE_TARGET");
+    let process = format!(
+        "  - {{ step: work, targets: {{ tag: web }}, uses: script, with: {{ run: {} }} }}\n",
+        quoted(&work)
+    );
+    policies(&fleet, &process).await;
+
     std::fs::remove_file(&file).expect("the file");
     fleet.server.ok(&["target", "check", "web02"]).await;
     let well = health_is(&fleet, "web02", "healthy").await;
     assert_eq!(well["checks"][0]["status"], "healthy", "{well}");
     let refused = fleet.server.run(&["target", "check", "web09"]).await;
     assert_eq!(refused.code, Some(5), "{refused}");
+}
+
+/// By the project's policy an unhealthy target takes part, is left out, or forbids the deployment.
+async fn policies(fleet: &Fleet, process: &str) {
+    fleet
+        .release("shop", &format!("{process}unhealthy: skip\n"))
+        .await;
+    let plan = ["plan", "shop", "1.0", "-e", "test"];
+    let planned = fleet.server.ok(&plan).await;
+    let said = format!("{}{}", planned.stdout, planned.stderr);
+    assert!(
+        said.contains("web02 is unhealthy (disk: the disk is full (the script ended with exit code 2)) and is left out"),
+        "{said}"
+    );
+    let deployed = fleet.deploy("shop").await;
+    assert_eq!(deployed.code, Some(0), "{deployed}");
+    fleet.effects.assert_each_once([("work", "web01")]);
+
+    let forbidden = [&plan[..], &["--unhealthy", "fail"]].concat();
+    let forbidden = fleet.server.run(&forbidden).await;
+    assert_eq!(forbidden.code, Some(6), "{forbidden}");
+    let said = format!("{}{}", forbidden.stdout, forbidden.stderr);
+    assert!(said.contains("target 'web02' is unhealthy"), "{said}");
+
+    let deploy = ["deploy", "shop", "1.0", "-e", "test"];
+    let all = [&deploy[..], &["--unhealthy", "deploy"]].concat();
+    fleet.server.ok(&all).await;
+    assert_eq!(fleet.effects.count("start", "work", "web02"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,20 +146,24 @@ async fn on_a_schedule_it_runs_by_itself_and_warnings_and_hangs_are_told() {
         }
     })
     .await;
+    // By hand alone from here on, so that no run is under way when the agent goes.
+    declare(&fleet, "clock", script, ", timeout: 2s").await;
+    wait_for("no run is under way", SOON, || async {
+        let all = checks(&fleet).await;
+        let open = |task: &&Value| task["state"] == "queued" || task["state"] == "running";
+        match all.iter().find(open) {
+            None => Ok(()),
+            Some(task) => Err(task.to_string()),
+        }
+    })
+    .await;
     // An agent that is away is left out, and is unavailable whatever was found before.
     fleet.agents[1].kill9();
     let away = health_is(&fleet, "web02", "unavailable").await;
     assert_eq!(away["checks"][0]["status"], "unhealthy", "{away}");
-    wait_for("a run without it", SOON, || async {
-        for task in checks(&fleet).await {
-            let shown = fleet.task(task["number"].as_str().expect("a number")).await;
-            if shown["state"] == "succeeded" && shown["left_out"][0]["name"] == "web02" {
-                return Ok(());
-            }
-        }
-        Err("none".to_owned())
-    })
-    .await;
+    fleet.server.ok(&["target", "check"]).await;
+    let without = fleet.task(&task_of(&checks(&fleet).await[0])).await;
+    assert_eq!(without["left_out"][0]["name"], "web02", "{without}");
     let refused = ["target", "check", "web02", "--check", "clock"];
     let refused = fleet.server.run(&refused).await;
     assert_eq!(refused.code, Some(3), "{refused}");

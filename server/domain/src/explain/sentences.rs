@@ -158,6 +158,9 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::NotJoined { target } => {
             format!("target '{target}' is expected but no agent has joined under that name")
         }
+        Refusal::TargetUnhealthy { target, why } => {
+            format!("target '{target}' is unhealthy: {why}")
+        }
         Refusal::AgentOffline { target } => {
             format!("target '{target}' is offline: its agent is not connected")
         }
@@ -392,6 +395,9 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         }),
         Refusal::NotJoined { target } => Some(format!(
             "run 'tentacle join' on it with --name {target}, or leave it out: mantle target disable {target}"
+        )),
+        Refusal::TargetUnhealthy { target, .. } => Some(format!(
+            "look at it with 'mantle target show {target}'; once it is cured, check it with 'mantle target check {target}'; or deploy with --unhealthy skip or --unhealthy deploy"
         )),
         Refusal::AgentOffline { target } => Some(format!(
             "look at it with 'mantle target show {target}' and, on the machine, 'tentacle doctor'; or leave it out: mantle target disable {target}"

@@ -136,6 +136,10 @@ pub(crate) fn whole_process(changes: &mut Vec<Change>, old: &Process, new: &Proc
         let (before, after) = (word(old.unavailable), word(new.unavailable));
         became(changes, "unavailable", before, after);
     }
+    if old.unhealthy != new.unhealthy {
+        let (before, after) = (old.unhealthy.word(), new.unhealthy.word());
+        became(changes, "unhealthy", before, after);
+    }
     if old.guided_failure != new.guided_failure {
         let word = |guided| match guided {
             None => "as the environment has it",

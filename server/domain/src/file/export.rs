@@ -71,6 +71,13 @@ pub fn project(project: &ProjectDefinition) -> String {
         Unavailable::Fail => {}
         Unavailable::Skip => put(&mut file, "unavailable", json!("skip")),
     }
+    if !project.process.unhealthy.is_default() {
+        put(
+            &mut file,
+            "unhealthy",
+            json!(project.process.unhealthy.word()),
+        );
+    }
     if let Some(guided) = project.process.guided_failure {
         put(&mut file, "guided_failure", json!(guided));
     }
@@ -269,6 +276,9 @@ fn step(step: &Step) -> Value {
         None => {}
         Some(Unavailable::Fail) => put(&mut item, "unavailable", json!("fail")),
         Some(Unavailable::Skip) => put(&mut item, "unavailable", json!("skip")),
+    }
+    if let Some(unhealthy) = step.unhealthy {
+        put(&mut item, "unhealthy", json!(unhealthy.word()));
     }
     match step.actions.as_slice() {
         [only] if is_short(step, only) => action_keys(&mut item, only),

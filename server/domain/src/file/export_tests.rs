@@ -9,7 +9,7 @@ use super::*;
 use crate::channel::ChannelRule;
 use crate::file::{Known, Source, parse};
 use crate::lifecycle::{Phase, Retention};
-use crate::process::{Process, Retries, Timeouts};
+use crate::process::{Process, Retries, Timeouts, Unhealthy};
 use crate::project::PackageReference;
 use crate::testing::octofx;
 use crate::variable::Scope;
@@ -295,6 +295,11 @@ fn processes() -> impl Strategy<Value = Process> {
             2 => Unavailable::Skip,
             _ => Unavailable::Fail,
         },
+        unhealthy: match steps.len() {
+            0 => Unhealthy::Deploy,
+            1 => Unhealthy::Skip,
+            _ => Unhealthy::Fail,
+        },
         guided_failure: match steps.len() {
             0 => None,
             one => Some(one == 1),
@@ -328,6 +333,12 @@ fn processes() -> impl Strategy<Value = Process> {
                         unavailable: match max_parallel % 4 {
                             0 => Some(Unavailable::Skip),
                             1 => Some(Unavailable::Fail),
+                            _ => None,
+                        },
+                        unhealthy: match max_parallel % 7 {
+                            0 => Some(Unhealthy::Deploy),
+                            1 => Some(Unhealthy::Skip),
+                            2 => Some(Unhealthy::Fail),
                             _ => None,
                         },
                         required: max_parallel % 3 == 0 && actions.iter().all(|a| !a.disabled),

@@ -7,7 +7,7 @@ use super::node::Node;
 use super::typed::{At, Each, Many, Raw};
 use crate::health::InMaintenance;
 use crate::lifecycle::DeployMode;
-use crate::process::{OnFailure, Pick, Start, Unavailable};
+use crate::process::{OnFailure, Pick, Start, Unavailable, Unhealthy};
 use crate::queue::Priority;
 use crate::target::Platform;
 
@@ -46,6 +46,8 @@ pub(super) struct Document {
     pub(super) timeouts: Option<At<TimeoutsItem>>,
     /// What becomes of targets that are away when a deployment is planned: fail (default) or skip.
     pub(super) unavailable: Option<At<Unavailable>>,
+    /// What becomes of targets that are unhealthy by a check: deploy (default), skip or fail.
+    pub(super) unhealthy: Option<Unhealthy>,
     /// Whether a failure asks a person instead of failing the deployment. Without it, as the
     /// environment has it.
     pub(super) guided_failure: Option<bool>,
@@ -283,6 +285,8 @@ pub(super) struct StepItem {
     /// What becomes of targets that are away when a deployment is planned: fail or skip; as the
     /// project says by default.
     pub(super) unavailable: Option<Unavailable>,
+    /// What becomes of targets that are unhealthy by a check. Without it, as the project has it.
+    pub(super) unhealthy: Option<Unhealthy>,
     /// What it does, in order.
     pub(super) actions: Option<At<Each<ActionItem>>>,
     /// The action type, for a step that is its own single action.

@@ -1,10 +1,12 @@
 //! What a run of a check found about each of its targets, once it is over.
 
+use std::collections::BTreeMap;
+
 use mantle_shared::ids::{AttemptId, TargetId};
 use mantle_shared::protocol::Outcome;
 
 use super::CheckStatus;
-use crate::plan::{NodeRef, Plan};
+use crate::plan::NodeRef;
 use crate::state::{NodeState, State};
 
 /// What a run found about a target.
@@ -26,13 +28,24 @@ pub fn findings(state: &State) -> Vec<Finding> {
     let Some(plan) = state.plan.as_deref() else {
         return Vec::new();
     };
+    // Of the attempts of a node the last: they are gone through in order.
+    let mut attempts: Vec<(NodeRef, u32, AttemptId)> = state
+        .attempts
+        .iter()
+        .map(|(id, attempt)| (attempt.node, attempt.number, *id))
+        .collect();
+    attempts.sort();
+    let last: BTreeMap<NodeRef, AttemptId> = attempts
+        .into_iter()
+        .map(|(node, _, id)| (node, id))
+        .collect();
     let nodes = state.nodes.iter();
     nodes
         .filter_map(|(node, known)| {
             let (status, message) = judge(known)?;
             Some(Finding {
-                target: subject(plan, *node)?,
-                attempt: last_attempt(state, *node),
+                target: plan.node(*node)?.subject,
+                attempt: last.get(node).copied(),
                 status,
                 message,
             })
@@ -58,16 +71,4 @@ fn judge(node: &NodeState) -> Option<(CheckStatus, String)> {
         }
     };
     Some((status, message.clone()))
-}
-
-fn subject(plan: &Plan, node: NodeRef) -> Option<TargetId> {
-    plan.node(node).map(|planned| planned.subject)
-}
-
-fn last_attempt(state: &State, node: NodeRef) -> Option<AttemptId> {
-    let attempts = state.attempts.iter();
-    let of_node = attempts.filter(|(_, attempt)| attempt.node == node);
-    of_node
-        .max_by_key(|(_, attempt)| attempt.number)
-        .map(|(id, _)| *id)
 }

@@ -89,6 +89,7 @@ pub fn process(
         required: false,
         timeout_ms: None,
         unavailable: None,
+        unhealthy: None,
         actions: actions.collect(),
     };
     let process = ProcessSnapshot {

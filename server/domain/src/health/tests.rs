@@ -67,6 +67,7 @@ fn a_target(n: u128, name: &str, platform: Platform) -> TargetFacts {
         environments: vec!["prod".to_owned()],
         disabled: false,
         maintenance: None,
+        unhealthy: None,
         agent: Some(AgentFacts {
             id: AgentId::from_uuid(Uuid::from_u128(100 + n)),
             online: true,

@@ -11,7 +11,9 @@ use mantle_shared::ids::{TargetId, TaskId};
 use mantle_shared::uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
-use super::{Guidance, Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
+use super::{
+    Guidance, LeftOutReason, Plan, PlanAction, PlanFacts, PlanLeftOut, PlanStep, PlanTarget,
+};
 use crate::explain::listed;
 use crate::fleet::Fleet;
 
@@ -58,6 +60,14 @@ impl PlanBasis {
         plan.task = TaskId::from_uuid(Uuid::nil());
         for target in &mut plan.targets {
             target.agent_version.clear();
+        }
+        // The next run of a check may say the same in other words.
+        let ill = |target: &&mut PlanLeftOut| target.why == LeftOutReason::Unhealthy;
+        for target in plan.left_out.iter_mut().filter(ill) {
+            let said = target.warning();
+            plan.warnings
+                .retain(|warning| Some(warning) != said.as_ref());
+            target.note.clear();
         }
         // What is held follows from the process and the targets, which stand here already.
         for action in plan.steps.iter_mut().flat_map(|step| &mut step.actions) {
@@ -462,5 +472,29 @@ mod tests {
         // names of machines is another, and is compared by what it rests on.
         let (_, id) = basis("1", &farm()).identify().unwrap();
         assert_eq!(id, "plan-576c7680f8b542a0367c");
+    }
+
+    #[test]
+    fn a_check_that_says_the_same_in_other_words_changes_no_plan() {
+        let skip = PlanOptions {
+            unhealthy: Some(crate::process::Unhealthy::Skip),
+            ..PlanOptions::default()
+        };
+        let id = |why: Option<&str>| {
+            let mut targets = farm();
+            targets[1].unhealthy = why.map(str::to_owned);
+            let release = a_release(&a_project(FARM), &ScannedFiles::new());
+            let plan = plan(&release, "test", &targets, &skip).unwrap();
+            let digest = Digest::of(b"x");
+            let digests = ReleaseDigests {
+                process: digest,
+                variables: digest,
+                packages: digest,
+            };
+            let basis = PlanBasis::new(&plan, digests, &BTreeMap::new());
+            basis.identify().unwrap().1
+        };
+        assert_eq!(id(Some("/ is 96 % full")), id(Some("/ is 97 % full")));
+        assert_ne!(id(Some("/ is 96 % full")), id(None));
     }
 }

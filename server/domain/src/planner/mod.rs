@@ -8,7 +8,7 @@ use mantle_shared::ids::TaskId;
 
 use crate::explain::{Refusal, nearest};
 use crate::plan::{Guidance, PLAN_FORMAT, Plan, PlanFacts, PlanTarget};
-use crate::process::{Timeouts, Unavailable};
+use crate::process::{Timeouts, Unavailable, Unhealthy};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use crate::target::TargetFacts;
 use crate::variable::prompt::answer;
@@ -86,6 +86,9 @@ pub struct PlanOptions {
     /// What becomes of targets that are away, whatever project and steps say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<Unavailable>,
+    /// What becomes of targets that are unhealthy, whatever project and steps say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy: Option<Unhealthy>,
     /// Whether a failure asks a person, whatever project and environment say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guided_failure: Option<bool>,

@@ -8,7 +8,7 @@ use super::PlanRequest;
 use crate::explain::{Refusal, Remedy};
 use crate::fleet::looked_at;
 use crate::plan::{LeftOutReason, Plan, PlanLeftOut, PlanTarget};
-use crate::process::{Pick, TargetSelector, Unavailable, WORKER_TAG};
+use crate::process::{Pick, TargetSelector, Unavailable, Unhealthy, WORKER_TAG};
 use crate::target::TargetFacts;
 
 /// The targets of one environment.
@@ -26,7 +26,24 @@ struct Member {
     /// The operator left it in: steps may be about it.
     chosen: bool,
     online: bool,
+    /// A check says that it is unhealthy, and why.
+    ill: Option<String>,
     features: Vec<String>,
+}
+
+/// What becomes of a step's targets that are not as they should be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Policies {
+    pub(super) unavailable: Unavailable,
+    pub(super) unhealthy: Unhealthy,
+}
+
+impl Policies {
+    /// Of those that run something on behalf of others none is left out.
+    pub(super) const OF_EXECUTORS: Self = Self {
+        unavailable: Unavailable::Fail,
+        unhealthy: Unhealthy::Deploy,
+    };
 }
 
 /// Why a target of the environment is not chosen.
@@ -85,13 +102,33 @@ impl<'a> Pool<'a> {
     pub(super) fn choose_subjects(
         &self,
         selector: &TargetSelector,
-        unavailable: Unavailable,
+        policies: Policies,
     ) -> Vec<&PlanTarget> {
-        let may = |member: &&Member| match unavailable {
-            Unavailable::Fail => member.chosen,
-            Unavailable::Skip => member.chosen && member.online,
+        let may = |member: &&Member| {
+            let there = match policies.unavailable {
+                Unavailable::Fail => true,
+                Unavailable::Skip => member.online,
+            };
+            let well = match policies.unhealthy {
+                Unhealthy::Deploy | Unhealthy::Fail => true,
+                Unhealthy::Skip => member.ill.is_none(),
+            };
+            member.chosen && there && well
         };
         picked(selector, self.members.iter().filter(may))
+    }
+
+    /// Those of the targets that are unhealthy.
+    pub(super) fn unhealthy(&self, among: &BTreeSet<TargetId>) -> Vec<Refusal> {
+        let members = self.members.iter();
+        let ill = members.filter(|member| among.contains(&member.target.id));
+        ill.filter_map(|member| {
+            Some(Refusal::TargetUnhealthy {
+                target: member.target.name.clone(),
+                why: member.ill.clone()?,
+            })
+        })
+        .collect()
     }
 
     /// The targets whose agents run an action on behalf of others. Who chooses targets chooses
@@ -118,7 +155,7 @@ impl<'a> Pool<'a> {
     /// chose, or that they are away.
     pub(super) fn left_out(
         &self,
-        wanted: &BTreeMap<String, Unavailable>,
+        wanted: &BTreeMap<String, Policies>,
         taking_part: &BTreeSet<TargetId>,
     ) -> Vec<PlanLeftOut> {
         let here = self.request.targets.iter().filter(|target| {
@@ -135,6 +172,7 @@ impl<'a> Pool<'a> {
                     Some(Absence::LeftOut) => LeftOutReason::Excluded,
                     None if unchosen => LeftOutReason::NotChosen,
                     None if is_skipped(target, wanted) => LeftOutReason::Unavailable,
+                    None if is_spared(target, wanted) => LeftOutReason::Unhealthy,
                     Some(Absence::Disabled) | None => return None,
                 };
                 Some(PlanLeftOut {
@@ -142,7 +180,11 @@ impl<'a> Pool<'a> {
                     name: target.name.clone(),
                     agent: target.agent.as_ref().map(|agent| agent.id),
                     why,
-                    note: target.maintenance.clone().unwrap_or_default(),
+                    note: match why {
+                        LeftOutReason::Unhealthy => target.unhealthy.clone(),
+                        _ => target.maintenance.clone(),
+                    }
+                    .unwrap_or_default(),
                 })
             })
             .collect();
@@ -216,7 +258,12 @@ impl<'a> Pool<'a> {
                 let absence = absence(target, self.request);
                 match absence.or(unchosen.then_some(Absence::LeftOut)) {
                     Some(absence) => describe(target, absence),
-                    None => format!("{} is offline", target.name),
+                    None => match (&target.agent, &target.unhealthy) {
+                        (Some(agent), Some(why)) if agent.online => {
+                            format!("{} is unhealthy ({why})", target.name)
+                        }
+                        (_, _) => format!("{} is offline", target.name),
+                    },
                 }
             })
             .collect();
@@ -259,22 +306,7 @@ impl<'a> Pool<'a> {
     /// Targets that would take part if they could.
     pub(super) fn warnings(plan: &Plan) -> Vec<String> {
         let left_out = plan.left_out.iter();
-        left_out
-            .filter_map(|target| match target.why {
-                LeftOutReason::NotJoined => Some(format!(
-                    "{} is expected but has not joined and is left out",
-                    target.name
-                )),
-                LeftOutReason::Maintenance => Some(format!(
-                    "{} is in maintenance ({}) and is left out",
-                    target.name, target.note
-                )),
-                LeftOutReason::Unavailable => {
-                    Some(format!("{} is offline and is left out", target.name))
-                }
-                LeftOutReason::Excluded | LeftOutReason::NotChosen => None,
-            })
-            .collect()
+        left_out.filter_map(PlanLeftOut::warning).collect()
     }
 }
 
@@ -298,6 +330,7 @@ fn members<'t>(
                 },
                 chosen: is_chosen(target, request),
                 online: agent.online,
+                ill: target.unhealthy.clone(),
                 features: agent.features.clone(),
             })
         })
@@ -328,10 +361,16 @@ fn picked<'m>(
 }
 
 /// It is away, and a step that would be about it goes on without those that are.
-fn is_skipped(target: &TargetFacts, wanted: &BTreeMap<String, Unavailable>) -> bool {
+fn is_skipped(target: &TargetFacts, wanted: &BTreeMap<String, Policies>) -> bool {
     let away = target.agent.as_ref().is_some_and(|agent| !agent.online);
     let mut policies = target.tags.iter().filter_map(|tag| wanted.get(tag));
-    away && policies.any(|policy| *policy == Unavailable::Skip)
+    away && policies.any(|policy| policy.unavailable == Unavailable::Skip)
+}
+
+/// It is unhealthy, and a step that would be about it goes on without those that are.
+fn is_spared(target: &TargetFacts, wanted: &BTreeMap<String, Policies>) -> bool {
+    let mut policies = target.tags.iter().filter_map(|tag| wanted.get(tag));
+    target.unhealthy.is_some() && policies.any(|policy| policy.unhealthy == Unhealthy::Skip)
 }
 
 /// By what the operator chose, a step may be about it.

@@ -6,11 +6,11 @@ use mantle_shared::ids::TargetId;
 use mantle_shared::order::OrderPackage;
 
 use super::PlanRequest;
-use super::pool::Pool;
+use super::pool::{Policies, Pool};
 use crate::action::{self, MANUAL};
 use crate::explain::{Refusal, nearest};
 use crate::plan::{NO_TARGET, PlanAction, PlanNode, PlanStep, PlanTarget};
-use crate::process::{Action, OnFailure, Step, Unavailable, When};
+use crate::process::{Action, OnFailure, Step, Unavailable, Unhealthy, When};
 use crate::target::Platform;
 
 pub(super) struct Planner<'a> {
@@ -70,7 +70,7 @@ impl<'a> Planner<'a> {
             }
             return self.by_a_worker(planned, step);
         };
-        let chosen = self.pool.choose_subjects(selector, self.unavailable(step));
+        let chosen = self.pool.choose_subjects(selector, self.policies(step));
         if chosen.is_empty() {
             if self.pool.is_left_out_by_choice(selector) {
                 planned.skipped = Some("none of its targets was chosen".to_owned());
@@ -97,6 +97,10 @@ impl<'a> Planner<'a> {
             .map(|subject| subject.id)
             .filter(|id| taking_part.contains(id))
             .collect();
+        if self.policies(step).unhealthy == Unhealthy::Fail {
+            let subjects = planned.subjects.iter().copied().collect();
+            self.refusals.extend(self.pool.unhealthy(&subjects));
+        }
         planned.parallel = parallel(step, planned.subjects.len());
         planned.max_failed = step
             .rolling
@@ -157,17 +161,21 @@ impl<'a> Planner<'a> {
         planned
     }
 
-    /// What becomes of a step's targets that are away: as the operator says, else the step, else
-    /// the project.
-    fn unavailable(&self, step: &Step) -> Unavailable {
-        let options = self.request.options;
-        let own = options.unavailable.or(step.unavailable);
-        own.unwrap_or(self.request.process.process.unavailable)
+    /// What becomes of a step's targets that are away or unhealthy: as the operator says, else the
+    /// step, else the project.
+    fn policies(&self, step: &Step) -> Policies {
+        let (options, process) = (self.request.options, &self.request.process.process);
+        let unavailable = options.unavailable.or(step.unavailable);
+        let unhealthy = options.unhealthy.or(step.unhealthy);
+        Policies {
+            unavailable: unavailable.unwrap_or(process.unavailable),
+            unhealthy: unhealthy.unwrap_or(process.unhealthy),
+        }
     }
 
     /// The tags by which the steps that apply choose targets, and whether a step goes on without
-    /// those of them that are away.
-    pub(super) fn wanted_tags(&self) -> BTreeMap<String, Unavailable> {
+    /// those of them that are away or unhealthy.
+    pub(super) fn wanted_tags(&self) -> BTreeMap<String, Policies> {
         let mut wanted = BTreeMap::new();
         for step in &self.request.process.process.steps {
             if self.step_skipped(step).is_some() {
@@ -177,13 +185,16 @@ impl<'a> Planner<'a> {
                 .actions
                 .iter()
                 .filter_map(|action| action.run_on.as_ref());
-            let executors = executors.map(|selector| (&selector.tag, Unavailable::Fail));
+            let executors = executors.map(|selector| (&selector.tag, Policies::OF_EXECUTORS));
             let subjects = step.targets.iter();
-            let subjects = subjects.map(|selector| (&selector.tag, self.unavailable(step)));
-            for (tag, policy) in executors.chain(subjects) {
-                let known = wanted.entry(tag.clone()).or_insert(policy);
-                if policy == Unavailable::Skip {
-                    *known = policy;
+            let subjects = subjects.map(|selector| (&selector.tag, self.policies(step)));
+            for (tag, policies) in executors.chain(subjects) {
+                let known: &mut Policies = wanted.entry(tag.clone()).or_insert(policies);
+                if policies.unavailable == Unavailable::Skip {
+                    known.unavailable = Unavailable::Skip;
+                }
+                if policies.unhealthy == Unhealthy::Skip {
+                    known.unhealthy = Unhealthy::Skip;
                 }
             }
         }

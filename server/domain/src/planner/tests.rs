@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::process::{OnFailure, Start, Timeouts, Unavailable, WORKER_TAG};
+use crate::process::{OnFailure, Start, Timeouts, Unavailable, Unhealthy, WORKER_TAG};
 use crate::release::{ReleaseDraft, ScannedFiles};
 use crate::target::Platform;
 use crate::testing::{a_project, a_release, a_target, octofx, plan, request};

@@ -33,7 +33,10 @@ pub fn unsuccessful(state: &State) -> BTreeSet<String> {
     targets.extend(state.excluded.keys());
     let names = targets.into_iter().filter_map(|id| plan.target(id));
     let away = plan.left_out.iter().filter(|target| match target.why {
-        LeftOutReason::Unavailable | LeftOutReason::NotJoined | LeftOutReason::Maintenance => true,
+        LeftOutReason::Unavailable
+        | LeftOutReason::NotJoined
+        | LeftOutReason::Maintenance
+        | LeftOutReason::Unhealthy => true,
         LeftOutReason::Excluded | LeftOutReason::NotChosen => false,
     });
     names

@@ -87,6 +87,10 @@ pub struct DeploymentChoices {
     /// What becomes of targets that are away: `fail` or `skip`; as project and steps say by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<UnavailableTargets>,
+    /// What becomes of targets that are unhealthy: `deploy`, `skip` or `fail`; as project and steps say
+    /// by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy: Option<UnhealthyTargets>,
     /// How long it may take, such as `2h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit: Option<String>,
@@ -112,12 +116,24 @@ pub enum UnavailableTargets {
     Skip,
 }
 
+/// What becomes of targets that are unhealthy by a check when a deployment is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnhealthyTargets {
+    /// They take part as any other.
+    Deploy,
+    /// They are left out.
+    Skip,
+    /// There is no deployment while one is.
+    Fail,
+}
+
 /// A target that takes no part although a step would be about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeftOutTarget {
     /// Its name.
     pub name: String,
-    /// `excluded`, `not chosen`, `offline` or `not joined`.
+    /// `excluded`, `not chosen`, `offline`, `not joined`, `in maintenance` or `unhealthy`.
     pub why: String,
 }
 

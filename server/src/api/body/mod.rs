@@ -30,7 +30,7 @@ pub use deployment::{
     DeploymentChoices, DeploymentCreate, DeploymentDiff, DeploymentManifest, LeftOutTarget,
     PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionCount,
     RetentionItem, RetentionResult, RetentionRun, Rollback, StatusBody, StatusCell, StatusRow,
-    UnavailableTargets,
+    UnavailableTargets, UnhealthyTargets,
 };
 pub use health::{
     CheckResult, CheckStatus, CheckedTarget, HealthCheck, HealthCheckRun, TargetCheck,

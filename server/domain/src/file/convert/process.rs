@@ -22,7 +22,7 @@ use crate::name;
 use crate::process::{
     Action, DEFAULT_ACTION_TIMEOUT_MS, DEFAULT_ANSWER_TIMEOUT_MS, DEFAULT_GRACE_MS,
     DEFAULT_PARALLELISM, Process, Retries, RunCondition, SecretAccess, Start, Step, TargetSelector,
-    Timeouts, Unavailable, When,
+    Timeouts, Unavailable, Unhealthy, When,
 };
 use crate::release::inline_secret;
 
@@ -60,6 +60,7 @@ pub(super) fn collect_names(steps: &[At<StepItem>], inside: &mut Inside, report:
 pub(super) struct Whole {
     pub(super) timeouts: Option<At<TimeoutsItem>>,
     pub(super) unavailable: Option<At<Unavailable>>,
+    pub(super) unhealthy: Option<Unhealthy>,
     pub(super) guided_failure: Option<bool>,
 }
 
@@ -95,6 +96,7 @@ pub(super) fn convert(
         unavailable: whole
             .unavailable
             .map_or_else(Unavailable::default, |item| item.value),
+        unhealthy: whole.unhealthy.unwrap_or_default(),
         guided_failure: whole.guided_failure,
     }
 }
@@ -169,6 +171,7 @@ fn step(item: At<StepItem>, world: &World, inside: &Inside, report: &mut Report)
         required: item.required.is_some_and(|required| required.value),
         timeout_ms: span(step_timeout, report),
         unavailable: item.unavailable,
+        unhealthy: item.unhealthy,
         actions,
     }
 }

@@ -71,6 +71,7 @@ pub(super) fn convert(
     let whole = process::Whole {
         timeouts: document.timeouts,
         unavailable: document.unavailable,
+        unhealthy: document.unhealthy,
         guided_failure: document.guided_failure,
     };
     let process = process::convert(steps, whole, world, &inside, report);

@@ -168,6 +168,57 @@ fn targets_that_are_away_fail_or_are_skipped_as_operator_step_or_project_say() {
 }
 
 #[test]
+fn targets_that_are_unhealthy_take_part_are_skipped_or_fail_as_operator_step_or_project_say() {
+    use Unhealthy::{Deploy, Fail, Skip};
+    for (project, step, operator, expected) in [
+        (None, None, None, Deploy),
+        (Some(Skip), None, None, Skip),
+        (Some(Fail), None, None, Fail),
+        (Some(Skip), Some(Deploy), None, Deploy),
+        (None, Some(Fail), None, Fail),
+        (Some(Fail), Some(Fail), Some(Skip), Skip),
+        (Some(Skip), Some(Skip), Some(Deploy), Deploy),
+    ] {
+        let key = |policy: Option<Unhealthy>| {
+            policy.map_or(String::new(), |p| format!("unhealthy: {}\n", p.word()))
+        };
+        let text = one_step("targets: { tag: web }");
+        let own = match step {
+            Some(_) => format!("    {}", key(step)),
+            None => String::new(),
+        };
+        let text = format!("{}{text}{own}", key(project));
+        let mut targets = farm();
+        let ill = targets.iter_mut().find(|target| target.name == "web02");
+        ill.unwrap().unhealthy = Some("disk: / is full".to_owned());
+        let options = PlanOptions {
+            unhealthy: operator,
+            ..PlanOptions::default()
+        };
+        match (plan(&release(&text), "test", &targets, &options), expected) {
+            (Ok(plan), Deploy) => {
+                assert!(shown(&plan)[0].contains("web02"), "{text}");
+                assert!(plan.left_out.is_empty() && plan.warnings.is_empty());
+            }
+            (Ok(plan), Skip) => {
+                assert_eq!(shown(&plan), ["S: web01<-web01 web03<-web03"]);
+                assert_eq!(left_out(&plan), ["web02 unhealthy"]);
+                let warning = "web02 is unhealthy (disk: / is full) and is left out";
+                assert_eq!(plan.warnings, [warning]);
+            }
+            (Err(refusals), Fail) => {
+                let refusal = Refusal::TargetUnhealthy {
+                    target: "web02".to_owned(),
+                    why: "disk: / is full".to_owned(),
+                };
+                assert_eq!(refusals, [refusal], "{text}");
+            }
+            (planned, _) => panic!("{text}: {planned:?}"),
+        }
+    }
+}
+
+#[test]
 fn how_long_it_may_take_is_the_operators_the_projects_or_the_environments_word() {
     let text = one_step("targets: { tag: web }");
     let own = format!("timeouts: {{ packages: 5m, deployment: 2h }}\n{text}");
