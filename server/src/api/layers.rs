@@ -109,8 +109,8 @@ fn bearer(request: &Request) -> Option<String> {
         .then(|| token.trim().to_owned())
 }
 
-/// A request whose transaction collided with another is done again. That is harmless: a use case
-/// writes in one transaction, and nothing of that one was kept.
+/// A request whose transaction collided with another is done again. That is harmless: nothing of that
+/// transaction was kept, and who writes in several, as retention does in portions, goes on where it was.
 pub(super) async fn try_again(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let whole = Request::from_parts(parts.clone(), body);

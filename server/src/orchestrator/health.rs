@@ -1,7 +1,9 @@
 //! Health checks: tasks like deployments, without a release. What they find is read out of their logs
 //! once they are over, and shown in the transaction that ends them.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use mantle_domain::health::{self, CheckStatus, Finding, HealthOrder};
@@ -17,15 +19,17 @@ use super::commit::audit;
 use crate::services::planning::Pins;
 use crate::services::{facts, health as checks};
 use crate::store::{
-    Store, StoreError, TargetHealthRow, TaskRow, Tx, log_position, log_read_attempt,
-    log_read_remarks, target_health_list, target_health_show, task_fetch, task_mark_warned,
+    LogTx, Store, StoreError, TargetHealthRow, TaskRow, Tx, log_position, log_read_attempt,
+    log_read_remarks, target_health_list_of_check, target_health_show, task_fetch,
+    task_mark_warned,
 };
 
 /// So many of an attempt's last records are looked through for what it said.
 const LAST_RECORDS: u64 = 200;
-/// So many of a task's remarks are looked through for warnings, at a time and in all.
+/// So many of a task's remarks are looked through for warnings at a time.
 const REMARKS: u32 = 500;
-const REMARKS_MOST: usize = 50_000;
+/// How long the log of a run is read.
+const READING: Duration = Duration::from_secs(5);
 /// The longest message that is kept, in characters; the log has all of it.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -118,7 +122,9 @@ impl Orchestrator {
 /// the verdicts stand without.
 async fn found(store: &Store, task: TaskId, state: &State) -> Vec<Finding> {
     let mut found = health::findings(state);
-    if let Err(error) = add_words(store, task, &mut found).await {
+    // Everybody's deployments wait for this.
+    let words = tokio::time::timeout(READING, add_words(store, task, &mut found));
+    if let Err(error) = words.await.unwrap_or(Err(StoreError::Busy(None))) {
         tracing::warn!(
             task.id = %task,
             error = &error as &dyn std::error::Error,
@@ -132,43 +138,38 @@ async fn found(store: &Store, task: TaskId, state: &State) -> Vec<Finding> {
 }
 
 async fn add_words(store: &Store, task: TaskId, found: &mut [Finding]) -> Result<(), StoreError> {
-    let mut warnings: Vec<(AttemptId, String)> = Vec::new();
-    let (mut after, mut seen) = (0, 0);
+    // Of each script the last warning.
+    let mut warnings: HashMap<AttemptId, String> = HashMap::new();
+    let mut after = 0;
+    let mut logs = store.read_logs().await?;
     loop {
-        let mut logs = store.read_logs().await?;
         let remarks = log_read_remarks(&mut logs, task, after, REMARKS).await?;
-        drop(logs);
         let Some(last) = remarks.last() else { break };
         after = last.seq;
-        seen += remarks.len();
         for remark in remarks {
             if let (Some((attempt, _)), RecordBody::Line { level, text, .. }) =
                 (remark.attempt, remark.record.body)
                 && level == Level::Warning
             {
-                warnings.push((attempt, text));
+                warnings.insert(attempt, presentable(&text));
             }
-        }
-        if seen >= REMARKS_MOST {
-            break;
         }
     }
     for finding in found {
         let Some(attempt) = finding.attempt else {
             continue;
         };
-        let mut warned = warnings.iter().rev().filter(|(of, _)| *of == attempt);
         match finding.status {
             CheckStatus::Healthy => {
-                if let Some((_, text)) = warned.next() {
+                if let Some(text) = warnings.remove(&attempt) {
                     finding.status = CheckStatus::HealthyWithWarnings;
-                    finding.message.clone_from(text);
-                } else if let Some(line) = last_line(store, attempt).await? {
+                    finding.message = text;
+                } else if let Some(line) = last_line(&mut logs, attempt).await? {
                     finding.message = line;
                 }
             }
             CheckStatus::Unhealthy => {
-                if let Some(line) = last_line(store, attempt).await? {
+                if let Some(line) = last_line(&mut logs, attempt).await? {
                     finding.message = format!("{line} ({})", finding.message);
                 }
             }
@@ -179,12 +180,11 @@ async fn add_words(store: &Store, task: TaskId, found: &mut [Finding]) -> Result
 }
 
 /// The last thing that an attempt's script said: an error before anything else.
-async fn last_line(store: &Store, attempt: AttemptId) -> Result<Option<String>, StoreError> {
-    let mut logs = store.read_logs().await?;
-    let end = log_position(&mut logs, attempt).await?;
+async fn last_line(logs: &mut LogTx, attempt: AttemptId) -> Result<Option<String>, StoreError> {
+    let end = log_position(logs, attempt).await?;
     let from = end.saturating_sub(LAST_RECORDS);
     let most = u32::try_from(LAST_RECORDS).unwrap_or(u32::MAX);
-    let records = log_read_attempt(&mut logs, attempt, from, most).await?;
+    let records = log_read_attempt(logs, attempt, from, most).await?;
     let lines = records.into_iter().filter_map(|record| {
         let RecordBody::Line {
             stream,
@@ -223,9 +223,10 @@ pub(super) async fn finish(
 ) -> Result<(), StoreError> {
     let check = &checks.order;
     let task_number = task_fetch(tx, context.task).await?.number;
+    let known = target_health_list_of_check(tx, check.id).await?;
+    let mut known: BTreeMap<_, _> = known.into_iter().map(|row| (row.target_id, row)).collect();
     for finding in checks.found.get().into_iter().flatten() {
-        let before = target_health_list(tx, Some(finding.target)).await?;
-        let before = before.into_iter().find(|row| row.check_id == check.id);
+        let before = known.remove(&finding.target);
         let row = TargetHealthRow {
             target_id: finding.target,
             check_id: check.id,

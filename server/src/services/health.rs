@@ -21,10 +21,9 @@ use crate::api::body::{
     CheckResult, CheckStatus, CheckedTarget, HealthCheck, HealthCheckRun, TargetCheck, Task,
 };
 use crate::store::{
-    self, AuditEntry, HealthCheckRow, NewTask, Store, StoreError, TargetHealthRow, TaskFilter,
-    TaskKind, TaskState, Tx, audit_append, health_check_list, health_check_mark_queued,
-    target_health_list, target_list, task_fetch, task_insert, task_list, task_list_past,
-    task_retire,
+    self, AuditEntry, HealthCheckRow, NewTask, Store, StoreError, TargetHealthRow, TaskKind, Tx,
+    audit_append, health_check_list, health_check_mark_queued, target_health_list, target_list,
+    task_fetch, task_find_open, task_insert, task_list_past, task_retire,
 };
 
 /// Who queues what runs by itself.
@@ -80,7 +79,7 @@ impl Services {
             if about.is_empty() {
                 continue;
             }
-            looked_at.extend(about.iter().map(|target| target.name.clone()));
+            let names: Vec<&str> = about.iter().map(|target| target.name.as_str()).collect();
             let only = match &chosen {
                 None => Vec::new(),
                 Some(_) => about.iter().map(|target| target.id).collect(),
@@ -96,9 +95,10 @@ impl Services {
                 action: "health-check.queue",
                 subject: &number(row.number),
                 id: Some(id.as_uuid()),
-                detail: json!({"check": order.check.name, "targets": looked_at}),
+                detail: json!({"check": order.check.name, "targets": names}),
             };
             caller.audit(&mut tx, now, deed).await?;
+            looked_at.extend(names.into_iter().map(str::to_owned));
             tasks.push(task_shape(&row));
         }
         nobody_missed(request, &looked_at)?;
@@ -291,18 +291,8 @@ async fn open_run(
     tx: &mut Tx,
     check: HealthCheckId,
 ) -> std::result::Result<Option<HealthOrder>, StoreError> {
-    for state in [TaskState::Queued, TaskState::Running] {
-        let filter = TaskFilter {
-            queue_key: Some(queue_key(check)),
-            state: Some(state),
-            ..TaskFilter::default()
-        };
-        let open = task_list(tx, &filter, 1).await?;
-        if let Some(row) = open.first() {
-            return order(row).map(Some);
-        }
-    }
-    Ok(None)
+    let open = task_find_open(tx, &queue_key(check)).await?;
+    open.as_ref().map(order).transpose()
 }
 
 async fn queue(

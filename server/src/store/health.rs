@@ -172,6 +172,21 @@ pub async fn target_health_list(
     .collect()
 }
 
+/// What one check found last, on all targets.
+pub async fn target_health_list_of_check(
+    tx: &mut Tx,
+    check: HealthCheckId,
+) -> Result<Vec<TargetHealthRow>> {
+    tx.rows(
+        "SELECT * FROM target_health WHERE check_id = $1 ORDER BY target_id",
+        params![check],
+    )
+    .await?
+    .iter()
+    .map(read_health)
+    .collect()
+}
+
 impl ToParam for CheckStatus {
     const NONE: Param = Param::Text(None);
 

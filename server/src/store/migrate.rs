@@ -79,6 +79,7 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0010_interruption.sql"),
         postgres: include_str!("migrations/postgres/state/0010_interruption.sql"),
     },
+    // 11 was never given out.
     Migration {
         version: 12,
         sqlite: include_str!("migrations/sqlite/state/0012_task_variables.sql"),

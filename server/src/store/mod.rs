@@ -97,7 +97,7 @@ pub use error::{Result, StoreError};
 pub use health::{
     HealthCheckRow, TargetHealthRow, health_check_delete, health_check_find, health_check_insert,
     health_check_list, health_check_mark_queued, health_check_update, target_health_list,
-    target_health_show,
+    target_health_list_of_check, target_health_show,
 };
 pub use held_lock::{
     HeldLockRow, LockEnd, held_lock_insert, held_lock_list, held_lock_mark_broken,
@@ -165,7 +165,7 @@ pub use target::{
 };
 pub use task::{
     Lease, NewTask, TaskFilter, TaskKind, TaskOutcome, TaskRow, TaskState, task_fetch, task_find,
-    task_insert, task_list, task_list_past, task_list_running, task_list_succeeded,
+    task_find_open, task_insert, task_list, task_list_past, task_list_running, task_list_succeeded,
     task_mark_cancel_asked, task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
 };
 pub use task_event::{

@@ -258,6 +258,19 @@ pub async fn task_list(tx: &mut Tx, filter: &TaskFilter, limit: u32) -> Result<V
     .collect()
 }
 
+/// The latest task of a queue key that is not over.
+pub async fn task_find_open(tx: &mut Tx, queue_key: &str) -> Result<Option<TaskRow>> {
+    tx.row(
+        "SELECT * FROM task WHERE queue_key = $1 AND state IN ('queued', 'running')
+         ORDER BY number DESC LIMIT 1",
+        params![queue_key],
+    )
+    .await?
+    .as_ref()
+    .map(read)
+    .transpose()
+}
+
 /// The tasks of a queue key that are over and more than so many of its latest, the oldest first.
 pub async fn task_list_past(
     tx: &mut Tx,

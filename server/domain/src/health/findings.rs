@@ -7,7 +7,7 @@ use mantle_shared::protocol::Outcome;
 
 use super::CheckStatus;
 use crate::plan::NodeRef;
-use crate::state::{NodeState, State};
+use crate::state::{AttemptStatus, NodeState, State};
 
 /// What a run found about a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,10 +42,12 @@ pub fn findings(state: &State) -> Vec<Finding> {
     let nodes = state.nodes.iter();
     nodes
         .filter_map(|(node, known)| {
-            let (status, message) = judge(known)?;
+            let attempt = last.get(node).copied();
+            let own = attempt.and_then(|id| outcome(state, id));
+            let (status, message) = judge(known, own)?;
             Some(Finding {
                 target: plan.node(*node)?.subject,
-                attempt: last.get(node).copied(),
+                attempt,
                 status,
                 message,
             })
@@ -53,8 +55,16 @@ pub fn findings(state: &State) -> Vec<Finding> {
         .collect()
 }
 
-/// What a node's end says of its subject.
-fn judge(node: &NodeState) -> Option<(CheckStatus, String)> {
+/// How the script itself ended.
+fn outcome(state: &State, attempt: AttemptId) -> Option<Outcome> {
+    match &state.attempts.get(&attempt)?.status {
+        AttemptStatus::Over { outcome, .. } => Some(*outcome),
+        AttemptStatus::Starting | AttemptStatus::Running { .. } => None,
+    }
+}
+
+/// What a node's end says of its subject, and how its script ended, if one began.
+fn judge(node: &NodeState, script: Option<Outcome>) -> Option<(CheckStatus, String)> {
     let NodeState::Done {
         outcome, message, ..
     } = node
@@ -63,7 +73,10 @@ fn judge(node: &NodeState) -> Option<(CheckStatus, String)> {
     };
     let status = match outcome {
         Outcome::Succeeded => CheckStatus::Healthy,
-        Outcome::Failed | Outcome::TimedOut => CheckStatus::Unhealthy,
+        Outcome::Failed => CheckStatus::Unhealthy,
+        // The script had its time, or else the run had, of which it got too little.
+        Outcome::TimedOut if script == Some(Outcome::TimedOut) => CheckStatus::Unhealthy,
+        Outcome::TimedOut => CheckStatus::Unknown,
         // Somebody did not want to know.
         Outcome::Cancelled => return None,
         Outcome::NotStarted | Outcome::Interrupted | Outcome::Unknown | Outcome::Abandoned => {

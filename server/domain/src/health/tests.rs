@@ -265,14 +265,21 @@ fn a_run_about_nobody_says_why() {
 /// Runs a check of three targets to its end through the state machine that deployments go through.
 struct Run {
     state: State,
+    /// The targets whose agents are connected.
+    online: Vec<u128>,
 }
 
 impl Run {
     fn begin() -> Self {
+        Self::begin_with(&[1, 2, 3])
+    }
+
+    fn begin_with(online: &[u128]) -> Self {
         let targets = [1, 2, 3].map(|n| a_target(n, &format!("web{n:02}"), Platform::Linux));
         let plan = plan(task(), &an_order(disk()), &targets).unwrap();
         let mut run = Self {
             state: State::default(),
+            online: online.to_vec(),
         };
         run.take(
             &Input::Begin {
@@ -284,8 +291,10 @@ impl Run {
     }
 
     fn take(&mut self, input: &Input, at: i64) {
-        let online = [1, 2, 3].map(|n| AgentId::from_uuid(Uuid::from_u128(100 + n)));
-        let online = online.into_iter().collect();
+        let online = self.online.iter();
+        let online = online
+            .map(|n| AgentId::from_uuid(Uuid::from_u128(100 + n)))
+            .collect();
         let moment = Moment {
             now: time(at),
             policy: &Policy::default(),
@@ -377,6 +386,25 @@ fn an_agent_that_stays_away_does_not_hold_a_run_up_for_ever() {
     );
     let began = run.state.began_at.unwrap();
     assert!(run.state.end_by.unwrap().duration_since(began) < SignedDuration::from_mins(6));
+}
+
+#[test]
+fn a_run_that_has_no_time_left_says_nothing_of_those_that_it_did_not_hear() {
+    let mut run = Run::begin_with(&[1, 2]);
+    run.end(1, Outcome::Succeeded, "");
+    assert_eq!(run.state.attempts.len(), 2, "the third agent went");
+    for minutes in 1..5 {
+        run.take(&Input::Tick, minutes * 60);
+    }
+    // The run is over for the second, whose script had more time by itself.
+    run.end(2, Outcome::Cancelled, "");
+    for minutes in 5..10 {
+        run.take(&Input::Tick, minutes * 60);
+    }
+    assert!(run.state.is_finished());
+    let found: Vec<_> = findings(&run.state).into_iter().map(|f| f.status).collect();
+    let unknown = CheckStatus::Unknown;
+    assert_eq!(found, [CheckStatus::Healthy, unknown, unknown]);
 }
 
 #[test]

@@ -22,3 +22,6 @@ CREATE TABLE target_health (
     PRIMARY KEY (target_id, check_id)
 );
 CREATE INDEX target_health_check ON target_health (check_id);
+
+-- The runs of a check are found by it.
+CREATE INDEX task_queue_key ON task (queue_key);
