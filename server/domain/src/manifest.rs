@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::file::diff::{Change, ChangeKind, short};
 use crate::fleet::Fleet;
-use crate::order::{OrderContext, effective_among, find_action};
+use crate::order::{Done, OrderContext, effective_among};
 use crate::plan::basis::ReleaseDigests;
 use crate::plan::{NO_TARGET, PlanAction, PlanLeftOut, PlanStep, PlanTarget};
 use crate::release::compare;
@@ -139,7 +139,8 @@ pub fn manifest(
             .steps
             .iter()
             .flat_map(|step| step.actions.iter().map(move |action| (step, action)))
-            .filter(|(_, action)| !action.nodes.is_empty())
+            // What would undo an action follows from it, and most deployments never do it.
+            .filter(|(_, action)| !action.nodes.is_empty() && action.undoes.is_none())
             .map(|place| manifest_action((context, &fleet), place, now, &mut budget))
             .collect(),
     }
@@ -189,13 +190,14 @@ fn values(
     now: Timestamp,
     budget: &mut Budget,
 ) -> BTreeMap<String, String> {
-    let action = find_action(&context.process.process, &step.name, &planned.name);
+    let done = Done::find(context, step, planned);
     let place = (step, Some(planned));
     let set = effective_among(context, fleet.lists(), place, fleet.target(subject));
     // The planner has refused a release in which either is missing.
-    let (Some(action), Ok(set)) = (action, set) else {
+    let (Some(done), Ok(set)) = (done, set) else {
         return BTreeMap::new();
     };
+    let action = &*done.action;
     let all = set.to_template_variables(|secret| Some(marked(secret)));
     let scanned = context.process.scanned_secrets.get(&action.name);
     variables_for(action, &set, scanned)

@@ -3,15 +3,18 @@
 //! The server replaces each [`DraftValue::Secret`] by the value of exactly that version, adds the
 //! attempt's id and key, and sends the result.
 
+use std::borrow::Cow;
+
 use mantle_shared::ids::AttemptId;
 use mantle_shared::order::OrderPackage;
 use mantle_template::Options;
 use serde_json::{Map, Value};
 
+use crate::action::undo::{Undo, undo, without_undo};
 use crate::explain::Refusal;
 use crate::fleet::Lists;
 use crate::plan::{NodeRef, Plan, PlanAction, PlanStep, PlanTarget};
-use crate::process::{Action, Process};
+use crate::process::{Action, OnFailure};
 use crate::snapshot::{ProcessSnapshot, VariableSnapshot};
 use crate::state::OutputVariable;
 use crate::variable::uses::variables_for;
@@ -51,9 +54,9 @@ pub fn draft_order(context: &OrderContext<'_>, node: NodeRef) -> Result<OrderDra
     let pair = plan.node(node).ok_or_else(unknown)?;
     let subject = plan.target(pair.subject).ok_or_else(unknown)?;
     let executor = plan.target(pair.executor).ok_or_else(unknown)?;
-    let action =
-        find_action(&context.process.process, &step.name, &planned.name).ok_or_else(unknown)?;
-    let set = effective(context, step, Some(planned), Some(subject))?;
+    let done = Done::find(context, step, planned).ok_or_else(unknown)?;
+    let action = &*done.action;
+    let set = effective(context, done.step, Some(done.planned), Some(subject))?;
     let scanned = context.process.scanned_secrets.get(&action.name);
     let shares = variables_for(action, &set, scanned);
     let variables = shares
@@ -73,11 +76,11 @@ pub fn draft_order(context: &OrderContext<'_>, node: NodeRef) -> Result<OrderDra
         environment: plan.environment.clone(),
         release: plan.release.clone(),
         step: step.name.clone(),
-        action: action.name.clone(),
+        action: planned.name.clone(),
         subject: subject.name.clone(),
         executor: executor.name.clone(),
         uses: planned.uses.clone(),
-        with: inputs(plan, action),
+        with: inputs(plan, done.step, action),
         variables,
         withheld,
         packages: planned.packages.clone(),
@@ -86,14 +89,57 @@ pub fn draft_order(context: &OrderContext<'_>, node: NodeRef) -> Result<OrderDra
     })
 }
 
-/// What an action takes: its own inputs, and what the lifecycle says where it does not.
-pub(crate) fn inputs(plan: &Plan, action: &Action) -> Map<String, Value> {
-    let mut with = action.with.clone();
+/// What is done in the place of an action of a plan: the release's own action, or what undoes it.
+pub(crate) struct Done<'a> {
+    /// The step as the release has it.
+    pub(crate) step: &'a PlanStep,
+    /// The action as the release has it: by its names variables have their scopes.
+    pub(crate) planned: &'a PlanAction,
+    /// What is done.
+    pub(crate) action: Cow<'a, Action>,
+}
+
+impl<'a> Done<'a> {
+    /// Finds it.
+    pub(crate) fn find(
+        context: &OrderContext<'a>,
+        step: &'a PlanStep,
+        planned: &'a PlanAction,
+    ) -> Option<Self> {
+        let (own_step, own) = context.plan.stands_for(step, planned);
+        let steps = &context.process.process.steps;
+        let process = steps.iter().find(|other| other.name == own_step.name)?;
+        let action = process.actions.iter().find(|a| a.name == own.name)?;
+        let action = match planned.undoes {
+            None => Cow::Borrowed(action),
+            Some(_) => match undo(action, process) {
+                Undo::By(by) => Cow::Owned(*by),
+                Undo::Nothing | Undo::Impossible(_) => return None,
+            },
+        };
+        Some(Self {
+            step: own_step,
+            planned: own,
+            action,
+        })
+    }
+}
+
+/// What an action takes: its own inputs, and what the lifecycle says where it does not. What a step
+/// may have to put back stays on the target.
+pub(crate) fn inputs(plan: &Plan, step: &PlanStep, action: &Action) -> Map<String, Value> {
+    let mut with = without_undo(action);
+    if action.uses != "package" {
+        return with;
+    }
     if let Some(keep) = plan.keep_on_target
-        && action.uses == "package"
         && !with.contains_key("keep")
     {
         with.insert("keep".to_owned(), Value::from(keep));
+    }
+    let none = |keep: &Value| keep == &Value::from(0) || keep == &Value::from("0");
+    if step.on_failure == OnFailure::Rollback && with.get("keep").is_some_and(none) {
+        with.insert("keep".to_owned(), Value::from(1));
     }
     with
 }
@@ -197,16 +243,6 @@ fn situation<'a>(
         tenant_tags: &[],
         process: Some(DEPLOYMENT_PROCESS),
     }
-}
-
-/// An action of a process by its names.
-pub(crate) fn find_action<'a>(
-    process: &'a Process,
-    step: &str,
-    action: &str,
-) -> Option<&'a Action> {
-    let step = process.steps.iter().find(|other| other.name == step)?;
-    step.actions.iter().find(|other| other.name == action)
 }
 
 fn draft_variable(variable: &Effective, action: &str) -> Result<DraftVariable, OrderError> {

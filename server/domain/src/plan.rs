@@ -17,7 +17,10 @@ use crate::fleet::looked_at;
 use crate::process::{OnFailure, Retries, RunCondition, Start, Timeouts};
 use crate::target::Platform;
 
+mod back;
 pub mod basis;
+
+pub use back::{PlanBack, PlanBefore, PlanLeft, Ran};
 
 /// Stands for the subject and executor of a step without targets: its work is done once, for no
 /// target, and by no agent.
@@ -269,6 +272,9 @@ pub struct PlanStep {
     pub actions: Vec<PlanAction>,
     /// Why it does not apply here; its actions then have no nodes.
     pub skipped: Option<String>,
+    /// It is the way back of another step, and runs only if that one failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<PlanBack>,
 }
 
 /// One action of a step.
@@ -297,6 +303,9 @@ pub struct PlanAction {
     /// A person does it: what they are asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<PlanAsk>,
+    /// In a way back: the index of the action of the other step that it undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<u32>,
 }
 
 /// What a manual action asks.

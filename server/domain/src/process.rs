@@ -269,6 +269,8 @@ pub enum OnFailure {
     Stop,
     /// They are gone through all the same.
     Continue,
+    /// They are not begun, and what was done about the others is undone, the last first.
+    Rollback,
 }
 
 impl OnFailure {

@@ -131,7 +131,9 @@ pub(crate) fn a_target(name: &str, tags: &[&str], environments: &[&str]) -> Targ
             features: crate::action::TYPES
                 .iter()
                 .filter(|known| !known.on_server)
-                .map(|known| format!("action:{}", known.name))
+                .map(|known| known.name)
+                .chain([crate::action::undo::PACKAGE_BACK])
+                .map(|name| format!("action:{name}"))
                 .collect(),
         }),
     }
@@ -172,5 +174,6 @@ pub(crate) fn request<'a>(
         time_limit_ms: None,
         guided_failure: false,
         facts: &NOTHING_KNOWN,
+        before: &[],
     }
 }

@@ -6,7 +6,9 @@ use super::answers::{AboutArgs, AnswerArgs};
 use super::choices::ChoiceArgs;
 use super::exit::CliResult;
 use super::output::{DIM, Output, names};
-use crate::api::body::{DeploymentCreate, LeftOutTarget, PlanBody, PlanNode, PlanPrompt, PlanStep};
+use crate::api::body::{
+    DeploymentCreate, LeftOutTarget, PlanBody, PlanNode, PlanPrompt, PlanRollBack, PlanStep,
+};
 use crate::client::Client;
 
 /// What to plan.
@@ -155,8 +157,10 @@ fn how(step: &PlanStep) -> String {
     if step.max_failed > 0 {
         how.push(format!("{} may fail", step.max_failed));
     }
-    if step.on_failure.as_deref() == Some("continue") {
-        how.push("goes on after failures".to_owned());
+    match step.on_failure.as_deref() {
+        Some("continue") => how.push("goes on after failures".to_owned()),
+        Some("rollback") => how.push("rolls back if it fails".to_owned()),
+        _ => {}
     }
     if step.pause_after_first {
         how.push("pauses after the first".to_owned());
@@ -167,17 +171,40 @@ fn how(step: &PlanStep) -> String {
     how.join(", ")
 }
 
+/// What each target would be put back to, and what would stay as it is by then.
+fn roll_back(back: &PlanRollBack) -> Vec<String> {
+    let targets = back.targets.iter().map(|target| {
+        let to = match &target.version {
+            None => "nothing of the project runs there now".to_owned(),
+            Some(version) if target.in_part => format!("to {version}, which had failed there"),
+            Some(version) => format!("to {version}"),
+        };
+        format!("   {}  {to}", target.name)
+    });
+    let left = back.not_undone.iter().map(|left| {
+        let on = match left.targets.as_slice() {
+            [] => String::new(),
+            targets => format!(" on {}", names(targets)),
+        };
+        format!("   not undone: {}{on}: {}", left.action, left.why)
+    });
+    targets.chain(left).collect()
+}
+
 fn step_lines(step: &PlanStep) -> Vec<String> {
     if let Some(why) = &step.skipped {
-        return vec![format!(
+        let mut lines = vec![format!(
             "{DIM}{}. {}  skipped: {why}{DIM:#}",
             step.number, step.name
         )];
+        lines.extend(step.rolls_back.iter().flat_map(roll_back));
+        return lines;
     }
     let how = how(step);
-    let when = match step.condition.as_str() {
-        "" => String::new(),
-        condition => format!("  runs {condition}"),
+    let when = match (&step.rolls_back, step.condition.as_str()) {
+        (Some(back), _) => format!("  runs only if '{}' fails", back.step),
+        (None, "") => String::new(),
+        (None, condition) => format!("  runs {condition}"),
     };
     let mut lines = vec![format!(
         "{}. {}  {how}: {}{when}",
@@ -185,6 +212,7 @@ fn step_lines(step: &PlanStep) -> Vec<String> {
         step.name,
         names(&step.targets)
     )];
+    lines.extend(step.rolls_back.iter().flat_map(roll_back));
     for action in &step.actions {
         if let Some(why) = &action.skipped {
             lines.push(format!("{DIM}   {}  skipped: {why}{DIM:#}", action.name));
@@ -227,6 +255,7 @@ mod tests {
             targets: vec!["web01".to_owned()],
             actions: Vec::new(),
             skipped: None,
+            rolls_back: None,
         }
     }
 

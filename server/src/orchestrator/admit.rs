@@ -272,6 +272,7 @@ impl Orchestrator {
             fields: &order.fields,
         };
         let facts = facts::of_plan(tx, &release, &environment, asked).await?;
+        let before = facts::before(tx, deploys.project_id, deploys.environment_id).await?;
         let environment_says = definition(&environment)?;
         let wanted = Wanted {
             task: context.task,
@@ -284,6 +285,7 @@ impl Orchestrator {
             time_limit_ms: environment_says.timeout_ms,
             guided_failure: environment_says.guided_failure,
             facts: &facts,
+            before: &before,
         };
         let own = order.release_variables.unwrap_or(deploys.digests.variables);
         let digests = ReleaseDigests {

@@ -396,6 +396,16 @@ async fn write_event(
         Event::SubjectStarted { subject, .. } => {
             show_target(tx, context, *subject, TargetState::Deploying, now_us).await
         }
+        Event::StepStarted { step, .. } => {
+            let step = next.plan.as_ref().and_then(|plan| plan.step(*step));
+            match step.filter(|step| step.back.is_some()) {
+                Some(step) => {
+                    let detail = json!({ "step": step.name });
+                    audit(tx, context, "deployment.roll_back", detail, now_us).await
+                }
+                None => Ok(()),
+            }
+        }
         Event::StepFinished { step, .. } if next.set_aside.values().any(|at| at == step) => {
             task_mark_warned(tx, context.task).await
         }
@@ -427,7 +437,6 @@ async fn write_event(
         | Event::AcquisitionPutOff { .. }
         | Event::AcquisitionDone { .. }
         | Event::AcquisitionFailed { .. }
-        | Event::StepStarted { .. }
         | Event::StepSkipped { .. }
         | Event::SubjectPassedOver { .. }
         | Event::SubjectFinished { .. }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mantle_domain::plan::NO_TARGET;
-use mantle_domain::state::{State, StepState, SubjectState, Verdict};
+use mantle_domain::plan::{NO_TARGET, PlanBefore, Ran};
+use mantle_domain::state::{State, StepState, SubjectState, Verdict, put_back};
 use mantle_shared::ids::TargetId;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::services::progress::progress_after_success;
 use crate::store::{
     DeploymentCurrentRow, DeploymentSucceeded, StoreError, TargetCurrentRow, TargetState,
     TaskOutcome, TaskState, Tx, deployment_current_list, deployment_current_show, release_fetch,
-    target_current_show, task_fetch, task_mark_done,
+    target_current_show, task_exists, task_fetch, task_mark_done,
 };
 
 /// A deployment is over: its task, the dashboard, its targets, the audit trail, and what its
@@ -53,7 +53,13 @@ async fn finish_deployment(
     now_us: i64,
 ) -> Result<(), StoreError> {
     show_current(tx, context, TaskState::Done, Some(outcome), now_us).await?;
+    let back = put_back(next);
     for (target, failed) in subjects(next) {
+        if let Some(before) = back.get(&target)
+            && show_again(tx, deploys, before, now_us).await?
+        {
+            continue;
+        }
         let state = if failed {
             TargetState::Failed
         } else {
@@ -135,6 +141,37 @@ pub(super) async fn show_current(
         },
     )
     .await
+}
+
+/// A target was put back: what ran there before does again. Not if that was deleted meanwhile.
+async fn show_again(
+    tx: &mut Tx,
+    deploys: &Deploys,
+    before: &PlanBefore,
+    now_us: i64,
+) -> Result<bool, StoreError> {
+    let known = match release_fetch(tx, before.release).await {
+        Ok(_) => task_exists(tx, before.task).await?,
+        Err(StoreError::NotFound { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    if !known {
+        return Ok(false);
+    }
+    let row = TargetCurrentRow {
+        target_id: before.target,
+        project_id: deploys.project_id,
+        environment_id: deploys.environment_id,
+        task_id: before.task,
+        release_id: before.release,
+        release_version: before.version.clone(),
+        state: match before.ran {
+            Ran::Whole => TargetState::Deployed,
+            Ran::InPart => TargetState::Failed,
+        },
+        changed_at_us: now_us,
+    };
+    target_current_show(tx, &row).await.map(|_| true)
 }
 
 pub(super) async fn show_target(

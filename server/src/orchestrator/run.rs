@@ -497,7 +497,7 @@ impl Orchestrator {
         };
         let named = deployment.state.attempts.get(&attempt).and_then(|known| {
             let plan = deployment.state.plan.as_ref()?;
-            let action = plan.action(known.node)?.name.clone();
+            let action = plan.output_name(known.node)?.to_owned();
             let subject = plan.target(plan.node(known.node)?.subject)?.name.clone();
             Some((action, subject))
         });

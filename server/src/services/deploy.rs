@@ -9,7 +9,7 @@ use mantle_domain::file::duration;
 use mantle_domain::ids::{EnvironmentId, TaskId};
 use mantle_domain::permission::Permission;
 use mantle_domain::plan::basis::ReleaseDigests;
-use mantle_domain::plan::{Guidance, PlanFacts};
+use mantle_domain::plan::{Guidance, PlanBefore, PlanFacts};
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
 use mantle_domain::queue::Priority;
@@ -51,9 +51,10 @@ impl Services {
         let now = self.now();
         let asked = asked(caller, request, now)?;
         let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
+        let before = place.before(&mut tx).await?;
         let members = teams::members(&mut tx).await?;
         drop(tx);
-        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts);
+        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts, &before);
         let question = wanted.request(&targets);
         let plan = mantle_domain::planner::plan(&question)?;
         let shown = preview(&question, &plan, now);
@@ -213,7 +214,8 @@ impl Services {
         pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
         let asked = asked(caller, request, now)?;
         let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
-        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts);
+        let before = place.before(&mut tx).await?;
+        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts, &before);
         let plan = wanted.plan(&mut tx, &*self.presence).await??;
         if let Some(asked) = &request.plan {
             let given = self.given(request, &prompts)?;
@@ -270,7 +272,18 @@ impl Place {
         }
     }
 
-    fn wanted<'a>(&'a self, task: TaskId, pins: &'a Pins, facts: &'a PlanFacts) -> Wanted<'a> {
+    /// What runs on the targets there.
+    async fn before(&self, tx: &mut Tx) -> Result<Vec<PlanBefore>> {
+        Ok(facts::before(tx, self.project.id, self.environment.id).await?)
+    }
+
+    fn wanted<'a>(
+        &'a self,
+        task: TaskId,
+        pins: &'a Pins,
+        facts: &'a PlanFacts,
+        before: &'a [PlanBefore],
+    ) -> Wanted<'a> {
         Wanted {
             task,
             environment: &self.environment.name,
@@ -282,6 +295,7 @@ impl Place {
             time_limit_ms: self.time_limit_ms,
             guided_failure: self.guided_failure,
             facts,
+            before,
         }
     }
 }

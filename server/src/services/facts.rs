@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use jiff::Timestamp;
 use mantle_domain::health::CheckStatus;
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TargetId};
-use mantle_domain::plan::{PastRelease, PlanFacts};
+use mantle_domain::plan::{PastRelease, PlanBefore, PlanFacts, Ran};
 use mantle_domain::state::Event;
 use mantle_domain::target::{AgentFacts, Platform, TargetFacts};
 use mantle_domain::variable::literal;
@@ -16,9 +16,10 @@ use super::names::environment_names;
 use super::wake::Presence;
 use super::{LIST_MOST, at};
 use crate::store::{
-    AgentRow, AgentStatus, EnvironmentRow, ReleaseRow, Result, StoreError, TaskFilter, TaskKind,
-    TaskOutcome, Tx, agent_list, environment_list, release_fetch, release_list, target_list,
-    task_event_list, task_list, task_list_running, task_list_succeeded,
+    AgentRow, AgentStatus, EnvironmentRow, ReleaseRow, Result, StoreError, TargetCurrentFilter,
+    TargetState, TaskFilter, TaskKind, TaskOutcome, Tx, agent_list, environment_list,
+    release_fetch, release_list, target_current_list, target_list, task_event_list, task_list,
+    task_list_running, task_list_succeeded,
 };
 
 /// How many deployments are looked through for the last other release.
@@ -164,6 +165,33 @@ pub async fn of_plan(
         }
     }
     Ok(facts)
+}
+
+/// What of a project runs on targets in an environment: what a deployment there that rolls back
+/// puts back.
+pub async fn before(
+    tx: &mut Tx,
+    project: ProjectId,
+    environment: EnvironmentId,
+) -> Result<Vec<PlanBefore>> {
+    let filter = TargetCurrentFilter {
+        project_id: Some(project),
+        environment_id: Some(environment),
+        ..TargetCurrentFilter::default()
+    };
+    let rows = target_current_list(tx, filter).await?;
+    let shown = rows.into_iter().map(|row| PlanBefore {
+        target: row.target_id,
+        task: row.task_id,
+        release: row.release_id,
+        version: row.release_version,
+        ran: match row.state {
+            TargetState::Deployed => Ran::Whole,
+            // One that is being deployed has no end that anybody wrote.
+            TargetState::Failed | TargetState::Deploying => Ran::InPart,
+        },
+    });
+    Ok(shown.collect())
 }
 
 /// A platform in a word.

@@ -1,11 +1,13 @@
 //! A plan's preview as the API shows it.
 
 use mantle_domain::file::duration;
-use mantle_domain::plan::Plan;
-use mantle_domain::planner::preview::{PreviewAction, PreviewNode, PreviewStep};
+use mantle_domain::plan::{Plan, Ran};
+use mantle_domain::planner::preview::{PreviewAction, PreviewBack, PreviewNode, PreviewStep};
 use mantle_domain::process::{OnFailure, Start};
 
-use crate::api::body::{LeftOutTarget, PlanAction, PlanNode, PlanStep};
+use crate::api::body::{
+    LeftOutTarget, PlanAction, PlanNode, PlanNotUndone, PlanPutBack, PlanRollBack, PlanStep,
+};
 
 /// The targets that take no part.
 pub(super) fn left_out(plan: &Plan) -> Vec<LeftOutTarget> {
@@ -34,6 +36,7 @@ pub(super) fn step(step: PreviewStep) -> PlanStep {
         on_failure: step.rolling.then(|| match step.on_failure {
             OnFailure::Stop => "stop".to_owned(),
             OnFailure::Continue => "continue".to_owned(),
+            OnFailure::Rollback => "rollback".to_owned(),
         }),
         pause_after_first: step.pause_after_first,
         timeout: step.timeout_ms.map(duration::format),
@@ -41,6 +44,29 @@ pub(super) fn step(step: PreviewStep) -> PlanStep {
         targets: step.subjects,
         actions: step.actions.into_iter().map(action).collect(),
         skipped: step.skipped,
+        rolls_back: step.back.map(back),
+    }
+}
+
+fn back(back: PreviewBack) -> PlanRollBack {
+    let targets = back.targets.into_iter();
+    let left = back.left.into_iter();
+    PlanRollBack {
+        step: back.of,
+        targets: targets
+            .map(|(name, before)| PlanPutBack {
+                name,
+                in_part: before.as_ref().is_some_and(|b| b.ran == Ran::InPart),
+                version: before.map(|before| before.version),
+            })
+            .collect(),
+        not_undone: left
+            .map(|left| PlanNotUndone {
+                action: left.action,
+                why: left.why,
+                targets: left.targets,
+            })
+            .collect(),
     }
 }
 

@@ -4,7 +4,7 @@
 use mantle_domain::explain::Refusal;
 use mantle_domain::ids::TaskId;
 use mantle_domain::plan::basis::ReleaseDigests;
-use mantle_domain::plan::{Plan, PlanFacts};
+use mantle_domain::plan::{Plan, PlanBefore, PlanFacts};
 use mantle_domain::planner::{self, PlanOptions, PlanRequest};
 use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use mantle_domain::target::TargetFacts;
@@ -60,6 +60,8 @@ pub struct Wanted<'a> {
     pub guided_failure: bool,
     /// What is known beside it.
     pub facts: &'a PlanFacts,
+    /// What of the project runs on targets in the environment.
+    pub before: &'a [PlanBefore],
 }
 
 impl<'a> Wanted<'a> {
@@ -76,6 +78,7 @@ impl<'a> Wanted<'a> {
             time_limit_ms,
             guided_failure,
             facts,
+            before,
         } = *self;
         PlanRequest {
             task,
@@ -91,6 +94,7 @@ impl<'a> Wanted<'a> {
             time_limit_ms,
             guided_failure,
             facts,
+            before,
         }
     }
 

@@ -90,7 +90,7 @@ impl ActionError {
     }
 }
 
-/// Every action type of this agent.
+/// Every action type of this agent that a file may name.
 pub static REGISTRY: &[&dyn Action] = &[
     &script::Script,
     &package::Package,
@@ -99,18 +99,21 @@ pub static REGISTRY: &[&dyn Action] = &[
     &haproxy::Enable,
 ];
 
+/// What servers order to undo one of these, and no file names.
+static UNDOING: &[&dyn Action] = &[&package::Back];
+
+fn all() -> impl Iterator<Item = &'static dyn Action> {
+    REGISTRY.iter().chain(UNDOING).copied()
+}
+
 /// The action type of this name.
 pub fn find(name: &str) -> Option<&'static dyn Action> {
-    REGISTRY
-        .iter()
-        .copied()
-        .find(|action| action.name() == name)
+    all().find(|action| action.name() == name)
 }
 
 /// What `Hello` lists: `action:<name>` for each.
 pub fn features() -> Vec<String> {
-    REGISTRY
-        .iter()
+    all()
         .map(|action| format!("action:{}", action.name()))
         .collect()
 }

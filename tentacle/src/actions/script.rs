@@ -32,6 +32,9 @@ pub(super) struct Script;
 struct Inputs {
     shell: Option<Shell>,
     run: Option<String>,
+    /// Of this the server makes an order of its own when it is to be run.
+    #[expect(dead_code, reason = "only its form is looked at here")]
+    rollback: Option<String>,
     package: Option<String>,
     file: Option<String>,
     #[serde(default)]

@@ -99,6 +99,8 @@ pub(crate) struct Bench {
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) withheld: Vec<String>,
     pub(crate) packages: Vec<OrderPackage>,
+    /// The task that the actions belong to.
+    pub(crate) task: u128,
 }
 
 impl Bench {
@@ -115,6 +117,7 @@ impl Bench {
             variables: Vec::new(),
             withheld: Vec::new(),
             packages: Vec::new(),
+            task: 1,
         }
     }
 
@@ -142,7 +145,7 @@ impl Bench {
         .withholding(self.withheld.clone());
         let names = Names {
             attempt: AttemptId::from_uuid(Uuid::now_v7()),
-            task: TaskId::from_uuid(Uuid::from_u128(1)),
+            task: TaskId::from_uuid(Uuid::from_u128(self.task)),
             task_number: "T-1".to_owned(),
             project: "octofx".to_owned(),
             environment: "production".to_owned(),

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use mantle_shared::Digest;
+use mantle_shared::{Digest, TaskId};
 use serde::{Deserialize, Serialize};
 
 use super::names::Host;
@@ -43,6 +43,20 @@ pub struct InstallRecord {
     pub installed_at_us: i64,
     /// When it last became the current one; 0 if it never did.
     pub activated_at_us: i64,
+    /// What it took the place of when it last became the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<Replaced>,
+}
+
+/// What a version took the place of, and by whose order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// The task.
+    pub task: TaskId,
+    /// Its action.
+    pub action: String,
+    /// The folder that was in use; none if nothing was.
+    pub folder: Option<String>,
 }
 
 impl InstallRecord {

@@ -234,6 +234,7 @@ async fn what_stands_in_an_installed_version_is_not_sent() {
         inputs: old.root,
         installed_at_us: 1,
         activated_at_us: 1,
+        replaced: None,
     };
     fs::write(
         place.join(format!("1.0{INSTALL_RECORD_SUFFIX}")),

@@ -27,7 +27,9 @@ mod tests;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use mantle_domain::state::{AttemptStatus, Verdict};
+use mantle_domain::interruption::Answer;
+use mantle_domain::state::{AttemptStatus, State, Verdict};
+use mantle_shared::ids::AttemptId;
 use mantle_shared::protocol::{Message, Outcome};
 
 use agent::Agent;
@@ -216,6 +218,10 @@ impl World {
             })),
             59 => self.agents[at].disk.fill(which < 80),
             60 if which < 16 => self.server.cancel(self.now),
+            61 => {
+                let answers = [Answer::Retry, Answer::Ignore, Answer::Exclude, Answer::Fail];
+                self.server.answer(answers[pick % answers.len()], self.now);
+            }
             _ => self.repeat(at),
         }
         self.settle();
@@ -292,16 +298,14 @@ impl World {
             for at in 0..self.agents.len() {
                 self.calm_round(at);
             }
-            let over = self
-                .server
-                .state()
-                .is_some_and(mantle_domain::state::State::is_finished);
+            let over = self.server.state().is_some_and(State::is_finished);
             if over
                 && self.agents.iter().all(Agent::is_settled)
                 && self.lines.values().all(Line::is_idle)
             {
                 return;
             }
+            self.server.answer(Answer::Retry, self.now);
             self.now += SignedDuration::from_secs(5);
             self.server.tick(self.now);
             self.settle();
@@ -388,6 +392,11 @@ impl World {
                 | Outcome::Abandoned => {}
             }
         }
+        for attempt in state.attempts.keys() {
+            if self.truth.run(*attempt).is_some() {
+                undoes_what_was_done(state, *attempt);
+            }
+        }
         if state.verdict() == Some(Verdict::Succeeded) {
             assert!(
                 state.nodes.values().all(|node| !node.has_failed()),
@@ -395,4 +404,26 @@ impl World {
             );
         }
     }
+}
+
+/// What undoes something ran only after an attempt of that which did something, or may have, and
+/// only in a deployment that has failed.
+fn undoes_what_was_done(state: &State, attempt: AttemptId) {
+    let plan = state.plan.as_deref().expect("a plan");
+    let known = &state.attempts[&attempt];
+    let Some(undone) = plan.undone(known.node) else {
+        return;
+    };
+    let done = state.attempts_of(undone).any(|other| {
+        let nothing = matches!(
+            &other.status,
+            AttemptStatus::Over {
+                outcome: Outcome::NotStarted,
+                ..
+            }
+        );
+        !nothing && other.ordered_at <= known.ordered_at
+    });
+    assert!(done, "{attempt} undid what was not done");
+    assert!(state.failed, "{attempt} undid what did not fail");
 }

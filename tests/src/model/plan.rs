@@ -1,5 +1,5 @@
-//! The deployment that the model runs: a migration, a rolling farm with retries, a step beside it,
-//! and one that always runs.
+//! The deployment that the model runs: a migration, a rolling farm with retries, which rolls back, a
+//! step beside it, and one that always runs.
 
 use std::sync::Arc;
 
@@ -79,19 +79,35 @@ pub fn plan() -> Arc<Plan> {
         .collect();
     let mut beside = step(3, "beside", &[2], None, &[action("watch", &[2], 0, false)]);
     beside["start"] = json!("with_previous");
-    let mut last = step(4, "tell", &[1], None, &[action("tell", &[1], 0, false)]);
+    let undo = |index: u32, name: &str| {
+        let mut action = action(&format!("undo {name}"), &[1, 2], 0, false);
+        action["undoes"] = json!(index);
+        action
+    };
+    let mut back = step(
+        4,
+        "back",
+        &[2, 1],
+        Some(1),
+        &[undo(1, "install"), undo(0, "drain")],
+    );
+    back["back"] = json!({ "of": 1 });
+    let mut last = step(5, "tell", &[1], None, &[action("tell", &[1], 0, false)]);
     last["run"] = json!("always");
     let farm = [
         action("drain", &[1, 2], 0, false),
         action("install", &[1, 2], 1, true),
     ];
+    let mut farm = step(2, "farm", &[1, 2], Some(1), &farm);
+    farm["on_failure"] = json!("rollback");
     let plan = json!({
         "format": PLAN_FORMAT, "task": task(), "project": "octofx", "environment": "test",
         "release": "1.0.0", "channel": "stable", "targets": targets, "warnings": [],
         "steps": [
             step(1, "migrate", &[1], None, &[action("migrate", &[1], 0, false)]),
-            step(2, "farm", &[1, 2], Some(1), &farm),
+            farm,
             beside,
+            back,
             last,
         ],
     });

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use mantle_domain::interruption::{Answer, Given};
 use mantle_domain::state::{
     AcquireEnd, CancelAnswer, Effect, Event, Evidence, Input, Moment, NothingHeld, Policy,
     StartAnswer, State, decide, evolve, fold, judge, next_deadline, outstanding,
@@ -159,6 +160,23 @@ impl Server {
     pub fn cancel(&mut self, now: Timestamp) {
         let by = "ann".to_owned();
         self.turn(vec![Input::CancelRequested { by }], now);
+    }
+
+    /// Somebody answers what is asked, if anything is.
+    pub fn answer(&mut self, answer: Answer, now: Timestamp) {
+        let open = self
+            .state()
+            .and_then(|state| state.open_interruptions().next());
+        let Some(number) = open.map(|(number, _)| number) else {
+            return;
+        };
+        let given = Given {
+            by: "ann".to_owned(),
+            answer,
+            notes: String::new(),
+            at: now,
+        };
+        self.turn(vec![Input::InterruptionAnswered { number, given }], now);
     }
 
     /// Time has passed.

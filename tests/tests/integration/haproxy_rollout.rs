@@ -188,3 +188,61 @@ async fn without_the_drain_requests_fail() {
     let (report, _) = under_load(&rig).await;
     assert!(!report.failures().is_empty(), "the test could not tell");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollout_that_rolls_back_leaves_every_server_in_the_balancer_with_what_it_had() {
+    let rig = rig(true).await;
+    let socket = rig.balancer.socket.display().to_string();
+    // The application reads what is current when it is told to; on the way back it is told by what
+    // stands before the installation. 1.2 fails on the second server, after all that was done there.
+    let again = "kill -HUP \"$(mantle_get Pid)\"
+until curl -sf \"http://$(mantle_get Address)/\" | grep -qF 1.0; do sleep 0.05; done";
+    let trap = "[ \"$MANTLE_TARGET-$MANTLE_RELEASE\" != web02-1.2 ] || exit 3";
+    let (install, enable) = (
+        "      - { action: install",
+        "      - action: haproxy.enable",
+    );
+    let again = format!(
+        "      - {{ action: again, uses: script, with: {{ run: 'true', rollback: {} }} }}\n{install}",
+        quoted(again)
+    );
+    let fragile = format!(
+        "      - {{ action: fragile, uses: script, with: {{ run: {} }} }}\n{enable}",
+        quoted(trap)
+    );
+    let failing = project(&rig.fleet, &rig.web, &socket, true)
+        .replace("{ window: 1 }", "{ window: 1, on_failure: rollback }")
+        .replace(install, &again)
+        .replace(enable, &fragile);
+    rig.fleet.apply(BACKEND, &failing).await;
+    rig.fleet
+        .push("Site", "1.2", &[("version.txt", "1.2")])
+        .await;
+    rig.fleet
+        .server
+        .ok(&["release", "create", BACKEND, "1.2"])
+        .await;
+    let load = Load::start(LoadOptions::of(rig.balancer.front));
+    let watch = rig.balancer.watch();
+    let went = rig
+        .fleet
+        .server
+        .run(&["deploy", BACKEND, "1.2", "-e", "test"])
+        .await;
+    let report = load.stop().await;
+    assert_eq!(went.code, Some(3), "{went}");
+    let said = "; rolled back: web02 and web01; 'fragile' is not undone on web02 and web01 (it has no 'rollback' script); 'restart'";
+    assert!(
+        (went.stdout.clone() + &went.stderr).contains(said),
+        "{went}"
+    );
+    let states = rig.balancer.states().await.unwrap();
+    assert!(states.iter().all(|s| s.status == "UP"), "{states:?}");
+    assert!(watch.first("web03", "DRAIN", None).is_none());
+    assert!(report.failures().is_empty(), "{:?}", report.failures());
+    for name in SITES {
+        let page = format!("agent-{name}/apps/test/{BACKEND}/Site/current/version.txt");
+        let page = std::fs::read_to_string(rig.fleet.world.path(&page)).unwrap();
+        assert_eq!(page.trim(), "1.0", "{name}");
+    }
+}

@@ -51,6 +51,7 @@ mod records;
 mod releases;
 mod rig;
 mod rollbacks;
+mod rolling_back;
 mod server_faults;
 mod snapshot;
 mod transfers;

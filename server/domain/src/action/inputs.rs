@@ -26,6 +26,9 @@ pub struct Script {
     /// The script's text.
     #[serde(default)]
     pub run: Option<String>,
+    /// The script that undoes it when its step rolls back; without one it is not undone.
+    #[serde(default)]
+    pub rollback: Option<String>,
     /// The package that holds the script.
     #[serde(default)]
     pub package: Option<String>,

@@ -12,6 +12,7 @@ use crate::process::Action;
 
 pub mod inputs;
 mod transform_line;
+pub mod undo;
 
 /// The type that a person carries out.
 pub const MANUAL: &str = "manual";
@@ -159,11 +160,11 @@ pub fn sees_all_variables(action: &Action) -> bool {
             .any(asks)
 }
 
-/// The inputs that are no templates: a script's text unless it asks for substitution, since
+/// The inputs that are no templates: a script's texts unless it asks for substitution, since
 /// inserting values into a script is how injection happens.
 pub fn literal_inputs(uses: &str, substitutes: bool) -> &'static [&'static str] {
     if uses == "script" && !substitutes {
-        &["run"]
+        &["run", undo::ROLLBACK]
     } else {
         &[]
     }

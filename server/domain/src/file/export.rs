@@ -301,6 +301,7 @@ fn rolls(rolling: &Rolling) -> Object {
     match rolling.on_failure {
         OnFailure::Stop => {}
         OnFailure::Continue => put(&mut item, "on_failure", json!("continue")),
+        OnFailure::Rollback => put(&mut item, "on_failure", json!("rollback")),
     }
     item
 }

@@ -262,17 +262,14 @@ fn shares() -> impl Strategy<Value = Window> {
 }
 
 fn rolls() -> impl Strategy<Value = Rolling> {
-    let (pause, on) = (proptest::bool::ANY, proptest::bool::ANY);
+    const ON: &[OnFailure] = &[OnFailure::Stop, OnFailure::Continue, OnFailure::Rollback];
+    let (pause, on) = (proptest::bool::ANY, proptest::sample::select(ON));
     (shares(), proptest::option::of(shares()), pause, on).prop_map(
-        |(window, max_failed, pause_after_first, goes_on)| Rolling {
+        |(window, max_failed, pause_after_first, on_failure)| Rolling {
             window,
             max_failed,
             pause_after_first,
-            on_failure: if goes_on {
-                OnFailure::Continue
-            } else {
-                OnFailure::Stop
-            },
+            on_failure,
         },
     )
 }

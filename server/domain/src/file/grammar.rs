@@ -416,7 +416,7 @@ pub(super) struct RollingItem {
     pub(super) max_failed: Option<At<Raw>>,
     /// After the first target a person is asked whether to go on.
     pub(super) pause_after_first: Option<bool>,
-    /// What becomes of the targets that wait once more have failed: stop (default) or continue.
+    /// What becomes of the targets that wait once more have failed: stop (default), continue or rollback.
     #[serde(default)]
     pub(super) on_failure: OnFailure,
 }

@@ -311,7 +311,7 @@ fn refusals_name_place_reason_and_remedy() {
             step(
                 "    uses: script\n    with: { run: \"true\" }\n    rolling: { window: 1, on_failure: contine }\n",
             ),
-            "f.yaml:9:39: 'contine' is none of stop, continue; did you mean 'continue'?",
+            "f.yaml:9:39: 'contine' is none of stop, continue, rollback; did you mean 'continue'?",
         ),
         (
             step("    uses: script\n    with: { run: \"true\" }\n    start: with_previous\n"),

@@ -192,6 +192,7 @@ fn step(check: &HealthCheckDefinition, targets: &[PlanTarget]) -> PlanStep {
             nodes: nodes.collect(),
             locks: Vec::new(),
             ask: None,
+            undoes: None,
         })
     });
     // They come in waves, each as long as its slowest script.
@@ -212,6 +213,7 @@ fn step(check: &HealthCheckDefinition, targets: &[PlanTarget]) -> PlanStep {
         subjects: targets.iter().map(|target| target.id).collect(),
         actions: actions.collect(),
         skipped: None,
+        back: None,
     }
 }
 

@@ -73,6 +73,10 @@ impl PlanBasis {
         for action in plan.steps.iter_mut().flat_map(|step| &mut step.actions) {
             action.locks.clear();
         }
+        let ways_back = plan.steps.iter_mut().filter_map(|step| step.back.as_mut());
+        for before in ways_back.flat_map(|back| &mut back.before) {
+            before.task = TaskId::from_uuid(Uuid::nil());
+        }
         // Who asks and when, and what runs there by then, changes nothing of what is done.
         plan.facts = PlanFacts::default();
         Self {
@@ -253,6 +257,7 @@ fn steps(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
             skipped: None,
             parallel: 0,
             max_failed: 0,
+            back: None,
             actions: step.actions.iter().map(without_nodes).collect(),
             ..step.clone()
         };
@@ -262,6 +267,9 @@ fn steps(was: &Plan, is: &Plan, changes: &mut Vec<String>) {
         if old.max_failed != step.max_failed {
             let allowed = step.max_failed;
             changes.push(format!("in step '{name}' {allowed} targets may fail now"));
+        }
+        if old.back != step.back {
+            changes.push(format!("step '{name}' would put back something else now"));
         }
         if bare(old) != bare(step) {
             changes.push(format!("step '{name}' does something else now"));

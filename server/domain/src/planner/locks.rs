@@ -13,9 +13,10 @@ use mantle_template::{Options, Variables, render};
 use serde_json::Value;
 
 use super::PlanRequest;
+use crate::action::undo::PACKAGE_BACK;
 use crate::fleet::Fleet;
-use crate::order::{OrderContext, effective_among, find_action};
-use crate::plan::{Plan, PlanAction, PlanLock, PlanStep};
+use crate::order::{Done, OrderContext, effective_among};
+use crate::plan::{Plan, PlanAction, PlanLock};
 use crate::process::Action;
 
 /// Works out the locks of every action of a plan. A name that is only known later (an output, a
@@ -25,8 +26,8 @@ pub(super) fn assign(request: &PlanRequest<'_>, plan: &mut Plan) {
     let fleet = Fleet::of_texts(plan, request.process, request.variables);
     for (step_index, step) in plan.steps.iter().enumerate() {
         for (action_index, planned) in step.actions.iter().enumerate() {
-            if let Some(action) = find_action(&request.process.process, &step.name, &planned.name) {
-                let found = of_action((request, plan, &fleet), step, planned, action);
+            if let Some(done) = Done::find(&context(request, plan), step, planned) {
+                let found = of_action((request, plan, &fleet), &done, planned);
                 locks.insert((step_index, action_index), found);
             }
         }
@@ -41,10 +42,10 @@ pub(super) fn assign(request: &PlanRequest<'_>, plan: &mut Plan) {
 
 fn of_action(
     (request, plan, fleet): (&PlanRequest<'_>, &Plan, &Fleet<'_>),
-    step: &PlanStep,
+    done: &Done<'_>,
     planned: &PlanAction,
-    action: &Action,
 ) -> Vec<PlanLock> {
+    let action = &*done.action;
     // Who waits for a person holds nothing.
     if planned.nodes.is_empty() || planned.ask.is_some() {
         return Vec::new();
@@ -63,7 +64,7 @@ fn of_action(
     }
     let subjects: BTreeSet<TargetId> = planned.nodes.iter().map(|node| node.subject).collect();
     for subject in subjects {
-        let variables = variables((request, plan, fleet), step, planned, subject);
+        let variables = variables((request, plan, fleet), done, subject);
         locks.push(PlanLock {
             lock: Lock::exclusive(evaluated(&name, variables.as_ref())),
             subject: Some(subject),
@@ -85,7 +86,7 @@ fn chosen(action: &Action) -> Vec<Lock> {
 fn of_type(request: &PlanRequest<'_>, action: &Action) -> Option<String> {
     let text = |key: &str| action.with.get(key).and_then(Value::as_str);
     match action.uses.as_str() {
-        "package" => text("package").map(|package| {
+        "package" | PACKAGE_BACK => text("package").map(|package| {
             let (environment, project) = (request.environment, &request.process.project);
             format!("app:{environment}/{project}/{package}")
         }),
@@ -101,22 +102,25 @@ fn of_type(request: &PlanRequest<'_>, action: &Action) -> Option<String> {
 
 fn variables(
     (request, plan, fleet): (&PlanRequest<'_>, &Plan, &Fleet<'_>),
-    step: &PlanStep,
-    planned: &PlanAction,
+    done: &Done<'_>,
     subject: TargetId,
 ) -> Option<Variables> {
-    let context = OrderContext {
+    let context = context(request, plan);
+    let place = (done.step, Some(done.planned));
+    let set = effective_among(&context, fleet.lists(), place, fleet.target(subject)).ok()?;
+    // A secret is no name for a lock: the template stands for it.
+    Some(set.to_template_variables(|_| None))
+}
+
+fn context<'a>(request: &PlanRequest<'a>, plan: &'a Plan) -> OrderContext<'a> {
+    OrderContext {
         plan,
         process: request.process,
         variables: request.variables,
         task_number: "",
         outputs: &[],
         failed: false,
-    };
-    let place = (step, Some(planned));
-    let set = effective_among(&context, fleet.lists(), place, fleet.target(subject)).ok()?;
-    // A secret is no name for a lock: the template stands for it.
-    Some(set.to_template_variables(|_| None))
+    }
 }
 
 fn evaluated(name: &str, variables: Option<&Variables>) -> String {

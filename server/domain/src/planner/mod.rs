@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use mantle_shared::ids::TaskId;
 
 use crate::explain::{Refusal, nearest};
-use crate::plan::{Guidance, PLAN_FORMAT, Plan, PlanFacts, PlanTarget};
+use crate::plan::{Guidance, PLAN_FORMAT, Plan, PlanBefore, PlanFacts, PlanTarget};
 use crate::process::{Timeouts, Unavailable, Unhealthy};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use crate::target::TargetFacts;
 use crate::variable::prompt::answer;
 use crate::variable::{DEPLOYMENT_PROCESS, Situation};
 
+mod back;
 mod conditions;
 mod locks;
 mod pool;
@@ -60,6 +61,8 @@ pub struct PlanRequest<'a> {
     pub guided_failure: bool,
     /// What is known beside it.
     pub facts: &'a PlanFacts,
+    /// What of the project runs on targets in the environment.
+    pub before: &'a [PlanBefore],
 }
 
 /// What the operator chose for one deployment.
@@ -127,7 +130,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         return Err(refusals);
     }
     let mut planner = Planner::new(request, &pool);
-    let steps = planner.steps();
+    let steps = back::with_ways_back(request, &pool, planner.steps());
     refusals.append(&mut planner.refusals);
     let steps_wanted = planner.wanted_tags();
     let taking_part: BTreeSet<_> = steps

@@ -1,7 +1,10 @@
 //! What `mantle plan` shows: each action about each target with its inputs evaluated, and why what
 //! does not run does not.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
+use mantle_shared::ids::TargetId;
 use mantle_template::{Budget, Options, Variables};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,8 +14,8 @@ use super::pool::Pool;
 use super::steps::Planner;
 use crate::action;
 use crate::fleet::Fleet;
-use crate::order::{OrderContext, effective_among, find_action, inputs};
-use crate::plan::{NO_TARGET, Plan, PlanAction, PlanStep};
+use crate::order::{Done, OrderContext, effective_among, inputs};
+use crate::plan::{NO_TARGET, Plan, PlanAction, PlanBefore, PlanStep};
 use crate::process::{Action, OnFailure, RunCondition, Start};
 use crate::state::view::ON_SERVER;
 use crate::variable::uses::substitutes;
@@ -58,6 +61,31 @@ pub struct PreviewStep {
     pub subjects: Vec<String>,
     /// Its actions.
     pub actions: Vec<PreviewAction>,
+    /// It is the way back of another step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back: Option<PreviewBack>,
+}
+
+/// What a way back would lead to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewBack {
+    /// The step that it undoes, by name.
+    pub of: String,
+    /// That step's targets, the last first, each with what runs there now.
+    pub targets: Vec<(String, Option<PlanBefore>)>,
+    /// What would not be undone.
+    pub left: Vec<PreviewLeft>,
+}
+
+/// An action that would not be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewLeft {
+    /// The action's name.
+    pub action: String,
+    /// Why.
+    pub why: String,
+    /// About whom, by name; empty for all of its targets.
+    pub targets: Vec<String>,
 }
 
 /// One action.
@@ -122,10 +150,10 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
                 .actions
                 .iter()
                 .map(|planned| {
-                    let action = find_action(&request.process.process, &step.name, &planned.name);
+                    let done = Done::find(&context, step, planned);
                     let planned = (step, planned);
                     let context = (&context, &fleet);
-                    show_action(context, &planner, planned, action, now, &mut budget)
+                    show_action(context, &planner, planned, done.as_ref(), now, &mut budget)
                 })
                 .collect();
             PreviewStep {
@@ -147,6 +175,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
                     .map(|id| target_name(&fleet, *id))
                     .collect(),
                 actions,
+                back: back((plan, &fleet), step),
             }
         })
         .collect();
@@ -160,11 +189,12 @@ fn show_action(
     (context, fleet): (&OrderContext<'_>, &Fleet<'_>),
     planner: &Planner<'_>,
     (step, planned): (&PlanStep, &PlanAction),
-    action: Option<&Action>,
+    done: Option<&Done<'_>>,
     now: Timestamp,
     budget: &mut Budget,
 ) -> PreviewAction {
-    let skipped = action
+    let skipped = done
+        .map(|done| &*done.action)
         .and_then(|action| planner.action_skipped(action))
         .or_else(|| {
             let idle = planned.nodes.is_empty() && step.skipped.is_none();
@@ -176,22 +206,17 @@ fn show_action(
         .map(|node| PreviewNode {
             subject: target_name(fleet, node.subject),
             executor: target_name(fleet, node.executor),
-            with: action
-                .map(|action| {
-                    let place = (step, Some(planned));
+            with: done
+                .map(|done| {
+                    let place = (done.step, Some(done.planned));
                     let subject = fleet.target(node.subject);
                     let variables = effective_among(context, fleet.lists(), place, subject)
                         .map(|set| {
                             set.to_template_variables(|secret| Some(format!("({})", secret.name)))
                         })
                         .unwrap_or_default();
-                    evaluated(
-                        action,
-                        inputs(context.plan, action),
-                        &variables,
-                        now,
-                        budget,
-                    )
+                    let with = inputs(context.plan, done.step, &done.action);
+                    evaluated(&done.action, with, &variables, now, budget)
                 })
                 .unwrap_or_default(),
         })
@@ -204,6 +229,8 @@ fn show_action(
         packages: planned
             .packages
             .iter()
+            // What undoes an action brings no package in.
+            .filter(|_| planned.undoes.is_none())
             .map(|package| PreviewPackage {
                 id: package.id.clone(),
                 version: package.version.clone(),
@@ -248,6 +275,35 @@ fn evaluate(value: &mut Value, variables: &Variables, options: &Options, budget:
     }
 }
 
+/// What a way back would lead to; `None` for a step that is none.
+fn back((plan, fleet): (&Plan, &Fleet<'_>), step: &PlanStep) -> Option<PreviewBack> {
+    let (back, undone) = step.back.as_ref().zip(plan.undone_by(step))?;
+    let known = back.before.iter();
+    let before: BTreeMap<TargetId, &PlanBefore> = known.map(|one| (one.target, one)).collect();
+    let targets = undone.subjects.iter().rev();
+    let targets = targets.map(|id| (target_name(fleet, *id), before.get(id).copied().cloned()));
+    let left = back.left.iter().filter_map(|left| {
+        let action = undone.actions.get(left.action as usize)?;
+        let all = action.nodes.iter();
+        let all: BTreeSet<TargetId> = all.map(|node| node.subject).collect();
+        let names = left.targets.iter().map(|id| target_name(fleet, *id));
+        Some(PreviewLeft {
+            action: action.name.clone(),
+            why: left.why.clone(),
+            targets: if left.targets.len() == all.len() {
+                Vec::new()
+            } else {
+                names.collect()
+            },
+        })
+    });
+    Some(PreviewBack {
+        of: undone.name.clone(),
+        targets: targets.collect(),
+        left: left.collect(),
+    })
+}
+
 fn condition(run: &RunCondition) -> String {
     match run {
         RunCondition::Success => String::new(),
@@ -257,7 +313,7 @@ fn condition(run: &RunCondition) -> String {
     }
 }
 
-fn target_name(fleet: &Fleet<'_>, id: mantle_shared::ids::TargetId) -> String {
+fn target_name(fleet: &Fleet<'_>, id: TargetId) -> String {
     if id == NO_TARGET {
         return ON_SERVER.to_owned();
     }

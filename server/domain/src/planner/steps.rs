@@ -60,6 +60,7 @@ impl<'a> Planner<'a> {
                 .map(|action| self.idle(action))
                 .collect(),
             skipped: self.step_skipped(step),
+            back: None,
         };
         if planned.skipped.is_some() {
             return planned;
@@ -256,6 +257,7 @@ impl<'a> Planner<'a> {
             nodes: Vec::new(),
             locks: Vec::new(),
             ask: action::ask(action),
+            undoes: None,
         }
     }
 

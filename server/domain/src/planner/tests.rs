@@ -7,6 +7,7 @@ use crate::release::{ReleaseDraft, ScannedFiles};
 use crate::target::Platform;
 use crate::testing::{a_project, a_release, a_target, octofx, plan, request};
 
+mod back;
 mod choices;
 mod conditions;
 mod fleets;

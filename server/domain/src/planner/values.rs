@@ -10,7 +10,7 @@ use super::PlanRequest;
 use super::ties::Ties;
 use crate::explain::Refusal;
 use crate::fleet::Fleet;
-use crate::order::{OrderContext, effective_among, find_action, tied};
+use crate::order::{Done, OrderContext, effective_among, tied};
 use crate::plan::{Plan, PlanAction, PlanStep};
 use crate::process::SecretAccess;
 use crate::variable::uses::input_texts;
@@ -47,15 +47,6 @@ fn check_action(
     budget: &mut Budget,
     (ties, refusals, warnings): (&mut Ties, &mut Vec<Refusal>, &mut Vec<String>),
 ) {
-    let Some(action) = find_action(&request.process.process, &step.name, &planned.name) else {
-        return;
-    };
-    if action.secrets == SecretAccess::All && !planned.nodes.is_empty() {
-        warnings.push(format!(
-            "action '{}' gets every secret of the project ('secrets: all')",
-            action.name
-        ));
-    }
     let context = OrderContext {
         plan,
         process: request.process,
@@ -64,6 +55,17 @@ fn check_action(
         outputs: &[],
         failed: false,
     };
+    let Some(done) = Done::find(&context, step, planned) else {
+        return;
+    };
+    let action = &*done.action;
+    let is_own = planned.undoes.is_none();
+    if action.secrets == SecretAccess::All && is_own && !planned.nodes.is_empty() {
+        warnings.push(format!(
+            "action '{}' gets every secret of the project ('secrets: all')",
+            action.name
+        ));
+    }
     let mut missing: BTreeSet<String> = BTreeSet::new();
     let mut broken: BTreeSet<String> = BTreeSet::new();
     let mut seen = BTreeSet::new();
@@ -71,12 +73,12 @@ fn check_action(
         if !seen.insert(node.subject) {
             continue;
         }
-        let place = (step, Some(planned));
+        let place = (done.step, Some(done.planned));
         let subject = fleet.target(node.subject);
         let Ok(set) = effective_among(&context, fleet.lists(), place, subject) else {
-            let tied = tied(&context, step, Some(planned), subject);
+            let tied = tied(&context, done.step, Some(done.planned), subject);
             let target = subject.map(|target| target.name.as_str());
-            ties.note(tied, &step.name, Some(&planned.name), target);
+            ties.note(tied, &done.step.name, Some(&done.planned.name), target);
             continue;
         };
         let variables = set.to_template_variables(|_| Some("secret".to_owned()));
@@ -110,13 +112,13 @@ fn check_action(
     for problem in broken {
         warnings.push(format!(
             "action '{}' will fail, for its inputs cannot be evaluated: {problem}",
-            action.name
+            planned.name
         ));
     }
     for token in missing {
         warnings.push(format!(
             "action '{}' uses {token}, for which no variable has a value here",
-            action.name
+            planned.name
         ));
     }
 }

@@ -179,7 +179,7 @@ fn scanned_secrets(
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for action in process.steps.iter().flat_map(|step| &step.actions) {
         let mut all = files.get(&action.name).cloned().unwrap_or_default();
-        if let Some(text) = scan::own_text(action) {
+        for text in scan::own_texts(action) {
             all.extend(scan::names_in_text(text, &names));
         }
         if !all.is_empty() {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::action::undo::ROLLBACK;
 use crate::process::{Action, Process};
 
 /// A package's files to be scanned for one action.
@@ -63,12 +64,15 @@ fn globs(action: &Action, key: &str) -> Vec<String> {
     }
 }
 
-/// The script text of an action that stands in the process itself.
-pub(super) fn own_text(action: &Action) -> Option<&str> {
-    match (action.uses.as_str(), action.with.get("run")) {
-        ("script", Some(Value::String(text))) => Some(text),
-        _ => None,
-    }
+/// The script texts of an action that stand in the process itself.
+pub(super) fn own_texts(action: &Action) -> impl Iterator<Item = &str> {
+    let keys = if action.uses == "script" {
+        &["run", ROLLBACK][..]
+    } else {
+        &[]
+    };
+    let texts = keys.iter().filter_map(|key| action.with.get(*key));
+    texts.filter_map(Value::as_str)
 }
 
 /// Those of `names` that stand in a script or text file.

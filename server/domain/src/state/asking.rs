@@ -51,7 +51,7 @@ pub(super) fn raised(moment: &Moment<'_>, question: Question, deadline: Timestam
     }
 }
 
-/// A failure is a person's to judge where failures are guided; not what was stopped on purpose, nor
+/// A failure is a person's to judge where failures are guided, and on a way back; not what was stopped on purpose, nor
 /// what comes of a step or a deployment that is to stop.
 fn is_asked_about(state: &State, plan: &Plan, node: NodeRef, outcome: Outcome) -> bool {
     let went_wrong = match outcome {
@@ -64,8 +64,10 @@ fn is_asked_about(state: &State, plan: &Plan, node: NodeRef, outcome: Outcome) -
         Outcome::Succeeded | Outcome::Cancelled => false,
     };
     let subject = plan.node(node).map(|planned| planned.subject);
+    // What cannot be undone is always a person's to judge.
+    let is_way_back = plan.step(node.step).is_some_and(|step| step.back.is_some());
     went_wrong
-        && plan.guidance == Guidance::Guided
+        && (plan.guidance == Guidance::Guided || is_way_back)
         && state.cancel.is_none()
         && state.step_stop(node.step).is_none()
         && subject.is_some_and(|subject| !state.excluded.contains_key(&subject))

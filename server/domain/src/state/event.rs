@@ -382,6 +382,10 @@ pub enum SkipReason {
     },
     /// After the step's first target a person said not to go on, or nobody said anything.
     NotGoneOn,
+    /// It is the way back of a step that did not fail, or that had begun with no target.
+    NothingToUndo,
+    /// It undoes what was not done.
+    Untouched,
 }
 
 /// An output variable, as it was set.

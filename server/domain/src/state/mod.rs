@@ -18,6 +18,7 @@
 //! - a terminal state is never left; what arrives later is recorded and changes no verdict.
 
 mod asking;
+mod back;
 mod decide;
 mod effect;
 mod event;
@@ -34,6 +35,7 @@ pub mod view;
 #[cfg(test)]
 mod tests;
 
+pub use back::put_back;
 pub use decide::decide;
 pub use effect::{Effect, next_deadline, outstanding};
 pub use event::{EVENT_FORMAT, Event, NodeEnd, OutputVariable, SkipReason};

@@ -284,7 +284,7 @@ impl Look<'_> {
     fn finish(&self) -> Event {
         let (verdict, message) = match (self.state.failed, &self.state.cancel) {
             (false, _) => (Verdict::Succeeded, verdict::success(self.state, self.plan)),
-            (true, None) => (Verdict::Failed, verdict::failure(self.state, self.plan)),
+            (true, None) => (Verdict::Failed, verdict::failed(self.state, self.plan)),
             (true, Some(cancel)) => verdict::stopped(self.state, cancel),
         };
         Event::DeploymentFinished {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use mantle_shared::ids::TargetId;
 
+use super::back::{begun, is_due};
 use super::event::SkipReason;
 use super::model::{State, StepState, SubjectState};
 use crate::plan::LeftOutReason;
@@ -16,6 +17,13 @@ pub fn unsuccessful(state: &State) -> BTreeSet<String> {
     };
     let mut targets: BTreeSet<TargetId> = BTreeSet::new();
     for (step, known) in plan.steps.iter().zip(&state.steps) {
+        if let Some(back) = &step.back {
+            // What was begun there and undone is not there.
+            if is_due(state, back.of) {
+                targets.extend(begun(state, back.of));
+            }
+            continue;
+        }
         let not_well = step.subjects.iter().filter(|subject| match known {
             StepState::Pending => true,
             StepState::Skipped { reason } => was_due(reason),
@@ -56,8 +64,10 @@ fn was_due(reason: &SkipReason) -> bool {
         | SkipReason::SetAside { .. }
         | SkipReason::Excluded { .. }
         | SkipReason::NotGoneOn => true,
-        SkipReason::NotApplicable { .. } | SkipReason::NoFailure | SkipReason::Condition { .. } => {
-            false
-        }
+        SkipReason::NotApplicable { .. }
+        | SkipReason::NoFailure
+        | SkipReason::Condition { .. }
+        | SkipReason::NothingToUndo
+        | SkipReason::Untouched => false,
     }
 }

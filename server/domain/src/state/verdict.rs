@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use mantle_shared::ids::TargetId;
 use mantle_shared::protocol::Outcome;
 
+use super::back::rolled_back;
 use super::model::{
     AcquisitionStatus, AttemptStatus, Cancel, CancelCause, Closed, Exclusion, NodeState, State,
     StepState, Verdict,
@@ -56,6 +57,10 @@ pub(super) fn stopped(state: &State, cancel: &Cancel) -> (Verdict, String) {
             "; {by_what} also keeps from running what runs always or after a failure: {}",
             kept_out.join(", ")
         );
+    }
+    let back = state.plan.as_deref().map(|plan| rolled_back(state, plan));
+    if let Some(back) = back.filter(|back| !back.is_empty()) {
+        let _ = write!(message, "; {back}");
     }
     (verdict, message)
 }
@@ -140,8 +145,15 @@ fn set_aside(state: &State, plan: &Plan) -> String {
     parts.join("; ")
 }
 
+/// Why it failed, and how far what it did was undone.
+pub(super) fn failed(state: &State, plan: &Plan) -> String {
+    let parts = [failure(state, plan), rolled_back(state, plan)];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("; ")
+}
+
 /// The first failure, in a sentence.
-pub(super) fn failure(state: &State, plan: &Plan) -> String {
+fn failure(state: &State, plan: &Plan) -> String {
     let name = |target: TargetId| {
         plan.target(target)
             .map_or_else(|| target.to_string(), |t| t.name.clone())

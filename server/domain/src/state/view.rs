@@ -172,6 +172,8 @@ impl SkipReason {
             Self::SetAside { step } => format!("it failed in '{step}' and was set aside"),
             Self::Excluded { by } => format!("{by} said to go on without it"),
             Self::NotGoneOn => "nobody let the step go on after its first target".to_owned(),
+            Self::NothingToUndo => "there is nothing to roll back".to_owned(),
+            Self::Untouched => "what it would undo was not done".to_owned(),
         }
     }
 }
@@ -379,7 +381,9 @@ fn skipped(reason: &SkipReason) -> Status {
         | SkipReason::DeploymentTimedOut
         | SkipReason::SetAside { .. }
         | SkipReason::Excluded { .. }
-        | SkipReason::NotGoneOn => Status::Skipped,
+        | SkipReason::NotGoneOn
+        | SkipReason::NothingToUndo
+        | SkipReason::Untouched => Status::Skipped,
     }
 }
 

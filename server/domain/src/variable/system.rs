@@ -68,7 +68,7 @@ pub fn system_variables(around: &Surroundings<'_>) -> SystemVariables {
         put(&mut all, name, Arc::clone(names));
     }
     for step in &plan.steps {
-        for action in &step.actions {
+        for action in step.actions.iter().filter(|a| a.undoes.is_none()) {
             packages(
                 &format!("Octopus.Action[{}]", action.name),
                 action,

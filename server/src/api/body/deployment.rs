@@ -234,7 +234,8 @@ pub struct PlanStep {
     /// So many targets may fail, and the step has not failed.
     #[serde(default)]
     pub max_failed: u32,
-    /// `stop` or `continue`: what becomes of the targets that wait once more have failed; if it rolls.
+    /// `stop`, `continue` or `rollback`: what becomes of the others once more have failed; if it
+    /// rolls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
     /// After the first target a person is asked whether to go on.
@@ -253,6 +254,44 @@ pub struct PlanStep {
     /// Why it does not apply here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
+    /// It runs only if another step fails, and undoes what that one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<PlanRollBack>,
+}
+
+/// What rolling back would lead to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlanRollBack {
+    /// The step that would be undone.
+    pub step: String,
+    /// Its targets, in the order in which they would be put back.
+    pub targets: Vec<PlanPutBack>,
+    /// What would not be undone.
+    pub not_undone: Vec<PlanNotUndone>,
+}
+
+/// What a target would be put back to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlanPutBack {
+    /// The target.
+    pub name: String,
+    /// The version of the release that runs there; none if nothing of the project does.
+    pub version: Option<String>,
+    /// That version had failed there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_part: bool,
+}
+
+/// An action that would not be undone.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PlanNotUndone {
+    /// The action.
+    pub action: String,
+    /// Why.
+    pub why: String,
+    /// On these targets; empty for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
 }
 
 /// One action of a step.

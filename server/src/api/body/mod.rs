@@ -28,9 +28,10 @@ pub use apply::{
 pub use artifact::{Artifact, ArtifactState};
 pub use deployment::{
     DeploymentChoices, DeploymentCreate, DeploymentDiff, DeploymentManifest, LeftOutTarget,
-    PlanAction, PlanBody, PlanNode, PlanPrompt, PlanRequest, PlanStep, PlanTarget, RetentionCount,
-    RetentionItem, RetentionResult, RetentionRun, Rollback, StatusBody, StatusCell, StatusRow,
-    UnavailableTargets, UnhealthyTargets,
+    PlanAction, PlanBody, PlanNode, PlanNotUndone, PlanPrompt, PlanPutBack, PlanRequest,
+    PlanRollBack, PlanStep, PlanTarget, RetentionCount, RetentionItem, RetentionResult,
+    RetentionRun, Rollback, StatusBody, StatusCell, StatusRow, UnavailableTargets,
+    UnhealthyTargets,
 };
 pub use health::{
     CheckResult, CheckStatus, CheckedTarget, HealthCheck, HealthCheckRun, TargetCheck,

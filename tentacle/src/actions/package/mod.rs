@@ -6,6 +6,7 @@
 //! already, only the switch is made, which is what makes going back instant. A kill at any instant
 //! leaves either the old version current or the new one.
 
+mod back;
 mod files;
 #[cfg(any(not(unix), test))]
 mod junction;
@@ -30,9 +31,11 @@ use serde_json::{Map, Value};
 
 use super::values;
 use super::{Action, ActionContext, ActionError, ActionReport};
-use crate::cache::{Cache, InstallRecord, WalkError};
+use crate::cache::{Cache, InstallRecord, Replaced, WalkError};
 use crate::durable;
 use place::Place;
+
+pub(super) use back::Back;
 
 #[cfg(not(unix))]
 pub(super) use switch::complete_all;
@@ -74,12 +77,7 @@ impl Action for Package {
         let inputs: Inputs = context.inputs()?;
         let package = pick(context.packages, &inputs.package)?;
         let cache = Cache::at(context.state_dir.cache());
-        let place = Place::new(
-            &context.state_dir.apps(),
-            &context.names.environment,
-            &context.names.project,
-            &package.id,
-        );
+        let place = Place::of(context, &package.id);
         let lock = place.lock(context)?;
         place.clean().map_err(place::failed(place.root()))?;
         let files = cache
@@ -87,7 +85,7 @@ impl Action for Package {
             .map_err(|error| walk_failed(package, &error))?;
         let written = files::written(context, &cache, &files, &inputs)?;
         let digest = inputs_digest(package.root, &written);
-        let record = match place.find(&package.version, digest) {
+        let mut record = match place.find(&package.version, digest) {
             Some(record) => {
                 context.info(format!(
                     "{} {} is installed already, with the same configuration, in {}",
@@ -99,25 +97,12 @@ impl Action for Package {
             }
             None => install(context, package, &place, &written, digest)?,
         };
-        let folder = place.folder(&record);
         context.stop.check()?;
+        note_replaced(context, &place, &mut record)?;
         switch::to(context, &place, &record)?;
         place.retain(context, inputs.keep.unwrap_or(KEEP), &record.folder);
         drop(lock);
-        for (name, value) in [
-            (
-                "Package.InstallationDirectoryPath",
-                folder.display().to_string(),
-            ),
-            (
-                "Package.CurrentDirectoryPath",
-                place.current().display().to_string(),
-            ),
-            ("Package.Id", package.id.clone()),
-            ("Package.Version", package.version.clone()),
-        ] {
-            context.output.set_variable(name, &value, false);
-        }
+        report(context, &place, &record);
         Ok(ActionReport::default())
     }
 }
@@ -131,6 +116,44 @@ fn rules<'de, D: Deserializer<'de>>(
         Err(error) => Err(D::Error::custom(error)),
     };
     values::texts(deserializer)?.into_iter().map(read).collect()
+}
+
+/// Before the switch, what is in use and will not be: a rollback goes back to it.
+fn note_replaced(
+    context: &ActionContext<'_>,
+    place: &Place,
+    record: &mut InstallRecord,
+) -> Result<(), ActionError> {
+    let before = switch::current_folder(place);
+    if before.as_deref() == Some(record.folder.as_str()) {
+        return Ok(());
+    }
+    record.replaced = Some(Replaced {
+        task: context.names.task,
+        action: context.names.action.clone(),
+        folder: before,
+    });
+    place
+        .write_record(record)
+        .map_err(place::failed(&place.folder(record)))
+}
+
+/// What later steps can know of the version in use.
+fn report(context: &ActionContext<'_>, place: &Place, record: &InstallRecord) {
+    for (name, value) in [
+        (
+            "Package.InstallationDirectoryPath",
+            place.folder(record).display().to_string(),
+        ),
+        (
+            "Package.CurrentDirectoryPath",
+            place.current().display().to_string(),
+        ),
+        ("Package.Id", record.package.clone()),
+        ("Package.Version", record.version.clone()),
+    ] {
+        context.output.set_variable(name, &value, false);
+    }
 }
 
 /// The package that is meant.
@@ -197,6 +220,7 @@ fn install(
         inputs,
         installed_at_us: jiff::Timestamp::now().as_microsecond(),
         activated_at_us: 0,
+        replaced: None,
     };
     let folder = place.folder(&record);
     place

@@ -45,6 +45,13 @@ impl Place {
         }
     }
 
+    /// That of a package where an action runs.
+    pub(super) fn of(context: &ActionContext<'_>, package: &str) -> Self {
+        let names = context.names;
+        let apps = context.state_dir.apps();
+        Self::new(&apps, &names.environment, &names.project, package)
+    }
+
     pub(super) fn root(&self) -> &Path {
         &self.root
     }

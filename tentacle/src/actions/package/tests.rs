@@ -363,6 +363,88 @@ fn earlier_versions_are_kept_by_use_and_the_current_one_never_goes() {
     assert_eq!(versions(&bench), ["1.1"]);
 }
 
+/// Undoes what the step's installation switched.
+fn back(bench: &Bench) -> Result<ActionReport, ActionError> {
+    let with = json!({"package": "octofx.WEB", "action": "Install"});
+    bench.run(&Back, with)
+}
+
+#[test]
+fn the_version_that_was_in_use_before_is_in_use_again_however_often_that_is_said() {
+    let mut bench = Bench::new();
+    deliver(&mut bench, "1.0", &site("1.0"));
+    install(&bench, json!({}));
+    bench.task = 2;
+    deliver(&mut bench, "1.1", &site("1.1"));
+    // Nothing was switched by this task yet.
+    back(&bench).unwrap();
+    assert_eq!(current(&bench), "1.0");
+    // Tried again with another configuration there are two folders of it.
+    install(&bench, json!({}));
+    bench.variables = vec![("SiteName".to_owned(), "OctoFX".to_owned())];
+    install(&bench, json!({"substitute": ["**/*.html"], "keep": 2}));
+    assert_eq!(current(&bench), "1.1_1");
+    for _ in 0..2 {
+        back(&bench).unwrap();
+        assert_eq!(current(&bench), "1.0");
+    }
+    assert_eq!(
+        bench.said.variable("Package.Version"),
+        Some("1.0".to_owned())
+    );
+    // A later task's version is left alone by who comes late.
+    bench.task = 3;
+    install(&bench, json!({}));
+    bench.task = 2;
+    back(&bench).unwrap();
+    assert_eq!(current(&bench), "1.1");
+    // The same version once more switches nothing, so that there is nothing to undo.
+    bench.task = 4;
+    install(&bench, json!({}));
+    back(&bench).unwrap();
+    assert_eq!(current(&bench), "1.1");
+}
+
+#[test]
+fn what_is_not_there_any_more_or_never_was_cannot_be_put_back_and_says_so() {
+    let mut bench = Bench::new();
+    deliver(&mut bench, "1.0", &site("1.0"));
+    install(&bench, json!({}));
+    let first = message(back(&bench));
+    assert!(
+        first.contains("no version of OctoFX.Web was in use here before 1.0"),
+        "{first}"
+    );
+    bench.task = 2;
+    deliver(&mut bench, "1.1", &site("1.1"));
+    install(&bench, json!({"keep": 0}));
+    let gone = message(back(&bench));
+    assert!(
+        gone.contains("1.0, which was in use before 1.1, is not on this machine"),
+        "{gone}"
+    );
+    assert_eq!(current(&bench), "1.1", "nothing is switched");
+}
+
+#[test]
+fn a_kill_before_the_switch_leaves_nothing_to_undo() {
+    let mut bench = Bench::new();
+    deliver(&mut bench, "1.0", &site("1.0"));
+    install(&bench, json!({}));
+    bench.task = 2;
+    deliver(&mut bench, "1.1", &site("1.1"));
+    install(&bench, json!({}));
+    // As if the record had been written and the switch had not been made.
+    let link = home(&bench).join("current");
+    if cfg!(unix) {
+        fs::remove_file(&link).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("1.0", &link).unwrap();
+        back(&bench).unwrap();
+        assert_eq!(current(&bench), "1.0");
+    }
+}
+
 #[test]
 fn s78_what_a_kill_leaves_is_swept_and_never_current() {
     let mut bench = Bench::new();

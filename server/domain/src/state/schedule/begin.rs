@@ -6,6 +6,7 @@
 use mantle_shared::protocol::Outcome;
 
 use super::super::asking::raised;
+use super::super::back::{is_due, is_touched};
 use super::super::decide::{after, after_ms, within};
 use super::super::event::{Event, NodeEnd, SkipReason};
 use super::super::input::Asked;
@@ -17,11 +18,13 @@ use crate::process::RunCondition;
 impl Look<'_> {
     /// A step's turn has come: it starts, is skipped, or has failed before it did anything.
     pub(super) fn begin_step(&self, index: u32, step: &PlanStep) -> Vec<Event> {
-        let skip = match &step.skipped {
-            Some(detail) => Some(SkipReason::NotApplicable {
+        let skip = match (&step.skipped, &step.back) {
+            (_, Some(back)) if !is_due(self.state, back.of) => Some(SkipReason::NothingToUndo),
+            (Some(detail), _) => Some(SkipReason::NotApplicable {
                 detail: detail.clone(),
             }),
-            None => self.skip(&step.run, self.state.failed, index, None),
+            (None, Some(_)) => self.state.cancel.as_ref().map(|_| self.why_no_more()),
+            (None, None) => self.skip(&step.run, self.state.failed, index, None),
         };
         let started = || Event::StepStarted {
             step: index,
@@ -62,10 +65,15 @@ impl Look<'_> {
     /// A node's turn has come: it waits for its agent, asks, is skipped, or has failed.
     pub(super) fn begin_node(&self, node: NodeRef, action: &PlanAction, failed: bool) -> Event {
         let now = self.moment.now;
-        match (
-            self.skip(&action.run, failed, node.step, Some(node)),
-            &action.ask,
-        ) {
+        let undone = || self.plan.undone(node);
+        let idle = action.undoes.is_some()
+            && !undone().is_some_and(|undone| is_touched(self.state, undone));
+        let skip = if idle {
+            Some(SkipReason::Untouched)
+        } else {
+            self.skip(&action.run, failed, node.step, Some(node))
+        };
+        match (skip, &action.ask) {
             // Nobody is asked about it: no answer would make it judgeable, and none may let it run.
             (Some(reason @ SkipReason::Unjudgeable { .. }), _) => Event::NodeFinished {
                 node,

@@ -7,6 +7,7 @@ use mantle_shared::ids::{AttemptId, AttemptKey, TargetId};
 use mantle_shared::protocol::Outcome;
 
 use super::super::asking;
+use super::super::back::has_begun;
 use super::super::decide::{after, after_ms};
 use super::super::event::{Event, NodeEnd, SkipReason};
 use super::super::locks::{self, Claimed};
@@ -72,10 +73,15 @@ impl Look<'_> {
         why_no_more(self.state)
     }
 
-    /// Why nothing more is done about a subject that failed in an earlier step which allowed that.
-    fn set_aside(&self, subject: TargetId) -> Option<SkipReason> {
+    /// Why nothing more is done about a subject that failed in an earlier step which allowed that,
+    /// or about which there is nothing to undo.
+    fn set_aside(&self, step: &PlanStep, subject: TargetId) -> Option<SkipReason> {
         if let Some(reason) = self.excluded(subject) {
             return Some(reason);
+        }
+        if let Some(back) = &step.back {
+            let touched = has_begun(self.state, back.of, subject);
+            return (!touched).then_some(SkipReason::Untouched);
         }
         let step = self.state.set_aside.get(&subject)?;
         let step = self.plan.step(*step)?.name.clone();
@@ -115,7 +121,11 @@ impl Look<'_> {
             Some(_) => 0,
             None => step.max_failed,
         };
-        let stops = step.rolling && step.on_failure == OnFailure::Stop;
+        let stops = step.rolling
+            && match step.on_failure {
+                OnFailure::Stop | OnFailure::Rollback => true,
+                OnFailure::Continue => false,
+            };
         let failed = failures > allowed || subjects.values().any(was_not_gone_on_to);
         let mut room = Room {
             no_more: failures > allowed && stops,
@@ -164,7 +174,7 @@ impl Look<'_> {
                 reason,
             })
         };
-        let aside = self.set_aside(subject);
+        let aside = self.set_aside(step, subject);
         if let Some(reason) = aside.or_else(|| room.no_more.then(|| self.why_no_more())) {
             return passed_over(reason);
         }

@@ -11,11 +11,12 @@ use mantle_shared::protocol::{AttemptEnd, Outcome, RecordHasher};
 use mantle_shared::uuid::Uuid;
 
 use super::super::*;
+use crate::ids::ReleaseId;
 use crate::interruption::{Answer, Given};
 use crate::lock;
 use crate::plan::{
-    Eyes, Guidance, NO_TARGET, PLAN_FORMAT, Plan, PlanAction, PlanAsk, PlanNode, PlanStep,
-    PlanTarget,
+    Eyes, Guidance, NO_TARGET, PLAN_FORMAT, Plan, PlanAction, PlanAsk, PlanBack, PlanBefore,
+    PlanLeft, PlanNode, PlanStep, PlanTarget, Ran,
 };
 use crate::process::{OnFailure, Retries, RunCondition, Start, Timeouts};
 use crate::target::Platform;
@@ -58,6 +59,7 @@ pub(super) fn an_action(name: &str, targets: &[u128]) -> PlanAction {
             .collect(),
         locks: Vec::new(),
         ask: None,
+        undoes: None,
     }
 }
 
@@ -77,6 +79,7 @@ pub(super) fn a_step(name: &str, targets: &[u128], actions: Vec<PlanAction>) -> 
         subjects: targets.iter().map(|n| target(*n)).collect(),
         actions,
         skipped: None,
+        back: None,
     }
 }
 
@@ -89,6 +92,69 @@ pub(super) fn a_rolling_step(targets: &[u128], window: u32, actions: &[&str]) ->
             targets,
             actions.iter().map(|a| an_action(a, targets)).collect(),
         )
+    }
+}
+
+/// A step that rolls back, its actions as given.
+pub(super) fn a_step_that_rolls_back(targets: &[u128], window: u32, actions: &[&str]) -> PlanStep {
+    let mut step = PlanStep {
+        on_failure: OnFailure::Rollback,
+        ..a_rolling_step(targets, window, actions)
+    };
+    for action in &mut step.actions {
+        action.uses = match action.name.as_str() {
+            "install" => "package",
+            _ => "script",
+        }
+        .to_owned();
+    }
+    step
+}
+
+fn before(target: TargetId) -> PlanBefore {
+    PlanBefore {
+        target,
+        task: TaskId::from_uuid(Uuid::from_u128(5)),
+        release: ReleaseId::from_uuid(Uuid::from_u128(6)),
+        version: "0.9".to_owned(),
+        ran: Ran::Whole,
+    }
+}
+
+/// The way back of the step at this index, which undoes these of its actions.
+pub(super) fn a_way_back(of: u32, step: &PlanStep, undone: &[&str]) -> PlanStep {
+    let mut actions = step.actions.clone();
+    for (index, action) in (0..).zip(&mut actions) {
+        action.undoes = Some(index);
+        action.name = format!("undo {}", action.name);
+    }
+    let (mut undoing, left): (Vec<_>, Vec<_>) = actions.into_iter().partition(|action| {
+        undone
+            .iter()
+            .any(|name| action.name == format!("undo {name}"))
+    });
+    undoing.reverse();
+    PlanStep {
+        name: format!("back {}", step.name),
+        on_failure: OnFailure::Stop,
+        start: Start::AfterPrevious,
+        max_failed: 0,
+        pause_after_first: false,
+        subjects: step.subjects.iter().rev().copied().collect(),
+        actions: undoing,
+        back: Some(PlanBack {
+            of,
+            before: step.subjects.iter().map(|id| before(*id)).collect(),
+            left: left
+                .iter()
+                .map(|action| PlanLeft {
+                    action: action.undoes.unwrap(),
+                    why: "no script".to_owned(),
+                    targets: step.subjects.clone(),
+                })
+                .collect(),
+        }),
+        ..step.clone()
     }
 }
 

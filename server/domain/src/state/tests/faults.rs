@@ -367,17 +367,15 @@ impl World {
     }
 }
 
+const ON_FAILURE: &[OnFailure] = &[OnFailure::Stop, OnFailure::Continue, OnFailure::Rollback];
+
 /// A farm with a budget, beside it a step that starts with it, and what is about one that may have
 /// been set aside.
-fn a_fleet(budget: u32, goes_on: bool, limits: (Option<u64>, Option<u64>)) -> Plan {
+fn a_fleet(budget: u32, on_failure: OnFailure, limits: (Option<u64>, Option<u64>)) -> Plan {
     let farm = PlanStep {
         max_failed: budget,
         timeout_ms: limits.0.map(|seconds| seconds * 1_000),
-        on_failure: if goes_on {
-            OnFailure::Continue
-        } else {
-            OnFailure::Stop
-        },
+        on_failure,
         ..a_rolling_step(&[1, 2, 3, 4], 2, &["drain", "install"])
     };
     let beside = PlanStep {
@@ -385,12 +383,15 @@ fn a_fleet(budget: u32, goes_on: bool, limits: (Option<u64>, Option<u64>)) -> Pl
         ..a_step("beside", &[1, 4], vec![an_action("watch", &[1, 4])])
     };
     let after = a_step("after", &[1, 2], vec![an_action("after", &[1, 2])]);
-    let on_failure = PlanStep {
+    let repair = PlanStep {
         run: RunCondition::Failure,
         start: Start::WithPrevious,
         ..a_step("repair", &[3], vec![an_action("repair", &[3])])
     };
-    let mut plan = a_plan(&[1, 2, 3, 4], vec![farm, beside, after, on_failure]);
+    let way =
+        (on_failure == OnFailure::Rollback).then(|| a_way_back(0, &farm, &["drain", "install"]));
+    let steps = [Some(farm), Some(beside), way, Some(after), Some(repair)];
+    let mut plan = a_plan(&[1, 2, 3, 4], steps.into_iter().flatten().collect());
     plan.timeouts.deployment_ms = limits.1.map(|seconds| seconds * 1_000);
     plan
 }
@@ -453,10 +454,10 @@ proptest! {
     fn whatever_goes_wrong_groups_and_budgets_hold(
         script in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..250),
         budget in 0_u32..4,
-        goes_on in any::<bool>(),
+        on_failure in prop::sample::select(ON_FAILURE),
         limits in (prop::option::of(1_u64..600), prop::option::of(1_u64..900)),
     ) {
-        let mut world = World::new(a_fleet(budget, goes_on, limits));
+        let mut world = World::new(a_fleet(budget, on_failure, limits));
         for (what, which) in script {
             world.step(what, which);
         }
@@ -470,15 +471,15 @@ proptest! {
         if world.run.verdict() == Some(Verdict::Succeeded) {
             prop_assert!(failed(0) <= budget as usize);
             prop_assert_eq!(state.set_aside.len(), failed(0));
-            prop_assert!((1..4).all(|step| failed(step) == 0));
+            prop_assert!((1..state.steps.len()).all(|step| failed(step) == 0));
         }
     }
 }
 
 /// A guided fleet that asks in every way: after the first target, between the steps, and about what
 /// failed, also where that is required.
-fn an_asking_fleet(budget: u32, limits: (Option<u64>, Option<u64>)) -> Plan {
-    let mut plan = guided(a_fleet(budget, false, limits));
+fn an_asking_fleet(budget: u32, on_failure: OnFailure, limits: (Option<u64>, Option<u64>)) -> Plan {
+    let mut plan = guided(a_fleet(budget, on_failure, limits));
     plan.facts.created_by = "ann".to_owned();
     let mut steps = plan.steps.into_iter();
     let farm = PlanStep {
@@ -498,9 +499,10 @@ proptest! {
     fn whatever_people_answer_nothing_runs_twice_and_it_ends(
         script in proptest::collection::vec((any::<u8>(), any::<u8>()), 0..250),
         budget in 0_u32..4,
+        on_failure in prop::sample::select(ON_FAILURE),
         limits in (prop::option::of(1_u64..600), prop::option::of(1_u64..900)),
     ) {
-        let mut world = World::new(an_asking_fleet(budget, limits));
+        let mut world = World::new(an_asking_fleet(budget, on_failure, limits));
         for (what, which) in script {
             world.step(what, which);
         }

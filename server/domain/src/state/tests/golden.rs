@@ -93,6 +93,22 @@ fn unjudgeable() -> Run {
     Run::of(a_plan(&[1, 2], vec![of_step, always]))
 }
 
+/// A roll-out that fails on its second target and is undone, but for what cannot be.
+fn rolled_back() -> Run {
+    let mut step = a_step_that_rolls_back(&[1, 2, 3], 1, &["install", "warm"]);
+    step.actions[1].uses = "script".to_owned();
+    let way = a_way_back(0, &step, &["install"]);
+    let mut run = Run::of(a_plan(&[1, 2, 3], vec![step, way]));
+    run.end("install@web01", Outcome::Succeeded);
+    run.end("warm@web01", Outcome::Succeeded);
+    run.end("install@web02", Outcome::Failed);
+    run.end("undo install@web02", Outcome::Failed);
+    run.answer(1, "ann", Answer::Retry);
+    run.end("undo install@web02", Outcome::Succeeded);
+    run.end("undo install@web01", Outcome::Succeeded);
+    run
+}
+
 #[test]
 fn logs_that_were_written_once_fold_to_what_they_folded_to_then() {
     let write = std::env::var_os("MANTLE_GOLDEN").is_some_and(|how| how == "write");
@@ -101,6 +117,7 @@ fn logs_that_were_written_once_fold_to_what_they_folded_to_then() {
         ("0.1-questions", questions()),
         ("0.1-cancel-while-asked", a_cancel()),
         ("0.1-unjudgeable", unjudgeable()),
+        ("0.1-rolled-back", rolled_back()),
     ] {
         let (log_file, shown_file) = (
             folder().join(format!("{name}.jsonl")),

@@ -22,8 +22,9 @@ fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids
         }
         Event::SubjectStarted { step, subject, .. } => {
             within_budget(state, *step);
+            let way_back = of_way_back(state, *step, *subject);
             assert!(
-                !state.set_aside.contains_key(subject),
+                way_back || !state.set_aside.contains_key(subject),
                 "a target that was set aside is begun again"
             );
             assert!(
@@ -127,10 +128,33 @@ fn within_budget(state: &State, step: u32) {
             "target {begun} is begun before a person let the step go on"
         );
     }
-    if planned.rolling && planned.on_failure == crate::process::OnFailure::Stop {
+    if planned.rolling && planned.on_failure != crate::process::OnFailure::Continue {
         assert!(
             failed <= planned.max_failed as usize,
             "a target is begun after {failed} failed"
         );
     }
+}
+
+/// Whether a step is the way back of another, in which case that one failed and has begun with the
+/// subject.
+fn of_way_back(state: &State, step: u32, subject: mantle_shared::ids::TargetId) -> bool {
+    let planned = state.plan.as_ref().unwrap().step(step).unwrap();
+    let Some(back) = &planned.back else {
+        return false;
+    };
+    let undone = &state.steps[back.of as usize];
+    let StepState::Finished {
+        failed: true,
+        subjects,
+        ..
+    } = undone
+    else {
+        panic!("a way back is begun of a step that has not failed: {undone:?}");
+    };
+    assert!(
+        matches!(subjects.get(&subject), Some(SubjectState::Done { .. })),
+        "what was not begun is undone"
+    );
+    true
 }
