@@ -47,6 +47,8 @@ pub enum Permission {
     ManageTeams,
     /// Decide who comes first in the queue.
     Prioritise,
+    /// Say how work ended of which nothing is known.
+    ResolveTasks,
     /// Break locks that nobody lets go.
     BreakLocks,
     /// Manage targets, agents and join tokens.
@@ -76,6 +78,7 @@ impl Permission {
             Self::Deploy => "deploy",
             Self::Answer => "answer what a deployment asks",
             Self::ManageTeams => "change teams",
+            Self::ResolveTasks => "say how work ended",
             Self::BreakLocks => "break locks",
             Self::Prioritise => "change the order of the queue",
             Self::ManageTargets => "manage targets",

@@ -160,6 +160,7 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(tasks::move_to_top))
         .routes(routes!(tasks::show))
         .routes(routes!(tasks::cancel))
+        .routes(routes!(tasks::resolve))
         .routes(routes!(tasks::events))
         .routes(routes!(tasks::events_stream))
         .routes(routes!(tasks::log))

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use super::body::{LogLine, Page, Task, TaskDetail, TaskEvent};
+use super::body::{LogLine, Page, Task, TaskDetail, TaskEvent, TaskResolve, TaskResolved};
 use super::error::ApiResult;
 use super::extract::{Json, LastEventId, Path, Query};
 use crate::services::{Caller, Followed, Services};
@@ -105,6 +105,18 @@ pub(super) async fn cancel(
     Path(task): Path<String>,
 ) -> ApiResult<Json<Task>> {
     Ok(Json(services.task_cancel(&caller, &task).await?))
+}
+
+/// Says how attempts of a task ended of which nothing is known: their agent is gone for good, lost its
+/// journal or could not stop them. Takes the permission to say how work ended.
+#[utoipa::path(post, path = "/tasks/{task}/resolve", tag = "tasks", params(("task" = String, Path, description = "its number")), request_body = TaskResolve, responses((status = 200, body = TaskResolved)))]
+pub(super) async fn resolve(
+    State(services): State<Services>,
+    caller: Caller,
+    Path(task): Path<String>,
+    Json(body): Json<TaskResolve>,
+) -> ApiResult<Json<TaskResolved>> {
+    Ok(Json(services.task_resolve(&caller, &task, &body).await?))
 }
 
 /// A page of a task's events.

@@ -204,6 +204,10 @@ impl Wake for Waker {
         self.hints.answered(task);
     }
 
+    fn resolved(&self, task: TaskId) {
+        self.hints.resolved(task);
+    }
+
     fn agent_revoked(&self, agent: AgentId) {
         // In this order: what reconnects in between is not let in any more.
         self.trust.withdraw(agent);

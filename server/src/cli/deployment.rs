@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::exit::{CliResult, Exit};
+use super::live::harmless;
 use super::output::{Output, line_out};
 use super::release_compare::{package_section, styled};
 use crate::api::body::DeploymentDiff;
@@ -36,6 +37,14 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             line_out(&format!("{}  {}", found.number, found.digest))?;
             let text = serde_json::to_string_pretty(&found.manifest).unwrap_or_default();
             line_out(&text)?;
+            for said in &found.resolved {
+                let (about, by) = (&said.about, &said.by);
+                let reason = harmless(&said.reason);
+                line_out(&format!(
+                    "{about} was resolved as {} by {by}: {reason}",
+                    said.ended
+                ))?;
+            }
             Ok(Exit::Success)
         }
         Command::Diff { from, to } => {

@@ -4,6 +4,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::exit::CliResult;
 use super::health_check::CheckArgs;
+use super::live::harmless;
 use super::output::{Output, ago, names, or_dash};
 use crate::api::body::{MaintenanceSet, Target, TargetHealth, TargetState, TargetTags};
 use crate::client::Client;
@@ -193,6 +194,17 @@ fn lines(target: &Target) -> Vec<String> {
             kept.reason,
             kept.by,
             ago(kept.since)
+        ));
+    }
+    for said in &target.resolved {
+        lines.push(format!(
+            "resolved      {} {} as {} by {}, {}: {}",
+            said.task,
+            said.about,
+            said.ended,
+            said.by,
+            ago(said.at),
+            harmless(&said.reason)
         ));
     }
     match &target.agent {

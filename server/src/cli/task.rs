@@ -7,7 +7,10 @@ use super::deploy::{WaitArgs, highlights, summary, wait, warned};
 use super::exit::{CliResult, Exit, Failure};
 use super::live::{harmless, line_text, print_log};
 use super::output::{Output, ago, clock, json_line, line_out, or_dash};
-use crate::api::body::{LogKind, LogLine, Task, TaskDetail, TaskPriority, TaskState};
+use crate::api::body::{
+    ActionView, LogKind, LogLine, Task, TaskDetail, TaskPriority, TaskResolve, TaskState,
+    UnresolvedAttempt, WorkState,
+};
 use crate::client::Client;
 
 /// What to do with tasks.
@@ -59,6 +62,21 @@ pub(super) enum Command {
         /// The task's number, such as T-12
         task: String,
     },
+    /// Say how work ended of which the server does not know it: its agent is gone for good, lost its
+    /// journal, or could not stop it. Look at the machine first
+    Resolve {
+        /// The task's number, such as T-12
+        task: String,
+        /// How it ended
+        #[arg(long = "as", value_enum, value_name = "END")]
+        ended: ResolvedAs,
+        /// What you saw; the task and the audit trail keep it
+        #[arg(long)]
+        reason: String,
+        /// Only what is about this target; otherwise all of the task whose end is unknown
+        #[arg(long)]
+        target: Option<String>,
+    },
     /// Watch a task to its end; the exit code is its outcome
     Wait {
         /// The task's number, such as T-12
@@ -77,6 +95,15 @@ pub(super) enum Kind {
     HealthCheck,
     /// Whatever there is
     All,
+}
+
+/// How work ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ResolvedAs {
+    /// It did what it was to do: the deployment goes on
+    Succeeded,
+    /// It did not: the deployment goes on as after any failure
+    Failed,
 }
 
 /// Does it.
@@ -157,6 +184,29 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             }
             out.object(&task, |task| {
                 vec![format!("{} {}", task.number, task.state.as_str())]
+            })
+        }
+        Command::Resolve {
+            task,
+            ended,
+            reason,
+            target,
+        } => {
+            let ended = match ended {
+                ResolvedAs::Succeeded => "succeeded",
+                ResolvedAs::Failed => "failed",
+            };
+            let request = TaskResolve {
+                ended: ended.to_owned(),
+                reason,
+                target,
+            };
+            let said = client.task_resolve(&task, &request).await?;
+            out.object(&said, |said| {
+                let about = said.resolved.iter();
+                about
+                    .map(|one| format!("{} {} counts as {}", said.task, one.about, one.ended))
+                    .collect()
             })
         }
         Command::Wait { task, wait: args } => {
@@ -252,6 +302,7 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
     lines.extend(warned(detail));
     lines.extend(highlights(detail));
     lines.extend(super::interruption::of_task(&detail.interruptions));
+    lines.extend(unresolved(&detail.task.number, &detail.unresolved));
     if !detail.left_out.is_empty() {
         let left_out = super::plan::left_out(&detail.left_out);
         lines.push(format!("  left out: {left_out}"));
@@ -308,8 +359,63 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
                     action.name,
                     action.state.as_str()
                 ));
+                lines.extend(resolution(action));
             }
         }
+    }
+    lines
+}
+
+/// What was said of an action's end beside what the server decided.
+fn resolution(action: &ActionView) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(said) = &action.resolution {
+        lines.push(format!(
+            "         resolved as {} by {}: {}",
+            said.ended,
+            said.by,
+            harmless(&said.reason)
+        ));
+    }
+    if let Some(late) = action.said_late {
+        let is_against = action
+            .resolution
+            .as_ref()
+            .is_some_and(|said| said.contradicted);
+        let against = if is_against {
+            ", which contradicts that"
+        } else {
+            ""
+        };
+        lines.push(format!(
+            "         its agent said later: {}{against}",
+            late.as_str()
+        ));
+    }
+    lines
+}
+
+/// What nobody knows the end of, and what to type if you do.
+fn unresolved(task: &str, open: &[UnresolvedAttempt]) -> Vec<String> {
+    let mut lines: Vec<String> = open
+        .iter()
+        .map(|one| {
+            let how = match one.state {
+                WorkState::Abandoned => "could not be stopped",
+                WorkState::Running => "may run, but its agent is not connected",
+                _ => "ended in a way that is not known",
+            };
+            format!("  '{}' on {} {how}", one.action, one.executor)
+        })
+        .collect();
+    if let Some(first) = open.first() {
+        let target = match open {
+            [_] => String::new(),
+            _ => format!(" [--target {}]", first.target),
+        };
+        lines.push(format!(
+            "  if you looked at the machine: mantle task resolve {task} --as failed|succeeded --reason WHY{target}"
+        ));
     }
     lines
 }

@@ -15,9 +15,9 @@ use crate::api::body::{
     ProjectDetail, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate,
     ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleaseUnblockCreate, RetentionResult, RetentionRun,
     RevertVariables, Secret, SecretSet, ServerInfo, ServerRecovered, ServerStatus, StatusBody,
-    Target, TargetTags, Task, TaskDetail, TaskEvent, Team, TeamAdd, Upload, UploadCreate,
-    VariableExplanation, VariablePlace, VariablePut, VariableRemove, VariableSet,
-    VariableSetDetail, VariableView, VariablesChanged,
+    Target, TargetTags, Task, TaskDetail, TaskEvent, TaskResolve, TaskResolved, Team, TeamAdd,
+    Upload, UploadCreate, VariableExplanation, VariablePlace, VariablePut, VariableRemove,
+    VariableSet, VariableSetDetail, VariableView, VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -511,6 +511,12 @@ impl Client {
     /// Asks a task to stop.
     pub async fn task_cancel(&self, number: &str) -> Answer<Task> {
         self.send::<Value, _>(Method::POST, &["tasks", number, "cancel"], &json!({}))
+            .await
+    }
+
+    /// Says how attempts of a task ended of which nothing is known.
+    pub async fn task_resolve(&self, number: &str, body: &TaskResolve) -> Answer<TaskResolved> {
+        self.send(Method::POST, &["tasks", number, "resolve"], body)
             .await
     }
 

@@ -16,12 +16,12 @@ use serde_json::json;
 use super::active::{About, Context, Decided, Deploys};
 use super::finish::{finish, show_current, show_target};
 use super::turn::{Late, Turn};
-use super::{Orchestrator, locks, people};
+use super::{Orchestrator, locks, people, resolutions};
 use crate::store::{
     AgentProfile, AttemptRow, AttemptState, AuditEntry, EventsAppended, NewTaskEvent, StoreError,
     TargetState, TaskState, Tx, agent_mark_connected, agent_mark_seen, attempt_insert,
     attempt_mark_ended, attempt_mark_running, audit_append, deployment_manifest_insert,
-    held_lock_release, task_event_append, task_mark_started, task_mark_warned,
+    held_lock_release, resolution_delete, task_event_append, task_mark_started, task_mark_warned,
 };
 
 /// Between two tries to commit.
@@ -104,8 +104,10 @@ impl Orchestrator {
         if orders {
             fault::point("server.after_order_commit");
         }
+        let mut said = Vec::new();
         for decision in decided {
             let (task, events) = (decision.task, decision.events.clone());
+            said.extend(late_words(task, &events));
             self.apply(decision);
             self.note_locks(task, &events);
             self.tell_blocked(task, &events).await;
@@ -115,7 +117,13 @@ impl Orchestrator {
         }
         for late in &turn.late {
             self.note_late(late.attempt, late.end.outcome);
+            self.parts.feed.task_changed(late.task);
         }
+        for row in &turn.resolved {
+            self.locks_stale = true;
+            self.parts.feed.task_changed(row.task_id);
+        }
+        self.tell_resolutions(turn, &said).await;
         touched.sort();
         touched.dedup();
         Committed {
@@ -215,8 +223,17 @@ impl Orchestrator {
                     )
                     .await?;
                 }
-                for Late { attempt, end, .. } in &turn.late {
-                    mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await?;
+                for Late { task, attempt, end } in &turn.late {
+                    if mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await? {
+                        resolutions::write_late(tx, *task, *attempt, end, now_us).await?;
+                    }
+                }
+                for row in &turn.resolved {
+                    resolutions::write_after_end(tx, row, now_us).await?;
+                }
+                for moot in &turn.moot {
+                    resolution_delete(tx, moot.row.attempt_id).await?;
+                    task_mark_warned(tx, moot.row.task_id).await?;
                 }
                 for attempt in &turn.unlocked {
                     held_lock_release(tx, *attempt).await?;
@@ -232,6 +249,15 @@ impl Committed {
         self.touched.extend(other.touched);
         self.unwritten.extend(other.unwritten);
     }
+}
+
+/// The attempts on which their agents' word came late.
+fn late_words(task: TaskId, events: &[Event]) -> Vec<(TaskId, AttemptId)> {
+    let late = events.iter().filter_map(|event| match event {
+        Event::AttemptFinishedLate { attempt, .. } => Some((task, *attempt)),
+        _ => None,
+    });
+    late.collect()
 }
 
 /// Agents that came, went or were refused.
@@ -380,12 +406,22 @@ async fn write_event(
             locks::write_ended(tx, *attempt, *outcome, end.is_some()).await?;
             // Without the agent's word the row stays open, so that its word can still be taken.
             match end {
-                Some(end) => mark_ended(tx, *attempt, *outcome, Some(end), now_us).await,
+                Some(end) => mark_ended(tx, *attempt, *outcome, Some(end), now_us)
+                    .await
+                    .map(|_| ()),
                 None => Ok(()),
             }
         }
         Event::AttemptFinishedLate { attempt, end, .. } => {
-            mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await
+            mark_ended(tx, *attempt, end.outcome, Some(end), now_us).await?;
+            let known = next.attempts.get(attempt);
+            if known.is_some_and(|known| known.contradiction().is_some()) {
+                task_mark_warned(tx, context.task).await?;
+            }
+            Ok(())
+        }
+        Event::AttemptResolved { attempt, by, .. } => {
+            resolutions::write_taken(tx, *attempt, by, now_us).await
         }
         Event::CancelRequested { by, .. } => {
             audit_own(tx, context, "cancel", json!({ "by": by }), now_us).await
@@ -450,17 +486,19 @@ async fn write_event(
     }
 }
 
+/// Writes down an agent's word on an attempt; false if there is one already.
 async fn mark_ended(
     tx: &mut Tx,
     attempt: AttemptId,
     outcome: Outcome,
     end: Option<&AttemptEnd>,
     now_us: i64,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let body = serde_json::to_string(&end)
         .map_err(|error| StoreError::corrupt(format!("an attempt's end: {error}")))?;
-    attempt_mark_ended(tx, attempt, outcome, &body, now_us).await?;
-    locks::write_ended(tx, attempt, outcome, true).await
+    let is_first = attempt_mark_ended(tx, attempt, outcome, &body, now_us).await?;
+    locks::write_ended(tx, attempt, outcome, true).await?;
+    Ok(is_first)
 }
 
 /// Writes down what became of a task as a whole, under the name of its kind.

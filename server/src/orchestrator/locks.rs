@@ -253,6 +253,8 @@ impl Orchestrator {
                         None => self.locks.release(*attempt),
                     }
                 }
+                // What is held is read anew: what could not be stopped is passed over by name.
+                Event::AttemptResolved { .. } => self.locks_stale = true,
                 Event::AttemptFinishedLate { attempt, end, .. }
                     if kept_by_word(end.outcome).is_none() =>
                 {

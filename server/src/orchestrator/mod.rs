@@ -31,6 +31,7 @@ mod orders;
 mod parked;
 mod people;
 mod recovery;
+mod resolutions;
 mod run;
 mod turn;
 
@@ -99,6 +100,8 @@ enum Command {
     Cancel(TaskId),
     /// Somebody answered what a task asks.
     Answered(TaskId),
+    /// Somebody said how attempts ended.
+    Resolved(TaskId),
     /// An agent was revoked.
     Revoked(AgentId),
     /// Locks were broken.
@@ -125,6 +128,11 @@ impl Hints {
     /// Somebody answered what a task asks.
     pub fn answered(&self, task: TaskId) {
         let _ = self.commands.try_send(Command::Answered(task));
+    }
+
+    /// Somebody said how attempts of a task ended.
+    pub fn resolved(&self, task: TaskId) {
+        let _ = self.commands.try_send(Command::Resolved(task));
     }
 
     /// Locks were broken.

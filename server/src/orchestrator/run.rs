@@ -47,6 +47,8 @@ pub struct Orchestrator {
     cancels: Vec<TaskId>,
     /// Tasks in which somebody answered.
     pub(super) answered: Vec<TaskId>,
+    /// People may have said how attempts ended.
+    pub(super) resolutions_stale: bool,
     /// What is held, and who waits for it.
     pub(super) locks: Locks,
     /// The revision of [`Self::locks`] up to which whoever can go on was found.
@@ -93,6 +95,7 @@ impl Orchestrator {
             parked: HashMap::new(),
             cancels: Vec::new(),
             answered: Vec::new(),
+            resolutions_stale: true,
             locks: Locks::new(),
             locks_seen: 0,
             locks_stale: true,
@@ -142,6 +145,7 @@ impl Orchestrator {
                     self.look_again = true;
                     self.locks_stale = true;
                     self.queue_checks().await;
+                    self.resolutions_stale = true;
                     self.find_cancels().await;
                     self.find_answers();
                     self.find_revoked().await;
@@ -190,6 +194,10 @@ impl Orchestrator {
                 self.hasten(task);
                 self.answered.push(task);
             }
+            Command::Resolved(task) => {
+                self.hasten(task);
+                self.resolutions_stale = true;
+            }
             Command::Revoked(agent) => self.note_revoked(agent),
             Command::LocksChanged => self.locks_stale = true,
         }
@@ -228,6 +236,7 @@ impl Orchestrator {
                 turn.input(*task, Input::InterruptionAnswered { number, given });
             }
         }
+        self.read_resolutions(&mut turn).await;
         self.prepare_locks(&mut turn).await;
         let now = Timestamp::now();
         self.look_again |= self.next_look.is_some_and(|at| at <= now);
@@ -552,7 +561,7 @@ impl Orchestrator {
     fn until_next_deadline(&self) -> Duration {
         let unblocked = !self.unblocked.is_empty() || !self.unlocked.is_empty() || self.locks_stale;
         let asked = !self.cancels.is_empty() || !self.answered.is_empty();
-        if self.look_again || unblocked || asked {
+        if self.look_again || unblocked || asked || self.resolutions_stale {
             return Duration::ZERO;
         }
         let next = self

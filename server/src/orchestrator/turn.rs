@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use mantle_domain::state::Input;
+use mantle_domain::state::{Input, Unresolvable};
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::protocol::{self as wire, AttemptPosition};
 
 use super::fact::NamedOutput;
 use crate::gateway::Refusal;
+use crate::store::ResolutionRow;
 
 /// What one turn takes in.
 #[derive(Default)]
@@ -18,6 +19,10 @@ pub(super) struct Turn {
     pub(super) acks: Vec<(TaskId, AgentId, AttemptPosition)>,
     /// Ends to be written down of attempts whose deployment is over.
     pub(super) late: Vec<Late>,
+    /// What people said of attempts whose deployment is over.
+    pub(super) resolved: Vec<ResolutionRow>,
+    /// What people said of attempts and is not needed.
+    pub(super) moot: Vec<Moot>,
     /// Agents that connected, and what they said of themselves.
     pub(super) seen: Vec<(AgentId, Box<wire::Hello>)>,
     /// Agents whose connection is gone.
@@ -28,6 +33,13 @@ pub(super) struct Turn {
     pub(super) unlocked: Vec<AttemptId>,
     /// Attempts that hold locks and that their agent, whose journal was reported whole, does not know.
     pub(super) unreported: Vec<AttemptId>,
+}
+
+/// What a person said of an attempt, and why it is not taken in.
+#[derive(Clone)]
+pub(super) struct Moot {
+    pub(super) row: ResolutionRow,
+    pub(super) why: Unresolvable,
 }
 
 /// The end of an attempt whose deployment is over.
@@ -47,19 +59,30 @@ impl Turn {
     pub(super) fn parts(&self) -> usize {
         let Self {
             late,
+            resolved,
+            moot,
             seen,
             left,
             refusals,
             unlocked,
             ..
         } = self;
-        late.len() + seen.len() + left.len() + refusals.len() + unlocked.len()
+        let said = resolved.len() + moot.len();
+        said + late.len() + seen.len() + left.len() + refusals.len() + unlocked.len()
     }
 
     /// Each of these in a turn of its own.
     pub(super) fn apart(&self) -> Vec<Self> {
         let late = self.late.iter().map(|late| Self {
             late: vec![late.clone()],
+            ..Self::default()
+        });
+        let resolved = self.resolved.iter().map(|row| Self {
+            resolved: vec![row.clone()],
+            ..Self::default()
+        });
+        let moot = self.moot.iter().map(|moot| Self {
+            moot: vec![moot.clone()],
             ..Self::default()
         });
         let seen = self.seen.iter().map(|seen| Self {
@@ -79,7 +102,11 @@ impl Turn {
             ..Self::default()
         });
         let connections = seen.chain(left).chain(refusals);
-        late.chain(connections).chain(unlocked).collect()
+        let said = resolved.chain(moot);
+        late.chain(said)
+            .chain(connections)
+            .chain(unlocked)
+            .collect()
     }
 }
 

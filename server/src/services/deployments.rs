@@ -13,7 +13,7 @@ use super::declared::read;
 use super::error::{Error, Result};
 use super::in_use::older_variables;
 use super::release_compare::lines;
-use super::{Caller, LIST_MOST, Services, at, names, tasks};
+use super::{Caller, LIST_MOST, Services, at, names, resolution, tasks};
 use crate::api::body::{DeploymentDiff, DeploymentManifest, StatusBody, StatusCell, StatusRow};
 use crate::store::{
     DeploymentCurrentRow, ProjectRow, TaskRow, Tx, deployment_current_list,
@@ -115,6 +115,7 @@ impl Services {
             number: tasks::number(row.number),
             digest: Digest::of(&body).to_string(),
             manifest: read("reading a manifest", &String::from_utf8_lossy(&body))?,
+            resolved: resolution::of_task(&mut tx, &row).await?,
         })
     }
 

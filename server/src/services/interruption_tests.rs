@@ -45,8 +45,8 @@ fn manual() -> Question {
     }
 }
 
-/// A running task of the project `shop`.
-async fn a_running_task(house: &House) -> TaskId {
+/// A task of the project `shop` that waits for its turn.
+pub(super) async fn a_queued_task(house: &House) -> TaskId {
     house.apply(INFRASTRUCTURE, false).await.unwrap();
     house.apply(PROJECT, false).await.unwrap();
     let request = ReleaseCreate {
@@ -83,6 +83,14 @@ async fn a_running_task(house: &House) -> TaskId {
         by: "ann".to_owned(),
     };
     task_insert(&mut tx, &task).await.unwrap();
+    tx.commit().await.unwrap();
+    id
+}
+
+/// One that runs.
+pub(super) async fn a_running_task(house: &House) -> TaskId {
+    let id = a_queued_task(house).await;
+    let mut tx = house.services.store.begin().await.unwrap();
     let minute = std::time::Duration::from_mins(1);
     let lease = task_lease_take(&mut tx, id, NodeId::from_uuid(mint()), minute)
         .await
@@ -159,7 +167,7 @@ async fn answer(
         .await
 }
 
-fn refused<T: std::fmt::Debug>(result: super::Result<T>, part: &str) -> String {
+pub(super) fn refused<T: std::fmt::Debug>(result: super::Result<T>, part: &str) -> String {
     let text = match result.unwrap_err() {
         Error::Forbidden { detail, help } => format!("forbidden: {detail}; {help}"),
         Error::Refused {

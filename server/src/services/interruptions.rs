@@ -258,6 +258,7 @@ impl Open {
             (Some(Closed::Expired), _) => "nobody answered in time".to_owned(),
             (Some(Closed::Cancelled), _) => "its task was asked to stop".to_owned(),
             (Some(Closed::Moot), _) => "its target was excluded meanwhile".to_owned(),
+            (Some(Closed::Resolved), _) => "somebody said how the attempt had ended".to_owned(),
             (Some(Closed::Answered(_)) | None, Some((answer, given))) => {
                 format!("{} answered '{answer}'", given.by)
             }
@@ -362,7 +363,7 @@ fn shape(one: &Open) -> Result<Interruption> {
         Some(Closed::Answered(_)) => InterruptionState::Answered,
         Some(Closed::Expired) => InterruptionState::Expired,
         Some(Closed::Cancelled) => InterruptionState::Cancelled,
-        Some(Closed::Moot) => InterruptionState::Moot,
+        Some(Closed::Moot | Closed::Resolved) => InterruptionState::Moot,
     };
     let approved = approved_by(question, &one.given);
     Ok(Interruption {

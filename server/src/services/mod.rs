@@ -53,6 +53,9 @@ mod release_tests;
 mod release_variables;
 mod releases;
 mod renewal;
+mod resolution;
+#[cfg(test)]
+mod resolution_tests;
 mod retention;
 mod rollback;
 mod secrets;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::error::{Error, Result};
 use super::health::{Looks, target_checks, telling, told};
-use super::{Caller, Deed, Services, at, facts, names, ties};
+use super::{Caller, Deed, Services, at, facts, names, resolution, ties};
 use crate::api::body::{
     MaintenanceSet, Target, TargetAgent, TargetHealth, TargetMaintenance, TargetState, TargetTags,
 };
@@ -60,8 +60,13 @@ impl Services {
             before: None,
         };
         let warnings = ties::by_tags(&mut tx, tagged).await?;
+        let resolved = resolution::of_target(&mut tx, row.id).await?;
         let view = self.view(&mut tx, &row).await?;
-        Ok(Target { warnings, ..view })
+        Ok(Target {
+            resolved,
+            warnings,
+            ..view
+        })
     }
 
     /// Gives a target tags and takes some away.
@@ -199,7 +204,8 @@ impl Services {
                 return Err(Error::refused(
                     "target-busy",
                     format!("the target '{name}' cannot be removed: work is under way there"),
-                    "wait for it, or stop it with 'mantle task cancel'",
+                    "wait for it, or stop it with 'mantle task cancel'; if its machine is gone for good, \
+                     say how the work ended with 'mantle task resolve'",
                 ));
             }
             agent_mark_revoked(&mut tx, agent.id, now.as_microsecond()).await?;
@@ -264,6 +270,7 @@ impl Services {
         }
         Target {
             warnings: Vec::new(),
+            resolved: Vec::new(),
             id: row.id,
             name: row.name.clone(),
             tags: row.tags.clone(),

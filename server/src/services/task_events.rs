@@ -11,7 +11,8 @@ use mantle_shared::protocol::Outcome;
 
 use super::error::{Error, Result};
 use crate::api::body::{
-    ActionView, StepView, SubjectView, TaskEvent, TaskEventKind, TaskState, WorkState,
+    ActionResolution, ActionView, StepView, SubjectView, TaskEvent, TaskEventKind, TaskState,
+    WorkState,
 };
 use crate::store::TaskEventRow;
 
@@ -208,8 +209,29 @@ impl EventReader {
             Event::AttemptFinishedLate { attempt, end, .. } => {
                 let known = self.state.attempts.get(attempt)?;
                 let outcome = work_state(Status::from(end.outcome)).as_str();
+                let against = known.contradiction().map_or_else(String::new, |(said, _)| {
+                    format!(
+                        ", which contradicts {}, who resolved it as {}",
+                        said.by,
+                        said.ended.word()
+                    )
+                });
                 TaskEvent {
-                    message: format!("its agent said later how it ended: {outcome}"),
+                    message: format!("its agent said later how it ended: {outcome}{against}"),
+                    attempt: Some(known.number),
+                    ..self.place(known.node, blank)
+                }
+            }
+            Event::AttemptResolved {
+                attempt,
+                ended,
+                by,
+                reason,
+                ..
+            } => {
+                let known = self.state.attempts.get(attempt)?;
+                TaskEvent {
+                    message: format!("{by} resolved it as {}: {reason}", ended.word()),
                     attempt: Some(known.number),
                     ..self.place(known.node, blank)
                 }
@@ -296,6 +318,7 @@ impl EventReader {
             Closed::Expired => "nobody answered in time",
             Closed::Cancelled => "it is not waited for any more: the task is to stop",
             Closed::Moot => "it is of no concern any more: the target was excluded",
+            Closed::Resolved => "it is of no concern any more: somebody said how the attempt ended",
         };
         let note = TaskEvent {
             interruption: Some(number),
@@ -311,7 +334,9 @@ impl EventReader {
                 ..note
             }),
             (Some(_), Closed::Answered(_)) => None,
-            (Some(_), Closed::Expired | Closed::Cancelled | Closed::Moot) => Some(note),
+            (Some(_), Closed::Expired | Closed::Cancelled | Closed::Moot | Closed::Resolved) => {
+                Some(note)
+            }
         }
     }
 
@@ -387,6 +412,14 @@ fn action_view(action: view::ActionProgress) -> ActionView {
         started_at: action.began,
         ended_at: action.ended,
         interruption: action.interruption,
+        resolution: action.resolution.map(|said| ActionResolution {
+            ended: said.ended.word().to_owned(),
+            by: said.by,
+            reason: said.reason,
+            at: said.at,
+            contradicted: said.is_contradicted,
+        }),
+        said_late: action.said_late.map(work_state),
     }
 }
 

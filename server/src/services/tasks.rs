@@ -74,12 +74,14 @@ impl Services {
         let order: DeploymentOrder = serde_json::from_str(&row.body).unwrap_or_default();
         let manifest = deployment_manifest_find(&mut tx, row.id).await?;
         let interruptions = interruptions::of_task(&mut tx, &row).await?;
+        let unresolved = self.task_unresolved(&mut tx, &row, reader.state()).await?;
         drop(tx);
         let (warned, highlights) = self.task_remarks(&row, &reader).await?;
         Ok(TaskDetail {
             comment: order.comment,
             fields: order.fields,
             interruptions,
+            unresolved,
             warned,
             highlights,
             manifest: manifest.map(|body| Digest::of(&body).to_string()),

@@ -13,7 +13,7 @@ use mantle_shared::tls::Fingerprint;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{Caller, Feed, NoWake, Parts, ServerFacts, Services};
+use super::{Caller, Feed, NoWake, Parts, Presence, ServerFacts, Services};
 use crate::api::body::{
     ApiKeyCreate, ApplyFile, ApplyRequest, ApplyResult, PackagePlatform, PackageVersion,
     UploadCreate,
@@ -37,22 +37,35 @@ pub(crate) async fn a_house() -> House {
 
 /// The same, with rules for how much of the past is kept.
 pub(crate) async fn a_house_that_keeps(upkeep: UpkeepRules) -> House {
+    furnished(upkeep, Arc::new(NoWake)).await
+}
+
+/// The same, where it is known who is connected.
+pub(crate) async fn a_house_with(presence: Arc<dyn Presence>) -> House {
+    furnished(UpkeepRules::default(), presence).await
+}
+
+async fn furnished(upkeep: UpkeepRules, presence: Arc<dyn Presence>) -> House {
     let folder = tempfile::tempdir().unwrap();
     let config = StoreConfig::Sqlite {
         folder: folder.path().to_owned(),
     };
     let store = Store::open(config).await.unwrap();
-    a_house_over(store, folder, upkeep)
+    house(store, folder, upkeep, presence)
 }
 
 /// The same, over a database that is there.
 pub(crate) fn a_house_over(store: Store, folder: TempDir, upkeep: UpkeepRules) -> House {
+    house(store, folder, upkeep, Arc::new(NoWake))
+}
+
+fn house(store: Store, folder: TempDir, upkeep: UpkeepRules, presence: Arc<dyn Presence>) -> House {
     let services = Services::new(Parts {
         store,
         master_key: Arc::new(MasterKey::generate()),
         packages: PackageRepository::open(folder.path()).unwrap(),
         wake: Arc::new(NoWake),
-        presence: Arc::new(NoWake),
+        presence,
         feed: Feed::new(),
         stopping: CancellationToken::new(),
         server: ServerFacts {

@@ -17,6 +17,8 @@ pub trait Wake: Send + Sync + 'static {
     fn cancel_requested(&self, task: TaskId);
     /// Somebody answered what a task asks.
     fn answered(&self, task: TaskId);
+    /// Somebody said how attempts of a task ended.
+    fn resolved(&self, task: TaskId);
     /// An agent was revoked: close its connection now, let its work end as it will.
     fn agent_revoked(&self, agent: AgentId);
     /// A target's tags, environments or switch changed: what waits for it may look again.
@@ -59,6 +61,7 @@ impl Wake for NoWake {
     fn task_queued(&self, _task: TaskId) {}
     fn cancel_requested(&self, _task: TaskId) {}
     fn answered(&self, _task: TaskId) {}
+    fn resolved(&self, _task: TaskId) {}
     fn agent_revoked(&self, _agent: AgentId) {}
     fn targets_changed(&self) {}
     fn locks_changed(&self) {}

@@ -106,10 +106,12 @@ pub async fn attempt_list_of_task(tx: &mut Tx, task: TaskId) -> Result<Vec<Attem
     .collect()
 }
 
-/// The attempts of an agent whose end is not stored.
+/// The attempts of an agent of whose end neither it nor a person has said anything.
 pub async fn attempt_list_live_of_agent(tx: &mut Tx, agent: AgentId) -> Result<Vec<AttemptRow>> {
     tx.rows(
         "SELECT * FROM attempt WHERE agent_id = $1 AND state IN ('ordered', 'running')
+           AND NOT EXISTS (SELECT 1 FROM resolution
+                           WHERE attempt_id = attempt.id AND taken_at_us IS NOT NULL)
          ORDER BY created_at_us, id",
         params![agent],
     )

@@ -86,6 +86,29 @@ pub async fn held_lock_mark_ended(tx: &mut Tx, attempt: AttemptId, end: LockEnd)
     .map(|_| ())
 }
 
+/// A person said how an attempt ended that may live. What its agent may still know of is passed over by
+/// name, as what was broken is; of the rest the agent's journal says in time whether it lives.
+pub async fn held_lock_resolve(
+    tx: &mut Tx,
+    attempt: AttemptId,
+    by: &str,
+    at_us: i64,
+) -> Result<()> {
+    tx.exec(
+        "UPDATE held_lock SET broken_at_us = COALESCE(broken_at_us, $2),
+             broken_by = COALESCE(broken_by, $3)
+         WHERE attempt_id = $1 AND ended = 'abandoned'",
+        params![attempt, at_us, by],
+    )
+    .await?;
+    tx.exec(
+        "DELETE FROM held_lock WHERE attempt_id = $1 AND (ended IS NULL OR ended <> 'abandoned')",
+        params![attempt],
+    )
+    .await
+    .map(|_| ())
+}
+
 /// Breaks the locks of all attempts that hold this one on this target. Gives the attempts.
 pub async fn held_lock_mark_broken(
     tx: &mut Tx,

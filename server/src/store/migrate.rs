@@ -90,6 +90,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0013_health.sql"),
         postgres: include_str!("migrations/postgres/state/0013_health.sql"),
     },
+    Migration {
+        version: 14,
+        sqlite: include_str!("migrations/sqlite/state/0014_resolution.sql"),
+        postgres: include_str!("migrations/postgres/state/0014_resolution.sql"),
+    },
 ];
 
 /// The logs' schema.

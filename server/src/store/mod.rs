@@ -32,6 +32,7 @@ mod package;
 mod plan;
 mod project;
 mod release;
+mod resolution;
 mod retention;
 mod secret;
 mod server_meta;
@@ -101,7 +102,7 @@ pub use health::{
 };
 pub use held_lock::{
     HeldLockRow, LockEnd, held_lock_insert, held_lock_list, held_lock_mark_broken,
-    held_lock_mark_ended, held_lock_release,
+    held_lock_mark_ended, held_lock_release, held_lock_resolve,
 };
 pub use ids::{NodeId, UploadId};
 pub use interruption::{
@@ -142,6 +143,11 @@ pub use release::{
     release_mark_blocked, release_mark_unblocked, release_replace_variables,
     release_variables_list,
 };
+pub use resolution::{
+    ResolutionRow, resolution_delete, resolution_find, resolution_insert,
+    resolution_list_of_target, resolution_list_of_task, resolution_list_pending,
+    resolution_mark_taken,
+};
 pub use retention::{
     release_before, release_delete, release_reach_list, retired_task_done, retired_task_list,
     secret_version_prune_all, task_list_of_release, task_open_list,
@@ -169,7 +175,8 @@ pub use task::{
     task_mark_cancel_asked, task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
 };
 pub use task_event::{
-    EventsAppended, NewTaskEvent, TaskEventRow, task_event_append, task_event_list,
+    EventsAppended, NewTaskEvent, TaskEventRow, task_event_append, task_event_append_after_end,
+    task_event_list,
 };
 pub use task_lease::{
     task_lease_clear, task_lease_release, task_lease_release_all, task_lease_renew, task_lease_take,

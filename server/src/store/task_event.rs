@@ -72,6 +72,37 @@ pub async fn task_event_append(
     Ok(EventsAppended::Now)
 }
 
+/// Adds what became known of a task after its end: it changes no verdict. False, and nothing is added,
+/// if the task is not over.
+pub async fn task_event_append_after_end(
+    tx: &mut Tx,
+    task: TaskId,
+    event: &NewTaskEvent,
+) -> Result<bool> {
+    let row = tx
+        .row(
+            "SELECT next_event FROM task WHERE id = $1 AND state = 'done'",
+            params![task],
+        )
+        .await?;
+    let Some(row) = row else {
+        return Ok(false);
+    };
+    let seq: u64 = row.get("next_event")?;
+    tx.exec_one(
+        "UPDATE task SET next_event = next_event + 1 WHERE id = $1 AND next_event = $2",
+        params![task, seq],
+        StoreError::conflict("task"),
+    )
+    .await?;
+    tx.exec(
+        "INSERT INTO task_event (task_id, seq, at_us, body) VALUES ($1, $2, $3, $4)",
+        params![task, seq, event.at_us, event.body],
+    )
+    .await?;
+    Ok(true)
+}
+
 /// Events with a higher number than this, in order. 0 reads from the start.
 pub async fn task_event_list(
     tx: &mut Tx,

@@ -118,6 +118,7 @@ pub async fn task_retire(
     retired_task_note(tx, task, at_us).await?;
     for sql in [
         "DELETE FROM artifact WHERE task_id = $1",
+        "DELETE FROM resolution WHERE task_id = $1",
         "DELETE FROM attempt WHERE task_id = $1",
         "DELETE FROM interruption_answer WHERE task_id = $1",
         "DELETE FROM interruption WHERE task_id = $1",

@@ -10,9 +10,12 @@
 //! exists before its record is on the disk, the server never asks for what it acknowledged, a log
 //! leads to the state that it came from, and nothing waits for nothing. When the faults stop the
 //! deployment ends, and then: every line that was printed is stored once and in order, every end is
-//! the one that the attempt had, success is said of nothing else, and agents have nothing left to tell.
+//! the one that the attempt had, success is said of nothing else, agents have nothing left to tell, and
+//! nobody holds a lock. People say now and then how an attempt ended, whether they know it or not: their
+//! word stands beside the agents' and never in its place.
 //!
-//! Not in it: lost journals (the domain's own model has them), restored backups, locks and secrets.
+//! Not in it: lost journals (the domain's own model has them), restored backups, who waits for locks, and
+//! secrets.
 
 pub mod agent;
 pub mod disk;
@@ -222,6 +225,7 @@ impl World {
                 let answers = [Answer::Retry, Answer::Ignore, Answer::Exclude, Answer::Fail];
                 self.server.answer(answers[pick % answers.len()], self.now);
             }
+            62 => self.server.resolve(which, self.now),
             _ => self.repeat(at),
         }
         self.settle();
@@ -286,6 +290,7 @@ impl World {
             agent.disk.trouble(None);
             agent.disk.fill(false);
         }
+        let mut reported_anew = false;
         for round in 0..CALM_ROUNDS {
             if round % 64 == 63 {
                 // What could not be recorded of an acknowledgement comes up with the next connection.
@@ -303,7 +308,14 @@ impl World {
                 && self.agents.iter().all(Agent::is_settled)
                 && self.lines.values().all(Line::is_idle)
             {
-                return;
+                if reported_anew {
+                    return;
+                }
+                // What was given up keeps its locks until its agent reports again.
+                reported_anew = true;
+                for at in 0..self.agents.len() {
+                    self.cut(at);
+                }
             }
             self.server.answer(Answer::Retry, self.now);
             self.now += SignedDuration::from_secs(5);
@@ -397,6 +409,26 @@ impl World {
                 undoes_what_was_done(state, *attempt);
             }
         }
+        for (attempt, known) in &state.attempts {
+            assert_eq!(
+                known.end.as_ref(),
+                durable.ends.get(attempt),
+                "I6: an agent's word on {attempt} is not in the log"
+            );
+            let resolved = known.resolution.is_some();
+            let AttemptStatus::Over { outcome, .. } = &known.status else {
+                continue;
+            };
+            assert!(
+                !resolved || *outcome == Outcome::Unknown,
+                "a person's word on {attempt} stands in the place of its agent's: {outcome:?}"
+            );
+        }
+        assert!(
+            durable.held.is_empty(),
+            "I9: {:?} hold their locks for ever",
+            durable.held
+        );
         if state.verdict() == Some(Verdict::Succeeded) {
             assert!(
                 state.nodes.values().all(|node| !node.has_failed()),

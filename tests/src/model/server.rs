@@ -9,12 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use mantle_domain::interruption::{Answer, Given};
 use mantle_domain::state::{
     AcquireEnd, CancelAnswer, Effect, Event, Evidence, Input, Moment, NothingHeld, Policy,
-    StartAnswer, State, decide, evolve, fold, judge, next_deadline, outstanding,
+    Resolution, ResolvedAs, StartAnswer, State, decide, evolve, fold, judge, next_deadline,
+    outstanding,
 };
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{
     Ack, Acquire, AcquireResult, AttemptEnd, AttemptPosition, AttemptReport, CancelAttempt,
-    CancelResult, Message, ReportedState, Resynced, StartAttempt, StartResult, Welcome,
+    CancelResult, Message, Outcome, ReportedState, Resynced, StartAttempt, StartResult, Welcome,
 };
 
 use super::Flaw;
@@ -31,6 +32,8 @@ pub struct Durable {
     pub logs: BTreeMap<AttemptId, Vec<u32>>,
     /// The ends of attempts, by their agents' word.
     pub ends: BTreeMap<AttemptId, AttemptEnd>,
+    /// The attempts that hold their locks.
+    pub held: BTreeSet<AttemptId>,
     epoch: u64,
 }
 
@@ -179,6 +182,38 @@ impl Server {
         self.turn(vec![Input::InterruptionAnswered { number, given }], now);
     }
 
+    /// Somebody says how an attempt ended, whether that is known or not, and right or wrong. Not of what
+    /// undoes something: that is asked about, and of what is retried while it lives after all only the
+    /// agent's locks keep the next attempt away, which the model leaves out.
+    pub fn resolve(&mut self, which: u8, now: Timestamp) {
+        let Some(live) = &self.live else { return };
+        let Some(plan) = live.state.plan.as_deref() else {
+            return;
+        };
+        let attempts = live.state.attempts.iter();
+        let forward = attempts.filter(|(_, known)| plan.undone(known.node).is_none());
+        let forward: Vec<AttemptId> = forward.map(|(attempt, _)| *attempt).collect();
+        let nth = usize::from(which / 2) % forward.len().max(1);
+        let Some(attempt) = forward.get(nth).copied() else {
+            return;
+        };
+        let ended = match which % 2 {
+            0 => ResolvedAs::Succeeded,
+            _ => ResolvedAs::Failed,
+        };
+        let resolution = Resolution {
+            ended,
+            by: "ann".to_owned(),
+            reason: "looked".to_owned(),
+            at: now,
+        };
+        let input = Input::AttemptResolved {
+            attempt,
+            resolution,
+        };
+        self.turn(vec![input], now);
+    }
+
     /// Time has passed.
     pub fn tick(&mut self, now: Timestamp) {
         let Some(live) = &mut self.live else { return };
@@ -307,6 +342,14 @@ impl Server {
         }
         inputs.push(Input::Tick);
         self.turn(inputs, now);
+        if let Some(live) = &self.live {
+            // What its agent knows nothing of and is over does not live.
+            let attempts = &live.state.attempts;
+            self.durable.held.retain(|attempt| {
+                let known = &attempts[attempt];
+                known.agent != agent || reported.contains(attempt) || !known.is_over()
+            });
+        }
     }
 
     /// Something arrives on an attempt's own stream.
@@ -399,7 +442,14 @@ impl Server {
                     seen_running,
                 },
             );
-            self.durable.ends.insert(attempt, end);
+            if !self.durable.ends.contains_key(&attempt) {
+                let at = now;
+                let late = Event::AttemptFinishedLate { attempt, end, at };
+                if let Some(live) = &mut self.live {
+                    evolve(&mut live.state, &late);
+                }
+                self.commit(vec![late]);
+            }
         } else {
             self.turn(vec![input], now);
         }
@@ -495,6 +545,9 @@ impl Server {
         }
         for event in &events {
             match event {
+                Event::AttemptOrdered { attempt, .. } => {
+                    self.durable.held.insert(*attempt);
+                }
                 Event::AttemptFinished {
                     attempt,
                     end: Some(end),
@@ -502,6 +555,16 @@ impl Server {
                 }
                 | Event::AttemptFinishedLate { attempt, end, .. } => {
                     self.durable.ends.insert(*attempt, end.clone());
+                    self.durable.held.remove(attempt);
+                }
+                // One that may live keeps what it holds until somebody says otherwise.
+                Event::AttemptFinished {
+                    attempt, outcome, ..
+                } if *outcome != Outcome::Unknown => {
+                    self.durable.held.remove(attempt);
+                }
+                Event::AttemptResolved { attempt, .. } => {
+                    self.durable.held.remove(attempt);
                 }
                 _ => {}
             }

@@ -49,6 +49,7 @@ mod profiles;
 mod queue;
 mod records;
 mod releases;
+mod resolutions;
 mod rig;
 mod rollbacks;
 mod rolling_back;

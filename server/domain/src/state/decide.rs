@@ -10,6 +10,7 @@ use super::evolve::evolve;
 use super::input::{AcquireEnd, CancelAnswer, Illegal, Input, Moment, Sent, StartAnswer};
 use super::judge::{Evidence, describe, judge};
 use super::model::{AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, Verdict};
+use super::resolution;
 use super::schedule;
 use crate::plan::NodeRef;
 
@@ -89,6 +90,14 @@ fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event
         Input::AttemptForgotten { attempt, journal } => {
             let known = find(state, attempt)?;
             Ok(forgotten(attempt, known, journal, moment.now))
+        }
+        Input::AttemptResolved {
+            attempt,
+            resolution,
+        } => {
+            let known = find(state, attempt)?;
+            let said = resolution::resolved(state, attempt, known, resolution, moment);
+            Ok(said)
         }
         Input::CancelRequested { by } => Ok(cancel_requested(state, by, moment)),
         Input::CancelAnswered { attempt, answer } => {

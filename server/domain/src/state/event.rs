@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::locks::Blocked;
 use super::model::{Closed, Verdict};
+use super::resolution::ResolvedAs;
 use crate::interruption::{Given, Question};
 use crate::plan::{NodeRef, Plan};
 
@@ -225,6 +226,20 @@ pub enum Event {
         /// The agent's word.
         end: AttemptEnd,
         /// When it came.
+        at: Timestamp,
+    },
+    /// A person said how an attempt ended of which nothing is known. It stands beside the agent's word.
+    AttemptResolved {
+        /// Which.
+        attempt: AttemptId,
+        /// How it ended.
+        #[serde(rename = "as")]
+        ended: ResolvedAs,
+        /// Who said so.
+        by: String,
+        /// Why.
+        reason: String,
+        /// When.
         at: Timestamp,
     },
     /// Somebody asked for the deployment to be cancelled.

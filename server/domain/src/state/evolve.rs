@@ -11,6 +11,7 @@ use super::model::{
     Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, NodeState,
     OrderFitness, Phase, State, StepState, SubjectState,
 };
+use super::resolution::Resolution;
 use crate::plan::Plan;
 
 /// The state that these events establish.
@@ -140,6 +141,7 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::AttemptSeenRunning { .. }
         | Event::AttemptFinished { .. }
         | Event::AttemptFinishedLate { .. }
+        | Event::AttemptResolved { .. }
         | Event::CancelDelivered { .. } => evolve_attempt(state, event),
         Event::CancelRequested { by, at, deadline } => {
             let by = by.clone();
@@ -332,6 +334,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
                         failed_before: state.failed,
                         despite: despite.clone(),
                         end: None,
+                        resolution: None,
                         order: OrderFitness::Fit,
                     },
                 );
@@ -376,6 +379,22 @@ fn evolve_attempt(state: &mut State, event: &Event) {
         Event::AttemptFinishedLate { attempt, end, .. } => {
             if let Some(attempt) = state.attempts.get_mut(attempt) {
                 attempt.end = Some(end.clone());
+            }
+        }
+        Event::AttemptResolved {
+            attempt,
+            ended,
+            by,
+            reason,
+            at,
+        } => {
+            if let Some(attempt) = state.attempts.get_mut(attempt) {
+                attempt.resolution = Some(Resolution {
+                    ended: *ended,
+                    by: by.clone(),
+                    reason: reason.clone(),
+                    at: *at,
+                });
             }
         }
         Event::CancelDelivered { attempt } => {

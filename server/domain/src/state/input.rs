@@ -10,6 +10,7 @@ use mantle_shared::protocol::{AttemptEnd, StartRefusal};
 use super::event::OutputVariable;
 use super::locks::LockKeeper;
 use super::model::State;
+use super::resolution::Resolution;
 use crate::interruption::Given;
 use crate::plan::{NodeRef, Plan};
 
@@ -71,6 +72,13 @@ pub enum Input {
         attempt: AttemptId,
         /// The journal that was reported; none if the agent did not say.
         journal: Option<JournalId>,
+    },
+    /// A person said how an attempt ended. Nothing if that is known, or if its agent can be asked.
+    AttemptResolved {
+        /// Which.
+        attempt: AttemptId,
+        /// What they said.
+        resolution: Resolution,
     },
     /// Somebody asked for the deployment to be cancelled.
     CancelRequested {

@@ -15,6 +15,8 @@
 //! - an attempt that was ordered under a journal which its agent lost is never ordered again;
 //! - while a person is awaited the clocks of the step and of the deployment stand, and what waits
 //!   for them holds nothing;
+//! - what a person says of an attempt whose end is not known stands beside its agent's word, which
+//!   is still taken when it comes;
 //! - a terminal state is never left; what arrives later is recorded and changes no verdict.
 
 mod asking;
@@ -27,6 +29,7 @@ mod input;
 mod judge;
 mod locks;
 mod model;
+mod resolution;
 mod schedule;
 mod unsuccessful;
 mod verdict;
@@ -50,4 +53,5 @@ pub use model::{
     Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, Closed, Exclusion,
     Interruption, NodeState, OrderFitness, Phase, State, StepState, SubjectState, Verdict,
 };
+pub use resolution::{Resolution, ResolvedAs, Unresolvable, unresolved};
 pub use unsuccessful::unsuccessful;

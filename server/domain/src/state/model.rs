@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{OutputVariable, SkipReason};
 use super::locks::Blocked;
+use super::resolution::Resolution;
 use crate::interruption::{Answer, Given, Question};
 use crate::plan::{NodeRef, Plan};
 
@@ -86,6 +87,8 @@ pub enum Closed {
     Cancelled,
     /// What it was about is of no concern any more: the target was excluded.
     Moot,
+    /// Somebody said how the attempt had ended that it was about.
+    Resolved,
 }
 
 /// How far a deployment is.
@@ -377,6 +380,8 @@ pub struct Attempt {
     pub despite: Vec<AttemptId>,
     /// How it ended, by the agent's word, also if that came late.
     pub end: Option<AttemptEnd>,
+    /// How it ended, by a person's word; none where nobody had to be asked.
+    pub resolution: Option<Resolution>,
     /// Whether its order can be carried out at all.
     pub order: OrderFitness,
 }

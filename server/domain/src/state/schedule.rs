@@ -14,7 +14,8 @@ use super::decide::{after, after_ms, stopped_by, take, unknown};
 use super::event::{Event, NodeEnd};
 use super::input::Moment;
 use super::model::{
-    AcquisitionStatus, AttemptStatus, NodeState, OrderFitness, Phase, State, StepState, Verdict,
+    AcquisitionStatus, Attempt, AttemptStatus, NodeState, OrderFitness, Phase, State, StepState,
+    Verdict,
 };
 use super::verdict;
 use crate::plan::{NodeRef, Plan};
@@ -128,13 +129,7 @@ impl Look<'_> {
                     return None;
                 };
                 let attempt = self.state.attempts.get(attempt)?;
-                let AttemptStatus::Over {
-                    outcome, message, ..
-                } = &attempt.status
-                else {
-                    return None;
-                };
-                Some(self.settle(*node, *outcome, message))
+                Some(self.settle(*node, attempt, attempt.node_end()?))
             })
             .collect()
     }
@@ -178,19 +173,20 @@ impl Look<'_> {
         late.collect()
     }
 
-    fn settle(&self, node: NodeRef, outcome: Outcome, message: &str) -> Event {
+    fn settle(&self, node: NodeRef, attempt: &Attempt, mut end: NodeEnd) -> Event {
         let now = self.moment.now;
         let late = self.state.step_stop(node.step).is_some();
-        let (outcome, message) = match outcome {
-            Outcome::Cancelled if late && self.state.cancel.is_none() => {
-                (Outcome::TimedOut, "the step ran out of time")
-            }
-            outcome => (outcome, message),
-        };
-        let again = if late || self.state.cancel.is_some() {
+        if end.outcome == Outcome::Cancelled && late && self.state.cancel.is_none() {
+            end = NodeEnd {
+                outcome: Outcome::TimedOut,
+                message: "the step ran out of time".to_owned(),
+            };
+        }
+        // What a person said of it is final: they looked, and its machine may be gone for good.
+        let again = if late || self.state.cancel.is_some() || attempt.resolution.is_some() {
             None
         } else {
-            self.retry_after_ms(node, outcome)
+            self.retry_after_ms(node, end.outcome)
         };
         if let Some(wait_ms) = again {
             let not_before = after_ms(now, wait_ms);
@@ -201,10 +197,6 @@ impl Look<'_> {
                 deadline: after(not_before, self.moment.policy.pick_up),
             };
         }
-        let end = NodeEnd {
-            outcome,
-            message: message.to_owned(),
-        };
         asking::ended((self.state, self.plan, self.moment), node, end)
     }
 

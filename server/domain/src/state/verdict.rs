@@ -35,13 +35,14 @@ pub(super) fn stopped(state: &State, cancel: &Cancel) -> (Verdict, String) {
         }
     };
     let open = state.attempts.values().filter(|attempt| {
-        matches!(
+        let is_unknown = matches!(
             &attempt.status,
             AttemptStatus::Over {
                 outcome: Outcome::Unknown,
                 ..
             }
-        )
+        );
+        is_unknown && attempt.resolution.is_none()
     });
     let open = open.count();
     if open > 0 {
@@ -266,7 +267,7 @@ fn not_gone_on(state: &State, plan: &Plan) -> Option<String> {
             Closed::Expired => Some(format!(
                 "nobody said in time whether '{name}' may go on after its first target"
             )),
-            Closed::Answered(_) | Closed::Cancelled | Closed::Moot => None,
+            Closed::Answered(_) | Closed::Cancelled | Closed::Moot | Closed::Resolved => None,
         }
     })
 }

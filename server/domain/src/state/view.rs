@@ -10,6 +10,7 @@ use super::model::{
     AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, StepState, SubjectState,
     Verdict,
 };
+use super::resolution::ResolvedAs;
 use super::schedule::why_no_more;
 use super::verdict::in_words;
 use crate::interruption::Question;
@@ -108,6 +109,29 @@ pub struct ActionProgress {
     /// It waits for a person: the number of what is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interruption: Option<u32>,
+    /// What a person said of the last attempt, of which nothing was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<ResolutionProgress>,
+    /// What its agent said of the last attempt after that had been called unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_late: Option<Status>,
+}
+
+/// What a person said of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolutionProgress {
+    /// How it ended.
+    #[serde(rename = "as")]
+    pub ended: ResolvedAs,
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+    /// Its agent said the opposite later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_contradicted: bool,
 }
 
 /// How far something is.
@@ -530,7 +554,38 @@ fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
             )
             | None => None,
         },
+        resolution: last.and_then(|(_, attempt)| resolution(attempt)),
+        said_late: last.and_then(|(_, attempt)| said_late(attempt)),
     }
+}
+
+fn resolution(attempt: &Attempt) -> Option<ResolutionProgress> {
+    let known = attempt.resolution.as_ref()?;
+    Some(ResolutionProgress {
+        ended: known.ended,
+        by: known.by.clone(),
+        reason: known.reason.clone(),
+        at: known.at,
+        is_contradicted: attempt.contradiction().is_some(),
+    })
+}
+
+/// What its agent said of an attempt that had been given up by then.
+fn said_late(attempt: &Attempt) -> Option<Status> {
+    let end = attempt.end.as_ref()?;
+    match &attempt.status {
+        AttemptStatus::Over { outcome, .. } if *outcome != end.outcome => {
+            Some(Status::from(end.outcome))
+        }
+        AttemptStatus::Over { .. } | AttemptStatus::Starting | AttemptStatus::Running { .. } => {
+            None
+        }
+    }
+}
+
+/// A verdict as the end of a sentence.
+pub fn outcome_in_words(outcome: Outcome) -> &'static str {
+    in_words(outcome)
 }
 
 /// What a question waits for, in a sentence without a subject.

@@ -384,6 +384,9 @@ pub struct DeploymentManifest {
     /// The manifest: targets, packages by digest, the values that actions got. Secrets are marks.
     #[schema(value_type = Object)]
     pub manifest: serde_json::Value,
+    /// What people said of attempts whose end nobody knew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolved: Vec<super::ResolvedAttempt>,
 }
 
 /// How two deployments differ in what they used.

@@ -12,6 +12,7 @@ mod interruption;
 mod lock;
 mod package;
 mod release;
+mod resolution;
 mod server;
 mod target;
 mod task;
@@ -50,6 +51,9 @@ pub use release::{
     RefreshVariables, Release, ReleaseBlockCreate, ReleaseBlocked, ReleaseChanges, ReleaseCreate,
     ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleasePackage, ReleaseUnblockCreate,
     ReleaseUnblocked, RevertVariables, RunningRelease, VariableSnapshotEntry, VariablesChanged,
+};
+pub use resolution::{
+    ActionResolution, ResolvedAttempt, TaskResolve, TaskResolved, UnresolvedAttempt,
 };
 pub use server::{
     AgentAhead, MissingPackage, Page, RestoredServer, ServerInfo, ServerRecovered, ServerStatus,

@@ -37,6 +37,9 @@ pub struct Target {
     /// Its agent, once it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<TargetAgent>,
+    /// What people said of the work that brought it to where it is, of one that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolved: Vec<super::ResolvedAttempt>,
     /// What its tags bring about and deserves attention, of one target that was changed or asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -176,6 +176,9 @@ pub struct TaskDetail {
     /// Its own fields.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
+    /// What nobody knows the end of, and a person may resolve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unresolved: Vec<super::UnresolvedAttempt>,
     /// What it asked people, and what became of that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interruptions: Vec<super::Interruption>,
@@ -255,6 +258,12 @@ pub struct ActionView {
     /// It waits for a person: the number of what is asked, within the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interruption: Option<u32>,
+    /// What a person said of the last attempt, whose end was not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<super::ActionResolution>,
+    /// What its agent said of the last attempt after that had been given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_late: Option<WorkState>,
 }
 
 /// How a step, a target's way through it, or an action stands.

@@ -366,6 +366,8 @@ mod tests {
                 started_at: Some(now),
                 ended_at: None,
                 interruption: None,
+                resolution: None,
+                said_late: None,
             }],
         };
         picture.steps = (1..=steps)

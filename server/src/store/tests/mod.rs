@@ -15,6 +15,7 @@ mod locks;
 mod logs;
 mod migrations;
 mod releases;
+mod resolutions;
 mod schema;
 mod tasks;
 mod turns;

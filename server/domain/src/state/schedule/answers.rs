@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use mantle_shared::protocol::Outcome;
 
+use super::super::asking;
 use super::super::decide::after;
 use super::super::event::{Event, NodeEnd, OutputVariable};
 use super::super::model::{Closed, Interruption, NodeState};
@@ -22,6 +23,9 @@ impl Look<'_> {
         }
         let open = self.state.open_interruptions();
         let over = open.filter_map(|(number, one)| {
+            if let Some(resolved) = self.resolved(number, one) {
+                return Some(resolved);
+            }
             let found = decided(&one.question, &one.given);
             match found {
                 Some((answer, given)) => Some(self.close(number, one, answer, given)),
@@ -29,6 +33,26 @@ impl Look<'_> {
             }
         });
         over.flatten().collect()
+    }
+
+    /// What was asked because nobody knew how an attempt had ended, of which somebody has said so
+    /// since: it goes on as if that had been known, which may be another question.
+    fn resolved(&self, number: u32, one: &Interruption) -> Option<Vec<Event>> {
+        let Question::Failure {
+            node,
+            outcome: Outcome::Unknown | Outcome::Abandoned,
+            ..
+        } = &one.question
+        else {
+            return None;
+        };
+        let last = self.state.attempts_of(*node).max_by_key(|one| one.number)?;
+        last.resolution.as_ref()?;
+        let place = (self.state, self.plan, self.moment);
+        Some(vec![
+            self.closed(number, Closed::Resolved, Vec::new()),
+            asking::ended(place, *node, last.node_end()?),
+        ])
     }
 
     /// Nobody is waited for any more: the deployment is to stop.

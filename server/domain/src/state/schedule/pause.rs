@@ -45,7 +45,11 @@ impl Look<'_> {
             Some(None) => return Gate::Shut(None),
             Some(Some(Closed::Answered(Answer::Proceed))) => return Gate::Open,
             Some(Some(
-                Closed::Answered(_) | Closed::Expired | Closed::Cancelled | Closed::Moot,
+                Closed::Answered(_)
+                | Closed::Expired
+                | Closed::Cancelled
+                | Closed::Moot
+                | Closed::Resolved,
             )) => {
                 return Gate::Closed;
             }

@@ -218,7 +218,7 @@ impl World {
     /// One of the things that go on in the world, chosen by two bytes.
     fn step(&mut self, what: u8, which: u8) {
         let which = usize::from(which);
-        match what % 12 {
+        match what % 13 {
             0..=2 => {
                 let effects = outstanding(&self.run.state);
                 let reachable: Vec<_> = effects
@@ -266,6 +266,7 @@ impl World {
                 self.run
                     .after(SignedDuration::from_secs(i64::try_from(which).unwrap()));
             }
+            12 => self.somebody_resolves(which),
             _ if which < 8 => {
                 let _ = self.run.try_input(Input::CancelRequested {
                     by: "ann".to_owned(),
@@ -292,7 +293,37 @@ impl World {
         }
     }
 
+    /// Somebody says how one of the attempts ended, whether that is known or not, and right or wrong.
+    fn somebody_resolves(&mut self, which: usize) {
+        let attempts = &self.run.state.attempts;
+        let Some(attempt) = attempts.keys().nth(which / 2 % attempts.len().max(1)) else {
+            return;
+        };
+        let resolution = Resolution {
+            ended: [ResolvedAs::Succeeded, ResolvedAs::Failed][which % 2],
+            by: "ann".to_owned(),
+            reason: "looked".to_owned(),
+            at: self.run.now,
+        };
+        let attempt = *attempt;
+        self.run.input(Input::AttemptResolved {
+            attempt,
+            resolution,
+        });
+    }
+
     fn check(&self) {
+        for (id, attempt) in &self.run.state.attempts {
+            if attempt.resolution.is_some() {
+                let AttemptStatus::Over { outcome, .. } = &attempt.status else {
+                    panic!("{id} is resolved and counts as live");
+                };
+                assert!(
+                    matches!(outcome, Outcome::Unknown | Outcome::Abandoned),
+                    "a person's word stands in the place of an agent's: {outcome:?}"
+                );
+            }
+        }
         for agent in self.agents.values() {
             let mut seen = agent.spawned.clone();
             seen.sort();

@@ -109,6 +109,43 @@ fn rolled_back() -> Run {
     run
 }
 
+/// Two attempts of which people say how they ended; of one its agent then says the opposite.
+fn resolved() -> Run {
+    let mut run = Run::of(guided(a_plan(
+        &[1, 2],
+        vec![
+            a_rolling_step(&[1, 2], 2, &["install"]),
+            a_step("tell", &[2], vec![an_action("tell", &[2])]),
+        ],
+    )));
+    let (first, second) = (run.attempt("install@web01"), run.attempt("install@web02"));
+    run.input(Input::AgentRevoked { agent: agent(1) });
+    run.online.remove(&agent(2));
+    for (attempt, ended) in [(first, ResolvedAs::Failed), (second, ResolvedAs::Succeeded)] {
+        let resolution = Resolution {
+            ended,
+            by: "ann".to_owned(),
+            reason: "looked at the disk".to_owned(),
+            at: run.now,
+        };
+        run.input(Input::AttemptResolved {
+            attempt,
+            resolution,
+        });
+    }
+    run.answer(2, "bob", Answer::Ignore);
+    run.input(Input::AttemptEnded {
+        attempt: second,
+        end: an_end(Outcome::Interrupted),
+        outputs: Vec::new(),
+        stored: 0,
+    });
+    run.online.insert(agent(2));
+    run.input(Input::Tick);
+    run.end("tell@web02", Outcome::Succeeded);
+    run
+}
+
 #[test]
 fn logs_that_were_written_once_fold_to_what_they_folded_to_then() {
     let write = std::env::var_os("MANTLE_GOLDEN").is_some_and(|how| how == "write");
@@ -118,6 +155,7 @@ fn logs_that_were_written_once_fold_to_what_they_folded_to_then() {
         ("0.1-cancel-while-asked", a_cancel()),
         ("0.1-unjudgeable", unjudgeable()),
         ("0.1-rolled-back", rolled_back()),
+        ("0.1-resolved", resolved()),
     ] {
         let (log_file, shown_file) = (
             folder().join(format!("{name}.jsonl")),

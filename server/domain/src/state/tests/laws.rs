@@ -85,6 +85,11 @@ fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids
                 "something starts in a step whose time is up"
             );
         }
+        Event::AttemptResolved { attempt, .. } => {
+            let known = &state.attempts[attempt];
+            assert!(known.is_over(), "what may run is resolved");
+            assert!(known.is_unresolved(), "what is known is resolved");
+        }
         Event::DeploymentFinished { .. } => {
             assert_eq!(state.live_attempts().count(), 0, "it ends under an attempt");
             let open = state.open_interruptions().count();

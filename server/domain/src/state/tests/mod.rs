@@ -16,6 +16,7 @@ mod golden;
 mod laws;
 mod locks;
 mod parallel;
+mod resolution;
 mod rolling;
 mod rolling_back;
 mod table;
