@@ -17,14 +17,6 @@ use super::outbox::{Outbox, Refused};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(u64);
 
-#[cfg(test)]
-impl SessionId {
-    /// That of a connection which no gateway took in.
-    pub(crate) const fn numbered(number: u64) -> Self {
-        Self(number)
-    }
-}
-
 /// The connected agents. Cloning gives another handle to the same.
 #[derive(Clone, Default)]
 pub struct Sessions {

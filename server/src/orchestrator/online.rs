@@ -14,9 +14,6 @@ pub struct Online {
     agents: RwLock<HashMap<AgentId, Entry>>,
     /// All that were there since this process began.
     known: RwLock<BTreeSet<AgentId>>,
-    /// Those that were there when the store was last written. Whoever asks reads the rest of an
-    /// agent, such as since when it is there, in the store, so this never runs ahead of it.
-    shown: RwLock<BTreeSet<AgentId>>,
 }
 
 /// How an agent is there.
@@ -91,12 +88,6 @@ impl Online {
         gone
     }
 
-    /// What is in the store of who is there now stands: everybody may know.
-    pub(super) fn show(&self) {
-        let agents = self.agents();
-        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = agents;
-    }
-
     pub(super) fn revoke(&self, agent: AgentId) {
         self.agents
             .write()
@@ -107,32 +98,6 @@ impl Online {
 
 impl Presence for Online {
     fn is_online(&self, agent: AgentId) -> bool {
-        let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-        shown.contains(&agent)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use mantle_shared::ids::AgentId;
-    use mantle_shared::uuid::Uuid;
-
-    use super::Online;
-    use crate::gateway::SessionId;
-    use crate::services::Presence as _;
-
-    #[test]
-    fn nobody_is_told_of_an_agent_before_the_store_knows() {
-        let (online, agent) = (Online::new(), AgentId::from_uuid(Uuid::from_u128(1)));
-        let session = SessionId::numbered(1);
-        online.enter(agent, session, None);
-        assert!(!online.is_online(agent), "it is shown before it is written");
-        assert_eq!(online.session(agent), Some(session), "orders may go to it");
-        online.show();
-        assert!(online.is_online(agent));
-        assert!(online.leave(agent, session));
-        assert!(online.is_online(agent), "it is hidden before it is written");
-        online.show();
-        assert!(!online.is_online(agent));
+        self.session(agent).is_some()
     }
 }

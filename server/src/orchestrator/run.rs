@@ -249,7 +249,6 @@ impl Orchestrator {
         }
         let decided = self.decide(&mut turn.inputs, now);
         let committed = self.commit(decided, &turn).await;
-        self.parts.online.show();
         // What was not over before may be by what was just decided.
         self.unlocked.extend(self.forgotten_holds(&turn.unreported));
         for (task, agent, position) in turn.acks {

@@ -56,11 +56,17 @@ async fn a_target_in_maintenance_is_left_out_and_the_deployment_says_why() {
     let healthy = health_is(&fleet, "web02", "healthy").await;
     assert!(healthy["health_since"].is_string(), "{healthy}");
     fleet.agents[1].kill9();
-    let gone = health_is(&fleet, "web02", "unavailable").await;
-    assert!(
-        gone["health_since"].as_str() > healthy["health_since"].as_str(),
-        "{gone}"
-    );
+    // That it is gone is known at once, since when as soon as it is written.
+    wait_for("web02 is gone, and since when", SOON, || async {
+        let gone = target(&fleet, "web02").await;
+        let since = gone["health_since"].as_str() > healthy["health_since"].as_str();
+        if gone["health"] == "unavailable" && since {
+            Ok(())
+        } else {
+            Err(gone.to_string())
+        }
+    })
+    .await;
     let listed = fleet.server.ok(&["target", "list"]).await;
     assert!(listed.stdout.contains("unavailable"), "{listed}");
 }
