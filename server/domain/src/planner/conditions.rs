@@ -48,7 +48,7 @@ pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan, ties: &mut Ties) -> 
     };
     let mut judging = Judging {
         context,
-        fleet: Fleet::of(plan),
+        fleet: Fleet::of_texts(plan, request.process, request.variables),
         budget: work::budget(plan.targets.len()),
         found: Found::default(),
         ties,
