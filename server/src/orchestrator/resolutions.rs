@@ -5,9 +5,9 @@
 //! the task's events, and the locks of the attempt are let go.
 
 use mantle_domain::state::view::outcome_in_words as in_words;
-use mantle_domain::state::{Event, Input, Resolution, Unresolvable};
+use mantle_domain::state::{Event, Input, Resolution, Unresolvable, is_known_end};
 use mantle_shared::ids::{AttemptId, TaskId};
-use mantle_shared::protocol::{AttemptEnd, Level, Outcome, Record, RecordBody, Stream};
+use mantle_shared::protocol::{AttemptEnd, Level, Record, RecordBody, Stream};
 
 use super::Orchestrator;
 use super::commit::moment;
@@ -73,7 +73,9 @@ impl Orchestrator {
         let mut pending = Vec::new();
         for row in resolution_list_pending(&mut tx, MOST).await? {
             let known = attempt_find(&mut tx, row.attempt_id).await?;
-            let known = known.and_then(|known| known.outcome).is_some_and(is_known);
+            let known = known
+                .and_then(|known| known.outcome)
+                .is_some_and(is_known_end);
             pending.push((row, known));
         }
         Ok(pending)
@@ -166,19 +168,6 @@ impl Orchestrator {
     }
 }
 
-/// An agent's word that says how an attempt ended.
-fn is_known(outcome: Outcome) -> bool {
-    match outcome {
-        Outcome::Unknown | Outcome::Abandoned => false,
-        Outcome::Succeeded
-        | Outcome::Failed
-        | Outcome::TimedOut
-        | Outcome::Cancelled
-        | Outcome::NotStarted
-        | Outcome::Interrupted => true,
-    }
-}
-
 fn resolution(row: ResolutionRow) -> Resolution {
     Resolution {
         ended: row.ended,
@@ -208,7 +197,7 @@ pub(super) async fn write_after_end(
 ) -> Result<(), StoreError> {
     let attempt = row.attempt_id;
     let known = attempt_find(tx, attempt).await?.and_then(|row| row.outcome);
-    if known.is_some_and(is_known) {
+    if known.is_some_and(is_known_end) {
         // It came since that was looked at; the next look finds it.
         return Ok(());
     }

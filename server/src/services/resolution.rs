@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use mantle_domain::permission::Permission;
 use mantle_domain::plan::NO_TARGET;
-use mantle_domain::state::{Attempt, AttemptStatus, ResolvedAs, State, Unresolvable, view};
+use mantle_domain::state::{
+    Attempt, AttemptStatus, ResolvedAs, State, Unresolvable, is_known_end, view,
+};
 use mantle_shared::ids::{AttemptId, TargetId};
 use mantle_shared::protocol::Outcome;
 use serde_json::json;
@@ -307,15 +309,7 @@ impl Picture {
 
 /// What its agent said of an attempt, if that says anything.
 fn said(row: AttemptRow) -> Option<Outcome> {
-    row.outcome.filter(|outcome| match outcome {
-        Outcome::Unknown | Outcome::Abandoned => false,
-        Outcome::Succeeded
-        | Outcome::Failed
-        | Outcome::TimedOut
-        | Outcome::Cancelled
-        | Outcome::NotStarted
-        | Outcome::Interrupted => true,
-    })
+    row.outcome.filter(|outcome| is_known_end(*outcome))
 }
 
 fn nothing(task: &str, target: Option<&str>) -> Error {

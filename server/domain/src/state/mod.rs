@@ -31,6 +31,7 @@ mod locks;
 mod model;
 mod resolution;
 mod schedule;
+mod status;
 mod unsuccessful;
 mod verdict;
 pub mod view;
@@ -53,5 +54,5 @@ pub use model::{
     Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, Closed, Exclusion,
     Interruption, NodeState, OrderFitness, Phase, State, StepState, SubjectState, Verdict,
 };
-pub use resolution::{Resolution, ResolvedAs, Unresolvable, unresolved};
+pub use resolution::{Resolution, ResolvedAs, Unresolvable, is_known_end, unresolved};
 pub use unsuccessful::unsuccessful;

@@ -100,6 +100,19 @@ impl Resolution {
     }
 }
 
+/// Whether an outcome says how an attempt ended. Of any other a person may say it.
+pub fn is_known_end(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Unknown | Outcome::Abandoned => false,
+        Outcome::Succeeded
+        | Outcome::Failed
+        | Outcome::TimedOut
+        | Outcome::Cancelled
+        | Outcome::NotStarted
+        | Outcome::Interrupted => true,
+    }
+}
+
 impl Attempt {
     /// How it ended: by a person's word, if there is one, and else by what was decided.
     pub(super) fn node_end(&self) -> Option<NodeEnd> {
@@ -123,11 +136,10 @@ impl Attempt {
 
     /// Nobody knows how it ended, or whether: neither its agent nor a person has said so.
     pub fn is_unresolved(&self) -> bool {
-        let is_open = |outcome| matches!(outcome, Outcome::Unknown | Outcome::Abandoned);
         match (&self.status, &self.end, &self.resolution) {
             (_, _, Some(_)) => false,
-            (_, Some(end), None) => is_open(end.outcome),
-            (AttemptStatus::Over { outcome, .. }, None, None) => is_open(*outcome),
+            (_, Some(end), None) => !is_known_end(end.outcome),
+            (AttemptStatus::Over { outcome, .. }, None, None) => !is_known_end(*outcome),
             (AttemptStatus::Starting | AttemptStatus::Running { .. }, None, None) => true,
         }
     }
