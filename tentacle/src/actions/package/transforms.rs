@@ -12,7 +12,7 @@ pub(super) type Pair = (usize, usize);
 pub(super) struct Choice {
     /// In the order in which they are applied.
     pub(super) pairs: Vec<Pair>,
-    /// Rules with a `*`, and the automatic one, that chose nothing.
+    /// Rules with a `*` that chose nothing. The automatic one may well find nothing to do.
     pub(super) idle: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn choose(
                 found
             }
         };
-        if found.is_empty() {
+        if found.is_empty() && *rule != TransformRule::Automatic {
             choice.idle.push(line.clone());
         }
         choice
@@ -196,5 +196,7 @@ mod tests {
         assert_eq!(chosen(&[line]), Err(Missing(line.to_owned())));
         let idle = chosen(&["*.Green.config => *.config"]).unwrap();
         assert_eq!((idle.pairs.len(), idle.idle.len()), (0, 1));
+        let rules = [("automatic".to_owned(), TransformRule::Automatic)];
+        assert_eq!(choose(&rules, "Test", &["a.config"]), Ok(Choice::default()));
     }
 }
