@@ -52,6 +52,14 @@ async fn bystander(server: &Server) -> (Home, LinkAgent) {
     (home, agent)
 }
 
+/// An agent that is let in and speaks for itself.
+async fn greeted(server: &Server) -> (Peer, Control) {
+    let home = server.enrol("web01", &[], server.addr).await;
+    let peer = Peer::agent(&home, server.addr).await;
+    let control = Control::greet(&peer.connection).await;
+    (peer, control)
+}
+
 /// It was not touched: its connection is the first, and works.
 async fn untouched(mut agent: LinkAgent) {
     crate::delivery::echo(&mut agent, b"still here".to_vec()).await;
@@ -492,9 +500,7 @@ async fn a12_an_agent_that_stops_reading_is_disconnected_after_a_while() {
 async fn a_request_for_more_objects_than_may_be_asked_at_once_is_reset() {
     let world = World::new();
     let server = Server::start(&world).await;
-    let home = server.enrol("web01", &[], server.addr).await;
-    let peer = Peer::agent(&home, server.addr).await;
-    let mut control = Control::greet(&peer.connection).await;
+    let (peer, mut control) = greeted(&server).await;
     let mut bulk = Control::open(&peer.connection).await;
     let digest = Digest::of(b"x");
     let offset = 0;
@@ -520,9 +526,7 @@ async fn a11_streams_that_are_opened_and_reset_without_end_cost_a_bounded_amount
     let world = World::new();
     let server = Server::start(&world).await;
     let (_, bystander) = bystander(&server).await;
-    let home = server.enrol("web01", &[], server.addr).await;
-    let peer = Peer::agent(&home, server.addr).await;
-    let mut control = Control::greet(&peer.connection).await;
+    let (peer, mut control) = greeted(&server).await;
     let mut kept = Vec::new();
     let mut base = 0;
     for number in 0..RESETS {
@@ -556,9 +560,7 @@ async fn a11_as_many_streams_as_there_may_be_that_say_nothing_hold_up_nobody() {
     let world = World::new();
     let server = Server::start(&world).await;
     let (_, bystander) = bystander(&server).await;
-    let home = server.enrol("web01", &[], server.addr).await;
-    let peer = Peer::agent(&home, server.addr).await;
-    let mut control = Control::greet(&peer.connection).await;
+    let (peer, mut control) = greeted(&server).await;
     let mut silent = Vec::new();
     // All that the transport grants; the next one would wait for ever.
     let more = Duration::from_millis(500);
