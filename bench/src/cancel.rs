@@ -152,6 +152,8 @@ fn while_pushing(rig: &Rig, marker: &Path, number: usize, size_bytes: usize) -> 
         let (task, processes) = started(rig, marker)?;
         let args = ["deploy", "cargo", &version, "-e", ENVIRONMENT, "--detach"];
         let push = number_of(&rig.json(&args)?)?;
+        // Queued is not under way: on a busy machine it may be a while until its turn comes.
+        rig.wait_begun(&push)?;
         let typed_at = Timestamp::now();
         let took = cancelled(rig, &task, &processes)?;
         if was_under_way(&rig.wait(&push)?, typed_at)? {

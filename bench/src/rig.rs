@@ -272,6 +272,15 @@ impl Rig {
         Ok(ended)
     }
 
+    /// Waits until a task's turn has come.
+    pub(crate) fn wait_begun(&self, task: &str) -> Result<()> {
+        wait_for("the task has begun", || {
+            let task = self.json(&["task", "show", task])?;
+            let begun = task.get("started_at").is_some_and(Value::is_string);
+            Ok(begun.then_some(()))
+        })
+    }
+
     /// Stops everything in good order: agents first, so that they can say goodbye.
     pub(crate) fn stop(mut self) -> Result<()> {
         for agent in &mut self.agents {
