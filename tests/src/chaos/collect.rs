@@ -35,7 +35,8 @@ pub(super) fn steps(path: &Path) -> (Vec<StepStart>, Vec<StepEnd>) {
             ["start", attempt, task, action, target, locks, pid, at] => starts.push(StepStart {
                 attempt: attempt.to_owned(),
                 task: task.to_owned(),
-                action: action.to_owned(),
+                // A word of a note has no spaces, the name of an undo does.
+                action: action.replace('_', " "),
                 target: target.to_owned(),
                 locks: NotedLock::all(locks)
                     .unwrap_or_else(|| panic!("no step wrote this: {line}")),
@@ -196,6 +197,7 @@ fn actions(detail: &TaskDetail) -> Vec<ActionEnd> {
                 attempts: action.attempts,
                 exit_code: action.exit_code,
                 message: action.message.clone(),
+                resolved: action.resolution.as_ref().map(|one| one.ended.clone()),
             })
         })
         .collect()

@@ -61,6 +61,8 @@ pub(super) struct Chaos {
     pub(super) times: Arc<Times>,
     pub(super) counts: Counts,
     pub(super) history: History,
+    /// How each task stood when it was first seen to be over.
+    pub(super) verdicts: BTreeMap<String, String>,
     pub(super) audits: Vec<JoinHandle<Option<AuditCheck>>>,
     pub(super) secret: String,
     pub(super) say: fn(&str),
@@ -105,6 +107,9 @@ pub(super) async fn run(options: &Options) -> Report {
         .store(true, std::sync::atomic::Ordering::SeqCst);
     let worked = chaos.tend_while(workers).await;
     chaos.history.survivors = worked.survivors;
+    chaos.verdicts = worked.verdicts;
+    chaos.counts.answers = worked.answers;
+    chaos.counts.resolutions = worked.resolutions;
     let (packages, whole) = watcher.join().unwrap_or_default();
     chaos.history.packages = packages;
     chaos.history.packages_whole = whole;

@@ -49,8 +49,10 @@ impl Chaos {
         let detail = self.client.task(&task.number).await.expect("a task");
         let from = detail.task.created_at;
         let until = detail.task.ended_at.unwrap_or_else(jiff::Timestamp::now);
-        task.expected =
-            workload::project(&task.project).map_or(Expected::Succeeds, |project| project.expected);
+        task.expected = workload::project(&task.project).map_or(Expected::Succeeds, |project| {
+            project.expected(&detail.task.version)
+        });
+        task.first_verdict = self.verdicts.get(&task.number).cloned();
         let is_about = |agent: usize| {
             let name = agent_name(agent);
             task.actions.iter().any(|action| action.target == name)
@@ -73,6 +75,9 @@ impl Chaos {
             .any(|(agent, at)| is_about(*agent) && *at >= from && *at <= until)
         {
             excuses.push(Excuse::SupervisorKilled);
+        }
+        if self.shared.resolved.lock().unwrap().contains(&task.number) {
+            excuses.push(Excuse::Resolved);
         }
         task.cancelled = excuses.contains(&Excuse::Cancelled);
         task.excuses = excuses;

@@ -12,6 +12,7 @@ mod collect;
 mod driver;
 mod ending;
 mod measure;
+mod person;
 mod report;
 mod schedule;
 mod set_up;
@@ -90,6 +91,8 @@ struct Shared {
     open: Mutex<Vec<String>>,
     /// Tasks of which a cancel was asked for.
     cancelled: Mutex<BTreeSet<String>>,
+    /// Tasks of which a person may have said how their work ended.
+    resolved: Mutex<BTreeSet<String>>,
     /// When an agent's disk was full; no agent for the server's.
     full: Mutex<Vec<(Option<usize>, Interval)>>,
     /// When an agent's supervisors were killed.
@@ -105,6 +108,7 @@ impl Shared {
             disturbed: Mutex::new(vec![0; agents]),
             open: Mutex::default(),
             cancelled: Mutex::default(),
+            resolved: Mutex::default(),
             full: Mutex::default(),
             orphaned: Mutex::default(),
             over: AtomicBool::new(false),

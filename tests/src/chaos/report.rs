@@ -13,6 +13,8 @@ use crate::checker::{self, History, INVARIANTS, Violation};
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 /// And deployments carry on within this.
 const ON_WITHIN: Duration = Duration::from_secs(10);
+/// What undoes an action is called so, with the action's name.
+const UNDO: &str = "Undo ";
 /// So many violations are shown.
 const SHOWN: usize = 40;
 
@@ -27,6 +29,10 @@ pub(super) struct Counts {
     cuts: u64,
     fills: u64,
     cancels: u64,
+    /// Questions that were answered.
+    pub(super) answers: u64,
+    /// Attempts of which a person said how they ended.
+    pub(super) resolutions: u64,
     skipped: u64,
     /// Kills in [`Self::server_kills`] and [`Self::agent_kills`] came twice: by us, and at the point.
     pub(super) died_at_point: u64,
@@ -175,6 +181,10 @@ impl fmt::Display for Report {
             .iter()
             .map(|(state, count)| format!("{count} {state}"))
             .collect();
+        let actions = history.tasks.iter().flat_map(|task| &task.actions);
+        let undone = actions
+            .filter(|action| action.action.starts_with(UNDO) && action.state == "succeeded")
+            .count();
         let lines: usize = history.tasks.iter().map(|task| task.log.len()).sum();
         let rows: &[(&str, String)] = &[
             (
@@ -202,6 +212,14 @@ impl fmt::Display for Report {
             ("cuts made", counts.cuts.to_string()),
             ("disks filled", counts.fills.to_string()),
             ("cancels", counts.cancels.to_string()),
+            (
+                "people",
+                format!(
+                    "{} answers, {} attempts resolved",
+                    counts.answers, counts.resolutions
+                ),
+            ),
+            ("steps undone", undone.to_string()),
             ("steps started", history.starts.len().to_string()),
             ("lines logged", lines.to_string()),
             (

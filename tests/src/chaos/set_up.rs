@@ -63,6 +63,7 @@ impl Chaos {
             times: Arc::default(),
             counts: Counts::default(),
             history: History::default(),
+            verdicts: std::collections::BTreeMap::new(),
             audits: Vec::new(),
             secret,
             say: options.say,
@@ -108,7 +109,7 @@ impl Chaos {
             for version in VERSIONS {
                 let mut args = vec!["release", "create", project.name, version];
                 let package = format!("{PACKAGE}:{version}");
-                if project.name == "rolls" {
+                if project.installs() {
                     args.extend(["--package", &package]);
                 }
                 self.server.ok(&args).await;

@@ -28,71 +28,101 @@ pub(super) struct Project {
     pub(super) name: &'static str,
     /// The tag of its targets.
     pub(super) tag: &'static str,
-    /// How its deployments end by themselves.
-    pub(super) expected: Expected,
+    /// How deployments of each version end by themselves.
+    ends: [Expected; VERSIONS.len()],
     /// How often it is chosen, beside the others.
     pub(super) weight: u32,
     /// Its steps.
     process: fn(&Path) -> String,
 }
 
+impl Project {
+    /// How deployments of this version end by themselves.
+    pub(super) fn expected(&self, version: &str) -> Expected {
+        let at = VERSIONS.iter().position(|one| *one == version);
+        self.ends[at.unwrap_or_default()]
+    }
+
+    /// Whether it installs the package.
+    pub(super) fn installs(&self) -> bool {
+        matches!(self.name, "rolls" | "returns")
+    }
+}
+
+/// Every version succeeds.
+const SUCCEEDS: [Expected; VERSIONS.len()] = [Expected::Succeeds; VERSIONS.len()];
+
 /// All projects.
 pub(super) const PROJECTS: &[Project] = &[
     Project {
         name: "rolls",
         tag: "group0",
-        expected: Expected::Succeeds,
+        ends: SUCCEEDS,
         weight: 3,
         process: rolls,
     },
     Project {
         name: "wide",
         tag: "all",
-        expected: Expected::Succeeds,
+        ends: SUCCEEDS,
         weight: 2,
         process: wide,
     },
     Project {
         name: "breaks",
         tag: "group1",
-        expected: Expected::Fails,
+        ends: [Expected::Fails; VERSIONS.len()],
         weight: 1,
         process: breaks,
     },
     Project {
         name: "slow",
         tag: "group1",
-        expected: Expected::Succeeds,
+        ends: SUCCEEDS,
         weight: 2,
         process: slow,
     },
     Project {
         name: "stubborn",
         tag: "group2",
-        expected: Expected::Succeeds,
+        ends: SUCCEEDS,
         weight: 1,
         process: stubborn,
     },
     Project {
         name: "retries",
         tag: "group2",
-        expected: Expected::Succeeds,
+        ends: SUCCEEDS,
         weight: 2,
         process: retries,
     },
     Project {
         name: "whispers",
         tag: "group0",
-        expected: Expected::Succeeds,
+        ends: SUCCEEDS,
         weight: 1,
         process: whispers,
     },
     Project {
         name: "shares",
         tag: "group0",
-        expected: Expected::Succeeds,
+        ends: SUCCEEDS,
         weight: 2,
         process: shares,
+    },
+    Project {
+        name: "returns",
+        tag: "group1",
+        ends: [Expected::Succeeds, Expected::Fails],
+        weight: 3,
+        process: returns,
+    },
+    Project {
+        name: "asks",
+        tag: "group2",
+        ends: SUCCEEDS,
+        weight: 1,
+        process: asks,
     },
 ];
 
@@ -115,7 +145,7 @@ pub(super) fn is_about(project: &Project, agent: usize) -> bool {
 pub(super) fn declared(steps: &Path) -> String {
     let mut text = String::new();
     for project in PROJECTS {
-        let packages = if project.name == "rolls" {
+        let packages = if project.installs() {
             format!("packages: [{{ id: {PACKAGE} }}]\n")
         } else {
             String::new()
@@ -124,10 +154,10 @@ pub(super) fn declared(steps: &Path) -> String {
             text,
             "---\nmantle: v1\nproject: {}\n{packages}{}process:\n{}",
             project.name,
-            if project.name == "whispers" {
-                "variables:\n  Canary: { secret: chaos/canary }\n"
-            } else {
-                ""
+            match project.name {
+                "whispers" => "variables:\n  Canary: { secret: chaos/canary }\n",
+                "asks" => "guided_failure: true\n",
+                _ => "",
             },
             (project.process)(steps)
         );
@@ -148,7 +178,7 @@ fn holding(locks: &str, steps: &Path, lines: u64, pause: &str, first: &str, last
         r#"a=${{PWD%/work}}; a=${{a##*/}}; code=0; i=0
 now() {{ read -r u _ < /proc/uptime; }}
 over() {{ now; printf 'end %s %s %s %s\n' "$a" "$1" "$2" "$u" >> '{steps}'; exit "$1"; }}
-now; printf 'start %s %s %s %s %s %s %s\n' "$a" "$MANTLE_TASK" "$MANTLE_ACTION" "$MANTLE_TARGET" '{locks}' "$$" "$u" >> '{steps}'
+now; printf 'start %s %s %s %s %s %s %s\n' "$a" "$MANTLE_TASK" "$(printf %s "$MANTLE_ACTION" | tr ' ' _)" "$MANTLE_TARGET" '{locks}' "$$" "$u" >> '{steps}'
 trap 'over 143 $((i > 0 ? i - 1 : 0))' TERM
 {first}
 echo "attempt $a"
@@ -213,17 +243,12 @@ fn stubborn(steps: &Path) -> String {
 
 /// Fails once for each task and target.
 fn retries(steps: &Path) -> String {
-    let marks = steps.with_extension("tried");
-    let last = format!(
-        "mkdir '{}'-$MANTLE_TASK-$MANTLE_TARGET 2>/dev/null && code=9",
-        marks.display()
-    );
     format!(
         "  - step: retried\n    targets: {{ tag: group2 }}\n    actions:\n{}",
         action(
             "again",
             "retries: { count: 5, backoff: 1s }, ",
-            &script(steps, 5, "0.05", "", &last)
+            &script(steps, 5, "0.05", "", &fails_once(steps))
         )
     )
 }
@@ -238,6 +263,41 @@ fn whispers(steps: &Path) -> String {
             "secrets: [Canary], ",
             &script(steps, 5, "0.05", says, "")
         )
+    )
+}
+
+/// Takes back what it did when the last version fails, which it does on the first target: the package
+/// and what the script before it did.
+fn returns(steps: &Path) -> String {
+    let fails = format!(
+        "case $(mantle_get Octopus.Release.Number)$MANTLE_TARGET in {}*01) code=3;; esac",
+        VERSIONS[1]
+    );
+    let moves = Value::from(script(steps, 5, "0.05", "", ""));
+    format!(
+        "  - step: returns\n    targets: {{ tag: group1 }}\n    rolling: {{ window: 2, on_failure: rollback }}\n    actions:\n      - {{ action: moves, uses: script, with: {{ run: {moves}, rollback: {moves} }} }}\n      - {{ action: install, uses: package, with: {{ package: {PACKAGE} }} }}\n{}",
+        action("looks", "", &script(steps, 10, "0.1", "", &fails)),
+    )
+}
+
+/// Waits for a person, and asks one again when it fails, which it does once for each task and target.
+fn asks(steps: &Path) -> String {
+    format!(
+        "  - {{ step: sign, uses: manual, with: {{ instructions: may it go on }} }}\n  - step: asks\n    targets: {{ tag: group2 }}\n    actions:\n{}",
+        action(
+            "once",
+            "",
+            &script(steps, 5, "0.05", "", &fails_once(steps))
+        )
+    )
+}
+
+/// What a script does last that fails once for each task and target.
+fn fails_once(steps: &Path) -> String {
+    let marks = steps.with_extension("tried");
+    format!(
+        "mkdir '{}'-$MANTLE_TASK-$MANTLE_TARGET 2>/dev/null && code=9",
+        marks.display()
     )
 }
 

@@ -137,6 +137,9 @@ pub struct TaskHistory {
     pub message: String,
     /// How it ends if nothing but kills, stops and cuts comes in between.
     pub expected: Expected,
+    /// Its state when it was first seen to be over.
+    #[serde(default)]
+    pub first_verdict: Option<String>,
     /// Why it may end otherwise.
     pub excuses: Vec<Excuse>,
     /// A cancel of it was taken in.
@@ -168,6 +171,8 @@ pub enum Excuse {
     FullDisk,
     /// A supervisor was killed: nobody knows what its step did.
     SupervisorKilled,
+    /// A person said how work of it ended, before or after it was over.
+    Resolved,
 }
 
 /// How an action about a target stands.
@@ -185,6 +190,9 @@ pub struct ActionEnd {
     pub exit_code: Option<i32>,
     /// Why.
     pub message: String,
+    /// How the last attempt ended, by the word of a person.
+    #[serde(default)]
+    pub resolved: Option<String>,
 }
 
 /// An action's change of state.

@@ -50,6 +50,16 @@ pub(super) fn all_end(history: &History) -> Vec<Violation> {
                 ),
             ));
         }
+        if let Some(first) = task
+            .first_verdict
+            .as_ref()
+            .filter(|first| **first != task.state)
+        {
+            found.push(Violation::new(
+                "I4",
+                format!("{name} was over as {first}, and is {} now", task.state),
+            ));
+        }
         if task.state == "cancelled" && !task.cancelled {
             found.push(Violation::new("I4", format!("nobody cancelled {name}")));
         }
@@ -89,6 +99,7 @@ fn verdict_fault(task: &TaskHistory) -> Option<String> {
         .filter(|action| {
             !matches!(action.state.as_str(), "succeeded" | "skipped" | "pending")
                 && is_over(&action.state)
+                && action.resolved.as_deref() != Some("succeeded")
         })
         .collect();
     let open = task.actions.iter().find(|action| {
@@ -159,6 +170,9 @@ impl<'a> Journals<'a> {
         if !self.agents.contains(action.target.as_str()) {
             return None;
         }
+        if let Some(word) = &action.resolved {
+            return Self::resolution_fault(action, word);
+        }
         let last = started.last().copied();
         let end = last.and_then(|attempt| self.ends.get(attempt).copied());
         let code = last.and_then(|attempt| self.codes.get(attempt).copied());
@@ -189,6 +203,13 @@ impl<'a> Journals<'a> {
             },
             _ => None,
         }
+    }
+
+    /// What a person said is what counts, unless it came after the verdict.
+    fn resolution_fault(action: &ActionEnd, word: &str) -> Option<String> {
+        let holds =
+            matches!(action.state.as_str(), "unknown" | "abandoned") || action.state == word;
+        (!holds).then(|| format!("a person said {word}"))
     }
 
     fn success_fault(

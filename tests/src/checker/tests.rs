@@ -127,6 +127,7 @@ fn clean() -> History {
             attempts: 2,
             exit_code: Some(0),
             message: String::new(),
+            resolved: None,
         }],
         events: vec![
             event(1, "running", 1),
@@ -284,6 +285,10 @@ fn i4_what_does_not_end_or_fails_without_cause_is_found() {
     assert_eq!(found(nobody), ["I4"]);
     let broken = |history: &mut History| history.tasks[0].expected = Expected::Fails;
     assert_eq!(found(broken), ["I4"]);
+    let taken_back = |history: &mut History| {
+        history.tasks[0].first_verdict = Some("failed".to_owned());
+    };
+    assert_eq!(found(taken_back), ["I4"]);
 }
 
 #[test]
@@ -305,6 +310,24 @@ fn i5_a_success_without_a_success_is_found() {
         history.tasks[0].actions.push(failed);
     };
     assert_eq!(found(verdict), ["I5"]);
+}
+
+#[test]
+fn i5_what_a_person_said_counts_unless_it_came_late() {
+    let said = |state: &'static str, word: &'static str| {
+        move |history: &mut History| {
+            records(history)[5] = finished(12, Outcome::Failed, 1);
+            let task = &mut history.tasks[0];
+            task.excuses = vec![Excuse::Resolved];
+            task.actions[0].state = state.to_owned();
+            task.actions[0].resolved = Some(word.to_owned());
+        }
+    };
+    assert_eq!(found(said("succeeded", "succeeded")), [""; 0]);
+    assert_eq!(found(said("unknown", "succeeded")), [""; 0]);
+    assert_eq!(found(said("succeeded", "failed")), ["I5"]);
+    // The task is called a success for all that.
+    assert_eq!(found(said("unknown", "failed")), ["I5"]);
 }
 
 #[test]

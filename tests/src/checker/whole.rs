@@ -37,7 +37,8 @@ fn may_live_on(history: &History, task: &TaskHistory, attempt: &str) -> bool {
     task.actions.iter().any(|action| {
         action.action == start.action
             && action.target == start.target
-            && matches!(action.state.as_str(), "abandoned" | "unknown")
+            && (matches!(action.state.as_str(), "abandoned" | "unknown")
+                || action.resolved.is_some())
     })
 }
 
