@@ -185,7 +185,7 @@ impl Orchestrator {
                     task.number = deployment.context.number,
                     verdict = ?verdict,
                     message,
-                    "a deployment is over"
+                    "a task is over"
                 ),
                 _ => {}
             }

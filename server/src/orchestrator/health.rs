@@ -19,9 +19,9 @@ use super::commit::audit;
 use crate::services::planning::Pins;
 use crate::services::{facts, health as checks};
 use crate::store::{
-    LogTx, Store, StoreError, TargetHealthRow, TaskRow, Tx, log_position, log_read_attempt,
-    log_read_remarks, target_health_list_of_check, target_health_show, task_fetch,
-    task_mark_warned,
+    LogTx, Store, StoreError, TargetHealthRow, TaskRow, Tx, health_check_list, log_position,
+    log_read_attempt, log_read_remarks, target_health_list_of_check, target_health_show,
+    task_fetch, task_mark_warned,
 };
 
 /// So many of an attempt's last records are looked through for what it said.
@@ -80,6 +80,15 @@ impl Orchestrator {
         task: TaskId,
         order: &HealthOrder,
     ) -> Result<Option<Input>, StoreError> {
+        let declared = health_check_list(tx).await?;
+        if declared.iter().all(|check| check.id != order.id) {
+            return Ok(Some(Input::Refuse {
+                message: format!(
+                    "health check '{}' was removed before its turn came",
+                    order.check.name
+                ),
+            }));
+        }
         let targets = facts::targets(tx, self.parts.online.as_ref()).await?;
         let may_return = self.began.elapsed() < AGENTS_RETURN;
         let away = targets.iter().filter(|target| {

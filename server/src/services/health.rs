@@ -23,11 +23,13 @@ use crate::api::body::{
 use crate::store::{
     self, AuditEntry, HealthCheckRow, NewTask, Store, StoreError, TargetHealthRow, TaskKind, Tx,
     audit_append, health_check_list, health_check_mark_queued, target_health_list, target_list,
-    task_fetch, task_find_open, task_insert, task_list_past, task_retire,
+    task_fetch, task_find_open, task_insert, task_list_past, task_list_past_keys, task_retire,
 };
 
 /// Who queues what runs by itself.
 const SCHEDULE: &str = "schedule";
+/// The queue keys of checks begin with this.
+const QUEUE_KEYS: &str = "health-check/";
 /// Tasks that are removed in one transaction.
 const BATCH: u32 = 100;
 
@@ -133,16 +135,21 @@ impl Services {
         Ok(chosen)
     }
 
-    /// Removes the tasks of each check beyond the latest; says how many.
+    /// Removes the tasks of each check beyond the latest, and all of those that are declared no more;
+    /// says how many.
     pub async fn health_check_tidy(&self) -> Result<usize> {
-        let rows = health_check_list(&mut self.store.read().await?).await?;
+        let mut tx = self.store.read().await?;
+        let rows = health_check_list(&mut tx).await?;
+        let known: BTreeSet<String> = rows.iter().map(|row| queue_key(row.id)).collect();
+        let keys = task_list_past_keys(&mut tx, QUEUE_KEYS).await?;
+        drop(tx);
         let mut removed = 0;
-        for row in rows {
+        for key in keys {
+            let keep = if known.contains(&key) { KEPT_TASKS } else { 0 };
             loop {
                 let now_us = self.now().as_microsecond();
-                let key = queue_key(row.id);
                 let gone = self.store.write(async |tx| {
-                    let past = task_list_past(tx, &key, KEPT_TASKS, BATCH).await?;
+                    let past = task_list_past(tx, &key, keep, BATCH).await?;
                     for task in &past {
                         task_retire(tx, task.id, now_us).await?;
                     }
@@ -332,7 +339,7 @@ pub fn order(row: &store::TaskRow) -> std::result::Result<HealthOrder, StoreErro
 
 /// Of the tasks of a check one runs at a time.
 fn queue_key(check: HealthCheckId) -> String {
-    format!("health-check/{check}")
+    format!("{QUEUE_KEYS}{check}")
 }
 
 /// A health check's stored definition.

@@ -85,6 +85,9 @@ async fn checks_come_and_go_with_their_files_and_exporting_them_changes_nothing(
     let changed = house.apply(&changed, false).await.unwrap();
     let lines: Vec<_> = changed.changes.iter().flat_map(|one| &one.diff).collect();
     assert_eq!(lines, ["~ every: 1h -> 2h", "~ every: 1h -> 2h"]);
+    let run = HealthCheckRun::default();
+    let queued = house.services.health_check_run(&house.admin, &run).await;
+    assert!(!queued.unwrap().is_empty());
     let request = ApplyRequest {
         files: vec![ApplyFile {
             name: "a.yaml".to_owned(),
@@ -102,6 +105,13 @@ async fn checks_come_and_go_with_their_files_and_exporting_them_changes_nothing(
         .await
         .unwrap();
     assert!(left.is_empty());
+
+    // Nothing keeps the tasks of what is declared no more.
+    end_all(&house).await;
+    let all = titles(&house).await.len();
+    assert!(all > 0);
+    assert_eq!(house.services.health_check_tidy().await.unwrap(), all);
+    assert!(titles(&house).await.is_empty());
 }
 
 #[tokio::test]

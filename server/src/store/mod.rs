@@ -171,8 +171,9 @@ pub use target::{
 };
 pub use task::{
     Lease, NewTask, TaskFilter, TaskKind, TaskOutcome, TaskRow, TaskState, task_fetch, task_find,
-    task_find_open, task_insert, task_list, task_list_past, task_list_running, task_list_succeeded,
-    task_mark_cancel_asked, task_mark_done, task_mark_dropped, task_mark_started, task_mark_warned,
+    task_find_open, task_insert, task_list, task_list_past, task_list_past_keys, task_list_running,
+    task_list_succeeded, task_mark_cancel_asked, task_mark_done, task_mark_dropped,
+    task_mark_started, task_mark_warned,
 };
 pub use task_event::{
     EventsAppended, NewTaskEvent, TaskEventRow, task_event_append, task_event_append_after_end,

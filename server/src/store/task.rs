@@ -291,6 +291,20 @@ pub async fn task_list_past(
     .collect()
 }
 
+/// The queue keys of this beginning that tasks have which are over.
+pub async fn task_list_past_keys(tx: &mut Tx, prefix: &str) -> Result<Vec<String>> {
+    // Behind every text with the prefix in the order of bytes, which both stores compare by.
+    let end = format!("{prefix}\u{10ffff}");
+    tx.rows(
+        "SELECT DISTINCT queue_key FROM task WHERE queue_key >= $1 AND queue_key < $2 AND state = 'done'",
+        params![prefix, end],
+    )
+    .await?
+    .iter()
+    .map(|row| row.get("queue_key"))
+    .collect()
+}
+
 /// The tasks that are under way, in order: what recovery takes up.
 pub async fn task_list_running(tx: &mut Tx, limit: u32) -> Result<Vec<TaskRow>> {
     tx.rows(

@@ -250,6 +250,38 @@ async fn a_killed_server_neither_loses_nor_repeats_a_check_which_waits_for_no_de
     health_is(&fleet, "web01", "healthy").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_waits_does_not_begin_once_its_check_is_removed() {
+    let fleet = Fleet::new(1).await;
+    let gate = fleet.world.path("gate");
+    let script = format!(
+        "{}\nuntil [ -e '{}' ]; do sleep 0.1; done",
+        fleet.effects.shell("start", "check", "$MANTLE_TARGET"),
+        gate.display()
+    );
+    declare(&fleet, "slow", &script, "").await;
+    fleet.server.ok(&["target", "check", "--detach"]).await;
+    began(&fleet, "check").await;
+    fleet.server.ok(&["target", "check", "--detach"]).await;
+    let [second, first] = &checks(&fleet).await[..] else {
+        panic!("two runs");
+    };
+    let file = fleet
+        .world
+        .file("none.yaml", "mantle: v1\nenvironments: [{ name: test }]\n");
+    let file = file.display().to_string();
+    let prune = ["apply", "--yes", "--prune", "-f", &file];
+    fleet.server.ok(&prune).await;
+    std::fs::write(&gate, "").expect("the gate");
+    fleet.task_is(&task_of(first), "succeeded", SOON).await;
+    let over = fleet.task_is(&task_of(second), "failed", SOON).await;
+    assert_eq!(
+        over["message"], "health check 'slow' was removed before its turn came",
+        "{over}"
+    );
+    assert_eq!(fleet.effects.count("start", "check", "web01"), 1);
+}
+
 fn task_of(task: &Value) -> String {
     task["number"].as_str().expect("a number").to_owned()
 }
