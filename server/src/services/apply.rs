@@ -495,15 +495,17 @@ impl Applier<'_> {
         }
     }
 
-    /// Output variables go by their step's name: what still asks for the old one finds nothing.
+    /// Output variables go by their action's name: what still asks for the old one finds nothing.
     fn warn_of_old_names(&mut self, old: &ProjectDefinition, new: &ProjectDefinition, body: &str) {
         let body = body.to_lowercase();
-        for (before, after) in diff::renames(&old.process.steps, &new.process.steps) {
-            let token = format!("Octopus.Action[{before}]");
+        for rename in diff::renames(&old.process.steps, &new.process.steps) {
+            let token = format!("Octopus.Action[{}]", rename.before);
             if body.contains(&token.to_lowercase()) {
                 self.warnings.push(format!(
-                    "project '{}' still uses '{token}', and that step is '{after}' now",
-                    new.slug
+                    "project '{}' still uses '{token}', and that {} is '{}' now",
+                    new.slug,
+                    rename.kind.word(),
+                    rename.after
                 ));
             }
         }

@@ -466,21 +466,34 @@ async fn what_is_applied_is_what_was_shown() {
 }
 
 #[tokio::test]
-async fn a_renamed_step_is_shown_as_such_and_what_names_the_old_one_is_warned_of() {
+async fn a_renamed_step_or_action_is_shown_as_such_and_what_names_the_old_one_is_warned_of() {
     let house = a_house().await;
     house.apply(INFRASTRUCTURE, false).await.unwrap();
-    let using = PROJECT.replace("8080", "#{Octopus.Action[Say hello].Output.Port}");
-    house.apply(&using, false).await.unwrap();
-    let renamed = using.replace("step: Say hello", "step: Greet");
-    let done = house.apply(&renamed, false).await.unwrap();
-    assert_eq!(
-        done.changes[0].diff,
-        ["~ step 'Say hello': renamed to 'Greet'"]
-    );
-    assert_eq!(
-        done.warnings,
-        ["project 'shop' still uses 'Octopus.Action[Say hello]', and that step is 'Greet' now"]
-    );
+    let short = PROJECT.replace("8080", "#{Octopus.Action[Say hello].Output.Port}");
+    let long = "\
+mantle: v1
+project: inside
+variables: { Port: '#{Octopus.Action[Say hello].Output.Port}' }
+process:
+  - step: Outer
+    actions: [{ action: Say hello, uses: script, with: { run: x } }]
+";
+    for (using, kind, project) in [(short.as_str(), "step", "shop"), (long, "action", "inside")] {
+        house.apply(using, false).await.unwrap();
+        let renamed = using.replace(&format!("{kind}: Say hello"), &format!("{kind}: Greet"));
+        let done = house.apply(&renamed, false).await.unwrap();
+        assert_eq!(
+            done.changes[0].diff,
+            [format!("~ {kind} 'Say hello': renamed to 'Greet'")]
+        );
+        assert!(
+            done.warnings.contains(&format!(
+                "project '{project}' still uses 'Octopus.Action[Say hello]', and that {kind} is 'Greet' now"
+            )),
+            "{:?}",
+            done.warnings
+        );
+    }
 }
 
 #[tokio::test]

@@ -3,15 +3,18 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::process::{Action, Process, Step, Timeouts, Unavailable};
+use crate::process::{Process, Timeouts, Unavailable};
 use crate::project::{ProjectDefinition, VersionSource};
 use crate::variable::{ScopedValue, Variable, VariableValue, describe_value, find};
 use crate::variable_set::VariableSetDefinition;
 
 mod infrastructure;
+mod steps;
 
 use infrastructure::{became, channel, span};
 pub use infrastructure::{environment, health_check, lifecycle, target};
+pub use steps::{Rename, Renamed, renames};
+pub(crate) use steps::{as_now_called, steps};
 
 /// Longer values are cut.
 const SHOWN: usize = 60;
@@ -363,117 +366,6 @@ fn shown(value: &VariableValue) -> String {
     }
 }
 
-/// What changes in a list of steps. One that goes and one that comes with the same actions are one
-/// step under another name.
-pub(crate) fn steps(changes: &mut Vec<Change>, old: &[Step], new: &[Step]) {
-    let renamed = renames(old, new);
-    for (before, after) in &renamed {
-        changes.push(changed(
-            format!("step '{before}'"),
-            Some(format!("renamed to '{after}'")),
-        ));
-    }
-    let old: Vec<Step> = old
-        .iter()
-        .map(
-            |step| match renamed.iter().find(|(before, _)| *before == step.name) {
-                Some((_, after)) => under_name(step, after),
-                None => step.clone(),
-            },
-        )
-        .collect();
-    named(changes, "step", &old, new, |step| &step.name, step);
-}
-
-/// The old and the new name of each step that was renamed.
-///
-/// Of those whose names are gone or new, one is the other renamed if what it does is the same; the
-/// order of steps decides among equals. Then the rest by place: the same number among its
-/// neighbours that kept their names, if they are of the same types.
-pub fn renames(old: &[Step], new: &[Step]) -> Vec<(String, String)> {
-    let has = |steps: &[Step], name: &str| steps.iter().any(|step| step.name == name);
-    let mut gone: Vec<(usize, &Step)> = old
-        .iter()
-        .enumerate()
-        .filter(|(_, step)| !has(new, &step.name))
-        .collect();
-    let mut come: Vec<(usize, &Step)> = new
-        .iter()
-        .enumerate()
-        .filter(|(_, step)| !has(old, &step.name))
-        .collect();
-    let mut renamed = Vec::new();
-    let same = |(_, before): &(usize, &Step), (_, after): &(usize, &Step)| {
-        under_name(before, &after.name) == **after
-    };
-    let place = |(at, before): &(usize, &Step), (to, after): &(usize, &Step)| {
-        let types = |step: &Step| -> Vec<String> {
-            step.actions
-                .iter()
-                .map(|action| action.uses.clone())
-                .collect()
-        };
-        let neighbour = |steps: &[Step], at: usize| {
-            let before = at.checked_sub(1).and_then(|at| steps.get(at));
-            before.map(|step| step.name.clone())
-        };
-        types(before) == types(after)
-            && before.targets == after.targets
-            && neighbour(old, *at) == neighbour(new, *to)
-    };
-    for matches in [&same as &dyn Fn(&_, &_) -> bool, &place] {
-        gone.retain(|before| {
-            let Some(at) = come.iter().position(|after| matches(before, after)) else {
-                return true;
-            };
-            let (_, after) = come.remove(at);
-            renamed.push((before.1.name.clone(), after.name.clone()));
-            false
-        });
-    }
-    renamed
-}
-
-/// A step as it would be under another name; the single action of one in short form goes with it.
-fn under_name(step: &Step, name: &str) -> Step {
-    let mut other = step.clone();
-    for action in &mut other.actions {
-        if action.name == step.name {
-            name.clone_into(&mut action.name);
-        }
-    }
-    name.clone_into(&mut other.name);
-    other
-}
-
-fn step(changes: &mut Vec<Change>, before: &Step, step: &Step) {
-    let bare = |step: &Step| Step {
-        actions: Vec::new(),
-        ..step.clone()
-    };
-    if bare(before) != bare(step) {
-        changes.push(changed(
-            format!("step '{}'", step.name),
-            differing_keys(&bare(before), &bare(step)),
-        ));
-    }
-    let own = |action: &Action| action.name == step.name;
-    named(
-        changes,
-        "action",
-        &before.actions,
-        &step.actions,
-        |action| &action.name,
-        |changes, before, action| {
-            let kind = if own(action) { "step" } else { "action" };
-            changes.push(changed(
-                format!("{kind} '{}'", action.name),
-                differing_keys(before, action),
-            ));
-        },
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -527,6 +419,64 @@ mod tests {
                 .collect();
             assert_eq!(said, expected);
         }
+    }
+
+    #[test]
+    fn a_renamed_action_is_no_other_action() {
+        let old = concat!(
+            "process:\n",
+            "  - step: Outer\n",
+            "    targets: { tag: web }\n",
+            "    actions:\n",
+            "      - { action: First, uses: script, with: { run: a } }\n",
+            "      - { action: Inner, uses: script, with: { run: b } }\n",
+            "      - { action: Last, uses: script, with: { run: c } }\n",
+        );
+        for (wrong, right, expected) in [
+            (
+                "action: Inner",
+                "action: Innen",
+                vec!["~ action 'Inner': renamed to 'Innen'"],
+            ),
+            (
+                "action: Inner, uses: script, with: { run: b }",
+                "action: Innen, uses: script, with: { run: d }",
+                vec![
+                    "~ action 'Inner': renamed to 'Innen'",
+                    "~ action 'Innen': with",
+                ],
+            ),
+            (
+                "action: Inner, uses: script, with: { run: b }",
+                "action: Innen, uses: http.check, with: { url: \"http://x\" }",
+                vec!["+ action 'Innen'", "- action 'Inner'"],
+            ),
+            (
+                "      - { action: Inner, uses: script, with: { run: b } }\n",
+                "",
+                vec!["- action 'Inner'"],
+            ),
+        ] {
+            let new = old.replace(wrong, right);
+            let said: Vec<String> = project(Some(&a_project(old)), &a_project(&new))
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(said, expected);
+        }
+        // With its step at once.
+        let both = old
+            .replace("Outer", "Around")
+            .replace("action: Inner", "action: Innen");
+        let said = project(Some(&a_project(old)), &a_project(&both));
+        let said: Vec<String> = said.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "~ step 'Outer': renamed to 'Around'",
+                "~ action 'Inner': renamed to 'Innen'"
+            ]
+        );
     }
 
     #[test]

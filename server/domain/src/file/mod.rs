@@ -218,4 +218,6 @@ mod manual_tests;
 #[cfg(test)]
 mod names_tests;
 #[cfg(test)]
+mod references_tests;
+#[cfg(test)]
 mod tests;

@@ -341,6 +341,19 @@ fn missing_variables_and_open_secrets_are_warnings() {
 }
 
 #[test]
+fn a_value_that_asks_for_an_action_that_there_is_not_is_a_warning() {
+    // As one of a variable set does, which no file of the project shows.
+    let text = "variables: { Here: '#{Octopus.Action[s].Output.X}', Gone: '#{Octopus.Action[Tpyo].Output.X}' }\nprocess:\n  - step: S\n    targets: { tag: web, pick: one }\n    uses: script\n    with: { run: x, arguments: [\"#{Here}\", \"#{Gone}\"] }\n";
+    let plan = planned(text, &farm()).unwrap();
+    assert_eq!(
+        plan.warnings,
+        [
+            "action 'S' uses #{Octopus.Action[Tpyo].Output.X}, for which no variable has a value here"
+        ]
+    );
+}
+
+#[test]
 fn the_reference_example_plans_as_far_as_this_version_goes() {
     let definitions = octofx();
     let draft = a_release(&definitions.projects[0], &ScannedFiles::new());

@@ -105,7 +105,7 @@ fn check_action(
                     .iter()
                     .filter(|problem| problem.kind == ProblemKind::Missing)
                     .map(|problem| problem.token.clone())
-                    .filter(|token| !is_known_later(token)),
+                    .filter(|token| !is_known_later(token) || names_nobody(token, request)),
             );
         }
     }
@@ -121,6 +121,19 @@ fn check_action(
             planned.name
         ));
     }
+}
+
+/// It asks for something of an action that the process does not have. Files are checked for that
+/// when they are applied, but not the values of variable sets.
+fn names_nobody(token: &str, request: &PlanRequest<'_>) -> bool {
+    let token = token.to_lowercase();
+    let index = token.split_once("octopus.action[").map(|(_, rest)| rest);
+    let Some((index, _)) = index.and_then(|rest| rest.split_once(']')) else {
+        return false;
+    };
+    let steps = request.process.process.steps.iter();
+    let mut actions = steps.flat_map(|step| &step.actions);
+    !index.contains('#') && actions.all(|action| action.name.to_lowercase() != index)
 }
 
 /// Outputs, installed packages and the like are only known when earlier actions have run.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::assemble::replace_inline_secrets;
 use crate::file::diff::{self, Change, ChangeKind};
-use crate::process::{Action, Process};
+use crate::process::{Action, Process, Step};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use crate::variable::{Variable, VariableValue};
 
@@ -80,12 +80,12 @@ pub fn process(first: &Process, second: &Process) -> Vec<Change> {
     let mut changes = Vec::new();
     diff::steps(&mut changes, &first.steps, &second.steps);
     diff::whole_process(&mut changes, first, second);
-    let actions = |process: &Process| -> Vec<Action> {
-        let steps = process.steps.iter();
+    let actions = |steps: &[Step]| -> Vec<Action> {
+        let steps = steps.iter();
         steps.flat_map(|step| step.actions.clone()).collect()
     };
-    let before = actions(first);
-    for action in actions(second) {
+    let before = actions(&diff::as_now_called(&first.steps, &second.steps));
+    for action in actions(&second.steps) {
         if let Some(old) = before.iter().find(|old| old.name == action.name) {
             inputs(&mut changes, old, &action);
         }

@@ -15,6 +15,7 @@ mod manual;
 mod process;
 mod project;
 mod prompt;
+mod references;
 mod rolling;
 mod tags;
 mod variable_set;

@@ -13,6 +13,7 @@ use super::super::report::Report;
 use super::super::typed::{At, Each, Many};
 use super::infrastructure::known_environment;
 use super::project::{Inside, known_package};
+use super::references::Doers;
 use super::rolling;
 use super::variables::{joined, known_channel, known_secret, set};
 use super::{World, locks, manual};
@@ -54,6 +55,7 @@ pub(super) fn collect_names(steps: &[At<StepItem>], inside: &mut Inside, report:
     inside.places = seen.into_iter().map(|(name, _)| name).collect();
     inside.places.sort();
     inside.places.dedup();
+    inside.doers = Doers::of(steps);
 }
 
 /// What a project says of all its steps.
@@ -516,7 +518,7 @@ fn with_of(
 }
 
 /// Inputs that are no templates: a script's text, unless it asks for substitution.
-fn literal_inputs(uses: &str, with: &Node) -> BTreeSet<&'static str> {
+pub(super) fn literal_inputs(uses: &str, with: &Node) -> BTreeSet<&'static str> {
     let substitutes = with
         .get("substitute")
         .is_some_and(|node| node.to_json() != Value::Bool(false));

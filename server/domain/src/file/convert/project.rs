@@ -7,6 +7,7 @@ use super::super::grammar::{ChannelItem, Document, VersionPackage};
 use super::super::node::{Kind, Node, Position, Problem};
 use super::super::report::Report;
 use super::super::typed::At;
+use super::references::{self, Doers};
 use super::{Declared, Owner, World, library, process, variables};
 use crate::channel::{ChannelDefinition, ChannelRule};
 use crate::project::{PackageReference, ProjectDefinition, VersionSource};
@@ -19,6 +20,8 @@ pub(super) struct Inside {
     pub(super) channels: Vec<String>,
     /// Steps and actions.
     pub(super) places: Vec<String>,
+    /// The same in their order.
+    pub(super) doers: Doers,
     /// Variables with at least one secret value.
     pub(super) secret_variables: BTreeSet<String>,
     /// All variables.
@@ -68,6 +71,8 @@ pub(super) fn convert(
     let include = library::include(document.include, &owner, world, declared, report);
     library::see(&include, world, &mut inside);
     let variable_nodes = variables::entries(document.variables, &mut inside, report);
+    references::of_process(&steps, &inside, report);
+    references::of_variables(&variable_nodes, &inside, report);
     let whole = process::Whole {
         timeouts: document.timeouts,
         unavailable: document.unavailable,
