@@ -216,7 +216,7 @@ fn a_scope_that_nothing_matches_yet_is_kept_with_a_warning() {
 
 #[test]
 fn a_scope_that_no_target_step_or_channel_has_is_warned_of() {
-    let own = "mantle: v1\nproject: shop\ninclude: [mail]\nvariables:\n  A: [{ value: 1, target: on1 }, { value: 2, tag: nope }, { value: 3, tag: web }]\n  Octopus.Release.Number: 1\nprocess: [{ step: Go, targets: { tag: web }, uses: script, with: { run: x } }]\n";
+    let own = "mantle: v1\nproject: shop\ninclude: [mail]\nvariables:\n  A: [{ value: 1, target: on1 }, { value: 2, tag: nope }, { value: 3, tag: web }]\n  Octopus.Release.Number: 1\n  OctopusBypassDeploymentMutex: true\nprocess: [{ step: Go, targets: { tag: web }, uses: script, with: { run: x } }]\n";
     let set = "mantle: v1\nvariable_set: mail\nvariables:\n  B: [{ value: 1, step: Go }, { value: 2, step: Gone, channel: hot }, { value: 3, channel: default }]\n";
     let mut known = known();
     known.targets = [("one".to_owned(), vec!["web".to_owned()])].into();
@@ -232,6 +232,7 @@ fn a_scope_that_no_target_step_or_channel_has_is_warned_of() {
             "own.yaml:5:27: there is no target 'on1', so a value scoped to it holds nowhere yet; did you mean 'one'?",
             "own.yaml:5:51: no target has the tag 'nope', so a value scoped to it holds nowhere yet; 'mantle target list' shows every tag",
             "own.yaml:6:3: the server defines 'Octopus.Release.Number' itself, so what stands here holds nowhere; give the variable another name, or remove it",
+            "own.yaml:7:3: 'OctopusBypassDeploymentMutex' has no effect here; write 'locks: []' at the action, or name what it touches",
             "set.yaml:4:31: no project with variable set 'mail' has a channel 'hot', so this value of 'B' holds nowhere yet",
             "set.yaml:4:31: no project with variable set 'mail' has a step or action 'Gone', so this value of 'B' holds nowhere yet",
         ]
@@ -239,7 +240,7 @@ fn a_scope_that_no_target_step_or_channel_has_is_warned_of() {
     // Nothing is known of targets without a server, nor of steps without a project.
     let known = Known::default();
     let definitions = read(&[("own.yaml", own), ("set.yaml", set)], &known).unwrap();
-    assert_eq!(definitions.warnings.len(), 1);
+    assert_eq!(definitions.warnings.len(), 2);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::ids::SecretVersionId;
 mod effective;
 pub mod explanation;
 mod in_scope;
+pub mod knobs;
 mod literal;
 pub mod overview;
 pub mod prompt;

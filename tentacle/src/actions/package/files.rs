@@ -20,6 +20,11 @@ const MAX_WARNINGS: usize = 20;
 /// text in quotes it is a value of every format.
 const STAND_IN: &str = "\"withheld\"";
 
+/// Octopus's names for what becomes of a token without a value in a file (reference section 1.4):
+/// by default it stays as it is, with a warning; the first makes it a failure, the second does not.
+const FAIL_ON_UNRESOLVED: &str = "OctopusShouldFailDeploymentOnSubstitutionFails";
+const IGNORE_UNRESOLVED: &str = "Octopus.Action.Package.IgnoreVariableReplacementErrors";
+
 /// The files that differ from the package's, by path. A pattern that matches nothing is a warning,
 /// a file that is named and not there is an error.
 pub(super) fn written(
@@ -208,6 +213,18 @@ fn render(
     let rendered = Template::parse(text)
         .render(variables, &options)
         .map_err(|error| ActionError::failed(format!("substitute: {path}: {error}")))?;
+    let is_set = |name: &str| {
+        let value = context.variables.get(name);
+        value.and_then(mantle_shared::inputs::switch) == Some(true)
+    };
+    if let Some(problem) = rendered.problems.first()
+        && is_set(FAIL_ON_UNRESOLVED)
+        && !is_set(IGNORE_UNRESOLVED)
+    {
+        return Err(ActionError::failed(format!(
+            "substitute: {path}, {problem}; '{FAIL_ON_UNRESOLVED}' makes that a failure"
+        )));
+    }
     for problem in rendered.problems.iter().take(MAX_WARNINGS) {
         context.warning(format!("substitute: {path}, {problem}"));
     }
@@ -217,6 +234,7 @@ fn render(
     }
     Ok(rendered.text.into_owned())
 }
+
 /// The files that a list of patterns means, each once, in the package's order.
 fn matching<'a>(
     context: &ActionContext<'_>,

@@ -346,6 +346,37 @@ fn a_file_that_needs_what_was_withheld_is_not_written_and_nothing_is_installed()
     assert_eq!(written, utf16("<key>k</key>"));
 }
 
+/// Reference section 1.4: a missing variable in a file is a warning, an error if the first variable says so,
+/// and a warning again if the second does.
+#[test]
+fn a_token_without_a_value_in_a_file_is_a_failure_where_the_variables_say_so() {
+    let fail = "OctopusShouldFailDeploymentOnSubstitutionFails";
+    let ignore = "Octopus.Action.Package.IgnoreVariableReplacementErrors";
+    for (variables, fails) in [
+        (vec![], false),
+        (vec![(fail, "True")], true),
+        (vec![(fail, "false")], false),
+        (vec![(fail, "true"), (ignore, "True")], false),
+        (vec![(fail, "true"), ("SiteName", "x")], false),
+    ] {
+        let mut bench = Bench::new();
+        deliver(&mut bench, "1.0", &site("1.0"));
+        let named = variables.iter();
+        bench.variables = named
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let done = run(&bench, json!({"substitute": ["index.html"]}));
+        assert_eq!(done.is_err(), fails, "{variables:?}");
+        if fails {
+            let why = message(done);
+            assert!(
+                why.contains("index.html") && why.contains("SiteName"),
+                "{why}"
+            );
+        }
+    }
+}
+
 #[test]
 fn earlier_versions_are_kept_by_use_and_the_current_one_never_goes() {
     let mut bench = Bench::new();

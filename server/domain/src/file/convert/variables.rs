@@ -15,7 +15,7 @@ use crate::name;
 use crate::process::Process;
 use crate::variable::{
     DEPLOYMENT_PROCESS, MOST_TIES, Scope, ScopedValue, Variable, VariableValue, describe_scope,
-    is_of_server, possible_ties,
+    is_of_server, knobs, possible_ties,
 };
 
 /// By variable in lower case: where each of its values stands.
@@ -72,6 +72,10 @@ pub(super) fn entries(
                     ),
                 )
                 .next("give the variable another name, or remove it"),
+            );
+        } else if let Some(instead) = knobs::in_place_of(&key.text) {
+            report.warn(
+                Problem::new(key.at, format!("'{}' has no effect here", key.text)).next(instead),
             );
         }
         let twin = entries
