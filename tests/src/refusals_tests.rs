@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use mantle_domain::action::{Support, TYPES};
 use mantle_domain::explain::{NamedRelease, Refusal, Remedy};
 use mantle_domain::interruption::CannotAnswer;
+use mantle_domain::plan::basis::PlanKind;
 use mantle_domain::variable::Tie;
 
 use crate::document::commands;
@@ -87,6 +88,7 @@ fn samples() -> Vec<Refusal> {
                 version: version(),
             }),
             environment: environment(),
+            kind: PlanKind::Deployment,
             changes: vec![text("target 'web02' takes part now")],
         },
         Refusal::BadSchedule {

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::interruption::CannotAnswer;
+use crate::plan::basis::PlanKind;
 use crate::variable::Tie;
 
 mod sentences;
@@ -111,6 +112,9 @@ pub enum Refusal {
         release: Box<NamedRelease>,
         /// The environment.
         environment: String,
+        /// What would be planned anew.
+        #[serde(default)]
+        kind: PlanKind,
         /// What changed since.
         changes: Vec<String>,
     },

@@ -93,6 +93,9 @@ pub(super) struct RollbackArgs {
     /// Show what it would do, changing nothing
     #[arg(long)]
     dry_run: bool,
+    /// The plan that it must be, as --dry-run printed its id: refused if that does not hold any more
+    #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
+    plan: Option<String>,
     /// Return as soon as it is queued
     #[arg(long)]
     detach: bool,
@@ -200,6 +203,7 @@ pub(super) async fn rollback(args: RollbackArgs, client: &Client, out: Output) -
         project: args.project,
         version: args.to,
         environment: args.environment,
+        plan: args.plan,
         variables: args.answers.read()?,
         choices: args.choices.choices(None),
         rollback: Some(Rollback {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
-use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::plan::{LeftOutReason, Plan};
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::queue::Reason;
@@ -287,18 +286,14 @@ impl Orchestrator {
             facts: &facts,
             before: &before,
         };
-        let own = order.release_variables.unwrap_or(deploys.digests.variables);
-        let digests = ReleaseDigests {
-            variables: own,
-            ..deploys.digests
-        };
+        let footing = order.footing(deploys.digests);
         let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
         Ok(match wanted.plan(tx, self.parts.online.as_ref()).await? {
             // After a start all agents are away for a moment: none of them is left out for that.
             Ok(plan) if patient && self.leaves_out_a_stranger(&plan) => None,
             Ok(plan) => {
                 if let Some(asked) = &order.plan
-                    && let Some(refusal) = bound(tx, asked, &plan, digests, &order.given).await?
+                    && let Some(refusal) = bound(tx, asked, &plan, footing).await?
                 {
                     return refuse(&refusal);
                 }

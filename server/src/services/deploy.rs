@@ -15,12 +15,12 @@ use mantle_domain::planner::preview::preview;
 use mantle_domain::queue::Priority;
 use mantle_domain::queue::schedule::{self, Window};
 use mantle_domain::release::notes::{check_comment, check_fields};
-use mantle_shared::Digest;
 use serde_json::json;
 
 use super::declared::{project_definition, read};
 use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
+use super::plans::Footing;
 use super::progress::{Course, NewDeployment, Queued, Way, queue};
 use super::queue::task_in_queue;
 use super::{
@@ -44,7 +44,7 @@ impl Services {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
         let place = place(&mut tx, request).await?;
-        let mut pins = Pins::read(&mut tx, place.digests()).await?;
+        let mut pins = Pins::read(&mut tx, place.digests).await?;
         let prompts = prompts::asked(&place, &pins.variables, &request.variables)?;
         pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
         let targets = facts::targets(&mut tx, &*self.presence).await?;
@@ -60,10 +60,9 @@ impl Services {
         let shown = preview(&question, &plan, now);
         let warnings = teams::unanswerable(&plan, &members);
         let given = self.given(request, &prompts)?;
-        let digests = place.release.digests();
         // A plan is kept for those who may deploy it: whoever may only look writes nothing.
         let id = match caller.may(Permission::Deploy) {
-            Ok(()) => self.plan_keep(&plan, digests, &given).await?,
+            Ok(()) => self.plan_keep(&plan, place.footing(&given)).await?,
             Err(_) => String::new(),
         };
         Ok(PlanBody {
@@ -101,7 +100,7 @@ impl Services {
         caller.may(Permission::Deploy)?;
         let mut tx = self.store.read().await?;
         let place = place(&mut tx, request).await?;
-        let pins = Pins::read(&mut tx, place.digests()).await?;
+        let pins = Pins::read(&mut tx, place.digests).await?;
         prompts::open(&place, &pins.variables, &request.variables)
     }
 
@@ -129,7 +128,7 @@ impl Services {
         };
         let mut tx = self.store.begin().await?;
         let place = place(&mut tx, request).await?;
-        if place.digests() != foreseen {
+        if place.digests != foreseen {
             return Err(Error::refused(
                 "changed-meanwhile",
                 format!(
@@ -140,7 +139,7 @@ impl Services {
             ));
         }
         let id = TaskId::from_uuid(mint());
-        let pins = Pins::read(&mut tx, place.digests()).await?;
+        let pins = Pins::read(&mut tx, place.digests).await?;
         let answers = &request.variables;
         let prompts = prompts::open(&place, &pins.variables, answers)?;
         let given = self.given(request, &prompts)?;
@@ -152,6 +151,7 @@ impl Services {
             release: &place.release,
             environment: (place.environment.id, &place.environment.name),
             options: place.options.clone(),
+            unanswered: place.digests.variables,
             variables: answered.digest,
             answers: answered.shown,
             plan: request.plan.clone(),
@@ -209,7 +209,7 @@ impl Services {
         now: Timestamp,
     ) -> Result<ReleaseDigests> {
         let place = place(&mut tx, request).await?;
-        let mut pins = Pins::read(&mut tx, place.digests()).await?;
+        let mut pins = Pins::read(&mut tx, place.digests).await?;
         let prompts = prompts::open(&place, &pins.variables, &request.variables)?;
         pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
         let asked = asked(caller, request, now)?;
@@ -219,9 +219,9 @@ impl Services {
         let plan = wanted.plan(&mut tx, &*self.presence).await??;
         if let Some(asked) = &request.plan {
             let given = self.given(request, &prompts)?;
-            plans::check(&mut tx, asked, &plan, place.release.digests(), &given).await?;
+            plans::check(&mut tx, asked, &plan, place.footing(&given)).await?;
         }
-        Ok(place.digests())
+        Ok(place.digests)
     }
 }
 
@@ -256,19 +256,20 @@ pub(super) struct Place {
     options: PlanOptions,
     /// How urgent deployments there are.
     priority: Priority,
-    /// The variables of the deployment that is repeated, in place of the release's.
-    variables: Option<Digest>,
+    /// What the deployment is made of, before anything is answered: what the release pins, or what
+    /// the deployment that is repeated had of it.
+    pub(super) digests: ReleaseDigests,
     /// The release that is gone back from.
     back_from: Option<ReleaseRow>,
 }
 
 impl Place {
-    /// What the deployment is made of.
-    pub(super) fn digests(&self) -> ReleaseDigests {
-        let own = self.release.digests();
-        ReleaseDigests {
-            variables: self.variables.unwrap_or(own.variables),
-            ..own
+    /// What a plan of it rests on, with what was given for it.
+    fn footing<'a>(&self, given: &'a BTreeMap<String, String>) -> Footing<'a> {
+        Footing {
+            digests: self.digests,
+            back_from: self.back_from.as_ref().map(|from| from.id),
+            given,
         }
     }
 
@@ -304,12 +305,12 @@ impl Place {
 async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
     let project = names::project(tx, &request.project).await?;
     let environment = names::environment(tx, &request.environment).await?;
-    let (release, variables, back_from) = match &request.rollback {
+    let (release, then, back_from) = match &request.rollback {
         None => (asked_for(tx, request, &project).await?, None, None),
         Some(rollback) => {
             let to = request.version.as_deref();
             let earlier = rollback::earlier(tx, &project, &environment, to).await?;
-            let then = (!rollback.current_variables).then_some(earlier.variables);
+            let then = (!rollback.current_variables).then_some(earlier.digests);
             (earlier.release, then, Some(earlier.from))
         }
     };
@@ -326,7 +327,7 @@ async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
         time_limit_ms: defined.timeout_ms,
         guided_failure: defined.guided_failure,
         options,
-        variables,
+        digests: then.unwrap_or_else(|| release.digests()),
         back_from,
         keep_on_target: course.keep_on_target(),
         priority: course.priority(&environment.name),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mantle_domain::ids::ReleaseId;
 use mantle_domain::manifest::{self, Manifest};
 use mantle_domain::permission::Permission;
+use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::planner::PlanOptions;
 use mantle_shared::Digest;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::declared::read;
 use super::error::{Error, Result};
 use super::in_use::older_variables;
+use super::plans::Footing;
 use super::release_compare::lines;
 use super::{Caller, LIST_MOST, Services, at, names, resolution, tasks};
 use crate::api::body::{DeploymentDiff, DeploymentManifest, StatusBody, StatusCell, StatusRow};
@@ -41,7 +43,8 @@ pub struct DeploymentOrder {
     /// the prompts. `None` in a task from before that was noted: those that the release had then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Digest>,
-    /// The release's own, if answers made others of them: a plan rests on these.
+    /// The same before the answers, if those made others of them: a plan rests on these. A rollback of
+    /// an earlier version has its release's own here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_variables: Option<Digest>,
     /// What was answered, by variable; `None` for a secret.
@@ -62,6 +65,20 @@ pub struct DeploymentOrder {
     /// The release that it goes back from, if it is a rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back_from: Option<ReleaseId>,
+}
+
+impl DeploymentOrder {
+    /// What its plan rests on, given what it uses in the end.
+    pub fn footing(&self, used: ReleaseDigests) -> Footing<'_> {
+        Footing {
+            digests: ReleaseDigests {
+                variables: self.release_variables.unwrap_or(used.variables),
+                ..used
+            },
+            back_from: self.back_from,
+            given: &self.given,
+        }
+    }
 }
 
 /// Use cases of what runs where.

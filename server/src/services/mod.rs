@@ -94,7 +94,7 @@ pub use self::follow::Followed;
 pub use self::interruptions::InterruptionBody;
 pub use self::janitor::TIDY_EVERY;
 pub use self::packages::IncomingPiece;
-pub use self::plans::bound;
+pub use self::plans::{Footing, bound};
 pub use self::renewal::trusted;
 pub use self::retention::RETAIN_EVERY;
 pub use self::targets::TargetSwitch;

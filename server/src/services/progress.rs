@@ -192,7 +192,10 @@ pub struct NewDeployment<'a> {
     pub environment: (EnvironmentId, &'a str),
     /// What the operator chose.
     pub options: PlanOptions,
-    /// The variables that it uses: the release's, with the answers in place of the prompts.
+    /// The variables that it was asked for with: the release's, or those of the deployment that it
+    /// goes back to. A plan rests on these.
+    pub unanswered: Digest,
+    /// The variables that it uses: the same, with the answers in place of the prompts.
     pub variables: Digest,
     /// What was answered, by variable; `None` for a secret.
     pub answers: BTreeMap<String, Option<String>>,
@@ -241,8 +244,7 @@ pub async fn queue(
         environment: environment.to_owned(),
         options: new.options,
         variables: Some(new.variables),
-        release_variables: (new.variables != new.release.variables)
-            .then_some(new.release.variables),
+        release_variables: (new.variables != new.unanswered).then_some(new.unanswered),
         answers: new.answers,
         plan: new.plan,
         comment: new.comment,
@@ -333,6 +335,7 @@ pub async fn progress(
             environment: (environment, &name),
             options: PlanOptions::default(),
             // Nobody is asked: defaults hold, and what has none refuses the plan.
+            unanswered: release.variables,
             variables: release.variables,
             answers: BTreeMap::new(),
             plan: None,

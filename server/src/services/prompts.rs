@@ -124,7 +124,7 @@ pub(super) async fn keep(
     let answers = answer(&snapshot.variables, &situation(place), given.expose())?;
     if answers.is_empty() {
         return Ok(Answered {
-            digest: place.digests().variables,
+            digest: place.digests.variables,
             shown: BTreeMap::new(),
         });
     }

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use mantle_domain::ids::{EnvironmentId, ReleaseId};
-use mantle_shared::Digest;
+use mantle_domain::plan::basis::ReleaseDigests;
 
 use super::declared::read;
 use super::error::{Error, Result};
@@ -26,8 +26,8 @@ const LOOK_BACK: u32 = 200;
 pub(super) struct Earlier {
     /// Its release.
     pub(super) release: ReleaseRow,
-    /// The variables that it used.
-    pub(super) variables: Digest,
+    /// What it was made of: the release's, with the variables that it used.
+    pub(super) digests: ReleaseDigests,
     /// The release that is left.
     pub(super) from: ReleaseRow,
 }
@@ -97,8 +97,8 @@ pub(super) async fn earlier(
     let order: DeploymentOrder = read("reading what a task asks", &task.body)?;
     let digests = digests_of(tx, &release, order.variables, task.created_at_us).await?;
     Ok(Earlier {
-        variables: digests.variables,
         release,
+        digests,
         from,
     })
 }

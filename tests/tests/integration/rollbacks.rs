@@ -102,7 +102,16 @@ async fn a_rollback_switches_to_what_ran_before_with_its_variables_and_sends_not
     let planned = back(&fleet, &["--dry-run"]).await.ok();
     assert!(planned.stdout.contains("goes back from 1.1"), "{planned}");
     assert_eq!(current(&fleet), "1.1");
-    let went = back(&fleet, &[]).await.ok();
+    let id = planned.stdout.split("plan id: ").nth(1).expect("its id");
+    let id = id.trim();
+    let deployed = ["deploy", "site", "1.0", "-e", "test", "--plan", id];
+    let refused = fleet.server.run(&deployed).await.exit(6);
+    refused.complains(&[id, "mantle rollback site -e test --to 1.0 --plan"]);
+    let other = back(&fleet, &["--plan", id, "--current-variables"]).await;
+    other
+        .exit(6)
+        .complains(&["goes back to other variables now", "--dry-run"]);
+    let went = back(&fleet, &["--plan", id]).await.ok();
     assert!(
         went.stdout.contains("T-3 site 1.0 -> test succeeded"),
         "{went}"

@@ -2,6 +2,7 @@
 
 use super::{NamedRelease, Refusal, Remedy, about, listed};
 use crate::action::{self, Support};
+use crate::plan::basis::PlanKind;
 use crate::process::WORKER_TAG;
 
 /// `; did you mean 'x'` belongs to what to do next, so both are made here.
@@ -337,12 +338,18 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         Refusal::PlanChanged {
             release,
             environment,
+            kind,
             ..
         } => {
             let NamedRelease { project, version } = release.as_ref();
-            Some(format!(
-                "look at it again, then deploy with its new id: mantle plan {project} {version} -e {environment}"
-            ))
+            Some(match kind {
+                PlanKind::Deployment => format!(
+                    "look at it again, then deploy with its new id: mantle plan {project} {version} -e {environment}"
+                ),
+                PlanKind::Rollback => format!(
+                    "look at it again, then go back with its new id: mantle rollback {project} -e {environment} --to {version} --dry-run"
+                ),
+            })
         }
         Refusal::BadSchedule { .. } => Some(
             "give a start within 30 days with --at and an end after it with --expires".to_owned(),

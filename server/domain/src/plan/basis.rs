@@ -1,7 +1,7 @@
 //! What a plan rests on, so that a deployment can be bound to the plan that was looked at.
 //!
-//! It holds the release's three digests and the plan itself, which is what became of the targets of
-//! its moment, with the facts about them that inputs are evaluated with. An agent's version is left
+//! It holds the digests of what is deployed, of a rollback also from where it goes back, and the
+//! plan itself, which is what became of the targets of its moment, with the facts about them that inputs are evaluated with. An agent's version is left
 //! out: it is upgraded without anybody planning anew.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::explain::listed;
 use crate::fleet::Fleet;
+use crate::ids::ReleaseId;
 
 /// The format of a basis.
 pub const BASIS_FORMAT: u32 = 1;
@@ -31,15 +32,31 @@ pub struct PlanBasis {
     pub format: u32,
     /// The digest of the release's process.
     pub process: Digest,
-    /// The digest of its variables.
+    /// The digest of the variables that are used, before anything is answered: a rollback has those
+    /// of an earlier deployment.
     pub variables: Digest,
     /// The digest of its packages.
     pub packages: Digest,
     /// The plan, of no task.
     pub plan: Plan,
+    /// The release that a rollback leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_from: Option<ReleaseId>,
     /// What was given with it: answers, fields, a comment. By name, as marks, for some are secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub given: BTreeMap<String, String>,
+}
+
+/// What a plan is of. One of the one kind is never the plan of the other, though both may do the
+/// same: a rollback passes by the phases of the lifecycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanKind {
+    /// A deployment.
+    #[default]
+    Deployment,
+    /// A deployment that goes back.
+    Rollback,
 }
 
 /// The three digests of a release.
@@ -85,7 +102,25 @@ impl PlanBasis {
             variables: release.variables,
             packages: release.packages,
             plan,
+            back_from: None,
             given: given.clone(),
+        }
+    }
+
+    /// The same of a rollback that leaves this release, if it is one.
+    #[must_use]
+    pub fn going_back(self, from: Option<ReleaseId>) -> Self {
+        Self {
+            back_from: from,
+            ..self
+        }
+    }
+
+    /// What it is the plan of.
+    pub fn kind(&self) -> PlanKind {
+        match self.back_from {
+            None => PlanKind::Deployment,
+            Some(_) => PlanKind::Rollback,
         }
     }
 
@@ -134,9 +169,20 @@ impl PlanBasis {
                 was.project, was.release, was.environment
             ),
         );
+        match (self.back_from, now.back_from) {
+            (None, Some(_)) => differ(true, "it is a rollback now".to_owned()),
+            (Some(_), None) => differ(true, "it is no rollback any more".to_owned()),
+            (was, is) => differ(
+                was != is,
+                "it goes back from another release now".to_owned(),
+            ),
+        }
         differ(
             self.variables != now.variables,
-            "the release's variables were refreshed".to_owned(),
+            match now.kind() {
+                PlanKind::Deployment => "the release's variables were refreshed".to_owned(),
+                PlanKind::Rollback => "it goes back to other variables now".to_owned(),
+            },
         );
         differ(
             self.process != now.process || self.packages != now.packages,
@@ -455,6 +501,25 @@ mod tests {
         );
         let refreshed = basis("1", &farm()).changes(&basis("2", &farm()));
         assert_eq!(refreshed, ["the release's variables were refreshed"]);
+    }
+
+    #[test]
+    fn a_rollback_is_the_plan_of_its_way_back_and_of_its_variables() {
+        let from = |digit: u128| Some(ReleaseId::from_uuid(Uuid::from_u128(digit)));
+        let back = |variables: &str, left: u128| basis(variables, &farm()).going_back(from(left));
+        let id = |basis: &PlanBasis| basis.identify().unwrap().1;
+        let (deployment, was) = (basis("1", &farm()), back("1", 1));
+        for (now, said) in [
+            (back("2", 1), "it goes back to other variables now"),
+            (back("1", 2), "it goes back from another release now"),
+            (deployment.clone(), "it is no rollback any more"),
+        ] {
+            assert_eq!(was.changes(&now), [said]);
+            assert_ne!(id(&was), id(&now), "{said}");
+        }
+        assert_eq!(deployment.changes(&was), ["it is a rollback now"]);
+        assert_eq!(was.kind(), PlanKind::Rollback);
+        assert_eq!(deployment.kind(), PlanKind::Deployment);
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub struct DeploymentCreate {
     pub from: Option<String>,
     /// Where to.
     pub environment: String,
-    /// The id of the plan that it must be: it is refused if what the plan rests on has changed.
+    /// The id of the plan that it must be: it is refused if what the plan rests on has changed. That
+    /// of a rollback is one that was planned with the same `rollback`.
     #[serde(default)]
     pub plan: Option<String>,
     /// Answers to what the deployment asks, by variable or label.

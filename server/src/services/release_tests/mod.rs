@@ -69,6 +69,7 @@ async fn deployed(house: &House, version: &str, environment: &str, outcome: Task
         project: &project,
         release: &release,
         environment: (place.id, &place.name),
+        unanswered: release.variables,
         variables: release.variables,
         answers: std::collections::BTreeMap::new(),
         options: mantle_domain::planner::PlanOptions::default(),
