@@ -24,12 +24,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use mantle_shared::Digest;
-use mantle_shared::manifest::{Entry, Tree};
 
 use self::gc::{GcOptions, GcReport, Live};
 use self::ingest::{Format, IngestError, IngestOptions, Ingested};
 use self::objects::{ObjectError, Objects, PushLease, WireObject};
-use self::read::{Archive, Listed};
+use self::read::Archive;
 use self::transfer::{Reach, ReachCache};
 use self::upload::{UploadError, UploadLimits, Uploads};
 use self::verify::VerifyReport;
@@ -124,35 +123,6 @@ impl PackageRepository {
     pub async fn object_wire(&self, digest: &Digest) -> Result<WireObject, ObjectError> {
         let (objects, digest) = (self.objects.clone(), *digest);
         blocking(move || objects.wire(&digest)).await
-    }
-
-    /// A folder's node, verified.
-    pub async fn tree(&self, digest: &Digest) -> Result<Tree, ObjectError> {
-        let (objects, digest) = (self.objects.clone(), *digest);
-        blocking(move || objects.tree(&digest)).await
-    }
-
-    /// The entry at a path (with `/` between names) below a root.
-    pub async fn entry(&self, root: &Digest, path: &str) -> Result<Option<Entry>, ObjectError> {
-        let (objects, root, path) = (self.objects.clone(), *root, path.to_owned());
-        blocking(move || read::entry(&objects, &root, &path)).await
-    }
-
-    /// The content of a file below a root; `None` if there is no file there of at most this size.
-    pub async fn file(
-        &self,
-        root: &Digest,
-        path: &str,
-        limit_bytes: u64,
-    ) -> Result<Option<Vec<u8>>, ObjectError> {
-        let (objects, root, path) = (self.objects.clone(), *root, path.to_owned());
-        blocking(move || read::file(&objects, &root, &path, limit_bytes)).await
-    }
-
-    /// The first so many entries of a package.
-    pub async fn list(&self, root: &Digest, most: usize) -> Result<Vec<Listed>, ObjectError> {
-        let (objects, root) = (self.objects.clone(), *root);
-        blocking(move || read::list(&objects, &root, most)).await
     }
 
     /// The files in which two packages differ, of which so many are named.

@@ -1,4 +1,4 @@
-//! Reads from stored packages: the archive as it was pushed, one file, the list of files.
+//! Reads from stored packages: the archive as it was pushed, and their files one after the other.
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -84,105 +84,67 @@ fn pieces(size_bytes: u64, digest: &Digest, chunks: &[Chunk]) -> Vec<Chunk> {
     }
 }
 
-/// The entry at this path below a root; `None` when there is none.
-pub(super) fn entry(
-    objects: &Objects,
-    root: &Digest,
-    path: &str,
-) -> Result<Option<Entry>, ObjectError> {
-    let mut node = *root;
-    let mut parts = path.split('/').peekable();
-    while let Some(part) = parts.next() {
-        let tree = objects.tree(&node)?;
-        let found = tree
-            .entries()
-            .binary_search_by(|entry| entry.name.as_bytes().cmp(part.as_bytes()))
-            .ok()
-            .and_then(|at| tree.entries().get(at));
-        match found {
-            Some(entry) if parts.peek().is_none() => return Ok(Some(entry.clone())),
-            Some(Entry {
-                kind: EntryKind::Dir { digest, .. },
-                ..
-            }) => node = *digest,
-            Some(_) | None => return Ok(None),
-        }
-    }
-    Ok(None)
+/// An entry of a package, met on the way through it.
+#[derive(Debug)]
+pub struct Met<'a> {
+    objects: &'a Objects,
+    path: &'a str,
+    kind: &'a EntryKind,
 }
 
-/// A file's content, if it is a file of at most this size.
-pub(super) fn file(
-    objects: &Objects,
-    root: &Digest,
-    path: &str,
-    limit_bytes: u64,
-) -> Result<Option<Vec<u8>>, ObjectError> {
-    let Some(Entry {
-        kind:
-            EntryKind::File {
-                size_bytes,
-                digest,
-                chunks,
-                ..
-            },
-        ..
-    }) = entry(objects, root, path)?
-    else {
-        return Ok(None);
-    };
-    if size_bytes > limit_bytes {
-        return Ok(None);
-    }
-    let mut out = Vec::new();
-    for chunk in pieces(size_bytes, &digest, &chunks) {
-        out.extend_from_slice(&objects.get(&chunk.digest)?);
-    }
-    Ok(Some(out))
-}
-
-/// A line of a package's listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+impl Met<'_> {
     /// Its path in the package, with `/` between names.
-    pub path: String,
-    /// What it is.
-    pub kind: EntryKind,
+    pub fn path(&self) -> &str {
+        self.path
+    }
+
+    /// The content, if it is a file of at most this size.
+    pub fn read(&self, limit_bytes: u64) -> Result<Option<Vec<u8>>, ObjectError> {
+        let EntryKind::File {
+            size_bytes,
+            digest,
+            chunks,
+            ..
+        } = self.kind
+        else {
+            return Ok(None);
+        };
+        if *size_bytes > limit_bytes {
+            return Ok(None);
+        }
+        let mut out = Vec::new();
+        for chunk in pieces(*size_bytes, digest, chunks) {
+            out.extend_from_slice(&self.objects.get(&chunk.digest)?);
+        }
+        Ok(Some(out))
+    }
 }
 
-/// The first so many entries of a package, folders before what is in them.
-pub(super) fn list(
+/// Goes through all entries below a root, those of a folder after the folder; reads the node of each
+/// folder once. Blocks. An error of who visits ends it.
+pub fn each_entry<E: From<ObjectError>>(
     objects: &Objects,
     root: &Digest,
-    most: usize,
-) -> Result<Vec<Listed>, ObjectError> {
-    let mut out = Vec::new();
-    // A stack of what is still to be told of, the next on top.
-    let mut open: Vec<Listed> = folder(objects, root, "")?;
-    while let Some(listed) = open.pop() {
-        if out.len() >= most {
-            break;
-        }
-        if let EntryKind::Dir { digest, .. } = &listed.kind {
-            open.extend(folder(objects, digest, &listed.path)?);
-        }
-        out.push(listed);
-    }
-    Ok(out)
-}
-
-fn folder(objects: &Objects, node: &Digest, path: &str) -> Result<Vec<Listed>, ObjectError> {
-    let entries = objects.tree(node)?.entries().to_vec();
-    Ok(entries
-        .into_iter()
-        .rev()
-        .map(|entry| Listed {
-            path: if path.is_empty() {
-                entry.name
+    visit: &mut dyn FnMut(&Met<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    // Folders that are still to be gone through, the next on top.
+    let mut open = vec![(String::new(), *root)];
+    while let Some((folder, node)) = open.pop() {
+        for Entry { name, kind } in objects.tree(&node)?.entries() {
+            let path = if folder.is_empty() {
+                name.clone()
             } else {
-                format!("{path}/{}", entry.name)
-            },
-            kind: entry.kind,
-        })
-        .collect())
+                format!("{folder}/{name}")
+            };
+            visit(&Met {
+                objects,
+                path: &path,
+                kind,
+            })?;
+            if let EntryKind::Dir { digest, .. } = kind {
+                open.push((path, *digest));
+            }
+        }
+    }
+    Ok(())
 }

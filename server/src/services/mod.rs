@@ -48,6 +48,8 @@ pub mod queue;
 mod recovery;
 mod release_block;
 mod release_compare;
+mod release_create;
+mod release_scan;
 #[cfg(test)]
 mod release_tests;
 mod release_variables;

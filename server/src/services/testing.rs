@@ -20,6 +20,8 @@ use crate::api::body::{
 };
 use crate::packages::PackageRepository;
 use crate::packages::ingest::tests::tar_of;
+use crate::packages::objects::Objects;
+use crate::packages::upload::{UploadLimits, Uploads};
 use crate::security::MasterKey;
 use crate::store::{PackageVersionRow, Store, StoreConfig, package_version_find};
 
@@ -59,11 +61,36 @@ pub(crate) fn a_house_over(store: Store, folder: TempDir, upkeep: UpkeepRules) -
     house(store, folder, upkeep, Arc::new(NoWake))
 }
 
+/// The same, with packages in this store.
+pub(crate) async fn a_house_storing_in(objects: Objects) -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig::Sqlite {
+        folder: folder.path().to_owned(),
+    };
+    let store = Store::open(config).await.unwrap();
+    let uploads = folder.path().join("uploads");
+    let uploads = Uploads::open(&uploads, UploadLimits::default()).unwrap();
+    let packages = PackageRepository::new(objects, uploads);
+    let upkeep = UpkeepRules::default();
+    house_with(store, folder, upkeep, Arc::new(NoWake), packages)
+}
+
 fn house(store: Store, folder: TempDir, upkeep: UpkeepRules, presence: Arc<dyn Presence>) -> House {
+    let packages = PackageRepository::open(folder.path()).unwrap();
+    house_with(store, folder, upkeep, presence, packages)
+}
+
+fn house_with(
+    store: Store,
+    folder: TempDir,
+    upkeep: UpkeepRules,
+    presence: Arc<dyn Presence>,
+    packages: PackageRepository,
+) -> House {
     let services = Services::new(Parts {
         store,
         master_key: Arc::new(MasterKey::generate()),
-        packages: PackageRepository::open(folder.path()).unwrap(),
+        packages,
         wake: Arc::new(NoWake),
         presence,
         feed: Feed::new(),

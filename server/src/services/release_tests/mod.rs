@@ -24,6 +24,7 @@ mod answered;
 mod contents;
 mod course;
 mod in_use;
+mod making;
 mod plans;
 mod reference;
 mod retention;
