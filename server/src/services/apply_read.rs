@@ -29,7 +29,7 @@ enum Projects {
     None,
     /// Those that include sets: a set changes.
     WithSets,
-    /// Every one: targets get other tags. Seldom.
+    /// Every one: targets get other tags, or values tie by those that they have. Seldom.
     All,
 }
 
@@ -59,15 +59,31 @@ impl Services {
         } else {
             Projects::None
         };
-        let reading = self.read_against(files, projects).await?;
-        if reading.definitions.retagged(&reading.known).is_empty() {
-            return Ok(reading);
-        }
-        // Tags that targets get can put any project in the wrong.
-        self.read_against(files, Projects::All).await
+        let (known, parsed) = self.read_against(files, projects).await?;
+        let tagged = match &parsed {
+            // Tags that targets get can put any project in the wrong.
+            Ok(definitions) => !definitions.retagged(&known).is_empty(),
+            // It may have been so before.
+            Err(errors) => errors.iter().any(FileError::is_about_tags),
+        };
+        let (known, parsed, projects) = if tagged {
+            let (known, parsed) = self.read_against(files, Projects::All).await?;
+            (known, parsed, Projects::All)
+        } else {
+            (known, parsed, projects)
+        };
+        Ok(Reading {
+            definitions: parsed.map_err(|errors| invalid(&errors))?,
+            known,
+            projects,
+        })
     }
 
-    async fn read_against(&self, files: &[ApplyFile], projects: Projects) -> Result<Reading> {
+    async fn read_against(
+        &self,
+        files: &[ApplyFile],
+        projects: Projects,
+    ) -> Result<(Known, Parsed)> {
         let known = {
             let mut tx = self.store.read().await?;
             known(&mut tx, projects).await?
@@ -84,13 +100,11 @@ impl Services {
             drop(tx);
             parsed = parse(files, &wider).await?;
         }
-        Ok(Reading {
-            definitions: parsed.map_err(|errors| invalid(&errors))?,
-            known,
-            projects,
-        })
+        Ok((known, parsed))
     }
 }
+
+type Parsed = std::result::Result<Definitions, Vec<FileError>>;
 
 /// Whoever else changes things does not let a reading stand.
 pub(super) fn never_still() -> Error {
@@ -104,10 +118,7 @@ pub(super) fn never_still() -> Error {
 }
 
 /// On a thread of its own: a file of 8 MiB takes a while, and others wait for those that serve.
-async fn parse(
-    files: &[ApplyFile],
-    known: &Known,
-) -> Result<std::result::Result<Definitions, Vec<FileError>>> {
+async fn parse(files: &[ApplyFile], known: &Known) -> Result<Parsed> {
     let (files, known) = (files.to_vec(), known.clone());
     let work = move || {
         let sources: Vec<Source<'_>> = files

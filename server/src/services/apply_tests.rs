@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::testing::{House, INFRASTRUCTURE, PROJECT, a_house};
-use crate::api::body::{ApplyFile, ApplyRequest, ApplyResult};
+use crate::api::body::{
+    ApplyFile, ApplyRequest, ApplyResult, TargetTags, VariablePut, VariableScope,
+};
 
 fn request(text: &str) -> ApplyRequest {
     ApplyRequest {
@@ -140,4 +142,90 @@ async fn a_reading_holds_until_what_the_files_refer_to_changes() {
     let more = INFRASTRUCTURE.replace("tags: [web]", "tags: [web, blue]");
     house.apply(&more, false).await.unwrap();
     assert!(!holds().await, "a tie may have come up");
+}
+
+const TAGGED: &str = "\
+mantle: v1
+environments: [{ name: test }]
+targets: [{ name: two, tags: [app, farm], environments: [test] }]
+---
+mantle: v1
+project: told
+variables:
+  E: [{ value: chosen, tag: app }, { value: other, tag: newtag }]
+process:
+  - { step: S, targets: { tag: app }, uses: script, with: { run: \"echo $1\", arguments: \"#{E}\" } }
+";
+
+#[tokio::test]
+async fn what_is_exported_applies_whatever_tags_are_given_live() {
+    let house = a_house().await;
+    let (services, admin) = (&house.services, &house.admin);
+    let told = |applied: &ApplyResult| -> Vec<String> {
+        let warnings = applied.warnings.iter().cloned();
+        let ties = warnings.filter(|warning| warning.contains("equally specific"));
+        ties.collect()
+    };
+    let export_applies = async || {
+        let files = services.export(admin, None).await.unwrap().files;
+        let request = ApplyRequest {
+            files,
+            dry_run: true,
+            ..ApplyRequest::default()
+        };
+        let applied = services.apply(admin, &request).await.unwrap();
+        assert!(applied.changes.is_empty(), "{:?}", applied.changes);
+        told(&applied)
+    };
+    let set = async |value: &str| {
+        let request = VariablePut {
+            value: Some(value.to_owned()),
+            secret: None,
+            scope: VariableScope::default(),
+            dry_run: false,
+        };
+        let done = services.variable_put(admin, "told", "Zed", &request);
+        told(&done.await.unwrap())
+    };
+    let tag = async |tag: &str| {
+        let tags = TargetTags {
+            add: vec![tag.to_owned()],
+            remove: Vec::new(),
+        };
+        services.target_tag(admin, "two", &tags).await.unwrap();
+    };
+    house.apply(TAGGED, false).await.unwrap();
+    // The only step chooses by the tag of one of the two: nothing ties.
+    tag("newtag").await;
+    assert_eq!(export_applies().await, [""; 0]);
+    assert_eq!(set("1").await, [""; 0]);
+    // With a step that chooses by neither, what is live is warned of and refuses nothing.
+    let by_farm = TAGGED.replace("targets: { tag: app }", "targets: { tag: farm }");
+    house.apply(&by_farm, false).await.unwrap();
+    tag("newtag").await;
+    let [warning] = &export_applies().await[..] else {
+        panic!("one warning");
+    };
+    assert!(
+        warning.contains("for step 'S' in target 'two', which has tags of both"),
+        "{warning}"
+    );
+    assert_eq!(set("2").await.len(), 1);
+    // What a file brings about itself is refused where it stands.
+    let third = by_farm
+        .replace("tags: [app, farm]", "tags: [app, farm, newtag]")
+        .replace(
+            "other, tag: newtag }",
+            "other, tag: newtag }, { value: third, tag: farm }",
+        );
+    house.apply(&third, true).await.unwrap();
+    let fourth = third
+        .replace("tag: farm }]", "tag: red }]")
+        .replace("newtag]", "newtag, red]");
+    let refused = house.apply(&fourth, true).await.unwrap_err();
+    let said = format!("{refused:?}");
+    assert!(
+        said.contains("(tag red)") && said.contains("a.yaml:8:"),
+        "{said}"
+    );
 }

@@ -1,7 +1,7 @@
 //! What is exported applies without a difference.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ use crate::lifecycle::{Phase, Retention};
 use crate::process::{Process, Retries, Timeouts, Unhealthy};
 use crate::project::PackageReference;
 use crate::testing::octofx;
-use crate::variable::Scope;
+use crate::variable::{Scope, scope_ties};
 
 fn reread(text: &str) -> Definitions {
     let source = Source {
@@ -154,10 +154,7 @@ fn variables() -> impl Strategy<Value = Vec<Variable>> {
                 scope.tags.clear();
             }
             kept.push(ScopedValue::own(value, scope));
-            if crate::variable::possible_ties(&kept, &Process::default(), &[])
-                .next()
-                .is_some()
-            {
+            if scope_ties(&kept, &Process::default()).next().is_some() {
                 kept.pop();
             }
         }
@@ -400,20 +397,37 @@ fn projects() -> impl Strategy<Value = ProjectDefinition> {
         proptest::option::of(Just("fast lane".to_owned())),
     )
         .prop_map(
-            |(description, variables, process, channels, version, lifecycle)| ProjectDefinition {
-                slug: "shop".to_owned(),
-                description,
-                lifecycle,
-                version,
-                packages: ["Shop.Web", "1.0", "true"]
-                    .map(|id| PackageReference { id: id.to_owned() })
-                    .into(),
-                channels,
-                include: Vec::new(),
-                variables,
-                process,
+            |(description, mut variables, process, channels, version, lifecycle)| {
+                for variable in &mut variables {
+                    // One value at least stays, for one does not tie.
+                    while scope_ties(&variable.values, &process).next().is_some() {
+                        variable.values.pop();
+                    }
+                }
+                ProjectDefinition {
+                    slug: "shop".to_owned(),
+                    description,
+                    lifecycle,
+                    version,
+                    packages: ["Shop.Web", "1.0", "true"]
+                        .map(|id| PackageReference { id: id.to_owned() })
+                        .into(),
+                    channels,
+                    include: Vec::new(),
+                    variables,
+                    process,
+                }
             },
         )
+}
+
+/// What of `Known` is about them.
+fn stored(project: &ProjectDefinition, targets: &BTreeMap<String, Vec<String>>) -> Known {
+    Known {
+        targets: targets.clone(),
+        projects: vec![project.clone()],
+        ..Known::default()
+    }
 }
 
 fn sets() -> impl Strategy<Value = Vec<VariableSetDefinition>> {
@@ -522,6 +536,19 @@ proptest! {
     fn any_variable_sets_come_back_the_same(sets in sets()) {
         let text = variable_sets(&sets).unwrap();
         prop_assert_eq!(reread(&text).variable_sets, sets, "{}", text);
+    }
+
+    #[test]
+    fn what_is_exported_applies_whatever_tags_targets_have(
+        definition in projects(),
+        tags in proptest::collection::btree_map(
+            "web0[1-4]", some_of(&["web", "db", "load-balancer", "server-worker"]), 0..4),
+    ) {
+        let tags = tags.into_iter().map(|(name, tags)| (name, tags.into_iter().collect()));
+        let known = stored(&definition, &tags.collect());
+        let text = project(&definition);
+        let read = parse(&[Source { name: "x", text: &text }], &known);
+        prop_assert_eq!(read.map(|all| all.projects), Ok(vec![definition]), "{}", text);
     }
 
     #[test]

@@ -249,35 +249,41 @@ fn without_a_server_a_set_may_be_one_that_only_the_server_has() {
     assert_eq!(definitions.projects[0].include, ["mail"]);
 }
 
+/// A step that chooses by a tag of no value, so that it decides nothing.
+const GO: &str = "process: [{ step: Go, targets: { tag: web }, uses: script, with: { run: x } }]\n";
+
+fn tagged(name: &str, tags: &[&str]) -> (String, Vec<String>) {
+    let tags = tags.iter().map(|tag| (*tag).to_owned());
+    (name.to_owned(), tags.collect())
+}
+
 #[test]
 fn tags_that_make_values_of_a_project_of_the_server_tie_are_refused_where_they_stand() {
-    let project = a_project(
-        "variables:\n  Port: [{ value: 80 }, { value: 81, tag: blue }, { value: 82, tag: green }]\n",
-    );
+    let project = a_project(&format!(
+        "variables:\n  Port: [{{ value: 80 }}, {{ value: 81, tag: blue }}, {{ value: 82, tag: green }}]\n{GO}",
+    ));
     let targets =
         |tags: &str| format!("mantle: v1\ntargets:\n  - {{ name: web01, tags: [{tags}] }}\n");
     let mut server = Known {
-        targets: [("web01".to_owned(), vec!["blue".to_owned()])].into(),
+        targets: [tagged("web01", &["blue"])].into(),
         projects: vec![project],
         ..known()
     };
     let apply = |server: &Known, tags: &str| read(&[("t.yaml", &targets(tags))], server);
-    apply(&server, "blue").unwrap();
+    apply(&server, "blue, web").unwrap();
     apply(&server, "green, web").unwrap();
+    // Nobody reads it there.
+    apply(&server, "blue, green").unwrap();
     assert_eq!(
-        apply(&server, "blue, green").unwrap_err(),
-        "t.yaml:3:13: with these tags of target 'web01' variable 'Port' has two equally specific values for target 'web01': the one for tag blue and the one for tag green, both of project 'shop'; give one of the two values a further scope, or the target one of the tags less"
+        apply(&server, "blue, green, web").unwrap_err(),
+        "t.yaml:3:13: with these tags of target 'web01' variable 'Port' has two equally specific values for step 'Go' in target 'web01', which has tags of both: the one for tag blue and the one for tag green, both of project 'shop'; give one of the two values a further scope, or the target one of the tags less"
     );
-    // It was given both since, by hand: nothing new is wrong with a file that adds another one.
-    server
-        .targets
-        .get_mut("web01")
-        .unwrap()
-        .push("green".to_owned());
-    let definitions = apply(&server, "blue, green, web").unwrap();
+    // It was given them since, by hand: nothing new is wrong with a file that adds another one.
+    server.targets = [tagged("web01", &["blue", "green", "web"])].into();
+    let definitions = apply(&server, "blue, green, web, more").unwrap();
     assert_eq!(definitions.retagged(&server).len(), 1);
     assert!(
-        apply(&server, "green, blue")
+        apply(&server, "web, green, blue")
             .unwrap()
             .retagged(&server)
             .is_empty()
@@ -287,16 +293,74 @@ fn tags_that_make_values_of_a_project_of_the_server_tie_are_refused_where_they_s
 #[test]
 fn a_target_has_the_tags_of_its_file_when_values_are_judged() {
     let server = Known {
-        targets: [(
-            "web01".to_owned(),
-            vec!["blue".to_owned(), "green".to_owned()],
-        )]
-        .into(),
+        targets: [tagged("web01", &["blue", "green", "web"])].into(),
         ..known()
     };
-    let shop = "mantle: v1\nproject: shop\nvariables:\n  Port: [{ value: 81, tag: blue }, { value: 82, tag: green }]\n";
-    let refused = read(&[("shop.yaml", shop)], &server).unwrap_err();
-    assert!(refused.contains("two equally specific"), "{refused}");
-    let untagged = "mantle: v1\ntargets: [{ name: web01, tags: [blue] }]\n";
-    read(&[("shop.yaml", shop), ("t.yaml", untagged)], &server).unwrap();
+    let shop = format!(
+        "mantle: v1\nproject: shop\nvariables:\n  Port: [{{ value: 81, tag: blue }}, {{ value: 82, tag: green }}]\n{GO}"
+    );
+    let refused = read(&[("shop.yaml", &shop)], &server).unwrap_err();
+    assert_eq!(
+        refused,
+        "shop.yaml:4:36: variable 'Port' of project 'shop' has two equally specific values for step 'Go' in target 'web01', which has tags of both: this one (tag green) and the one at shop.yaml:4:10 (tag blue); give one of the two values a further scope, or the target one of the tags less"
+    );
+    let untagged = "mantle: v1\ntargets: [{ name: web01, tags: [blue, web] }]\n";
+    read(&[("shop.yaml", &shop), ("t.yaml", untagged)], &server).unwrap();
+    // The step's own tag decides.
+    let decided = shop.replace("{ tag: web }", "{ tag: blue }");
+    read(&[("shop.yaml", &decided)], &server).unwrap();
+}
+
+#[test]
+fn what_tied_before_a_file_is_applied_is_a_warning_and_what_it_brings_about_is_refused() {
+    let values = "Port: [{ value: 81, tag: blue }, { value: 82, tag: green }]";
+    let file = |rest: &str| format!("mantle: v1\nproject: shop\nvariables:\n  {rest}\n{GO}");
+    let rest = format!("variables:\n  {values}\n{GO}");
+    let mut server = Known {
+        targets: [
+            tagged("web01", &["blue", "green", "web"]),
+            tagged("web02", &["blue", "green", "web"]),
+        ]
+        .into(),
+        projects: vec![a_project(&rest)],
+        ..known()
+    };
+    let apply = |server: &Known, rest: &str| read(&[("shop.yaml", &file(rest))], server);
+    let warned = |server: &Known, rest: &str| -> Vec<String> {
+        let warnings = apply(server, rest).unwrap().warnings;
+        let said = warnings.iter().map(ToString::to_string);
+        said.filter(|warning| !warning.contains("no target has the tag"))
+            .collect()
+    };
+    let warning = "shop.yaml:4:36: variable 'Port' of project 'shop' has two equally specific values for step 'Go' in target 'web01' and on one further target, which have tags of both: this one (tag green) and the one at shop.yaml:4:10 (tag blue); a plan that needs it there is refused until one of them has a further scope, or the target one of the tags less";
+    // An unrelated change, other texts, another order: none of it made the tie.
+    let turned = "Port: [{ value: 9, tag: green }, { value: 8, tag: blue }]";
+    assert_eq!(warned(&server, &format!("{values}\n  Zed: 1")), [warning]);
+    assert_eq!(warned(&server, turned).len(), 1);
+    // A value that ties anew is refused, and only that.
+    let third =
+        "Port: [{ value: 81, tag: blue }, { value: 82, tag: green }, { value: 83, tag: web }]";
+    assert_eq!(warned(&server, third), [""; 0], "the step chooses by web");
+    let fourth =
+        "Port: [{ value: 81, tag: blue }, { value: 82, tag: green }, { value: 83, tag: red }]";
+    assert_eq!(warned(&server, fourth).len(), 1);
+    server
+        .targets
+        .insert("web03".to_owned(), tagged("", &["red", "blue", "web"]).1);
+    let refused = apply(&server, fourth).unwrap_err();
+    assert!(
+        refused.contains("target 'web03'") && refused.contains("(tag red)"),
+        "{refused}"
+    );
+    assert_eq!(refused.lines().count(), 1, "{refused}");
+    // So is a step that nobody's tag decides, where there was none.
+    server.projects = vec![a_project(&rest.replace("{ tag: web }", "{ tag: blue }"))];
+    let refused = apply(&server, values).unwrap_err();
+    assert!(
+        refused.contains("for step 'Go' in target 'web01'"),
+        "{refused}"
+    );
+    // Without a server, nothing was before.
+    server.projects.clear();
+    assert!(apply(&server, values).is_err());
 }

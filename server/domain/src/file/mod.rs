@@ -88,8 +88,10 @@ pub fn parse(sources: &[Source<'_>], known: &Known) -> Result<Definitions, Vec<F
         definitions.warnings.append(&mut report.warnings);
     }
     if errors.is_empty() {
-        errors = convert::library(&definitions, known, &world, &declared);
-        errors.extend(convert::tied_by_tags(&definitions, known, &declared));
+        errors = convert::library(&definitions, known, &declared);
+        let tied = convert::tied_by_tags(&definitions, known, &world, &declared);
+        errors.extend(tied.errors);
+        definitions.warnings.extend(tied.warnings);
     }
     if errors.is_empty() {
         let unmatched = convert::unmatched(&definitions, known, &declared);
@@ -131,7 +133,8 @@ pub struct Known {
     /// Variable sets by name.
     pub variable_sets: VariableSets,
     /// The projects that include variable sets: a set that changes must still fit them. All projects
-    /// where [`Definitions::retagged`] says that targets change: their tags must fit them, too.
+    /// where [`Definitions::retagged`] says that targets change: their tags must fit them, too. So
+    /// where [`FileError::is_about_tags`] says it: what was so before is no error.
     pub projects: Vec<ProjectDefinition>,
     /// Names that could not be given any more, of what is there.
     pub old_names: OldNames,
@@ -208,6 +211,11 @@ impl FileError {
     /// It is about a name that cannot be given, which may be in use all the same.
     pub fn is_about_a_name(&self) -> bool {
         self.what.contains(report::NO_NAME)
+    }
+
+    /// It is about values that tie on a target, which they may do already.
+    pub fn is_about_tags(&self) -> bool {
+        self.what.contains(convert::OF_BOTH)
     }
 }
 

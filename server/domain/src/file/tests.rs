@@ -44,7 +44,7 @@ fn refusal(text: &str) -> String {
         lifecycles: ["standard".to_owned()].into(),
         targets: [(
             "web01".to_owned(),
-            vec!["web".to_owned(), "linux".to_owned()],
+            vec!["web".to_owned(), "linux".to_owned(), "app".to_owned()],
         )]
         .into(),
         secrets: ["shop/password".to_owned()].into(),
@@ -395,15 +395,15 @@ fn refusals_name_place_reason_and_remedy() {
         ),
         (
             project(
-                "variables:\n  Port:\n    - { value: 80, tag: web }\n    - { value: 81, tag: linux }\n",
+                "variables:\n  Port:\n    - { value: 80, tag: web }\n    - { value: 81, tag: linux }\nprocess: [{ step: Go, targets: { tag: app }, uses: script, with: { run: x } }]\n",
             ),
-            "f.yaml:6:7: variable 'Port' has two equally specific values for target 'web01': this one (tag linux) and the one at line 5 (tag web); give one of them a further scope, or remove it",
+            "f.yaml:6:7: variable 'Port' of project 'shop' has two equally specific values for step 'Go' in target 'web01', which has tags of both: this one (tag linux) and the one at f.yaml:5:7 (tag web); give one of the two values a further scope, or the target one of the tags less",
         ),
         (
             project(
-                "variables:\n  Port:\n    - { value: 80, tag: web }\n    - { value: 81, tag: linux }\n    - { value: 82, tag: [web, linux] }\n",
+                "variables:\n  Port:\n    - { value: 80, tag: web }\n    - { value: 81, tag: linux }\n    - { value: 82, tag: [web, linux] }\nprocess: [{ step: Go, targets: { tag: app }, uses: script, with: { run: x } }]\n",
             ),
-            "f.yaml:6:7: variable 'Port' has two equally specific values for target 'web01': this one (tag linux) and the one at line 5 (tag web); give one of them a further scope, or remove it\nf.yaml:7:7: variable 'Port' has two equally specific values for target 'any': this one (tag linux or web) and the one at line 5 (tag web); give one of them a further scope, or remove it\nf.yaml:7:7: variable 'Port' has two equally specific values for target 'any': this one (tag linux or web) and the one at line 6 (tag linux); give one of them a further scope, or remove it",
+            "f.yaml:7:7: variable 'Port' has two equally specific values for step 'Go' in target 'any': this one (tag linux or web) and the one at line 5 (tag web); give one of them a further scope, or remove it\nf.yaml:7:7: variable 'Port' has two equally specific values for step 'Go' in target 'any': this one (tag linux or web) and the one at line 6 (tag linux); give one of them a further scope, or remove it",
         ),
         (
             project("variables:\n  Port:\n    - { value: 80, step: Nowhere }\n"),

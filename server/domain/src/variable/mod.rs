@@ -28,7 +28,7 @@ pub use resolve::{
     describe_scope, find, resolve,
 };
 pub use system::{Surroundings, is_of_server, system_variables};
-pub use tie::{MOST_TIES, PossibleTie, possible_ties};
+pub use tie::{MOST_TIES, PossibleTie, scope_ties, tag_ties};
 
 /// A variable and all its values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

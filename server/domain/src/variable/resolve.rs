@@ -196,7 +196,10 @@ pub fn find<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Variable> {
 }
 
 /// How specific a value is here, or which kind of its scope does not match.
-fn rank_of(value: &ScopedValue, situation: &Situation<'_>) -> Result<Rank, &'static str> {
+pub(super) fn rank_of(
+    value: &ScopedValue,
+    situation: &Situation<'_>,
+) -> Result<Rank, &'static str> {
     let Rank(bits) = rank(&value.scope, situation)?;
     Ok(Rank(match value.from {
         None => bits | Rank::PROJECT,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::process::Process;
-use crate::variable::{VariableValue, possible_ties};
+use crate::variable::{PossibleTie, VariableValue, scope_ties, tag_ties};
 
 fn set(text: &str) -> BTreeSet<String> {
     text.split('|')
@@ -160,40 +160,217 @@ fn an_equal_rank_is_a_tie_that_names_both() {
     assert!(resolve(&settled, &situation(&tags)).is_ok());
 }
 
+/// Every tie that can come up.
+fn all_ties(
+    values: &[ScopedValue],
+    process: &Process,
+    targets: &[(String, Vec<String>)],
+) -> Vec<PossibleTie> {
+    let of_tags = tag_ties(values, process, targets);
+    scope_ties(values, process).chain(of_tags).collect()
+}
+
 #[test]
-fn possible_ties_are_found_before_they_happen() {
+fn ties_of_scopes_are_found_before_they_happen() {
     let process = Process::default();
-    let both = [("web01".to_owned(), tags())];
-    for (a, b, known, tie) in [
-        ("", "", &[][..], true),
-        ("e=test", "e=live", &[], false),
-        ("e=test|live", "e=live", &[], true),
-        ("e=test", "c=stable", &[], false),
-        ("g=web", "g=linux", &[], false),
-        ("g=web", "g=linux", &both[..], true),
-        ("g=web e=test", "g=linux e=live", &both[..], false),
-        ("g=web|db", "g=db", &[], true),
-        ("t=web01 e=test", "t=web01 e=live", &[], false),
-        ("t=web01 e=test", "t=web01|web02 e=test", &[], true),
-        ("n=Ring/Early", "n=Ring/Early|Ring/Late", &[], true),
-        ("n=Ring/Early", "n=Ring/Late", &[], false),
-        ("p=deployment", "p=deployment", &[], true),
-        ("s=Anywhere", "s=Anywhere", &[], true),
-        ("s=Anywhere", "s=Elsewhere", &[], false),
-        ("lib=a e=test", "lib=b e=test", &[], true),
-        ("lib=a e=test", "e=test", &[], false),
-        ("lib=a e=test", "lib=b e=live", &[], false),
+    for (a, b, tie) in [
+        ("", "", true),
+        ("e=test", "e=live", false),
+        ("e=test|live", "e=live", true),
+        ("e=test", "c=stable", false),
+        ("g=web", "g=linux", false),
+        ("g=web", "g=web", true),
+        ("g=web e=test", "g=web e=live", false),
+        ("t=web01 e=test", "t=web01 e=live", false),
+        ("t=web01 e=test", "t=web01|web02 e=test", true),
+        ("n=Ring/Early", "n=Ring/Early|Ring/Late", true),
+        ("n=Ring/Early", "n=Ring/Late", false),
+        ("p=deployment", "p=deployment", true),
+        ("s=Anywhere", "s=Anywhere", true),
+        ("s=Anywhere", "s=Elsewhere", false),
+        ("lib=a e=test", "lib=b e=test", true),
+        ("lib=a e=test", "e=test", false),
+        ("lib=a e=test", "lib=b e=live", false),
     ] {
         let values = variable(&[a, b]).values;
-        let found = possible_ties(&values, &process, known).next();
+        let found = scope_ties(&values, &process).next();
         assert_eq!(found.is_some(), tie, "{a} / {b}: {found:?}");
+        // Without a step nobody reads a value for tags of a target.
+        let known = [("web01".to_owned(), tags())];
+        assert_eq!(tag_ties(&values, &process, &known).next(), None);
+    }
+}
+
+/// A process with a step `By TAG` for each of these tags, and with `-` one that chooses no target.
+fn choosing(tags: &str) -> Process {
+    let mut process = farm();
+    let step = process.steps.remove(0);
+    process.steps = tags
+        .split_whitespace()
+        .map(|tag| {
+            let mut step = step.clone();
+            step.name = format!("By {tag}");
+            match tag {
+                "-" => step.targets = None,
+                tag => step.targets.as_mut().unwrap().tag = tag.to_owned(),
+            }
+            step
+        })
+        .collect();
+    process
+}
+
+#[test]
+fn of_values_for_tags_only_what_no_step_decides_is_a_tie() {
+    const NONE: &str = "";
+    const SCOPES: &str = "of their scopes";
+    for (a, b, steps, target, tie) in [
+        // Reference 1.4, ranks 3 and 4: the tag by which the step chose is the more specific one.
+        ("g=web", "g=linux", "web", "web linux", NONE),
+        ("g=web", "g=linux", "web linux", "web linux", NONE),
+        (
+            "g=web",
+            "g=linux",
+            "db",
+            "web linux db",
+            "action 'Install' in step 'By db' in target 'web01'",
+        ),
+        (
+            "g=web",
+            "g=linux",
+            "web db",
+            "web linux db",
+            "action 'Install' in step 'By db' in target 'web01'",
+        ),
+        // No step chooses the target by a tag that it does not have.
+        ("g=web", "g=linux", "web db", "web linux", NONE),
+        ("g=web", "g=linux", "db", "web db", NONE),
+        // A step without targets is carried out by a worker, which it does not choose by a tag.
+        ("g=web", "g=linux", "web -", "web linux", NONE),
+        (
+            "g=web",
+            "g=linux",
+            "web -",
+            "web linux server-worker",
+            "action 'Install' in step 'By -' in target 'web01'",
+        ),
+        ("g=web e=test", "g=linux e=live", "db", "web linux db", NONE),
+        (
+            "g=web e=test",
+            "g=linux e=test",
+            "db",
+            "web linux db",
+            "action 'Install' in step 'By db' in target 'web01' in environment 'test'",
+        ),
+        (
+            "g=web t=web01",
+            "g=linux t=web01",
+            "db",
+            "web linux db",
+            "action 'Install' in step 'By db' in target 'web01'",
+        ),
+        (
+            "g=web t=web02",
+            "g=linux t=web02",
+            "db",
+            "web linux db",
+            NONE,
+        ),
+        ("lib=a g=web", "g=linux", "db", "web linux db", NONE),
+        (
+            "lib=a g=web",
+            "lib=b g=linux",
+            "db",
+            "web linux db",
+            "action 'Install' in step 'By db' in target 'web01'",
+        ),
+        (
+            "g=web s=Install",
+            "g=linux s=Install",
+            "db",
+            "web linux db",
+            "action 'Install' in step 'By db' in target 'web01'",
+        ),
+        ("g=web s=Farm", "g=linux s=Farm", "db", "web linux db", NONE),
+        // For another step than the one that they are scoped to, neither holds.
+        // Scopes that share a tag are of the files: no target need be known.
+        ("g=web", "g=web", "web", "", SCOPES),
+        ("g=web", "g=web", "", "", SCOPES),
+        ("g=web|db", "g=db", "db", "", SCOPES),
+        ("g=web|db", "g=db", "app", "", SCOPES),
+        ("g=web|db", "g=db", "web", "web db", NONE),
+        ("g=web|db", "g=db", "", "web db", NONE),
+        ("g=web|db", "g=db", "web app", "", SCOPES),
+    ] {
+        let values = variable(&[a, b]).values;
+        let own: Vec<String> = target.split_whitespace().map(str::to_owned).collect();
+        let known = [("web01".to_owned(), own)];
+        let process = choosing(steps);
+        let of_scopes = scope_ties(&values, &process).next();
+        let of_tags = tag_ties(&values, &process, &known).next();
+        let found = match (of_scopes, of_tags) {
+            (None, None) => NONE.to_owned(),
+            (Some(_), None) => SCOPES.to_owned(),
+            (None, Some(tie)) => tie.situation,
+            (Some(_), Some(_)) => "both".to_owned(),
+        };
+        assert_eq!(found, tie, "{a} / {b} for steps by {steps} on {target}");
+    }
+}
+
+#[test]
+fn what_a_more_specific_value_outranks_everywhere_does_not_tie() {
+    let process = choosing("db");
+    let known = [(
+        "web01".to_owned(),
+        set("web|linux|db").into_iter().collect::<Vec<_>>(),
+    )];
+    for (first, second, third, tie) in [
+        ("g=web", "g=linux", "g=db", false),
+        ("g=web", "g=linux", "t=web01", false),
+        ("g=web", "g=linux", "t=web02", true),
+        ("g=web", "g=linux", "g=db e=test", true),
+        ("g=web e=test", "g=linux e=test", "g=db e=test", false),
+        (
+            "g=web e=test|live",
+            "g=linux e=test|live",
+            "g=db e=test",
+            true,
+        ),
+        ("g=web", "g=linux", "", true),
+        ("g=web", "g=linux", "s=Install", false),
+        ("g=web", "g=linux", "lib=a g=db", false),
+    ] {
+        let values = variable(&[first, second, third]).values;
+        let found = tag_ties(&values, &process, &known).next();
+        assert_eq!(found.is_some(), tie, "{first} / {second} / {third}");
+    }
+}
+
+#[test]
+fn where_no_step_of_theirs_applies_values_for_tags_do_not_tie() {
+    let mut process = choosing("db");
+    let known = [(
+        "web01".to_owned(),
+        set("web|linux|db").into_iter().collect::<Vec<_>>(),
+    )];
+    let values = variable(&["g=web e=test|live", "g=linux e=test"]).values;
+    assert!(tag_ties(&values, &process, &known).next().is_some());
+    for (only, not, tie) in [("test", "", true), ("live", "", false), ("", "test", false)] {
+        process.steps[0].when.environments = set(only);
+        process.steps[0].when.not_environments = set(not);
+        let found = tag_ties(&values, &process, &known).next();
+        assert_eq!(found.is_some(), tie, "only {only}, not {not}");
     }
 }
 
 #[test]
 fn a_value_of_the_project_settles_what_two_sets_disagree_about() {
-    let process = Process::default();
-    let known = [("web01".to_owned(), tags())];
+    let process = choosing("app");
+    let known = [(
+        "web01".to_owned(),
+        set("web|linux|app").into_iter().collect::<Vec<_>>(),
+    )];
     for (own, a, b, tie) in [
         ("e=test", "lib=a e=test", "lib=b e=test", false),
         (
@@ -209,8 +386,8 @@ fn a_value_of_the_project_settles_what_two_sets_disagree_about() {
         ("g=db", "lib=a g=web", "lib=b g=linux", true),
     ] {
         let values = variable(&[own, a, b]).values;
-        let found = possible_ties(&values, &process, &known).next();
-        assert_eq!(found.is_some(), tie, "{own} / {a} / {b}: {found:?}");
+        let found = all_ties(&values, &process, &known);
+        assert_eq!(!found.is_empty(), tie, "{own} / {a} / {b}: {found:?}");
     }
 }
 
@@ -302,7 +479,7 @@ proptest! {
         let tags = tags();
         let known = vec![("web01".to_owned(), tags.clone())];
         let process = farm();
-        if possible_ties(&values, &process, &known).next().is_none() {
+        if all_ties(&values, &process, &known).is_empty() {
             let variable = Variable { name: "X".to_owned(), values };
             for (step, action, environment, target) in [
                 (Some("Farm"), Some("Install"), Some("test"), true),

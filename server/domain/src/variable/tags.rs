@@ -1,10 +1,10 @@
 //! Ties that the tags of a target bring about: two values for two tags are told apart until a target
-//! has both.
+//! has both, and then by who chooses it by one of the two.
 
 use std::collections::BTreeSet;
 
 use super::resolve::{Tie, describe_value};
-use super::tie::{MOST_TIES, PossibleTie, possible_ties};
+use super::tie::{MOST_TIES, PossibleTie, tag_ties};
 use super::{ScopedValue, Variable};
 use crate::process::Process;
 
@@ -35,17 +35,14 @@ pub fn ties_by_tags(variables: &[Variable], process: &Process, target: Tagged<'_
         let tied = |tags: Option<&[String]>| -> Vec<PossibleTie> {
             let target = tags.map(|tags| (target.name.to_owned(), tags.to_vec()));
             let targets: Vec<(String, Vec<String>)> = target.into_iter().collect();
-            possible_ties(&variable.values, process, &targets).collect()
+            tag_ties(&variable.values, process, &targets).collect()
         };
         let pair = |tie: &PossibleTie| (tie.first, tie.second);
         let now = tied(Some(target.tags));
         if now.is_empty() {
             continue;
         }
-        // Without any target, or with the tags of before.
-        let before = target.before.map(|tags| tied(Some(tags)));
-        let known = tied(None).into_iter().chain(before.into_iter().flatten());
-        let known: BTreeSet<(usize, usize)> = known.map(|tie| pair(&tie)).collect();
+        let known: BTreeSet<(usize, usize)> = tied(target.before).iter().map(pair).collect();
         let new = now.into_iter().filter(|tie| !known.contains(&pair(tie)));
         let of = |index: usize| variable.values.get(index).map(describe_value);
         found.extend(new.take(MOST_TIES).filter_map(|tie| {
@@ -73,6 +70,9 @@ mod tests {
             "  Apart: [{ value: a, tag: blue, environment: test }, { value: b, tag: green, environment: live }]\n",
             "  More: [{ value: a, tag: blue }, { value: b, tag: green, environment: live }]\n",
             "  One: [{ value: a, tag: [blue, green] }]\n",
+            "process:\n",
+            "  - { step: Go, targets: { tag: farm }, uses: script, with: { run: x } }\n",
+            "  - { step: Blue, targets: { tag: blue }, uses: script, with: { run: x } }\n",
         ));
         let ties = |tags: &[&str], before: Option<&[&str]>| -> Vec<String> {
             let owned = |tags: &[&str]| -> Vec<String> {
@@ -87,29 +87,35 @@ mod tests {
             let found = ties_by_tags(&project.variables, &project.process, target);
             found.iter().map(ToString::to_string).collect()
         };
-        let tied = "variable 'Port' has two equally specific values for target 'web01': the one for tag blue and the one for tag green";
+        let tied = "variable 'Port' has two equally specific values for step 'Go' in target 'web01': the one for tag blue and the one for tag green";
         let three = [
             tied,
-            "variable 'Port' has two equally specific values for target 'web01': the one for tag blue and the one for tag red",
-            "variable 'Port' has two equally specific values for target 'web01': the one for tag green and the one for tag red",
+            "variable 'Port' has two equally specific values for step 'Go' in target 'web01': the one for tag blue and the one for tag red",
+            "variable 'Port' has two equally specific values for step 'Go' in target 'web01': the one for tag green and the one for tag red",
         ];
         for (tags, before, expected) in [
-            (&["blue", "green"][..], None, &[tied][..]),
+            (&["blue", "green", "farm"][..], None, &[tied][..]),
             (
-                &["blue", "green", "web"],
-                Some(&["blue", "web"][..]),
+                &["blue", "green", "farm"],
+                Some(&["blue", "farm"][..]),
                 &[tied],
             ),
-            (&["blue", "green", "web"], Some(&["blue", "green"]), &[]),
-            (&["blue", "web"], Some(&["blue", "green"]), &[]),
-            (&["blue", "web"], None, &[]),
-            (&["blue", "green", "red"], None, &three),
+            (
+                &["blue", "green", "farm", "web"],
+                Some(&["blue", "green", "farm"]),
+                &[],
+            ),
+            (&["blue", "farm"], Some(&["blue", "green", "farm"]), &[]),
+            (&["blue", "farm"], None, &[]),
+            (&["blue", "green", "red", "farm"], None, &three),
             // What tied before hides nothing that is new.
             (
-                &["blue", "green", "red"],
-                Some(&["blue", "green"]),
+                &["blue", "green", "red", "farm"],
+                Some(&["blue", "green", "farm"]),
                 &three[1..],
             ),
+            // The only step that chooses it has the value for blue.
+            (&["blue", "green"], None, &[]),
             (&[], None, &[]),
         ] {
             assert_eq!(ties(tags, before), expected, "{tags:?} {before:?}");

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::resolve::{Situation, SituationTarget, describe_situation, rank};
+use super::resolve::{Situation, SituationTarget, describe_situation, rank, rank_of};
 use super::{Scope, ScopedValue};
-use crate::process::Process;
+use crate::process::{Process, WORKER_TAG, When};
 
 /// More ties of one variable than this help nobody: who puts these right finds the others then.
 pub const MOST_TIES: usize = 10;
@@ -20,25 +20,65 @@ pub struct PossibleTie {
     pub situation: String,
 }
 
-/// Every pair of values that tie in a situation that can come up, one situation each.
+/// Every pair of values that tie by what their scopes say, one situation each: whatever targets come
+/// and whatever tags they get, nothing tells the two apart.
 ///
-/// `targets` are the names and tags of the targets known so far: two values for different tags tie
-/// only if some target has both. A target that comes later is judged at plan.
-pub fn possible_ties<'a>(
+/// Of two scopes that share a tag this is so where a step of the process chooses its targets by none
+/// of their tags, or by one of both. A process without steps, as a variable set has it, chooses by
+/// any: there it is so of equal tags only.
+pub fn scope_ties<'a>(
+    values: &'a [ScopedValue],
+    process: &'a Process,
+) -> impl Iterator<Item = PossibleTie> + 'a {
+    possible(values, move |a, b| {
+        tie_of_scopes(&a.scope, &b.scope, process)
+    })
+}
+
+/// Every pair of values that tie on one of these targets, by name and tags, for no other reason than
+/// that it has tags of both, one situation each.
+///
+/// Only who reads the value counts: a step that chooses by the tag of one of the two has that one,
+/// a step that does not choose the target has neither, and a more specific value is had instead.
+pub fn tag_ties<'a>(
     values: &'a [ScopedValue],
     process: &'a Process,
     targets: &'a [(String, Vec<String>)],
+) -> impl Iterator<Item = PossibleTie> + 'a {
+    possible(values, move |a, b| {
+        // Only a target with a tag of each can be matched by both.
+        let has = |tags: &[String], scope: &Scope| tags.iter().any(|tag| scope.tags.contains(tag));
+        let mut both = targets
+            .iter()
+            .filter(|(_, tags)| has(tags, &a.scope) && has(tags, &b.scope))
+            .peekable();
+        both.peek()?;
+        if tie_of_scopes(&a.scope, &b.scope, process).is_some() {
+            return None;
+        }
+        both.find_map(|(name, tags)| tie_on((a, b), values, process, (name, tags)))
+    })
+}
+
+/// The pairs of which neither outranks the other and which no third value settles, that tie.
+fn possible<'a>(
+    values: &'a [ScopedValue],
+    tie: impl Fn(&ScopedValue, &ScopedValue) -> Option<String> + 'a,
 ) -> impl Iterator<Item = PossibleTie> + 'a {
     let pairs = values.iter().enumerate().flat_map(move |(second, b)| {
         let before = values.iter().enumerate().take(second);
         before.map(move |(first, a)| ((first, a), (second, b)))
     });
     pairs.filter_map(move |((first, a), (second, b))| {
-        // A value of the project outranks the same of a variable set.
-        if a.from.is_none() != b.from.is_none() || is_settled(a, b, values) {
+        // A value of the project outranks the same of a variable set, and scopes of different kinds
+        // never have the same rank.
+        if a.from.is_none() != b.from.is_none()
+            || kinds(&a.scope) != kinds(&b.scope)
+            || is_settled(a, b, values)
+        {
             return None;
         }
-        let situation = tie_between(&a.scope, &b.scope, process, targets)?;
+        let situation = tie(a, b)?;
         Some(PossibleTie {
             first,
             second,
@@ -89,67 +129,91 @@ fn kinds(scope: &Scope) -> [bool; 7] {
     .map(BTreeSet::is_empty)
 }
 
-/// A situation in which both scopes match with the same rank.
-fn tie_between(
-    a: &Scope,
-    b: &Scope,
-    process: &Process,
-    targets: &[(String, Vec<String>)],
-) -> Option<String> {
-    // Scopes of different kinds never have the same rank.
-    if kinds(a) != kinds(b) {
-        return None;
-    }
+/// A situation in which both scopes, of the same kinds, match with the same rank whatever tags
+/// targets have.
+fn tie_of_scopes(a: &Scope, b: &Scope, process: &Process) -> Option<String> {
     let environment = common(&a.environments, &b.environments)?;
     let channel = common(&a.channels, &b.channels)?;
     let running = common(&a.processes, &b.processes)?;
     let tenant = common(&a.tenant_tags, &b.tenant_tags)?.map(str::to_owned);
     let tenant_tags: Vec<String> = tenant.into_iter().collect();
     let named = common(&a.targets, &b.targets)?;
-    // Every tag set that a target is known to have, and the tags that both name.
-    let shared: Vec<String> = a.tags.intersection(&b.tags).cloned().collect();
-    let mut candidates: Vec<(Option<&str>, Vec<String>)> = Vec::new();
-    if a.tags.is_empty() {
-        candidates.push((named, Vec::new()));
-    } else {
-        if !shared.is_empty() {
-            candidates.push((named, shared));
-        }
-        candidates.extend(
-            targets
-                .iter()
-                .filter(|(name, _)| named.is_none_or(|wanted| wanted == name))
-                // Only a target with a tag of each can be matched by both.
-                .filter(|(_, tags)| {
-                    let has = |scope: &Scope| tags.iter().any(|tag| scope.tags.contains(tag));
-                    has(a) && has(b)
-                })
-                .map(|(name, tags)| (Some(name.as_str()), tags.clone())),
-        );
+    let tag = common(&a.tags, &b.tags)?;
+    if process.steps.is_empty() && a.tags != b.tags {
+        return None;
     }
-    for (name, tags) in &candidates {
-        for (step, action, tag) in places(process, a, b) {
+    readers(process, a, b).into_iter().find_map(|reader| {
+        // Of tags no other than the target must have to be matched and to be chosen.
+        let chosen = tag.and(reader.chooses);
+        let tags: BTreeSet<String> = chosen.into_iter().chain(tag).map(str::to_owned).collect();
+        let tags: Vec<String> = tags.into_iter().collect();
+        let situation = Situation {
+            environment,
+            channel,
+            target: (named.is_some() || tag.is_some()).then(|| SituationTarget {
+                name: named.unwrap_or("any"),
+                tags: &tags,
+            }),
+            step: reader.step,
+            step_tag: reader.tag,
+            action: reader.action,
+            tenant_tags: &tenant_tags,
+            process: running,
+        };
+        let ranks = (rank(a, &situation).ok()?, rank(b, &situation).ok()?);
+        (ranks.0 == ranks.1).then(|| reader.describe(situation))
+    })
+}
+
+/// The same on one target, for who reads values there and has no more specific one.
+fn tie_on(
+    (a, b): (&ScopedValue, &ScopedValue),
+    values: &[ScopedValue],
+    process: &Process,
+    (name, tags): (&str, &[String]),
+) -> Option<String> {
+    let (x, y) = (&a.scope, &b.scope);
+    let target = all_common(&x.targets, &y.targets);
+    if !target
+        .iter()
+        .any(|named| named.is_none_or(|named| named == name))
+    {
+        return None;
+    }
+    let tenant = common(&x.tenant_tags, &y.tenant_tags)?.map(str::to_owned);
+    let tenant_tags: Vec<String> = tenant.into_iter().collect();
+    let running = common(&x.processes, &y.processes)?;
+    let mut readers = readers(process, x, y);
+    readers.retain(|reader| {
+        let chosen = |tag: &str| tags.iter().any(|own| own == tag);
+        reader.chooses.is_some_and(chosen)
+    });
+    let environments = all_common(&x.environments, &y.environments);
+    let channels = all_common(&x.channels, &y.channels);
+    let places = environments.iter().flat_map(|environment| {
+        let channels = channels.iter();
+        channels.map(move |channel| (*environment, *channel))
+    });
+    places
+        .flat_map(|place| readers.iter().map(move |reader| (place, reader)))
+        .filter(|((environment, channel), reader)| reader.applies(*environment, *channel))
+        .find_map(|((environment, channel), reader)| {
             let situation = Situation {
                 environment,
                 channel,
-                target: (name.is_some() || !tags.is_empty()).then(|| SituationTarget {
-                    name: name.unwrap_or("any"),
-                    tags,
-                }),
-                step,
-                step_tag: tag,
-                action,
+                target: Some(SituationTarget { name, tags }),
+                step: reader.step,
+                step_tag: reader.tag,
+                action: reader.action,
                 tenant_tags: &tenant_tags,
                 process: running,
             };
-            if let (Ok(x), Ok(y)) = (rank(a, &situation), rank(b, &situation))
-                && x == y
-            {
-                return Some(describe_situation(&situation));
-            }
-        }
-    }
-    None
+            let rank = |value| rank_of(value, &situation).ok();
+            let (first, second) = (rank(a)?, rank(b)?);
+            let mut others = values.iter().filter_map(rank);
+            let best = first == second && !others.any(|other| other > first);
+            best.then(|| reader.describe(situation))
+        })
 }
 
 /// The name that both sets hold; `Some(None)` if neither names any, `None` if they are disjoint.
@@ -164,24 +228,76 @@ fn common<'a>(a: &'a BTreeSet<String>, b: &'a BTreeSet<String>) -> Option<Option
     a.intersection(b).next().map(|name| Some(name.as_str()))
 }
 
-type Place<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
+/// The same of every name: `[None]` if neither names any, nothing if they are disjoint.
+fn all_common<'a>(a: &'a BTreeSet<String>, b: &'a BTreeSet<String>) -> Vec<Option<&'a str>> {
+    if a.is_empty() {
+        return vec![None];
+    }
+    a.intersection(b).map(|name| Some(name.as_str())).collect()
+}
 
-/// Every step and action with the step's tag, and what both scopes name though the process does
-/// not have it (a variable set knows no process); without scopes on steps, one place for each tag.
-fn places<'a>(process: &'a Process, a: &'a Scope, b: &'a Scope) -> Vec<Place<'a>> {
-    let by_step = !a.steps.is_empty();
-    let mut places: Vec<Place<'_>> = Vec::new();
-    let mut tags: BTreeSet<&str> = BTreeSet::new();
+/// Who reads values: a step, or an action of it.
+#[derive(Clone, Copy, Default)]
+struct Reader<'a> {
+    step: Option<&'a str>,
+    action: Option<&'a str>,
+    /// The step's tag.
+    tag: Option<&'a str>,
+    /// What every target has for which it reads: the step's tag, or the one of workers.
+    chooses: Option<&'a str>,
+    /// Where they apply.
+    when: [Option<&'a When>; 2],
+}
+
+impl Reader<'_> {
+    /// It reads in this environment (or in some) for this channel.
+    fn applies(&self, environment: Option<&str>, channel: Option<&str>) -> bool {
+        let only = |names: &BTreeSet<String>, name: Option<&str>| {
+            name.is_none_or(|name| names.is_empty() || names.contains(name))
+        };
+        self.when.iter().flatten().all(|when| {
+            only(&when.environments, environment)
+                && environment.is_none_or(|name| !when.not_environments.contains(name))
+                && only(&when.channels, channel)
+        })
+    }
+
+    /// For people, to whom a step with one action of its name is one thing.
+    fn describe(&self, situation: Situation<'_>) -> String {
+        let other = |action: &&str| self.step != Some(*action);
+        describe_situation(&Situation {
+            action: self.action.filter(other),
+            ..situation
+        })
+    }
+}
+
+/// Every step and action, if the scopes name any, and what both name though the process does not have
+/// it (a variable set knows no process). If they name tags only, every action: a step's own condition
+/// is about no target. Otherwise somebody.
+fn readers<'a>(process: &'a Process, a: &'a Scope, b: &'a Scope) -> Vec<Reader<'a>> {
+    let (by_step, by_tag) = (!a.steps.is_empty(), !a.tags.is_empty());
+    if !by_step && (!by_tag || process.steps.is_empty()) {
+        return vec![Reader::default()];
+    }
+    let mut readers: Vec<Reader<'_>> = Vec::new();
     for step in &process.steps {
         let tag = step.targets.as_ref().map(|selector| selector.tag.as_str());
-        tags.extend(tag);
-        if by_step {
-            let name = Some(step.name.as_str());
-            // A step's own condition is judged without an action.
-            places.push((name, None, tag));
-            let actions = step.actions.iter();
-            places.extend(actions.map(|action| (name, Some(action.name.as_str()), tag)));
+        let of_step = Reader {
+            step: Some(&step.name),
+            tag,
+            chooses: tag.or(Some(WORKER_TAG)),
+            when: [Some(&step.when), None],
+            ..Reader::default()
+        };
+        if !by_tag {
+            readers.push(of_step);
         }
+        readers.extend(step.actions.iter().map(|action| Reader {
+            action: Some(&action.name),
+            when: [Some(&step.when), Some(&action.when)],
+            ..of_step
+        }));
     }
     if by_step {
         let known = |name: &str| {
@@ -191,13 +307,10 @@ fn places<'a>(process: &'a Process, a: &'a Scope, b: &'a Scope) -> Vec<Place<'a>
             })
         };
         let both = a.steps.intersection(&b.steps).map(String::as_str);
-        places.extend(
-            both.filter(|name| !known(name))
-                .map(|name| (None, Some(name), None)),
-        );
-    } else {
-        places.push((None, None, None));
-        places.extend(tags.into_iter().map(|tag| (None, None, Some(tag))));
+        readers.extend(both.filter(|name| !known(name)).map(|name| Reader {
+            action: Some(name),
+            ..Reader::default()
+        }));
     }
-    places
+    readers
 }

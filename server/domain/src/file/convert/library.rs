@@ -14,8 +14,7 @@ use crate::channel::effective;
 use crate::project::ProjectDefinition;
 use crate::variable::prompt::shared_labels;
 use crate::variable::{
-    MOST_TIES, PossibleTie, ScopedValue, Variable, VariableValue, describe_scope, find,
-    possible_ties,
+    MOST_TIES, PossibleTie, ScopedValue, Variable, VariableValue, describe_scope, find, scope_ties,
 };
 use crate::variable_set::{VariableSets, complete, cycle, reached};
 
@@ -130,7 +129,6 @@ impl Declared {
 pub(in super::super) fn library(
     definitions: &Definitions,
     known: &Known,
-    world: &World,
     declared: &Declared,
 ) -> Vec<FileError> {
     let mut sets: VariableSets = known.variable_sets.clone();
@@ -162,7 +160,7 @@ pub(in super::super) fn library(
         // Offline, a set may be one that only the server has.
         match complete(project.clone(), &sets) {
             Ok(whole) if !project.include.is_empty() => {
-                errors.extend(ties(&whole, world, declared));
+                errors.extend(ties(&whole, declared));
                 errors.extend(labels(&whole, declared));
             }
             Ok(_) | Err(_) => errors.extend(labels(project, declared)),
@@ -196,13 +194,13 @@ fn cycles(sets: &VariableSets, declared: &Declared) -> Vec<FileError> {
     errors
 }
 
-fn ties(project: &ProjectDefinition, world: &World, declared: &Declared) -> Vec<FileError> {
+fn ties(project: &ProjectDefinition, declared: &Declared) -> Vec<FileError> {
     let mut errors = Vec::new();
     for variable in &project.variables {
         if variable.values.iter().all(|value| value.from.is_none()) {
             continue;
         }
-        let ties = possible_ties(&variable.values, &project.process, &world.targets);
+        let ties = scope_ties(&variable.values, &project.process);
         for tie in ties.take(MOST_TIES) {
             errors.extend(tied(project, variable, &tie, declared));
         }
@@ -217,17 +215,40 @@ fn tied(
     tie: &PossibleTie,
     declared: &Declared,
 ) -> Option<FileError> {
+    let told = told(project, variable, tie, declared)?;
+    let near = format!(
+        "give one of them a further scope, or the project a value of its own for {}",
+        describe_scope(&told.this.scope)
+    );
+    let place = told.place.or_else(|| declared.include_place(project))?;
+    Some(place.error(told.what, Some(near)))
+}
+
+/// A tie in a sentence.
+pub(super) struct Told<'a> {
+    /// One of the values, if any of the two stands in these files.
+    pub(super) place: Option<&'a Place>,
+    /// What the sentence calls this one.
+    pub(super) this: &'a ScopedValue,
+    pub(super) what: String,
+}
+
+/// Tells it from the side of the value that can be changed, if there is one.
+pub(super) fn told<'a>(
+    project: &ProjectDefinition,
+    variable: &'a Variable,
+    tie: &PossibleTie,
+    declared: &'a Declared,
+) -> Option<Told<'a>> {
     let known = |index: usize| declared.find(project, variable, index);
     let [(first, first_place), (second, second_place)] =
         [tie.first, tie.second].map(|index| (variable.values.get(index), known(index)));
     let (first, second) = (first?, second?);
-    // The error stands where something can be changed: at a value of these files, if any is.
     let (place, this, other, other_place) = match (first_place, second_place) {
         (first_place, Some(place)) => (Some(place), second, first, first_place),
         (Some(place), None) => (Some(place), first, second, None),
-        (None, None) => (declared.include_place(project), second, first, None),
+        (None, None) => (None, second, first, None),
     };
-    let place = place?;
     let what = format!(
         "variable '{}' of project '{}' has two equally specific values for {}: this one ({}) and the one {} ({})",
         variable.name,
@@ -237,11 +258,7 @@ fn tied(
         whereabouts(other, other_place),
         describe_scope(&other.scope),
     );
-    let near = format!(
-        "give one of them a further scope, or the project a value of its own for {}",
-        describe_scope(&this.scope)
-    );
-    Some(place.error(what, Some(near)))
+    Some(Told { place, this, what })
 }
 
 fn labels(project: &ProjectDefinition, declared: &Declared) -> Vec<FileError> {
@@ -368,7 +385,7 @@ impl Declared {
         self.values.get(&key)?.get(nth)
     }
 
-    fn include_place(&self, project: &ProjectDefinition) -> Option<&Place> {
+    pub(super) fn include_place(&self, project: &ProjectDefinition) -> Option<&Place> {
         let includes = self.includes.get(&Owner::Project(project.slug.clone()))?;
         includes.first().map(|(_, place)| place)
     }

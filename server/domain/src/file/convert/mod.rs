@@ -22,7 +22,7 @@ mod variable_set;
 mod variables;
 
 pub(super) use library::{library, unmatched};
-pub(super) use tags::tied_by_tags;
+pub(super) use tags::{OF_BOTH, tied_by_tags};
 
 /// The only version of the file format.
 const FORMAT: &str = "v1";

@@ -15,7 +15,7 @@ use crate::name;
 use crate::process::Process;
 use crate::variable::{
     DEPLOYMENT_PROCESS, MOST_TIES, Scope, ScopedValue, Variable, VariableValue, describe_scope,
-    is_of_server, knobs, possible_ties,
+    is_of_server, knobs, scope_ties,
 };
 
 /// By variable in lower case: where each of its values stands.
@@ -132,7 +132,7 @@ pub(super) fn convert(
             .into_iter()
             .map(|value| (value.at, value.value))
             .unzip();
-        for tie in possible_ties(&values, process, &world.targets).take(MOST_TIES) {
+        for tie in scope_ties(&values, process).take(MOST_TIES) {
             let scope = |index: usize| {
                 values
                     .get(index)
