@@ -1,19 +1,18 @@
 //! Judges `run:` templates: each is true, or false, or cannot be judged.
 //!
 //! What must hold: what cannot be judged is never taken for either. The planner refuses what it can
-//! tell beforehand, the state machine fails what is left; neither skips it nor runs it.
+//! tell beforehand, the state machine fails what is left; neither skips it nor runs it. The server has
+//! no secret's value here, so what hangs on one cannot be judged either.
 
-use mantle_template::{Budget, Error, Options, Problem, ProblemKind, Variables, is_truthy};
+use mantle_template::{Budget, Error, Options, Problem, ProblemKind, is_truthy};
 
+use crate::explain::listed;
 use crate::fleet::Lists;
 use crate::order::{OrderContext, effective_among};
 use crate::plan::{PlanAction, PlanStep, PlanTarget};
-use crate::variable::{Tie, is_of_server};
+use crate::variable::{StandIn, Tie, is_of_server, made};
 use crate::work::{CONDITION_STEPS, of_a_condition};
 
-/// A template that a server's name without a value keeps from being evaluated is evaluated once
-/// more, and may then lead to the next one: so often at most.
-const MOST_ROUNDS: usize = 16;
 /// The longest reason that is kept, in characters: a chain of variables may be of any length.
 const LONGEST_REASON: usize = 1_000;
 
@@ -37,6 +36,9 @@ pub enum Unjudgeable {
     /// It cannot be read, or something in it has no value. The first is the one to tell.
     #[error("{}", .0.first().map(shown).unwrap_or_default())]
     Problems(Vec<Problem>),
+    /// It hangs on secrets, by variable, of which only targets have the values.
+    #[error("{}", of_secrets(.0))]
+    Secrets(Vec<String>),
     /// It takes more than it may.
     #[error("{0}")]
     Limit(Error),
@@ -46,8 +48,18 @@ fn shown(problem: &Problem) -> String {
     problem.to_string().chars().take(LONGEST_REASON).collect()
 }
 
-/// Whether a template is true at a place. A secret is empty here, so that none decides; so is a name
-/// of the server's that has no value, such as `Octopus.Deployment.Error` while all is well.
+fn of_secrets(names: &[String]) -> String {
+    let what = match names {
+        [one] => format!("the secret '{one}', whose value"),
+        several => format!("the secrets {}, whose values", listed(several)),
+    };
+    format!(
+        "it hangs on {what} only targets have; let a variable decide that is no secret, or the script of the action"
+    )
+}
+
+/// Whether a template is true at a place. A name of the server's that has no value, such as
+/// `Octopus.Deployment.Error` while all is well, is empty.
 pub fn judge(
     context: &OrderContext<'_>,
     place: &Place<'_>,
@@ -75,48 +87,27 @@ pub(crate) fn judge_within(
     } = *place;
     let set = effective_among(context, lists, (step, action), subject);
     let set = set.map_err(Unjudgeable::Tie)?;
-    let mut variables = set.to_template_variables(|_| Some(String::new()));
-    let options = of_a_condition(options);
-    let mut rounds = 0;
-    loop {
-        let rendered = budget
-            .render(template, &variables, &options)
-            .map_err(Unjudgeable::Limit)?;
-        if rendered.is_complete() {
-            return Ok(is_truthy(&rendered.text));
-        }
-        rounds += 1;
-        let emptied = empty_of_server(&rendered.problems, &mut variables);
-        if !emptied || rounds == MOST_ROUNDS {
-            let (mut first, rest): (Vec<_>, Vec<_>) = rendered
-                .problems
-                .into_iter()
-                .partition(|problem| is_syntax(&problem.kind));
-            first.extend(rest);
-            return Err(Unjudgeable::Problems(first));
-        }
+    let mut variables = set.shown_variables(StandIn::of, made);
+    variables.empty_if(is_of_server);
+    let rendered = budget
+        .render(template, &variables, &of_a_condition(options))
+        .map_err(Unjudgeable::Limit)?;
+    if !rendered.is_complete() {
+        let (mut first, rest): (Vec<_>, Vec<_>) = rendered
+            .problems
+            .into_iter()
+            .partition(|problem| is_syntax(&problem.kind));
+        first.extend(rest);
+        return Err(Unjudgeable::Problems(first));
     }
+    if !rendered.hidden.is_empty() {
+        return Err(Unjudgeable::Secrets(rendered.hidden));
+    }
+    Ok(is_truthy(&rendered.text))
 }
 
 fn is_syntax(kind: &ProblemKind) -> bool {
     matches!(kind, ProblemKind::Syntax { .. })
-}
-
-/// Gives the server's names that are missing the empty value; whether there were any.
-fn empty_of_server(problems: &[Problem], variables: &mut Variables) -> bool {
-    let mut found = false;
-    for problem in problems {
-        if problem.kind != ProblemKind::Missing {
-            continue;
-        }
-        for name in mantle_template::references(&problem.token).names {
-            if is_of_server(&name) && !variables.contains(&name) {
-                variables.set(name, "");
-                found = true;
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ fn release() -> ReleaseDraft {
             "  Plain: text\n",
             "  No: \"no\"\n",
             "  Password: { secret: shop/password }\n",
+            "  Hidden: \"#{Password | ToUpper}\"\n",
             "  Alias: \"#{Octopus.Action[Check].Output.Go}\"\n",
             "  Worry: \"#{Octopus.Deployment.Error}\"\n",
             "  Loop: \"#{Loop}\"\n",
@@ -94,9 +95,14 @@ fn a_condition_is_true_or_false() {
         ("#{Octopus.Release.CustomFields[ticket]}", false, false),
         ("#{Octopus.Environment.MachinesInRole[db]}", false, false),
         ("#{Octopus.Deployment.Error | ToUpper}", false, false),
-        // A secret never decides.
-        ("#{Password}", false, false),
-        ("#{if Password}yes#{/if}", false, false),
+        // A secret that is not read decides nothing.
+        ("#{if No}#{Password}#{/if}#{Plain}", false, true),
+        (
+            // Which of the server's names it is hangs on a variable.
+            "#{Octopus.Release.CustomFields[#{Plain}]}",
+            false,
+            false,
+        ),
         ("#{Octopus.Action[Check].Output.Go}", false, true),
         ("#{Octopus.Action[Check].Output[web01].Go}", false, true),
         ("#{Alias}", false, true),
@@ -135,17 +141,42 @@ fn what_is_neither_says_what_is_missing_and_where() {
         ("#{Loop}", "refers to itself (Loop -> Loop)"),
         ("#{calc Plain + 1}", "has no answer"),
         ("#{Octopus.Action[Check].Output.Stop}", "has no value"),
-        (
-            // Which of the server's names it is hangs on a variable.
-            "#{Octopus.Release.CustomFields[#{Plain}]}",
-            "has no value",
-        ),
+        ("#{Octopus.Release.CustomFields[#{Nope}]}", "has no value"),
         // Only agents know it.
         ("#{Octopus.Tentacle.Agent.InstanceName}", "has no value"),
     ] {
         let told = judged(template, Some(1), false).unwrap_err();
         assert!(told.contains(why), "{template}: {told}");
     }
+}
+
+#[test]
+fn what_hangs_on_a_secret_names_it_and_the_way_out() {
+    let told = "it hangs on the secret 'Password', whose value only targets have; let a variable decide that is no secret, or the script of the action";
+    for template in [
+        "#{Password}",
+        "#{if Password}yes#{/if}",
+        "#{unless Password}yes#{/unless}",
+        "#{Password | Contains a}",
+        "#{if Password == \"live\"}yes#{else}no#{/if}",
+        "#{Plain}#{Password}",
+        "#{Hidden}",
+        "#{Octopus.Release.CustomFields[#{Password}]}",
+    ] {
+        assert_eq!(
+            judged(template, Some(1), false),
+            Err(told.to_owned()),
+            "{template}"
+        );
+        assert_eq!(
+            judged(template, None, false),
+            Err(told.to_owned()),
+            "{template}"
+        );
+    }
+    // What is wrong whatever it is comes first.
+    let told = judged("#{Password}#{Nope}", None, false).unwrap_err();
+    assert!(told.contains("'#{Nope}' has no value"), "{told}");
 }
 
 #[test]

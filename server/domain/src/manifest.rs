@@ -1,8 +1,8 @@
 //! What a deployment in fact used: targets and their agents, packages by digest, and the values that
 //! its actions got. Written when it begins, and never again.
 //!
-//! A secret stands in it as its mark, also where it is part of another value, so that two
-//! deployments can be compared and nothing can be read. What is only known later (output variables,
+//! A secret stands in it as its mark, also where it is part of another value or another value is made
+//! from it, so that two deployments can be compared and nothing can be read. What is only known later (output variables,
 //! where a package was installed) stays a template. It is read for as long as the deployment is
 //! kept, so fields are only ever added, with a default.
 
@@ -24,7 +24,7 @@ use crate::release::compare;
 use crate::snapshot::PackageSnapshot;
 use crate::state::view::ON_SERVER;
 use crate::variable::uses::variables_for;
-use crate::variable::{Effective, EffectiveValue};
+use crate::variable::{Effective, EffectiveValue, StandIn, made_comparably};
 use crate::work;
 
 /// The format that is written. The one before had no actions.
@@ -198,7 +198,7 @@ fn values(
         return BTreeMap::new();
     };
     let action = &*done.action;
-    let all = set.to_template_variables(|secret| Some(marked(secret)));
+    let all = set.shown_variables(stand_in, made_comparably);
     let scanned = context.process.scanned_secrets.get(&action.name);
     variables_for(action, &set, scanned)
         .given
@@ -209,15 +209,14 @@ fn values(
 }
 
 /// A secret as it may be shown.
-fn marked(variable: &Effective) -> String {
+fn stand_in(variable: &Effective) -> StandIn {
     match &variable.value {
-        EffectiveValue::Text(text) => text.to_string(),
         EffectiveValue::Secret(secret) => {
             let mark: String = secret.mark.chars().take(MARK_SHOWN).collect();
-            format!("(secret {mark})")
+            StandIn::named(&mark)
         }
-        EffectiveValue::Unpinned(path) => format!("(secret {path})"),
-        EffectiveValue::Sealed { .. } => "(secret output)".to_owned(),
+        EffectiveValue::Unpinned(path) => StandIn::named(path),
+        EffectiveValue::Text(_) | EffectiveValue::Sealed { .. } => StandIn::named("output"),
     }
 }
 
@@ -228,7 +227,7 @@ fn resolved(variable: &Effective, all: &Variables, now: Timestamp, budget: &mut 
             let rendered = budget.render(text, all, &Options::new(now));
             rendered.map_or_else(|_| text.to_string(), |rendered| rendered.text.into_owned())
         }
-        _ => marked(variable),
+        _ => stand_in(variable).text,
     };
     if text.len() > LONGEST_VALUE {
         return format!("({} bytes, {})", text.len(), Digest::of(text.as_bytes()));

@@ -20,7 +20,7 @@ use crate::state::OutputVariable;
 use crate::variable::uses::variables_for;
 use crate::variable::{
     DEPLOYMENT_PROCESS, Effective, EffectiveSet, EffectiveValue, PinnedSecret, Situation,
-    SituationTarget, Surroundings, Tie, resolve,
+    SituationTarget, StandIn, Surroundings, Tie, made, resolve,
 };
 use crate::work::of_a_condition;
 
@@ -158,8 +158,8 @@ pub fn instructions(context: &OrderContext<'_>, node: NodeRef, options: &Options
     let shown = effective(context, step, Some(planned), subject)
         .ok()
         .and_then(|set| {
-            let shown = |secret: &Effective| Some(format!("(secret {})", secret.name));
-            let variables = set.to_template_variables(shown);
+            let shown = |secret: &Effective| StandIn::named(&secret.name);
+            let variables = set.shown_variables(shown, made);
             let rendered = mantle_template::render(text, &variables, &of_a_condition(options));
             rendered.ok().map(|rendered| rendered.text.into_owned())
         });

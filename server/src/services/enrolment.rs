@@ -539,7 +539,7 @@ mod tests {
         let [warning] = &warned.as_array().unwrap()[..] else {
             panic!("{warned}");
         };
-        let said = "project 'shop': variable 'Port' has two equally specific values for target 'web02': the one for tag blue and the one for tag green";
+        let said = "project 'shop': variable 'Port' has two equally specific values for step 'S' in target 'web02': the one for tag blue and the one for tag green";
         assert!(warning.as_str().unwrap().starts_with(said), "{warned}");
 
         // Whoever makes a token is told before.
@@ -552,7 +552,7 @@ mod tests {
             let made = house.services.join_token_create(&house.admin, &create);
             made.await.unwrap().warnings
         };
-        let both = token(None, &["green", "blue"]).await;
+        let both = token(None, &["green", "blue", "web"]).await;
         assert!(
             both[0].contains("target 'any that joins with it'"),
             "{both:?}"

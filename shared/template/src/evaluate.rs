@@ -13,6 +13,7 @@ use crate::number;
 use crate::parser::parse_tag;
 use crate::problem::{Error, Log, ProblemKind};
 use crate::resolve::{Active, Scope};
+use crate::stand_in::{Hidden, Mark};
 use crate::structure::Parsed;
 use crate::template::Options;
 use crate::variables::Variables;
@@ -93,6 +94,7 @@ pub(crate) struct Evaluator<'v> {
     /// Why the expression at hand has no value, if it is not simply missing.
     reason: Option<ProblemKind>,
     null: bool,
+    pub(crate) hidden: Hidden,
     sink: Option<Sink<'v>>,
     /// How much has gone there.
     written: usize,
@@ -105,6 +107,8 @@ pub(crate) struct Done {
     pub(crate) log: Log,
     pub(crate) null: bool,
     pub(crate) steps: u64,
+    /// The variables with stand-ins that were read.
+    pub(crate) hidden: Vec<String>,
 }
 
 impl<'v> Evaluator<'v> {
@@ -127,6 +131,7 @@ impl<'v> Evaluator<'v> {
             at: 0,
             reason: None,
             null: false,
+            hidden: Hidden::default(),
             sink: None,
             written: 0,
         }
@@ -140,6 +145,9 @@ impl<'v> Evaluator<'v> {
 
     pub(crate) fn run(mut self, template: &Parsed<'_>) -> Result<Done, Error> {
         let size = template.source.len();
+        if self.variables.has_stand_ins() {
+            self.hidden.template = template.source.to_owned();
+        }
         let mut text = match self.sink {
             Some(_) => String::new(),
             None => String::with_capacity(size + size / 16),
@@ -157,6 +165,7 @@ impl<'v> Evaluator<'v> {
             log: self.log,
             null: self.null,
             steps: self.fuel.used(),
+            hidden: self.hidden.names(self.variables),
         })
     }
 
@@ -336,7 +345,17 @@ impl<'v> Evaluator<'v> {
         scope: &Scope,
         out: &mut String,
     ) -> Eval<()> {
-        if let Some(value) = self.expr(expr, scope)? {
+        let before = self.hidden.now();
+        let value = self.expr(expr, scope)?;
+        let hangs = if expr.filters.is_empty() {
+            self.hidden.bent_since(before)
+        } else {
+            self.hidden.read_since(before)
+        };
+        if hangs && !self.is_unknown_filter() {
+            return self.made(before, token, out);
+        }
+        if let Some(value) = value {
             self.fuel.charge_bytes(value.len())?;
             return self.push(out, &value);
         }
@@ -360,6 +379,7 @@ impl<'v> Evaluator<'v> {
         scope: &Scope,
         out: &mut String,
     ) -> Eval<()> {
+        let before = self.hidden.now();
         let value = calc::evaluate(
             expression,
             &mut |symbol: &Symbol<'_>| -> Eval<Option<f64>> {
@@ -368,6 +388,9 @@ impl<'v> Evaluator<'v> {
                     .and_then(|value| number::parse(&value)))
             },
         )?;
+        if self.hidden.read_since(before) {
+            return self.made(before, token, out);
+        }
         if let Some(value) = value {
             return self.push(out, &number::shortest(value));
         }
@@ -391,7 +414,8 @@ impl<'v> Evaluator<'v> {
         self.fuel.charge((end - head.start) as u64 / 128)?;
         if let Tag::Each { name, collection } = tag {
             let body = head.end..template.next_part(head.start).unwrap_or(end);
-            self.each(template, name, collection, body, scope, out)?;
+            let block = head.start..end;
+            self.each(template, name, collection, (block, body), scope, out)?;
         } else {
             self.branches(template, tag, head, end, scope, out)?;
         }
@@ -414,6 +438,7 @@ impl<'v> Evaluator<'v> {
         let (mut at, mut body) = (head.start, head.end);
         while let Some(next) = template.next_part(at) {
             self.fuel.charge(1)?;
+            let before = self.hidden.now();
             let holds = match later.as_ref().unwrap_or(first) {
                 Tag::If(condition) | Tag::ElseIf(condition) => self.condition(condition, scope)?,
                 Tag::Unless(condition) => self.condition(condition, scope)?.map(|holds| !holds),
@@ -423,6 +448,9 @@ impl<'v> Evaluator<'v> {
                 | Tag::Each { .. }
                 | Tag::End(_) => Some(true),
             };
+            if self.hidden.read_since(before) && !self.is_unknown_filter() {
+                return self.made(before, slice(source, head.start, end), out);
+            }
             match holds {
                 Some(true) => {
                     return self.deeper(|this| this.range(template, body..next, scope, out));
@@ -532,6 +560,20 @@ impl<'v> Evaluator<'v> {
         // The first failure of a chain is the one to tell.
         self.reason = before.or(Some(reason));
         Ok(None)
+    }
+
+    /// The expression at hand has no value whatever its variables are.
+    fn is_unknown_filter(&self) -> bool {
+        matches!(self.reason, Some(ProblemKind::UnknownFilter { .. }))
+    }
+
+    /// Writes what stands in the place of what `token` comes to, which hangs on values that are not known.
+    pub(crate) fn made(&mut self, before: Mark, token: &str, out: &mut String) -> Eval<()> {
+        self.reason = None;
+        self.fuel.charge(self.variables.len() as u64)?;
+        let made = self.hidden.made(self.variables, before, token);
+        self.fuel.charge_bytes(self.hidden.recipe_bytes())?;
+        self.push(out, &made)
     }
 
     fn argument(&mut self, arg: &Arg<'_>, scope: &Scope) -> Eval<String> {

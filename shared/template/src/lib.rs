@@ -25,6 +25,8 @@
 //! - Without [`Options::strict`] what cannot be evaluated stays as it was and is listed in
 //!   [`Rendered::problems`]; the rest is rendered. (A calculation without an answer stays without its keyword,
 //!   and a variable's value that is not a well-formed template is taken as it is, both as in the original.)
+//! - What hangs on a value that is only stood in for is never shown as if it were known
+//!   ([`Variables::stand_in`]).
 //! - Text without tags is borrowed, never copied. Time, memory and depth are bounded for every input.
 
 mod ast;
@@ -40,6 +42,7 @@ mod parser;
 mod problem;
 mod references;
 mod resolve;
+mod stand_in;
 mod structure;
 mod template;
 mod variables;
@@ -47,7 +50,7 @@ mod variables;
 pub use problem::{Error, Position, Problem, ProblemKind};
 pub use references::{References, closure, references};
 pub use template::{Budget, Limits, Options, Rendered, Template, is_truthy, render};
-pub use variables::Variables;
+pub use variables::{Made, Variables};
 
 #[cfg(test)]
 mod tests;

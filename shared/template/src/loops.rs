@@ -107,11 +107,16 @@ impl<'v> Evaluator<'v> {
         template: &Parsed<'_>,
         name: &str,
         collection: &Expr<'_>,
-        body: Range<usize>,
+        (block, body): (Range<usize>, Range<usize>),
         scope: &Scope,
         out: &mut String,
     ) -> Eval<()> {
+        let before = self.hidden.now();
         let mut items = self.items(collection, scope)?;
+        if self.hidden.read_since(before) {
+            let block = template.source.get(block).unwrap_or_default();
+            return self.made(before, block, out);
+        }
         let name: Rc<str> = name.into();
         let mut index = 0;
         while let Some((item, last)) = items.next() {

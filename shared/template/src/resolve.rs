@@ -66,10 +66,15 @@ impl<'v> Evaluator<'v> {
         symbol: &Symbol<'_>,
         scope: &Scope,
     ) -> Eval<Option<Cow<'v, str>>> {
-        match self.find(symbol, scope)? {
-            Some(found) => self.text(&found),
-            None => Ok(None),
+        if let Some(found) = self.find(symbol, scope)? {
+            return self.text(&found);
         }
+        let Some(is_empty) = self.variables.empty() else {
+            return Ok(None);
+        };
+        let path = self.known(symbol, scope)?;
+        let empty = path.is_some_and(|path| is_empty(&show(&path)));
+        Ok(empty.then_some(Cow::Borrowed("")))
     }
 
     /// What a path leads to.
@@ -124,16 +129,18 @@ impl<'v> Evaluator<'v> {
                     kind: Kind::Index,
                     text: Cow::Borrowed(*index),
                 },
-                Step::Dynamic(expr) => match self.quietly(|this| this.expr(expr, scope))? {
-                    Some(text) => {
-                        self.fuel.charge_bytes(text.len())?;
-                        Known {
-                            kind: Kind::Index,
-                            text: Cow::Owned(text.into_owned()),
+                Step::Dynamic(expr) => {
+                    match self.bending(|this| this.quietly(|this| this.expr(expr, scope)))? {
+                        Some(text) => {
+                            self.fuel.charge_bytes(text.len())?;
+                            Known {
+                                kind: Kind::Index,
+                                text: Cow::Owned(text.into_owned()),
+                            }
                         }
+                        None => return Ok(None),
                     }
-                    None => return Ok(None),
-                },
+                }
             });
         }
         Ok(Some(path))
@@ -163,7 +170,7 @@ impl<'v> Evaluator<'v> {
         path: &[Known<'_>],
         level: &Scope,
     ) -> Eval<Option<Item>> {
-        let raw: Cow<'_, str> = match item {
+        let raw = match item {
             Item::Node(node) => {
                 if step.kind == Kind::Index
                     && step.text == "*"
@@ -181,7 +188,12 @@ impl<'v> Evaluator<'v> {
                     return Ok(Some(Item::Text(index.into())));
                 }
                 match self.variables.item(*node) {
-                    Some(raw) => Cow::Borrowed(raw),
+                    Some(raw) => {
+                        return self.bending(|this| {
+                            this.note_read(*node);
+                            this.enter_json(raw, step, path, level)
+                        });
+                    }
                     None => return Ok(None),
                 }
             }
@@ -192,9 +204,9 @@ impl<'v> Evaluator<'v> {
                     _ => None,
                 });
             }
-            Item::Text(text) => Cow::Borrowed(text),
+            Item::Text(text) => text,
         };
-        self.enter_json(&raw, step, path, level)
+        self.bending(|this| this.enter_json(raw, step, path, level))
     }
 
     /// The member of a value that is JSON, once the tokens in it are replaced.
@@ -229,6 +241,9 @@ impl<'v> Evaluator<'v> {
             Item::Text(text) | Item::Pair(text, _) => text.len(),
         };
         self.fuel.charge_scan(size)?;
+        if let Item::Node(node) = &found.item {
+            self.note_read(*node);
+        }
         let raw = match &found.item {
             Item::Node(node) => match self.variables.item(*node) {
                 Some(raw) if is_plain(raw) => return Ok(Some(Cow::Borrowed(raw))),

@@ -75,6 +75,8 @@ pub struct Rendered<'t> {
     pub null: bool,
     /// How much work it was, in the units of [`Limits::steps`].
     pub steps: u64,
+    /// The variables that were read of which the values only stand in ([`Variables::stand_in`]).
+    pub hidden: Vec<String>,
 }
 
 impl Rendered<'_> {
@@ -162,6 +164,7 @@ impl<'t> Template<'t> {
                 more_problems: 0,
                 null: false,
                 steps: 0,
+                hidden: Vec::new(),
             });
         }
         let mut log = Log::default();
@@ -179,6 +182,7 @@ impl<'t> Template<'t> {
             more_problems: outcome.more,
             null: outcome.null,
             steps: outcome.steps,
+            hidden: outcome.hidden,
         })
     }
 
@@ -208,6 +212,7 @@ impl<'t> Template<'t> {
             more_problems: outcome.more,
             null: outcome.null,
             steps: outcome.steps,
+            hidden: outcome.hidden,
         })
     }
 

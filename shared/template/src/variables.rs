@@ -13,11 +13,28 @@ use crate::parser;
 /// The node above all names.
 pub(crate) const ROOT: u32 = 0;
 
+/// What is written in the place of a result that is not known: by the labels of the values that it hangs
+/// on, and by all that it follows from.
+pub type Made = fn(labels: &[&str], recipe: &str) -> String;
+
+fn made(labels: &[&str], _recipe: &str) -> String {
+    format!("(made from {})", labels.join(", "))
+}
+
 /// Variables by name. Names are compared without case; the order is that in which names were first set, and
 /// loops follow it. A value of `None` is a variable that exists and is empty.
+///
+/// A value may only stand in for one that is not known here, such as that of a secret; see
+/// [`stand_in`](Self::stand_in).
 #[derive(Clone)]
 pub struct Variables {
     entries: Vec<Entry>,
+    /// What is shown of a result that hangs on a value that is not known.
+    made: Made,
+    /// Whether any value is a stand-in.
+    any_stand_in: bool,
+    /// Which names are empty where they have no value.
+    empty: Option<fn(&str) -> bool>,
     by_name: HashMap<String, usize>,
     nodes: Vec<Node>,
     children: HashMap<(u32, Kind, String), u32>,
@@ -27,6 +44,8 @@ pub struct Variables {
 struct Entry {
     name: String,
     value: Option<Value>,
+    /// What its value stands in for.
+    stands_for: Option<String>,
     /// The node its name leads to; `None` if the name is not a path.
     node: Option<u32>,
 }
@@ -67,6 +86,9 @@ impl Default for Variables {
     fn default() -> Self {
         Self {
             entries: Vec::new(),
+            made,
+            any_stand_in: false,
+            empty: None,
             by_name: HashMap::new(),
             nodes: vec![Node::default()],
             children: HashMap::new(),
@@ -102,6 +124,72 @@ impl Variables {
         self.put(name.into(), Some(Value::Shared(value)));
     }
 
+    /// As [`set`](Self::set), with a text in the place of a value that is not known here: `label` says
+    /// whose. It is written where the value would be written as it is. What hangs on it in another way (a
+    /// filter, a condition, a calculation, a part of it) is not evaluated by it; see
+    /// [`made_by`](Self::made_by).
+    pub fn stand_in(
+        &mut self,
+        name: impl Into<String>,
+        text: impl Into<String>,
+        label: impl Into<String>,
+    ) {
+        let name = name.into();
+        let folded = fold(&name);
+        self.put(name, Some(Value::Own(text.into())));
+        let index = self.by_name.get(&folded).copied();
+        if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
+            entry.stands_for = Some(label.into());
+            self.any_stand_in = true;
+        }
+    }
+
+    /// What is written in the place of a result that hangs on values that are not known: made of their
+    /// labels, and of all that the result follows from, in which the stand-ins stand for these values.
+    pub fn made_by(&mut self, made: Made) {
+        self.made = made;
+    }
+
+    /// Names for which this holds are empty, not missing, where they have no value.
+    pub fn empty_if(&mut self, is: fn(&str) -> bool) {
+        self.empty = Some(is);
+    }
+
+    pub(crate) fn empty(&self) -> Option<fn(&str) -> bool> {
+        self.empty
+    }
+
+    pub(crate) fn made(&self) -> Made {
+        self.made
+    }
+
+    pub(crate) fn has_stand_ins(&self) -> bool {
+        self.any_stand_in
+    }
+
+    /// The entry whose value a node has, if it is a stand-in.
+    pub(crate) fn stand_in_at(&self, node: u32) -> Option<usize> {
+        if !self.any_stand_in {
+            return None;
+        }
+        let index = self.nodes.get(node as usize)?.entry?;
+        self.entries.get(index)?.stands_for.as_ref().map(|_| index)
+    }
+
+    /// What the value of a name stands in for.
+    pub fn stands_for(&self, name: &str) -> Option<&str> {
+        let index = self.by_name.get(&fold(name))?;
+        self.entries.get(*index)?.stands_for.as_deref()
+    }
+
+    /// The name of an entry.
+    pub(crate) fn name_at(&self, index: usize) -> &str {
+        self.entries
+            .get(index)
+            .map(|entry| entry.name.as_str())
+            .unwrap_or_default()
+    }
+
     fn put(&mut self, name: String, value: Option<Value>) {
         let folded = fold(&name);
         let index = if let Some(known) = self.by_name.get(&folded) {
@@ -111,6 +199,7 @@ impl Variables {
             self.entries.push(Entry {
                 name,
                 value: None,
+                stands_for: None,
                 node,
             });
             self.by_name.insert(folded, self.entries.len() - 1);
@@ -118,6 +207,7 @@ impl Variables {
         };
         if let Some(entry) = self.entries.get_mut(index) {
             entry.value = value;
+            entry.stands_for = None;
             // Two spellings of one path: the last one set counts.
             if let Some(node) = entry
                 .node

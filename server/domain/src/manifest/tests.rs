@@ -84,6 +84,39 @@ fn it_holds_what_was_used_and_no_secret() {
 }
 
 #[test]
+fn what_is_made_from_a_secret_is_told_apart_by_its_mark() {
+    let text = SHOP.replace(
+        "  Long:",
+        "  Short: '#{Password | Substring 4}'\n  Live: '#{if Password == \"x\"}yes#{else}no#{/if}'\n  Long:",
+    );
+    let first = made(&release(&text), &farm(&["web01"]), "1");
+    let mut changed = release(&text);
+    for variable in &mut changed.variables.variables {
+        for value in &mut variable.values {
+            if let crate::variable::VariableValue::PinnedSecret(secret) = &mut value.value {
+                secret.mark = "another mark".to_owned();
+            }
+        }
+    }
+    let second = made(&changed, &farm(&["web01"]), "1");
+    let value = |of: &Manifest, name: &str| of.actions[2].values[name].value.clone();
+    for name in ["Short", "Live"] {
+        let said = value(&first, name);
+        let begin = "(made from secret mark of shop/pas on the target, #";
+        assert!(said.starts_with(begin), "{name}: {said}");
+        assert_ne!(said, value(&second, name));
+    }
+    let diff = compare(&first, &second);
+    for name in ["Short", "Live", "Password", "Connection"] {
+        let subject = format!("'Tell' {name}");
+        assert!(
+            diff.values.iter().any(|one| one.subject == subject),
+            "{name}: {diff:?}"
+        );
+    }
+}
+
+#[test]
 fn two_differ_in_what_was_used_differently() {
     let first = made(&release(SHOP), &farm(&["web01", "web03"]), "1");
     let changed = SHOP

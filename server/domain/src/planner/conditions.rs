@@ -164,11 +164,20 @@ impl Judging<'_> {
             Err(why @ Unjudgeable::Limit(_)) => {
                 return Some(Fault::Other(Sure::Certainly, why.to_string()));
             }
-            Err(Unjudgeable::Problems(problems)) => problems,
+            Err(Unjudgeable::Problems(problems)) => Ok(problems),
+            Err(why @ Unjudgeable::Secrets(_)) => Err(why),
         };
         let read = self.read_by(place, template);
         let hangs_on_outputs = read.iter().any(|text| reads_any_of(text, before));
         let branches = read.iter().any(|text| has_branches(text));
+        let problems = match problems {
+            Ok(problems) => problems,
+            Err(why) => {
+                let open = hangs_on_outputs && branches;
+                let sure = if open { Sure::Perhaps } else { Sure::Certainly };
+                return Some(Fault::Other(sure, why.to_string()));
+            }
+        };
         let fault = |problem: Problem| {
             let syntax = matches!(problem.kind, ProblemKind::Syntax { .. });
             if !syntax && reads_any_of(&problem.token, before) {

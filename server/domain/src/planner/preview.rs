@@ -19,6 +19,7 @@ use crate::plan::{NO_TARGET, Plan, PlanAction, PlanBefore, PlanStep};
 use crate::process::{Action, OnFailure, RunCondition, Start};
 use crate::state::view::ON_SERVER;
 use crate::variable::uses::substitutes;
+use crate::variable::{Effective, StandIn, made};
 use crate::work;
 
 /// A plan for people.
@@ -211,9 +212,7 @@ fn show_action(
                     let place = (done.step, Some(done.planned));
                     let subject = fleet.target(node.subject);
                     let variables = effective_among(context, fleet.lists(), place, subject)
-                        .map(|set| {
-                            set.to_template_variables(|secret| Some(format!("({})", secret.name)))
-                        })
+                        .map(|set| set.shown_variables(named, made))
                         .unwrap_or_default();
                     let with = inputs(context.plan, done.step, &done.action);
                     evaluated(&done.action, with, &variables, now, budget)
@@ -272,6 +271,14 @@ fn evaluate(value: &mut Value, variables: &Variables, options: &Options, budget:
             .values_mut()
             .for_each(|item| evaluate(item, variables, options, budget)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A secret by its variable, as `(NAME)`.
+fn named(secret: &Effective) -> StandIn {
+    StandIn {
+        text: format!("({})", secret.name),
+        ..StandIn::of(secret)
     }
 }
 

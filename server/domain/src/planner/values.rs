@@ -14,6 +14,7 @@ use crate::order::{Done, OrderContext, effective_among, tied};
 use crate::plan::{Plan, PlanAction, PlanStep};
 use crate::process::SecretAccess;
 use crate::variable::uses::input_texts;
+use crate::variable::{StandIn, made};
 use crate::work;
 
 /// More warnings of one kind than this help nobody.
@@ -81,7 +82,7 @@ fn check_action(
             ties.note(tied, &done.step.name, Some(&done.planned.name), target);
             continue;
         };
-        let variables = set.to_template_variables(|_| Some("secret".to_owned()));
+        let variables = set.shown_variables(StandIn::of, made);
         // The time only matters to what is shown, and nothing is shown here.
         let options = Options::new(Timestamp::UNIX_EPOCH);
         for text in input_texts(action) {

@@ -11,7 +11,7 @@ use super::overview::sound;
 use super::resolve::{
     Candidate, Situation, Tie, candidates, describe_scope, describe_situation, find, resolve,
 };
-use super::{Variable, VariableValue, is_of_server};
+use super::{StandIn, Variable, VariableValue, is_of_server, made};
 use crate::explain::{Refusal, nearest};
 use crate::planner::values::is_known_later;
 use crate::process::Process;
@@ -97,7 +97,8 @@ pub struct Origin {
     pub source: Source,
     /// The value, with its templates.
     pub value: Option<Shown>,
-    /// The value with its templates evaluated, if it has any; secrets as `(secret PATH)`.
+    /// The value with its templates evaluated, if it has any; secrets as `(secret PATH)`,
+    /// and what is made from them as `(made from secret PATH on the target)`.
     pub evaluated: Option<String>,
     /// Where the tokens in it come from.
     pub tokens: Vec<Origin>,
@@ -242,13 +243,7 @@ struct Asker<'a> {
 impl<'a> Asker<'a> {
     fn new(question: &'a Question<'a>) -> Self {
         let set = sound(question);
-        let rendered = set.to_template_variables(|secret| {
-            Some(match &secret.value {
-                EffectiveValue::Secret(pinned) => format!("(secret {})", pinned.path),
-                EffectiveValue::Unpinned(path) => format!("(secret {path})"),
-                EffectiveValue::Text(_) | EffectiveValue::Sealed { .. } => "(secret)".to_owned(),
-            })
-        });
+        let rendered = set.shown_variables(StandIn::of, made);
         Self {
             question,
             set,

@@ -16,6 +16,9 @@ const VARIABLES: &str = concat!(
     "  Login: \"u:#{Password} #{Octopus.Action[Install].Output.X}\"\n",
     "  Octopus.Project.Name: mine\n",
     "  Octopus.Release.Number: [{ value: 9.9.9, environment: test }]\n",
+    "  Cond: '#{if Password == \"live\"}LIVE#{else}other#{/if}'\n",
+    "  Short: 'x#{Password | Substring 4}'\n",
+    "  Base: '#{Login | ToBase64}'\n",
     "  A: \"#{B}\"\n",
     "  B: \"#{A}\"\n",
 );
@@ -133,6 +136,16 @@ fn secrets_are_marks_and_circles_end() {
             mark: Some("cafe".to_owned())
         })
     );
+    // What is made from one is only known where it is.
+    let made = "(made from secret shop/password on the target)";
+    for (name, expected) in [
+        ("Cond", made.to_owned()),
+        ("Short", format!("x{made}")),
+        ("Base", made.to_owned()),
+    ] {
+        let winner = explained(name, "test").unwrap().winner.unwrap();
+        assert_eq!(winner.evaluated, Some(expected), "{name}");
+    }
     let circle = explained("A", "test").unwrap().winner.unwrap();
     assert_eq!(circle.tokens[0].tokens[0].source, Source::Circle);
 }

@@ -14,6 +14,7 @@ mod literal;
 pub mod overview;
 pub mod prompt;
 mod resolve;
+mod stand_in;
 mod system;
 pub mod tags;
 mod tie;
@@ -27,6 +28,7 @@ pub use resolve::{
     Candidate, DEPLOYMENT_PROCESS, Rank, Situation, SituationTarget, Tie, candidates,
     describe_scope, find, resolve,
 };
+pub use stand_in::{StandIn, made, made_comparably};
 pub use system::{Surroundings, is_of_server, system_variables};
 pub use tie::{MOST_TIES, PossibleTie, scope_ties, tag_ties};
 

@@ -2,7 +2,7 @@
 //! are something else.
 //!
 //! Secrets stand in what is evaluated as their marks: equal values are equal texts, and nothing can
-//! be read.
+//! be read. So does what is made from them.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use mantle_template::{Budget, Options, Variables, references};
 use super::effective::{Effective, EffectiveSet, EffectiveValue};
 use super::explanation::Question;
 use super::resolve::{SituationTarget, Tie, find, resolve};
-use super::{ScopedValue, Variable, VariableValue, is_of_server};
+use super::{ScopedValue, StandIn, Variable, VariableValue, is_of_server, made_comparably};
 use crate::work;
 
 /// So much of a mark tells two values apart.
@@ -176,7 +176,7 @@ struct Here<'q, 'a> {
 impl<'q, 'a> Here<'q, 'a> {
     fn new(question: &'q Question<'a>) -> Self {
         let set = sound(question);
-        let rendered = set.to_template_variables(|secret| Some(marked(question, secret)));
+        let rendered = set.shown_variables(|secret| marked(question, secret), made_comparably);
         Self { question, rendered }
     }
 
@@ -226,18 +226,18 @@ pub(super) fn sound(question: &Question<'_>) -> EffectiveSet {
     set
 }
 
-fn marked(question: &Question<'_>, secret: &Effective) -> String {
+fn marked(question: &Question<'_>, secret: &Effective) -> StandIn {
     let shown = |mark: &str| {
         let mark: String = mark.chars().take(MARK_SHOWN).collect();
-        format!("(secret #{mark})")
+        StandIn::named(&format!("#{mark}"))
     };
     match &secret.value {
         EffectiveValue::Secret(pinned) => shown(&pinned.mark),
         EffectiveValue::Unpinned(path) => match question.marks.get(path) {
             Some(mark) => shown(mark),
-            None => format!("(secret {path}, not set)"),
+            None => StandIn::named(&format!("{path}, not set")),
         },
-        EffectiveValue::Text(_) | EffectiveValue::Sealed { .. } => "(secret)".to_owned(),
+        EffectiveValue::Text(_) | EffectiveValue::Sealed { .. } => StandIn::of(secret),
     }
 }
 

@@ -110,6 +110,51 @@ fn values_are_evaluated_and_the_servers_names_are_the_servers() {
 }
 
 #[test]
+fn what_is_made_from_secrets_is_told_apart_by_them_and_by_what_else_it_is_made_from() {
+    let project = a_project(concat!(
+        "variables:\n",
+        "  Pw: [{ secret: a }, { secret: b, environment: live }, { secret: c, environment: stage }]\n",
+        "  Cond: '#{if Pw == \"live\"}#{Word}#{else}other#{/if}'\n",
+        "  Short: 'x#{Pw | Substring 4}'\n",
+        "  Base: '#{Conn | ToBase64}'\n",
+        "  Conn: 'u=sa;p=#{Pw}'\n",
+        "  Word: [{ value: LIVE }, { value: OTHER, environment: last }]\n",
+    ));
+    // The secrets for 'test' and 'stage' are the same, by other paths.
+    let marks = [("a", "aaaa"), ("b", "bbbb"), ("c", "aaaa")];
+    let marks = marks.map(|(path, mark)| (path.to_owned(), mark.to_owned()));
+    let marks = marks.into();
+    let evaluated = |environment: &str, name: &str| -> String {
+        let question = Question {
+            project: "shop",
+            variables: &project.variables,
+            situation: Situation {
+                environment: Some(environment),
+                ..Situation::default()
+            },
+            system: &[],
+            marks: &marks,
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let mut all = overview(&question).into_iter();
+        let held = all.find(|held| held.name == name);
+        held.unwrap().evaluated.unwrap()
+    };
+    for name in ["Cond", "Short", "Base"] {
+        let here = evaluated("test", name);
+        assert!(
+            here.contains("(made from secret #aaaa on the target, #"),
+            "{name}: {here}"
+        );
+        assert_eq!(here, evaluated("stage", name), "{name}");
+        assert_ne!(here, evaluated("live", name), "{name}");
+    }
+    assert_ne!(evaluated("test", "Cond"), evaluated("last", "Cond"));
+    assert_eq!(evaluated("test", "Short"), evaluated("last", "Short"));
+    assert_eq!(evaluated("test", "Conn"), "u=sa;p=(secret #aaaa)");
+}
+
+#[test]
 fn the_targets_where_a_value_is_another_are_named_together() {
     let target = |name: &str, tags: &[&str]| TargetHere {
         name: name.to_owned(),

@@ -11,6 +11,7 @@ mod numbers;
 mod problems;
 mod reach;
 mod reference;
+mod stand_ins;
 mod strings;
 mod substitution;
 

@@ -69,6 +69,15 @@ fn what_can_be_known_to_be_unjudgeable_is_refused_with_its_place_and_what_to_do(
             "#{if Octopus.Action[Look].Output.Go}#{Nope",
             "is not a tag that can be read",
         ),
+        // Only targets know it.
+        (
+            "#{Password}",
+            "it hangs on the secret 'Password', whose value only targets have",
+        ),
+        (
+            "#{if Password == \"live\"}yes#{/if}",
+            "it hangs on the secret 'Password'",
+        ),
     ] {
         for of_action in [false, true] {
             let refused = planned_with(template, of_action).unwrap_err();
@@ -99,7 +108,8 @@ fn what_may_be_judged_when_its_turn_comes_is_not_refused() {
         "#{unless Octopus.Deployment.Error}#{Plain}#{/unless}",
         "#{Octopus.Deployment.Error}",
         "#{Octopus.Release.CustomFields[ticket]}",
-        "#{Password}",
+        "#{if Nope}#{Password}#{/if}#{Plain}",
+        "#{if Octopus.Action[Look].Output.Go}#{Password}#{/if}",
         "#{Octopus.Action[Look].Output.Go}",
         "#{octopus.action[LOOK].output[web01].Go}",
         "#{Octopus.Action[Look].Output.Go | ToUpper}",
@@ -114,6 +124,7 @@ fn what_may_be_judged_when_its_turn_comes_is_not_refused() {
     }
     // It hangs on what is not known yet whether it will come to that.
     for template in [
+        "#{unless Octopus.Action[Look].Output.Go}#{Password}#{/unless}",
         "#{if Octopus.Action[Look].Output.Go}yes#{else}#{Nope}#{/if}",
         "#{calc Octopus.Action[Look].Output.Go + 1}#{if Octopus.Action[Look].Output.Go}x#{else}#{Nope}#{/if}",
     ] {
