@@ -4,7 +4,7 @@
 //! written into the deployment's first event and never changes afterwards. It is read for as long
 //! as the deployment's log lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use mantle_shared::ids::{AgentId, TargetId, TaskId};
@@ -19,8 +19,11 @@ use crate::target::Platform;
 
 mod back;
 pub mod basis;
+mod reads;
 
 pub use back::{PlanBack, PlanBefore, PlanLeft, Ran};
+pub use reads::PlanFact;
+pub(crate) use reads::read_by;
 
 /// Stands for the subject and executor of a step without targets: its work is done once, for no
 /// target, and by no agent.
@@ -66,6 +69,9 @@ pub struct Plan {
     /// What an action that failed leads to.
     #[serde(default, skip_serializing_if = "Guidance::is_default")]
     pub guidance: Guidance,
+    /// Which of the facts the release's texts read.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub reads: BTreeSet<PlanFact>,
 }
 
 /// What an action that failed, and is not tried again by itself, leads to.

@@ -463,6 +463,10 @@ fn origin(one: &VariableOrigin, depth: usize, lines: &mut Vec<String>) {
         }
         OriginSource::Server => "the server".to_owned(),
         OriginSource::Later => "known when earlier actions have run".to_owned(),
+        OriginSource::Tied => {
+            let tie = one.tie.as_deref().unwrap_or_default();
+            format!("{BAD}{tie}{BAD:#}")
+        }
         OriginSource::Nowhere => "no variable has a value for it here".to_owned(),
         OriginSource::Circle => "it leads back to itself, so it has no value".to_owned(),
     };

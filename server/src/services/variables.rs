@@ -542,11 +542,16 @@ fn candidate(one: Explained) -> VariableCandidate {
 }
 
 fn origin(one: Origin) -> VariableOrigin {
+    let mut tie = None;
     let (source, set, scope) = match one.source {
         Source::Variable { set: None, scope } => (OriginSource::Project, None, Some(scope)),
         Source::Variable { set, scope } => (OriginSource::VariableSet, set, Some(scope)),
         Source::System => (OriginSource::Server, None, None),
         Source::Later => (OriginSource::Later, None, None),
+        Source::Tied(two) => {
+            tie = Some(two.to_string());
+            (OriginSource::Tied, None, None)
+        }
         Source::Nowhere => (OriginSource::Nowhere, None, None),
         Source::Circle => (OriginSource::Circle, None, None),
     };
@@ -555,6 +560,7 @@ fn origin(one: Origin) -> VariableOrigin {
         source,
         set,
         scope,
+        tie,
         value: one.value.map(value_view).unwrap_or_default(),
         evaluated: one.evaluated,
         tokens: one.tokens.into_iter().map(origin).collect(),

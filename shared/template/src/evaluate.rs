@@ -146,7 +146,7 @@ impl<'v> Evaluator<'v> {
     pub(crate) fn run(mut self, template: &Parsed<'_>) -> Result<Done, Error> {
         let size = template.source.len();
         if self.variables.has_stand_ins() {
-            self.hidden.template = template.source.to_owned();
+            template.source.clone_into(&mut self.hidden.template);
         }
         let mut text = match self.sink {
             Some(_) => String::new(),

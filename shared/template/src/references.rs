@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::ast::{Arg, Calc, Condition, Expr, Head, Step, Symbol, Tag};
+use crate::filters;
 use crate::lexer::{self, Hit, fold};
 use crate::parser::{parse_path, parse_tag};
 use crate::structure::Parsed;
@@ -21,6 +22,8 @@ pub struct References {
     /// Names that stand for themselves and for everything indexed beneath them: `a` for `#{A[#{B}].C}` and for
     /// `#{each x in A}`.
     pub prefixes: BTreeSet<String>,
+    /// Filters that it names and that do not exist, as they are spelt.
+    pub unknown_filters: BTreeSet<String>,
 }
 
 impl References {
@@ -54,6 +57,7 @@ impl References {
     pub fn merge(&mut self, other: Self) {
         self.names.extend(other.names);
         self.prefixes.extend(other.prefixes);
+        self.unknown_filters.extend(other.unknown_filters);
     }
 
     fn symbol(&mut self, symbol: &Symbol<'_>, collection: bool) {
@@ -93,6 +97,12 @@ impl References {
     fn expr(&mut self, expr: &Expr<'_>, collection: bool) {
         if let Head::Symbol(symbol) = &expr.head {
             self.symbol(symbol, collection);
+        }
+        for filter in &expr.filters {
+            let reverse = collection && lexer::same_name(filter.name, "Reverse");
+            if !reverse && !filters::exists(filter.name) {
+                self.unknown_filters.insert(filter.name.to_owned());
+            }
         }
         for arg in expr.filters.iter().flat_map(|filter| &filter.args) {
             if let Arg::Template(text) = arg {

@@ -86,7 +86,8 @@ fn recipe(template: &str, variables: &Variables) -> String {
     for name in closure([template], variables) {
         let value = variables.get(&name).unwrap_or_default();
         for part in [name.as_str(), value] {
-            recipe.push_str(&format!("\n{} {part}", part.len()));
+            let length = part.len().to_string();
+            recipe.extend(["\n", length.as_str(), " ", part]);
         }
     }
     recipe

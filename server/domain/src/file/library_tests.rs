@@ -364,3 +364,52 @@ fn what_tied_before_a_file_is_applied_is_a_warning_and_what_it_brings_about_is_r
     server.projects.clear();
     assert!(apply(&server, values).is_err());
 }
+
+#[test]
+fn variables_that_lead_back_to_themselves_and_filters_that_do_not_exist_are_warned_of() {
+    let shop = "mantle: v1\nproject: shop\ninclude: mail\nvariables:\n  A: x\n  Round: \"#{round | ToUpper}\"\n  Url: \"#{Host}\"\nprocess: [{ step: Go, targets: { tag: web }, uses: http.check, with: { url: \"#{A | Nope}\" } }]\n";
+    let mail = "mantle: v1\nvariable_set: mail\nvariables:\n  Host: [{ value: \"#{Name}/\", environment: live }]\n  Name: \"#{Url}\"\n  Own: \"#{Own}\"\n";
+    let definitions = read(&[("shop.yaml", shop), ("mail.yaml", mail)], &known()).unwrap();
+    let warnings: Vec<String> = definitions
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    for expected in [
+        "mail.yaml:4:10: variable 'Host' refers to itself: Host -> Name -> Url -> Host; whatever needs it fails; take one of these references out",
+        "mail.yaml:6:8: variable 'Own' refers to itself: Own -> Own; whatever needs it fails; take one of these references out",
+        "shop.yaml:6:10: variable 'Round' refers to itself: Round -> Round; whatever needs it fails; take one of these references out",
+        "shop.yaml:8:77: there is no filter 'Nope'; name one of those under 'Filters' in the manual's page Templates",
+    ] {
+        assert!(
+            warnings.contains(&expected.to_owned()),
+            "{expected}: {warnings:#?}"
+        );
+    }
+    let of_circles = warnings
+        .iter()
+        .filter(|one| one.contains("refers to itself"));
+    assert_eq!(of_circles.count(), 3, "{warnings:#?}");
+}
+
+#[test]
+fn a_condition_with_a_filter_that_does_not_exist_is_refused_where_it_stands() {
+    for (run, expected) in [
+        (
+            "#{X | Nope}",
+            "shop.yaml:4:44: there is no filter 'Nope'; name one of those under 'Filters' in the manual's page Templates",
+        ),
+        (
+            "#{if X | ToUper}y#{/if}",
+            "shop.yaml:4:44: there is no filter 'ToUper'; did you mean 'ToUpper'?",
+        ),
+    ] {
+        let shop = format!(
+            "mantle: v1\nproject: shop\nprocess:\n  - {{ step: A, targets: {{ tag: web }}, run: \"{run}\", uses: script, with: {{ run: x }} }}\n"
+        );
+        assert_eq!(
+            read(&[("shop.yaml", &shop)], &known()).unwrap_err(),
+            expected
+        );
+    }
+}

@@ -96,6 +96,8 @@ pub fn parse(sources: &[Source<'_>], known: &Known) -> Result<Definitions, Vec<F
     if errors.is_empty() {
         let unmatched = convert::unmatched(&definitions, known, &declared);
         definitions.warnings.extend(unmatched);
+        let circles = convert::in_circles(&definitions, known, &declared);
+        definitions.warnings.extend(circles);
         definitions.warnings.sort();
         Ok(definitions)
     } else {

@@ -152,6 +152,13 @@ impl Report {
 
     /// A text that is a template.
     pub(super) fn template(&mut self, at: Position, text: &str) {
+        self.readable(at, text);
+        for problem in unknown_filters(at, text) {
+            self.warn(problem);
+        }
+    }
+
+    fn readable(&mut self, at: Position, text: &str) {
         let problems = mantle_template::Template::parse(text).problems();
         if let Some(first) = problems.first() {
             self.error(
@@ -160,7 +167,33 @@ impl Report {
             );
         }
     }
+
+    /// A template that decides whether something runs: with a filter that does not exist it never could.
+    pub(super) fn condition(&mut self, at: Position, text: &str) {
+        self.readable(at, text);
+        for problem in unknown_filters(at, text) {
+            self.error(problem);
+        }
+    }
 }
+
+fn unknown_filters(at: Position, text: &str) -> impl Iterator<Item = Problem> {
+    let unknown = mantle_template::references(text).unknown_filters;
+    unknown.into_iter().take(MOST_FILTERS).map(move |filter| {
+        let what = format!("there is no filter '{}'", shorten(&filter));
+        let known = mantle_template::filters::NAMES.iter().copied();
+        let problem = Problem::new(at, what);
+        match nearest(&filter, known) {
+            Some(meant) => problem.meant(Some(meant)),
+            None => {
+                problem.next("name one of those under 'Filters' in the manual's page Templates")
+            }
+        }
+    })
+}
+
+/// More filters that do not exist than this in one text help nobody.
+const MOST_FILTERS: usize = 5;
 
 fn shorten(text: &str) -> String {
     text.chars().take(60).collect()

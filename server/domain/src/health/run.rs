@@ -3,6 +3,8 @@
 //!
 //! Its scripts hold no locks: a check neither waits for a deployment nor holds one up.
 
+use std::collections::BTreeSet;
+
 use mantle_shared::ids::{TargetId, TaskId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -154,6 +156,7 @@ pub fn plan(task: TaskId, order: &HealthOrder, all: &[TargetFacts]) -> Result<Pl
         },
         facts: PlanFacts::default(),
         guidance: Guidance::Unguided,
+        reads: BTreeSet::new(),
     })
 }
 

@@ -1,7 +1,8 @@
 //! What a plan rests on, so that a deployment can be bound to the plan that was looked at.
 //!
-//! It holds the digests of what is deployed, of a rollback also from where it goes back, and the
-//! plan itself, which is what became of the targets of its moment, with the facts about them that inputs are evaluated with. An agent's version is left
+//! It holds the digests of what is deployed, of a rollback also from where it goes back, and the plan
+//! itself, which is what became of the targets of its moment, with the facts about them that inputs are
+//! evaluated with, and of what ran there before what the release's texts read. An agent's version is left
 //! out: it is upgraded without anybody planning anew.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,7 @@ use mantle_shared::uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Guidance, LeftOutReason, Plan, PlanAction, PlanFacts, PlanLeftOut, PlanStep, PlanTarget,
+    Guidance, LeftOutReason, Plan, PlanAction, PlanFacts, PlanLeftOut, PlanStep, PlanTarget, reads,
 };
 use crate::explain::listed;
 use crate::fleet::Fleet;
@@ -94,8 +95,7 @@ impl PlanBasis {
         for before in ways_back.flat_map(|back| &mut back.before) {
             before.task = TaskId::from_uuid(Uuid::nil());
         }
-        // Who asks and when, and what runs there by then, changes nothing of what is done.
-        plan.facts = PlanFacts::default();
+        plan.facts = reads::only(&plan.facts, &plan.reads);
         Self {
             format: BASIS_FORMAT,
             process: release.process,
@@ -143,6 +143,11 @@ impl PlanBasis {
             .map(|target| target.id)
             .collect();
         let mut known = self.clone();
+        // Of the same process and variables it read nothing that it could speak of.
+        if earlier.plan.reads.is_empty() {
+            known.plan.reads.clear();
+            known.plan.facts = PlanFacts::default();
+        }
         for target in &mut known.plan.targets {
             if unknown.contains(&target.id) {
                 target.host_name.clear();
@@ -201,6 +206,7 @@ impl PlanBasis {
                 Guidance::Unguided => "a failure asks nobody any more".to_owned(),
             });
         }
+        changes.extend(reads::changes(&was.facts, &is.facts, &is.environment));
         targets(was, is, &mut changes);
         steps(was, is, &mut changes);
         let before: BTreeSet<&String> = was.warnings.iter().collect();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mantle_shared::ids::TaskId;
 
 use crate::explain::{Refusal, nearest};
-use crate::plan::{Guidance, PLAN_FORMAT, Plan, PlanBefore, PlanFacts, PlanTarget};
+use crate::plan::{Guidance, PLAN_FORMAT, Plan, PlanBefore, PlanFacts, PlanTarget, read_by};
 use crate::process::{Timeouts, Unavailable, Unhealthy};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use crate::target::TargetFacts;
@@ -168,6 +168,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         timeouts: timeouts(request),
         facts: request.facts.clone(),
         guidance: guidance(request),
+        reads: read_by(request.process, request.variables),
     };
     locks::assign(request, &mut plan);
     let mut ties = Ties::default();

@@ -118,6 +118,8 @@ pub enum Source {
     System,
     /// It is only known when earlier actions have run.
     Later,
+    /// Two of its values are equally specific, so it has none.
+    Tied(Tie),
     /// Nobody.
     Nowhere,
     /// It is one of those that lead here, so it has no value.
@@ -272,10 +274,20 @@ impl<'a> Asker<'a> {
         }
         let options = Options::new(self.question.now);
         let rendered = budget.work.render(text, &self.rendered, &options);
+        let reached = references(text);
+        let tied: Vec<(&str, Tie)> = self
+            .tied()
+            .filter(|(name, _)| reached.reaches(name))
+            .collect();
         if let Ok(rendered) = rendered {
             // A token inside another variable's value is that one's.
             let missing = rendered.problems.iter().filter(|problem| {
                 problem.kind == ProblemKind::Missing && text.contains(&problem.token)
+            });
+            // Of one that ties the tie is told.
+            let missing = missing.filter(|problem| {
+                let of_token = references(&problem.token);
+                !tied.iter().any(|(name, _)| of_token.reaches(name))
             });
             origin.tokens.extend(missing.map(|problem| Origin {
                 name: problem.token.clone(),
@@ -290,8 +302,16 @@ impl<'a> Asker<'a> {
             }));
             origin.evaluated = Some(rendered.text.into_owned());
         }
+        origin
+            .tokens
+            .extend(tied.into_iter().map(|(name, tie)| Origin {
+                name: name.to_owned(),
+                source: Source::Tied(tie),
+                value: None,
+                evaluated: None,
+                tokens: Vec::new(),
+            }));
         above.push(effective.name.to_lowercase());
-        let reached = references(text);
         for inner in self.set.iter().filter(|one| reached.reaches(&one.name)) {
             let Some(left) = budget.tokens.checked_sub(1) else {
                 break;
@@ -312,6 +332,17 @@ impl<'a> Asker<'a> {
         above.pop();
         origin.tokens.sort_by(|a, b| a.name.cmp(&b.name));
         origin
+    }
+
+    /// The variables that have no value here because two are equally specific.
+    fn tied(&self) -> impl Iterator<Item = (&'a str, Tie)> {
+        let question = self.question;
+        let own = question.variables.iter();
+        let own = own.filter(|variable| !is_of_server(&variable.name));
+        own.filter_map(|variable| {
+            let tie = resolve(variable, &question.situation).err()?;
+            Some((variable.name.as_str(), tie))
+        })
     }
 
     fn source(&self, effective: &Effective) -> (Source, Shown) {

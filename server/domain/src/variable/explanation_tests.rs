@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::testing::a_project;
-use crate::variable::{DEPLOYMENT_PROCESS, SituationTarget};
+use crate::variable::{DEPLOYMENT_PROCESS, ScopedValue, SituationTarget};
 
 const VARIABLES: &str = concat!(
     "variables:\n",
@@ -29,6 +29,19 @@ fn explained(name: &str, environment: &str) -> Result<Explanation, Refusal> {
     tied.name = "Tied".to_owned();
     tied.values[1].scope.environments.clear();
     project.variables.push(tied);
+    for (name, text) in [
+        ("Uses", "http://#{Tied}/#{Nope}"),
+        ("Asks", "#{if Tied}x#{/if}"),
+        ("Above", "#{Uses}"),
+    ] {
+        project.variables.push(Variable {
+            name: name.to_owned(),
+            values: vec![ScopedValue::own(
+                VariableValue::Text(text.to_owned()),
+                crate::variable::Scope::default(),
+            )],
+        });
+    }
     let tags = vec!["web".to_owned()];
     let marks = [("shop/password".to_owned(), "cafe".to_owned())].into();
     let system = [
@@ -148,6 +161,24 @@ fn secrets_are_marks_and_circles_end() {
     }
     let circle = explained("A", "test").unwrap().winner.unwrap();
     assert_eq!(circle.tokens[0].tokens[0].source, Source::Circle);
+}
+
+#[test]
+fn of_a_token_that_ties_the_tie_is_told() {
+    let tie = explained("Tied", "test").unwrap().tie.unwrap();
+    let tied = Source::Tied(tie);
+    let uses = explained("Uses", "test").unwrap().winner.unwrap();
+    let told: Vec<(&str, &Source)> = uses
+        .tokens
+        .iter()
+        .map(|one| (one.name.as_str(), &one.source))
+        .collect();
+    assert_eq!(told, [("#{Nope}", &Source::Nowhere), ("Tied", &tied)]);
+    let asks = explained("Asks", "test").unwrap().winner.unwrap();
+    assert_eq!(asks.tokens[0].source, tied);
+    let above = explained("Above", "test").unwrap().winner.unwrap();
+    assert_eq!(above.tokens.len(), 1, "it is the other's token: {above:?}");
+    assert_eq!(above.tokens[0].tokens[1].source, tied);
 }
 
 #[test]

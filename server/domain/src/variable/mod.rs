@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::SecretVersionId;
 
+pub mod circle;
 mod effective;
 pub mod explanation;
 mod in_scope;

@@ -193,6 +193,9 @@ pub struct VariableOrigin {
     /// Where the value holds, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// Which two of its values are equally specific, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tie: Option<String>,
     /// What it is.
     #[serde(flatten)]
     pub value: ValueView,
@@ -217,6 +220,8 @@ pub enum OriginSource {
     Server,
     /// It is only known when earlier actions have run.
     Later,
+    /// Two of its values are equally specific, so it has none.
+    Tied,
     /// Nobody.
     Nowhere,
     /// It is one of those that lead to itself, so it has no value.

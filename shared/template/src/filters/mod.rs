@@ -190,6 +190,12 @@ pub(crate) fn call(name: &str, call: &Call<'_>, fuel: &mut Fuel) -> Eval<Outcome
     Ok(answer.map_or_else(|failed| failed, Outcome::Value))
 }
 
+/// Whether there is a filter of that name.
+pub(crate) fn exists(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_str(), "null" | "match" | "replace" | "indent") || simple(&name).is_some()
+}
+
 type Filter = fn(&Call<'_>) -> Answer;
 
 /// The filters whose work is proportional to their input.

@@ -130,3 +130,21 @@ fn the_closed_set_is_enough_to_render() {
     assert_eq!(render(&all), "n m14!");
     assert_eq!(render(&closed), render(&all));
 }
+
+#[test]
+fn filters_that_do_not_exist_are_told_wherever_they_stand() {
+    for (template, unknown) in [
+        ("#{A | ToUpper | null | Match x | markdown}", &[][..]),
+        ("#{A | Nope | ToUpper | Other}", &["Nope", "Other"]),
+        ("#{if A | Shout == \"x\"}y#{/if}", &["Shout"]),
+        ("#{if A}#{A | Nope}#{/if}", &["Nope"]),
+        ("#{A | Append #{B | Nope}}", &["Nope"]),
+        ("#{each x in A | Reverse}#{x}#{/each}", &[]),
+        ("#{A | Reverse}", &["Reverse"]),
+        ("##{A | Nope} | Nope", &[]),
+    ] {
+        let found = references(template).unknown_filters;
+        let found: Vec<&str> = found.iter().map(String::as_str).collect();
+        assert_eq!(found, unknown, "{template}");
+    }
+}

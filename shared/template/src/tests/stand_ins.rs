@@ -27,7 +27,7 @@ fn rendered(template: &str) -> Rendered<'_> {
 
 #[test]
 fn what_hangs_on_a_value_that_is_not_known_is_marked_and_what_has_it_in_it_is_not() {
-    let mut wrong = String::new();
+    let mut wrong = Vec::new();
     for (template, expected) in [
         ("#{Pw}", "(secret)"),
         ("#{Conn}", "u=sa;p=(secret)"),
@@ -81,13 +81,10 @@ fn what_hangs_on_a_value_that_is_not_known_is_marked_and_what_has_it_in_it_is_no
     ] {
         let result = rendered(template);
         if result.text != expected || !result.problems.is_empty() {
-            wrong.push_str(&format!(
-                "{template}\n  {} {:?}\n",
-                result.text, result.problems
-            ));
+            wrong.push(format!("{template}: {} {:?}", result.text, result.problems));
         }
     }
-    assert!(wrong.is_empty(), "{wrong}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

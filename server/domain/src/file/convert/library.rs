@@ -367,7 +367,7 @@ fn whereabouts(value: &ScopedValue, place: Option<&Place>) -> String {
 
 impl Declared {
     /// Where a value of a project that was completed stands, if it stands in these files.
-    fn find(
+    pub(super) fn find(
         &self,
         project: &ProjectDefinition,
         variable: &Variable,

@@ -7,6 +7,7 @@ use super::node::{Position, Problem};
 use super::report::{Report, case_only};
 use super::{Definitions, Known};
 
+mod circles;
 mod health;
 mod infrastructure;
 mod library;
@@ -21,6 +22,7 @@ mod tags;
 mod variable_set;
 mod variables;
 
+pub(super) use circles::in_circles;
 pub(super) use library::{library, unmatched};
 pub(super) use tags::{OF_BOTH, tied_by_tags};
 

@@ -326,7 +326,7 @@ fn run_of(item: Option<At<String>>, report: &mut Report) -> RunCondition {
         "failure" => RunCondition::Failure,
         "always" => RunCondition::Always,
         text if text.contains("#{") => {
-            report.template(item.at, text);
+            report.condition(item.at, text);
             RunCondition::Template(item.value)
         }
         text => {

@@ -189,6 +189,7 @@ pub(super) fn a_plan(targets: &[u128], steps: Vec<PlanStep>) -> Plan {
         timeouts: Timeouts::default(),
         facts: crate::plan::PlanFacts::default(),
         guidance: Guidance::default(),
+        reads: BTreeSet::new(),
     }
 }
 
@@ -221,6 +222,7 @@ pub(super) const UNJUDGEABLE: &str = "#{Nope}";
 pub(super) fn guided(plan: Plan) -> Plan {
     Plan {
         guidance: Guidance::Guided,
+        reads: BTreeSet::new(),
         ..plan
     }
 }
