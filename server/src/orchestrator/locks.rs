@@ -330,9 +330,15 @@ impl Orchestrator {
             let Event::NodeBlocked { node, .. } = event else {
                 return None;
             };
+            let blocked = event.blocked()?;
+            // Of itself it waits only until its agent's word is there: a moment after every action.
+            let own = format!("{} ", deployment.context.number);
+            if blocked.by.starts_with(&own) {
+                return None;
+            }
             let executor = &plan.target(plan.node(*node)?.executor)?.name;
             let action = &plan.action(*node)?.name;
-            Some(format!("{action} {}", event.blocked()?.sentence(executor)))
+            Some(format!("{action} {}", blocked.sentence(executor)))
         };
         let lines: Vec<Record> = events
             .iter()

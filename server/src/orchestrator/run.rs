@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mantle_domain::lock::Locks;
 use mantle_domain::state::{
     Asked, Evidence, Input, Moment, StartAnswer, State, decide, evolve, judge, next_deadline,
@@ -15,6 +15,7 @@ use mantle_shared::protocol::{self as wire, AttemptPosition, ReportedState};
 use tokio::sync::mpsc;
 
 use super::active::{Decided, Deployment};
+use super::admit::AGENTS_RETURN;
 use super::fact::{Fact, Reported};
 use super::ingest::Ingest;
 use super::locks::Keeper;
@@ -67,6 +68,8 @@ pub struct Orchestrator {
     seen: Timestamp,
     /// When this server began: agents come back from then on.
     pub(super) began: Instant,
+    /// Until then nothing is overdue that agents owe who have not come back since.
+    patient_until: Timestamp,
 }
 
 /// The agents that may be given orders.
@@ -75,6 +78,11 @@ struct Agents<'a> {
     online: &'a BTreeSet<AgentId>,
     journals: &'a BTreeMap<AgentId, JournalId>,
     locks: &'a RefCell<Locks>,
+}
+
+/// So long after this server began, agents may come back.
+fn patience() -> SignedDuration {
+    SignedDuration::try_from(AGENTS_RETURN).unwrap_or(SignedDuration::MAX)
 }
 
 impl Orchestrator {
@@ -105,6 +113,7 @@ impl Orchestrator {
             next_look: None,
             seen: Timestamp::UNIX_EPOCH,
             began: Instant::now(),
+            patient_until: Timestamp::UNIX_EPOCH,
         };
         (
             orchestrator,
@@ -121,6 +130,7 @@ impl Orchestrator {
             return;
         }
         self.began = Instant::now();
+        self.patient_until = Timestamp::now() + patience();
         self.recover().await;
         let mut renew = tokio::time::interval(RENEW);
         let mut sweep = tokio::time::interval(SWEEP);
@@ -243,7 +253,9 @@ impl Orchestrator {
         // In every turn, whatever woke it: what has come due is not mentioned again.
         let seen = std::mem::replace(&mut self.seen, now);
         for (task, deployment) in &self.deployments {
-            if next_deadline(&deployment.state, seen).is_some_and(|at| at <= now) {
+            if next_deadline(&deployment.state, seen, self.patient_until)
+                .is_some_and(|at| at <= now)
+            {
                 turn.input(*task, Input::Tick);
             }
         }
@@ -325,9 +337,13 @@ impl Orchestrator {
             |state: &State, asked: Asked<'_>| conditions::holds(context, state, asked, now);
         let instructions =
             |state: &State, node| conditions::instructions(context, state, node, now);
+        // A clock that was set back does not make it longer.
+        let left = self.patient_until.duration_since(now);
+        let may_return = left.is_positive() && left <= patience();
         let moment = Moment {
             now,
             online: agents.online,
+            returning: &|agent| may_return && !self.parts.online.was_here(agent),
             journals: agents.journals,
             condition: &condition,
             instructions: &instructions,
@@ -566,7 +582,7 @@ impl Orchestrator {
         let next = self
             .deployments
             .values()
-            .filter_map(|d| next_deadline(&d.state, self.seen))
+            .filter_map(|d| next_deadline(&d.state, self.seen, self.patient_until))
             .chain(self.next_look)
             .min();
         let Some(next) = next else { return SWEEP };

@@ -45,6 +45,9 @@ enum Order {
     Cancel(AttemptId),
 }
 
+/// After a start nothing is overdue for so long of agents that have not come back.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+
 struct Live {
     state: State,
     online: BTreeMap<AgentId, (u64, JournalId)>,
@@ -54,6 +57,9 @@ struct Live {
     unsaved: BTreeMap<AttemptId, usize>,
     requests: u64,
     seen: Timestamp,
+    /// When it began, and who was there since.
+    began: Timestamp,
+    was_here: BTreeSet<AgentId>,
 }
 
 /// What the server wants of the world.
@@ -118,6 +124,8 @@ impl Server {
             unsaved: BTreeMap::new(),
             requests: 0,
             seen: now,
+            began: now,
+            was_here: BTreeSet::new(),
         });
         if self.durable.events.is_empty() {
             self.turn(vec![Input::Begin { plan: plan::plan() }], now);
@@ -218,7 +226,8 @@ impl Server {
     pub fn tick(&mut self, now: Timestamp) {
         let Some(live) = &mut self.live else { return };
         let seen = std::mem::replace(&mut live.seen, now);
-        let due = next_deadline(&live.state, seen).is_some_and(|at| at <= now);
+        let due =
+            next_deadline(&live.state, seen, live.began + PATIENCE).is_some_and(|at| at <= now);
         self.turn(if due { vec![Input::Tick] } else { Vec::new() }, now);
     }
 
@@ -319,6 +328,7 @@ impl Server {
         self.out
             .push(Out::Send(agent, session, Box::new(resynced.into())));
         let journal = journal.expect("every journal of the model has an id");
+        live.was_here.insert(agent);
         live.online.insert(agent, (session, journal));
         let mut inputs = Vec::new();
         for report in reports {
@@ -510,6 +520,7 @@ impl Server {
             let moment = Moment {
                 now,
                 online: &online,
+                returning: &|agent| now < live.began + PATIENCE && !live.was_here.contains(&agent),
                 journals: &journals,
                 condition: &|_, _| Ok(true),
                 instructions: &|_, _| String::new(),
@@ -623,7 +634,7 @@ impl Server {
         assert!(
             live.state.is_finished()
                 || !outstanding(&live.state).is_empty()
-                || next_deadline(&live.state, now - SignedDuration::from_secs(1)).is_some(),
+                || next_deadline(&live.state, now - SignedDuration::from_secs(1), now).is_some(),
             "nothing is outstanding and nothing is waited for: it would hang for ever"
         );
     }

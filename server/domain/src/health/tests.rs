@@ -299,6 +299,7 @@ impl Run {
             now: time(at),
             policy: &Policy::default(),
             online: &online,
+            returning: &|_| false,
             journals: &BTreeMap::new(),
             condition: &|_, _| Ok(true),
             instructions: &|_, _| String::new(),

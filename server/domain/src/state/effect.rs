@@ -88,14 +88,27 @@ pub fn outstanding(state: &State) -> Vec<Effect> {
 
 /// When the state must be looked at again even if nothing happens, by whoever looked at it at this
 /// moment: a wait that was over by then has had its effect, and only its deadline is left. What
-/// waits for an agent that is away would else have to be looked at all the time.
-pub fn next_deadline(state: &State, seen: Timestamp) -> Option<Timestamp> {
+/// waits for an agent that is away would else have to be looked at all the time. Until `patient_until` agents
+/// may come back to a server that began (see [`Moment`](super::Moment)): what was due when it was looked at
+/// and is still there is due by then.
+pub fn next_deadline(
+    state: &State,
+    seen: Timestamp,
+    patient_until: Timestamp,
+) -> Option<Timestamp> {
     if state.is_finished() {
         return None;
     }
+    let due = |deadline: Timestamp| {
+        if deadline <= seen {
+            deadline.max(patient_until)
+        } else {
+            deadline
+        }
+    };
     let acquisitions = state.acquisitions.values().filter_map(|a| match &a.status {
-        AcquisitionStatus::Pending | AcquisitionStatus::Ordered { .. } => Some(a.deadline),
-        AcquisitionStatus::Waiting { until, .. } => Some(still(*until, a.deadline, seen)),
+        AcquisitionStatus::Pending | AcquisitionStatus::Ordered { .. } => Some(due(a.deadline)),
+        AcquisitionStatus::Waiting { until, .. } => Some(still(*until, due(a.deadline), seen)),
         AcquisitionStatus::Done { .. } | AcquisitionStatus::Failed { .. } => None,
     });
     let nodes = state.nodes.values().filter_map(|node| match node {
@@ -103,19 +116,21 @@ pub fn next_deadline(state: &State, seen: Timestamp) -> Option<Timestamp> {
             not_before,
             deadline,
             ..
-        } => Some(still(*not_before, *deadline, seen)),
+        } => Some(still(*not_before, due(*deadline), seen)),
         NodeState::Running { .. }
         | NodeState::Asking { .. }
         | NodeState::Done { .. }
         | NodeState::Skipped { .. } => None,
     });
     let asked = state.open_interruptions().map(|(_, one)| one.deadline);
-    let attempts = state.live_attempts().map(|(_, attempt)| attempt.deadline);
+    let attempts = state
+        .live_attempts()
+        .map(|(_, attempt)| due(attempt.deadline));
     acquisitions
         .chain(nodes)
         .chain(attempts)
         .chain(asked)
-        .chain(limits(state))
+        .chain(limits(state).into_iter().map(due))
         .min()
 }
 

@@ -181,6 +181,9 @@ pub struct Moment<'a> {
     pub now: Timestamp,
     /// The agents that are connected and resynced.
     pub online: &'a BTreeSet<AgentId>,
+    /// Whether an agent has not been there since this server began and may still come back. What it owes is
+    /// not overdue meanwhile: it may have been told long ago, to a server that was down.
+    pub returning: &'a dyn Fn(AgentId) -> bool,
     /// The journals that they go by, of those that said so.
     pub journals: &'a BTreeMap<AgentId, JournalId>,
     /// Judges a `run:` template. It is given the state as it is by then, which this very input may

@@ -96,7 +96,9 @@ impl Look<'_> {
                 let stop = self.state.step_stop(attempt.node.step);
                 cancel_is_over || stop.is_some_and(|deadline| deadline <= now)
             };
-            if attempt.deadline <= now || pickup_counts {
+            if (self.moment.returning)(attempt.agent) {
+                None
+            } else if attempt.deadline <= now || pickup_counts {
                 Some(unknown(*id, "no word of its end came in time", now))
             } else {
                 stop_is_over().then(|| unknown(*id, "the cancel was not answered in time", now))
@@ -111,7 +113,9 @@ impl Look<'_> {
                 }
                 AcquisitionStatus::Waiting { message, .. } => message.clone(),
             };
-            (a.deadline <= now).then_some(Event::AcquisitionFailed {
+            let executor = self.plan.target(*target);
+            let returns = executor.is_some_and(|target| (self.moment.returning)(target.agent));
+            (a.deadline <= now && !returns).then_some(Event::AcquisitionFailed {
                 target: *target,
                 message,
             })

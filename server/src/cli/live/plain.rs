@@ -140,6 +140,10 @@ pub(super) fn event_line(picture: &Picture, event: &TaskEvent) -> Option<String>
         }
         TaskEventKind::Note => match &event.action {
             Some(action) => format!("{target} › {action} attempt {state}"),
+            None if target.is_empty() => {
+                let number = event.step.unwrap_or_default();
+                format!("step {number} '{}'", picture.step_name(number))
+            }
             None => target.to_owned(),
         },
     };

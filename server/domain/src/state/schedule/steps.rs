@@ -414,7 +414,8 @@ impl Look<'_> {
         if fault::sabotaged("pickup-never-ends") {
             return None;
         }
-        (now >= deadline).then(|| {
+        let returns = (self.moment.returning)(executor.agent);
+        (now >= deadline && !returns).then(|| {
             let end = NodeEnd {
                 outcome: Outcome::NotStarted,
                 message: format!("the agent of {} was not connected in time", executor.name),

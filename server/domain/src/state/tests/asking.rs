@@ -1,7 +1,7 @@
 //! People are asked: about failures, by manual actions, after a first target. What each answer does,
 //! and what time does meanwhile.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mantle_shared::protocol::Outcome;
 
 use super::super::*;
@@ -295,7 +295,7 @@ fn who_is_not_answered_in_time_gets_what_there_would_be_without_asking() {
     let mut run = Run::of(a_guided_farm());
     run.end("a@web01", Outcome::Failed);
     let week = SignedDuration::from_hours(7 * 24);
-    let due = next_deadline(&run.state, run.now).unwrap();
+    let due = next_deadline(&run.state, run.now, Timestamp::MIN).unwrap();
     assert_eq!(due.duration_since(run.now), week);
     run.after(week);
     assert_eq!(run.verdict(), Some(Verdict::Failed));

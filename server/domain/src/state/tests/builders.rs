@@ -254,6 +254,8 @@ pub(super) struct Run {
     pub(super) log: Vec<Event>,
     pub(super) now: Timestamp,
     pub(super) online: BTreeSet<AgentId>,
+    /// Those that may come back to a server that began.
+    pub(super) returning: BTreeSet<AgentId>,
     pub(super) journals: BTreeMap<AgentId, JournalId>,
     pub(super) conditions: bool,
     /// Who holds every lock, if anybody does.
@@ -293,6 +295,7 @@ impl Run {
             log: Vec::new(),
             now: Timestamp::from_second(1_800_000_000).unwrap(),
             online: BTreeSet::new(),
+            returning: BTreeSet::new(),
             journals: BTreeMap::new(),
             conditions: true,
             holder: None,
@@ -304,6 +307,7 @@ impl Run {
         let moment = Moment {
             now: self.now,
             online: &self.online,
+            returning: &|agent| self.returning.contains(&agent),
             journals: &self.journals,
             condition: &|state, asked| match asked.template {
                 KNOWS_OUTPUTS => Ok(!state.outputs.is_empty()),

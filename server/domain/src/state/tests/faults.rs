@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mantle_shared::ids::{AgentId, AttemptId, JournalId};
 use mantle_shared::protocol::{AttemptEnd, Outcome};
 use mantle_shared::uuid::Uuid;
@@ -357,11 +357,14 @@ impl World {
         }
         if self.run.state.is_finished() {
             assert!(outstanding(&self.run.state).is_empty());
-            assert_eq!(next_deadline(&self.run.state, self.run.now), None);
+            assert_eq!(
+                next_deadline(&self.run.state, self.run.now, Timestamp::MIN),
+                None
+            );
         } else {
             assert!(
                 !outstanding(&self.run.state).is_empty()
-                    || next_deadline(&self.run.state, self.run.now).is_some(),
+                    || next_deadline(&self.run.state, self.run.now, Timestamp::MIN).is_some(),
                 "nothing is outstanding and nothing is waited for: it would hang for ever"
             );
         }

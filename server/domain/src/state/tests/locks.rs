@@ -1,6 +1,6 @@
 //! A node that cannot have its locks waits, says for whom, and goes on when it can.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mantle_shared::lock::Lock;
 use mantle_shared::protocol::{Outcome, StartRefusal};
 
@@ -61,7 +61,7 @@ fn it_waits_says_for_whom_once_and_goes_on_when_it_is_free() {
 #[test]
 fn it_does_not_wait_for_ever() {
     let mut run = a_blocked_run();
-    let last = next_deadline(&run.state, run.now).unwrap();
+    let last = next_deadline(&run.state, run.now, Timestamp::MIN).unwrap();
     assert_eq!(last.duration_since(run.now), Policy::default().lock);
     run.after(SignedDuration::from_hours(4));
     assert_eq!(run.verdict(), Some(Verdict::Failed));

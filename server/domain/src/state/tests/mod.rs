@@ -17,6 +17,7 @@ mod laws;
 mod locks;
 mod parallel;
 mod resolution;
+mod returning;
 mod rolling;
 mod rolling_back;
 mod table;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mantle_shared::AttemptId;
 use mantle_shared::protocol::{Outcome, StartRefusal};
 use mantle_shared::uuid::Uuid;
@@ -128,9 +128,12 @@ fn a_wait_that_is_over_leaves_only_its_deadline() {
     run.end("a@web01", Outcome::Failed);
     run.online.clear();
     let retry = run.now + SignedDuration::from_secs(5);
-    assert_eq!(next_deadline(&run.state, run.now), Some(retry));
+    assert_eq!(
+        next_deadline(&run.state, run.now, Timestamp::MIN),
+        Some(retry)
+    );
     run.after(SignedDuration::from_secs(5));
-    let next = next_deadline(&run.state, run.now).unwrap();
+    let next = next_deadline(&run.state, run.now, Timestamp::MIN).unwrap();
     assert!(next >= run.now + minutes(9), "{next}");
     run.after(minutes(12));
     assert_eq!(run.verdict(), Some(Verdict::Failed));
@@ -145,9 +148,12 @@ fn a_wait_that_is_over_leaves_only_its_deadline() {
     });
     run.online.remove(&agent(1));
     let retry = run.now + SignedDuration::from_secs(2);
-    assert_eq!(next_deadline(&run.state, run.now), Some(retry));
+    assert_eq!(
+        next_deadline(&run.state, run.now, Timestamp::MIN),
+        Some(retry)
+    );
     run.after(SignedDuration::from_secs(2));
-    let next = next_deadline(&run.state, run.now).unwrap();
+    let next = next_deadline(&run.state, run.now, Timestamp::MIN).unwrap();
     assert!(next >= run.now + minutes(9), "{next}");
 }
 

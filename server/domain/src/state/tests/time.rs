@@ -1,7 +1,7 @@
 //! Time limits of steps and of the whole: what runs is stopped, nothing more begins, and the end
 //! says so.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mantle_shared::protocol::Outcome;
 
 use super::super::*;
@@ -114,7 +114,7 @@ fn what_does_not_answer_after_a_steps_time_is_unknown_and_the_deployment_goes_on
     run.after(seconds(60));
     stopped(&mut run, "a@web02");
     assert_eq!(run.verdict(), None);
-    let patience = next_deadline(&run.state, run.now).unwrap();
+    let patience = next_deadline(&run.state, run.now, Timestamp::MIN).unwrap();
     run.after(patience.duration_since(run.now));
     let first = run
         .state
@@ -220,7 +220,7 @@ fn nothing_has_all_the_time_in_the_world() {
     };
     assert_eq!(*end_by, Some(began + policy.step));
     run.end("a@web01", Outcome::Succeeded);
-    assert_eq!(next_deadline(&run.state, run.now), None);
+    assert_eq!(next_deadline(&run.state, run.now, Timestamp::MIN), None);
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn the_wait_for_a_retry_grows_and_is_a_function_of_the_failures_alone() {
     for wait in [10, 20, 30, 30] {
         run.end("a@web01", Outcome::Failed);
         assert_eq!(
-            next_deadline(&run.state, run.now),
+            next_deadline(&run.state, run.now, Timestamp::MIN),
             Some(run.now + seconds(wait))
         );
         run.after(seconds(wait));
