@@ -52,6 +52,8 @@ pub struct Ingest {
     held: Held,
     /// The attempts of which it was said that their output is held back on the agent.
     held_told: HashSet<AttemptId>,
+    /// Tasks that are marked as having warnings, as far as that is remembered.
+    warned: HashSet<TaskId>,
     storing: Storing,
 }
 
@@ -72,6 +74,7 @@ impl Ingest {
             places: Places::default(),
             held: Held::default(),
             held_told: HashSet::new(),
+            warned: HashSet::new(),
             storing: Storing::default(),
         }
     }

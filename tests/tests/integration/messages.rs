@@ -54,6 +54,10 @@ mantle_progress 100";
     ] {
         assert!(output.stderr.contains(part), "{part}\n{output}");
     }
+    // The message that is damaged is a warning in the log, and so one of the task.
+    let over = fleet.server.json(&["task", "show", "T-1"]).await;
+    assert_eq!(over["warnings"], true, "{over}");
+    assert_eq!(over["warned"][0]["action"], "Say", "{over}");
     let logs = fleet
         .server
         .ok(&["task", "logs", "T-1", "-o", "json"])

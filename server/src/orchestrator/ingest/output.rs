@@ -3,12 +3,12 @@
 //! One batch is being written while the next is made ready, so that masking and writing overlap; no more,
 //! so that memory stays bounded and the agents' streams are held back while the log cannot be written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, TaskId};
 use mantle_shared::protocol::{
-    AttemptEnded, AttemptPosition, Record, RecordBody, Records, RecordsGone,
+    AttemptEnded, AttemptPosition, Level, Record, RecordBody, Records, RecordsGone,
 };
 use tokio::task::JoinHandle;
 
@@ -19,6 +19,9 @@ use crate::store::{LogTx, Store, StoreError, log_append, log_position, log_skip}
 
 /// Why records are missing that their agent cannot give any more.
 const GONE: &str = "they are damaged on the agent's disk, or were removed from it";
+
+/// Of so many tasks it is known that they are marked as having warnings.
+const WARNED_KNOWN: usize = 10_000;
 
 /// Where agents stand, by agent.
 type Positions = BTreeMap<AgentId, Vec<AttemptPosition>>;
@@ -109,17 +112,28 @@ impl Ingest {
                 | Arrival::Refused(_) => {}
             }
         }
-        let gaps = batch.items.iter().filter(|(_, _, item)| match item {
-            Item::Records(records) => records.records.iter().any(is_gap),
+        let warned = batch.items.iter().filter(|(_, _, item)| match item {
+            Item::Records(records) => records.records.iter().any(is_warning),
             Item::Gone(_) => true,
         });
-        let mut gaps: Vec<TaskId> = gaps.map(|(_, task, _)| *task).collect();
-        gaps.sort();
-        gaps.dedup();
-        for task in gaps {
-            self.warn(task).await;
+        let warned: BTreeSet<TaskId> = warned.map(|(_, task, _)| *task).collect();
+        // Before the records are stored: whoever is killed in between is told them again.
+        for task in warned {
+            self.warn_once(task).await;
         }
         self.storing.add(&self.parts.store, batch);
+    }
+
+    /// Notes that a task has warnings; a step that prints many costs one write.
+    async fn warn_once(&mut self, task: TaskId) {
+        if self.warned.contains(&task) {
+            return;
+        }
+        self.warn(task).await;
+        if self.warned.len() >= WARNED_KNOWN {
+            self.warned.clear();
+        }
+        self.warned.insert(task);
     }
 
     async fn take_records(&mut self, batch: &mut Batch, agent: AgentId, records: Records) {
@@ -223,8 +237,17 @@ async fn write_item(
     })
 }
 
-fn is_gap(record: &Record) -> bool {
-    matches!(record.body, RecordBody::Gap { .. })
+/// What makes a task end with warnings: lines of that level, and lines that are missing.
+fn is_warning(record: &Record) -> bool {
+    match &record.body {
+        RecordBody::Gap { .. } => true,
+        RecordBody::Line { level, .. } | RecordBody::Piece { level, .. } => {
+            *level == Level::Warning
+        }
+        RecordBody::Variable { .. } | RecordBody::Progress { .. } | RecordBody::Artifact { .. } => {
+            false
+        }
+    }
 }
 
 fn not_theirs(agent: AgentId, attempt: mantle_shared::ids::AttemptId) {
