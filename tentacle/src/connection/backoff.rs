@@ -12,6 +12,11 @@ use super::timing::Timing;
 /// The longest wait that a server may ask for by `GoAway`.
 const MAX_REQUESTED: Duration = Duration::from_mins(10);
 
+/// A first dial has this long. A server that is killed in the middle of a handshake and comes back does not
+/// know it, and nothing tells the agent: only another dial finds it. Lines on which it takes longer are
+/// given more by the next ones.
+const FIRST_DIAL: Duration = Duration::from_secs(3);
+
 /// The state of the waits.
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -32,6 +37,14 @@ impl Backoff {
     /// A connection lasted: the next waits are short again.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
+    }
+
+    /// How long a dial may take by now, at most as long as any.
+    pub(super) fn dial_timeout(&self, most: Duration) -> Duration {
+        let doubled = 1_u32
+            .checked_shl(self.failures.saturating_sub(1))
+            .and_then(|factor| FIRST_DIAL.checked_mul(factor));
+        doubled.map_or(most, |timeout| timeout.min(most))
     }
 
     /// The wait before the next dial. `draw` is uniform in 0..1. What the server asked for is
@@ -73,6 +86,24 @@ mod tests {
     }
 
     #[test]
+    fn dials_are_given_more_time_from_one_to_the_next() {
+        let mut backoff = Backoff::new(&Timing::default());
+        let most = Timing::default().connect_timeout;
+        let mut timeouts = vec![backoff.dial_timeout(most).as_secs()];
+        for _ in 0..40 {
+            backoff.next(1.0, None);
+            timeouts.push(backoff.dial_timeout(most).as_secs());
+        }
+        assert_eq!(timeouts[..5], [3, 3, 6, 10, 10]);
+        assert_eq!(timeouts.last(), Some(&10));
+        backoff.reset();
+        assert_eq!(backoff.dial_timeout(most).as_secs(), 3);
+        // Whatever is configured holds for the first one, too.
+        let short = Duration::from_millis(300);
+        assert_eq!(backoff.dial_timeout(short), short);
+    }
+
+    #[test]
     fn what_the_server_asks_for_is_a_floor_with_a_bound() {
         let mut backoff = Backoff::new(&Timing::default());
         let wait = backoff.next(0.5, Some(Duration::from_secs(3)));
@@ -104,7 +135,7 @@ mod tests {
                     now += backoff.next(draw(), None).as_secs_f64();
                     let lasts = match down {
                         Down::Refused => 0.0,
-                        Down::Dark => timing.connect_timeout.as_secs_f64(),
+                        Down::Dark => backoff.dial_timeout(timing.connect_timeout).as_secs_f64(),
                     };
                     if now + lasts > OUTAGE_S {
                         return (now - OUTAGE_S).max(0.0);

@@ -87,7 +87,11 @@ pub async fn run(mut settings: Settings, mut peer: LinkPeer) {
     let mut sessions = 0;
     loop {
         let facts = peer.facts.borrow().clone();
-        let attempt = connect(&settings, servers.current(), facts);
+        let timing = Timing {
+            connect_timeout: backoff.dial_timeout(settings.timing.connect_timeout),
+            ..settings.timing
+        };
+        let attempt = connect(&settings, &timing, servers.current(), facts);
         let Some(attempt) = meanwhile(&mut peer, attempt).await else {
             return;
         };
@@ -235,11 +239,11 @@ struct Connected {
 
 async fn connect(
     settings: &Settings,
+    timing: &Timing,
     server: &str,
     facts: HelloFacts,
 ) -> Result<Connected, ConnectError> {
     let address: ServerAddress = server.parse()?;
-    let timing = &settings.timing;
     let dialled = dial::server(&address, timing, |verdict| {
         tls::work(settings.identities.shown(), verdict)
     })
