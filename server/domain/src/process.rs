@@ -10,6 +10,7 @@ use mantle_shared::lock::Lock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::plan::Eyes;
 use crate::target::Platform;
 
 /// An action's own time limit when none is given: an hour, never "never".
@@ -147,11 +148,15 @@ pub struct Step {
 }
 
 impl Step {
-    /// Nobody may leave it out: it says so, or it asks a team, which is not to be got around.
+    /// Nobody may leave it out: it says so, or it asks others than the one who deploys, which is not
+    /// to be got around.
     pub fn is_required(&self) -> bool {
-        let asks_team =
-            |action: &Action| crate::action::ask(action).is_some_and(|ask| !ask.teams.is_empty());
-        self.required || self.actions.iter().any(asks_team)
+        let asks_others = |action: &Action| {
+            crate::action::ask(action).is_some_and(|ask| {
+                !ask.teams.is_empty() || ask.approvals > 1 || ask.eyes == Eyes::Four
+            })
+        };
+        self.required || self.actions.iter().any(asks_others)
     }
 }
 

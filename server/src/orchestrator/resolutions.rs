@@ -226,6 +226,7 @@ pub(super) async fn write_late(
         attempt,
         end: end.clone(),
         at: moment(now_us),
+        outputs: Vec::new(),
     };
     append_after_end(tx, task, &event, now_us).await?;
     let said = resolution_find(tx, attempt).await?;

@@ -258,7 +258,7 @@ impl Open {
             (Some(Closed::Expired), _) => "nobody answered in time".to_owned(),
             (Some(Closed::Cancelled), _) => "its task was asked to stop".to_owned(),
             (Some(Closed::Moot), _) => "its target was excluded meanwhile".to_owned(),
-            (Some(Closed::Resolved), _) => "somebody said how the attempt had ended".to_owned(),
+            (Some(Closed::Resolved), _) => "it became known how the attempt had ended".to_owned(),
             (Some(Closed::Answered(_)) | None, Some((answer, given))) => {
                 format!("{} answered '{answer}'", given.by)
             }

@@ -318,7 +318,7 @@ impl EventReader {
             Closed::Expired => "nobody answered in time",
             Closed::Cancelled => "it is not waited for any more: the task is to stop",
             Closed::Moot => "it is of no concern any more: the target was excluded",
-            Closed::Resolved => "it is of no concern any more: somebody said how the attempt ended",
+            Closed::Resolved => "it is of no concern any more: how the attempt ended is known now",
         };
         let note = TaskEvent {
             interruption: Some(number),

@@ -454,7 +454,12 @@ impl Server {
             );
             if !self.durable.ends.contains_key(&attempt) {
                 let at = now;
-                let late = Event::AttemptFinishedLate { attempt, end, at };
+                let late = Event::AttemptFinishedLate {
+                    attempt,
+                    end,
+                    at,
+                    outputs: Vec::new(),
+                };
                 if let Some(live) = &mut self.live {
                     evolve(&mut live.state, &late);
                 }

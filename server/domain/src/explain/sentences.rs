@@ -445,7 +445,7 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             &format!("'mantle release show {project} {version}' lists its steps"),
         )),
         Refusal::RequiredStep { .. } => Some(
-            "deploy with it, or take 'required' from it in the project's file, run 'mantle apply' and create a new release"
+            "deploy with it, or take 'required' from it in the project's file (from a manual action 'teams', 'four_eyes' and 'approvals' too), run 'mantle apply' and create a new release"
                 .to_owned(),
         ),
         Refusal::NothingToDo {

@@ -490,7 +490,8 @@ fn a_step_says_in_the_plan_when_it_starts_and_whether_it_is_required() {
     assert_eq!(
         refused[0].to_string(),
         "step 'A' is required, so that no deployment may leave it out; deploy with it, or take \
-         'required' from it in the project's file, run 'mantle apply' and create a new release"
+         'required' from it in the project's file (from a manual action 'teams', 'four_eyes' and \
+         'approvals' too), run 'mantle apply' and create a new release"
     );
 }
 

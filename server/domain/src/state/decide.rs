@@ -329,6 +329,11 @@ fn attempt_ended(
             attempt: id,
             end,
             at: now,
+            outputs: if state.hangs_on(attempt) {
+                outputs
+            } else {
+                Vec::new()
+            },
         }]),
         (AttemptStatus::Starting | AttemptStatus::Running { .. }, None) => {
             Ok(vec![Event::AttemptFinished {

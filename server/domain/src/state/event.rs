@@ -219,7 +219,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         unfit: bool,
     },
-    /// The agent's word on an attempt came after it was called unknown. Recorded; no verdict changes.
+    /// The agent's word on an attempt came after it was called unknown. A node that is over stays as
+    /// it is; one that waits for a person or to be tried again goes by this word.
     AttemptFinishedLate {
         /// Which.
         attempt: AttemptId,
@@ -227,6 +228,9 @@ pub enum Event {
         end: AttemptEnd,
         /// When it came.
         at: Timestamp,
+        /// The output variables that it set; none where the node was over.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outputs: Vec<OutputVariable>,
     },
     /// A person said how an attempt ended of which nothing is known. It stands beside the agent's word.
     AttemptResolved {

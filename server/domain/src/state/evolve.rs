@@ -318,6 +318,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
                     .map(|target| target.agent)
             });
             if let Some(agent) = agent {
+                state.tried.insert((*node, *attempt));
                 state.attempts.insert(
                     *attempt,
                     Attempt {
@@ -376,10 +377,16 @@ fn evolve_attempt(state: &mut State, event: &Event) {
             }
             state.outputs.extend(outputs.iter().cloned());
         }
-        Event::AttemptFinishedLate { attempt, end, .. } => {
+        Event::AttemptFinishedLate {
+            attempt,
+            end,
+            outputs,
+            ..
+        } => {
             if let Some(attempt) = state.attempts.get_mut(attempt) {
                 attempt.end = Some(end.clone());
             }
+            state.outputs.extend(outputs.iter().cloned());
         }
         Event::AttemptResolved {
             attempt,

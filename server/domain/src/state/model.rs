@@ -1,12 +1,13 @@
 //! The state: everything that the events so far have established.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::order::OrderPackage;
 use mantle_shared::protocol::{AttemptEnd, Outcome};
+use mantle_shared::uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
 use super::event::{OutputVariable, SkipReason};
@@ -47,6 +48,8 @@ pub struct State {
     pub nodes: BTreeMap<NodeRef, NodeState>,
     /// Every attempt that was ever ordered.
     pub attempts: BTreeMap<AttemptId, Attempt>,
+    /// The same by node.
+    pub tried: BTreeSet<(NodeRef, AttemptId)>,
     /// Output variables in the order in which they became known.
     pub outputs: Vec<OutputVariable>,
 }
@@ -87,7 +90,7 @@ pub enum Closed {
     Cancelled,
     /// What it was about is of no concern any more: the target was excluded.
     Moot,
-    /// Somebody said how the attempt had ended that it was about.
+    /// How the attempt had ended that it was about became known: somebody said so, or its agent did.
     Resolved,
 }
 
@@ -478,10 +481,27 @@ impl State {
             && !self.nodes.values().any(waits)
     }
 
+    /// What becomes of an attempt's node is open, and hangs on how this attempt ended.
+    pub(super) fn hangs_on(&self, attempt: &Attempt) -> bool {
+        let is_open = matches!(
+            self.nodes.get(&attempt.node),
+            Some(NodeState::Waiting { .. } | NodeState::Asking { .. })
+        );
+        is_open
+            && attempt.resolution.is_none()
+            && self.last_attempt(attempt.node) == Some(attempt)
+    }
+
+    /// The last start of a node.
+    pub(super) fn last_attempt(&self, node: NodeRef) -> Option<&Attempt> {
+        self.attempts_of(node).max_by_key(|one| one.number)
+    }
+
     /// How often a node was started.
     pub fn attempts_of(&self, node: NodeRef) -> impl Iterator<Item = &Attempt> {
-        self.attempts
-            .values()
-            .filter(move |attempt| attempt.node == node)
+        let first = AttemptId::from_uuid(Uuid::nil());
+        let tried = self.tried.range((node, first)..);
+        let of_node = tried.take_while(move |(of, _)| *of == node);
+        of_node.filter_map(|(_, id)| self.attempts.get(id))
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::decide::unknown;
 use super::event::{Event, NodeEnd};
 use super::input::Moment;
+use super::judge::describe;
 use super::model::{Attempt, AttemptStatus, State};
 
 /// How an attempt ended, by a person's word.
@@ -114,7 +115,8 @@ pub fn is_known_end(outcome: Outcome) -> bool {
 }
 
 impl Attempt {
-    /// How it ended: by a person's word, if there is one, and else by what was decided.
+    /// How it ended: by a person's word, if there is one; by its agent's, also if that came late;
+    /// and else by what was decided.
     pub(super) fn node_end(&self) -> Option<NodeEnd> {
         let AttemptStatus::Over {
             outcome, message, ..
@@ -122,12 +124,18 @@ impl Attempt {
         else {
             return None;
         };
-        Some(match &self.resolution {
-            Some(resolution) => NodeEnd {
+        let late = self.end.as_ref();
+        let late = late.filter(|end| end.outcome != *outcome && is_known_end(end.outcome));
+        Some(match (&self.resolution, late) {
+            (Some(resolution), _) => NodeEnd {
                 outcome: resolution.ended.outcome(),
                 message: resolution.sentence(),
             },
-            None => NodeEnd {
+            (None, Some(end)) => NodeEnd {
+                outcome: end.outcome,
+                message: describe(end),
+            },
+            (None, None) => NodeEnd {
                 outcome: *outcome,
                 message: message.clone(),
             },

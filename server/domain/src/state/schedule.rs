@@ -125,17 +125,30 @@ impl Look<'_> {
 
     /// Nodes whose attempt is over: they are over too, or wait to be tried again.
     fn settled(&self) -> Vec<Event> {
-        self.state
-            .nodes
-            .iter()
-            .filter_map(|(node, state)| {
-                let NodeState::Running { attempt } = state else {
-                    return None;
-                };
-                let attempt = self.state.attempts.get(attempt)?;
-                Some(self.settle(*node, attempt, attempt.node_end()?))
+        let over = self.state.nodes.iter().filter_map(|(node, state)| {
+            let NodeState::Running { attempt } = state else {
+                return None;
+            };
+            let attempt = self.state.attempts.get(attempt)?;
+            Some(self.settle(*node, attempt, attempt.node_end()?))
+        });
+        over.chain(self.done_after_all()).collect()
+    }
+
+    /// Nodes that wait to be tried again, and of which it became known since that they went well:
+    /// what succeeded is not run again.
+    fn done_after_all(&self) -> impl Iterator<Item = Event> {
+        let nodes = self.state.nodes.iter();
+        let waiting = nodes.filter(|(_, known)| matches!(known, NodeState::Waiting { .. }));
+        waiting.filter_map(|(node, _)| {
+            let end = self.state.last_attempt(*node)?.node_end()?;
+            (end.outcome == Outcome::Succeeded).then_some(Event::NodeFinished {
+                node: *node,
+                end,
+                at: self.moment.now,
+                waived_by: None,
             })
-            .collect()
+        })
     }
 
     /// The deployment, or a step, whose time is up and which has something left to do.

@@ -25,19 +25,39 @@ fn a_step_of_people_needs_no_target_and_asks_once() {
 }
 
 #[test]
-fn what_asks_a_team_cannot_be_left_out() {
-    let release = release(&format!("process:\n{SIGN}"));
-    let options = PlanOptions {
-        skip_steps: ["Sign".to_owned()].into(),
-        ..PlanOptions::default()
-    };
-    let refused = plan(&release, "test", &[], &options).unwrap_err();
-    assert!(
-        refused.contains(&Refusal::RequiredStep {
-            step: "Sign".to_owned()
-        }),
-        "{refused:?}"
-    );
+fn what_asks_others_than_the_one_who_deploys_cannot_be_left_out() {
+    for (asks, required) in [
+        (", teams: [managers], approvals: 2, four_eyes: true", true),
+        (", teams: [managers]", true),
+        (", approvals: 2, four_eyes: true", true),
+        (", approvals: 2", true),
+        (", four_eyes: true", true),
+        (", approvals: 1, four_eyes: false", false),
+        ("", false),
+    ] {
+        let sign =
+            format!("  - {{ step: Sign, uses: manual, with: {{ instructions: look{asks} }} }}\n");
+        let tell = "  - { step: Tell, targets: { tag: web }, uses: script, with: { run: x } }\n";
+        let release = release(&format!("process:\n{sign}{tell}"));
+        let (skip, only) = (PlanOptions::default(), PlanOptions::default());
+        for options in [
+            PlanOptions {
+                skip_steps: ["Sign".to_owned()].into(),
+                ..skip
+            },
+            PlanOptions {
+                only_steps: ["Tell".to_owned()].into(),
+                ..only
+            },
+        ] {
+            let planned = plan(&release, "test", &farm(), &options);
+            let refusal = Refusal::RequiredStep {
+                step: "Sign".to_owned(),
+            };
+            let is_refused = planned.is_err_and(|refused| refused.contains(&refusal));
+            assert_eq!(is_refused, required, "{asks}");
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::super::asking;
 use super::super::decide::after;
 use super::super::event::{Event, NodeEnd, OutputVariable};
 use super::super::model::{Closed, Interruption, NodeState};
+use super::super::resolution::is_known_end;
 use super::Look;
 use crate::explain::listed;
 use crate::file::duration;
@@ -35,23 +36,23 @@ impl Look<'_> {
         over.flatten().collect()
     }
 
-    /// What was asked because nobody knew how an attempt had ended, of which somebody has said so
-    /// since: it goes on as if that had been known, which may be another question.
+    /// What was asked because nobody knew how an attempt had ended, of which somebody or its agent has
+    /// said so since: it goes on as if that had been known, which may be another question. What went
+    /// well is not asked about at all.
     fn resolved(&self, number: u32, one: &Interruption) -> Option<Vec<Event>> {
-        let Question::Failure {
-            node,
-            outcome: Outcome::Unknown | Outcome::Abandoned,
-            ..
-        } = &one.question
-        else {
+        let Question::Failure { node, outcome, .. } = &one.question else {
             return None;
         };
-        let last = self.state.attempts_of(*node).max_by_key(|one| one.number)?;
-        last.resolution.as_ref()?;
+        let last = self.state.last_attempt(*node)?;
+        let end = last.node_end()?;
+        let is_news = !is_known_end(*outcome) && !last.is_unresolved();
+        if !is_news && end.outcome != Outcome::Succeeded {
+            return None;
+        }
         let place = (self.state, self.plan, self.moment);
         Some(vec![
             self.closed(number, Closed::Resolved, Vec::new()),
-            asking::ended(place, *node, last.node_end()?),
+            asking::ended(place, *node, end),
         ])
     }
 

@@ -146,6 +146,34 @@ fn resolved() -> Run {
     run
 }
 
+/// Two attempts that were given up for unknown, of which their agents say later how they ended.
+fn late() -> Run {
+    let step = a_rolling_step(&[1, 2], 2, &["install"]);
+    let mut run = Run::of(guided(a_plan(&[1, 2], vec![step])));
+    let (first, second) = (run.attempt("install@web01"), run.attempt("install@web02"));
+    run.input(Input::AgentRevoked { agent: agent(1) });
+    run.input(Input::AgentRevoked { agent: agent(2) });
+    let url = OutputVariable {
+        action: "install".to_owned(),
+        subject: "web01".to_owned(),
+        name: "Url".to_owned(),
+        value: "http://web01".to_owned(),
+        sealed_by: None,
+    };
+    for (attempt, outcome, outputs) in [
+        (first, Outcome::Succeeded, vec![url]),
+        (second, Outcome::Failed, Vec::new()),
+    ] {
+        run.input(Input::AttemptEnded {
+            attempt,
+            end: an_end(outcome),
+            outputs,
+            stored: 0,
+        });
+    }
+    run
+}
+
 #[test]
 fn logs_that_were_written_once_fold_to_what_they_folded_to_then() {
     let write = std::env::var_os("MANTLE_GOLDEN").is_some_and(|how| how == "write");
@@ -156,6 +184,7 @@ fn logs_that_were_written_once_fold_to_what_they_folded_to_then() {
         ("0.1-unjudgeable", unjudgeable()),
         ("0.1-rolled-back", rolled_back()),
         ("0.1-resolved", resolved()),
+        ("0.1-late", late()),
     ] {
         let (log_file, shown_file) = (
             folder().join(format!("{name}.jsonl")),

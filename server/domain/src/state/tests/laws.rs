@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use mantle_shared::protocol::Outcome;
+
 use super::super::*;
 
 /// Panics if a log breaks a law.
@@ -78,6 +80,11 @@ fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids
             assert!(ordered.insert(*attempt), "an attempt is ordered twice");
             let open = state.live_attempts().any(|(_, other)| other.node == *node);
             assert!(!open, "a node is ordered while an attempt of it is open");
+            let last = state.attempts_of(*node).max_by_key(|one| one.number);
+            assert!(
+                !last.is_some_and(went_well),
+                "what is known to have succeeded is ordered again"
+            );
             assert!(state.cancel.is_none(), "something starts after a cancel");
             let stop = state.step_stop(node.step);
             assert!(
@@ -96,6 +103,16 @@ fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids
             assert_eq!(open, 0, "it ends while a person is awaited");
         }
         _ => {}
+    }
+}
+
+/// A person said that it succeeded, or its agent did and no person the opposite.
+fn went_well(attempt: &Attempt) -> bool {
+    match (&attempt.resolution, &attempt.end) {
+        (Some(said), _) => said.ended == ResolvedAs::Succeeded,
+        (None, end) => end
+            .as_ref()
+            .is_some_and(|end| end.outcome == Outcome::Succeeded),
     }
 }
 

@@ -13,6 +13,7 @@ mod conditions;
 mod evidence;
 mod faults;
 mod golden;
+mod late;
 mod laws;
 mod locks;
 mod parallel;

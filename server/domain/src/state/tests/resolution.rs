@@ -18,7 +18,7 @@ fn a_farm() -> Plan {
 
 impl Run {
     /// Ann looked at the machine.
-    fn resolve(&mut self, attempt: AttemptId, ended: ResolvedAs) -> Vec<Event> {
+    pub(super) fn resolve(&mut self, attempt: AttemptId, ended: ResolvedAs) -> Vec<Event> {
         let resolution = Resolution {
             ended,
             by: "ann".to_owned(),
@@ -31,7 +31,7 @@ impl Run {
         })
     }
 
-    fn say(&mut self, attempt: AttemptId, outcome: Outcome) -> Vec<Event> {
+    pub(super) fn say(&mut self, attempt: AttemptId, outcome: Outcome) -> Vec<Event> {
         self.input(Input::AttemptEnded {
             attempt,
             end: an_end(outcome),
