@@ -1,5 +1,7 @@
 //! From an input to events: first what the input itself says, then what follows from it.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{AttemptEnd, Outcome, StartRefusal};
@@ -19,10 +21,11 @@ use crate::plan::NodeRef;
 /// The state is not touched. An input that says nothing new gives no events; one that the state has
 /// no place for is [`Illegal`].
 pub fn decide(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event>, Illegal> {
-    let mut next = state.clone();
+    // Most looks find nothing new: the state is copied once it changes.
+    let mut next = Cow::Borrowed(state);
     let mut events = Vec::new();
     for event in respond(state, input, moment)? {
-        take(&mut next, event, &mut events);
+        take(next.to_mut(), event, &mut events);
     }
     schedule::advance(&mut next, moment, &mut events);
     Ok(events)

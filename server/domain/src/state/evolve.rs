@@ -7,6 +7,7 @@ use mantle_shared::order::OrderPackage;
 
 use super::asking;
 use super::event::Event;
+use super::index::NodeIndex;
 use super::model::{
     Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, NodeState,
     OrderFitness, Phase, State, StepState, SubjectState,
@@ -35,6 +36,7 @@ pub fn evolve(state: &mut State, event: &Event) {
             state.acquisitions = acquisitions(plan, *acquire_by);
             state.steps = vec![StepState::Pending; plan.steps.len()];
             state.plan = Some(Arc::clone(plan));
+            state.by_subject = NodeIndex::of(plan);
             state.began_at = Some(*at);
             state.end_by = *end_by;
             state.phase = Phase::Running;

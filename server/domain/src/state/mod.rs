@@ -17,6 +17,7 @@
 //!   for them holds nothing;
 //! - what a person says of an attempt whose end is not known stands beside its agent's word, which
 //!   is still taken when it comes;
+//! - what is known to have succeeded is not started again: a late word settles what is still open;
 //! - a terminal state is never left; what arrives later is recorded and changes no verdict.
 
 mod asking;
@@ -25,6 +26,7 @@ mod decide;
 mod effect;
 mod event;
 mod evolve;
+mod index;
 mod input;
 mod judge;
 mod locks;
@@ -44,6 +46,7 @@ pub use decide::decide;
 pub use effect::{Effect, next_deadline, outstanding};
 pub use event::{EVENT_FORMAT, Event, NodeEnd, OutputVariable, SkipReason};
 pub use evolve::{evolve, fold};
+pub use index::NodeIndex;
 pub use input::{
     AcquireEnd, Asked, CancelAnswer, Illegal, Input, JudgeCondition, Moment, Policy, Sent,
     StartAnswer,

@@ -11,8 +11,10 @@ use mantle_shared::uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
 use super::event::{OutputVariable, SkipReason};
+use super::index::NodeIndex;
 use super::locks::Blocked;
 use super::resolution::Resolution;
+use crate::fleet::looked_at;
 use crate::interruption::{Answer, Given, Question};
 use crate::plan::{NodeRef, Plan};
 
@@ -23,6 +25,8 @@ pub struct State {
     pub phase: Phase,
     /// The plan, from the moment it began.
     pub plan: Option<Arc<Plan>>,
+    /// The plan's nodes by subject.
+    pub by_subject: NodeIndex,
     /// When it began.
     pub began_at: Option<Timestamp>,
     /// It must be over by then; none in a log from before there was such a limit.
@@ -487,9 +491,7 @@ impl State {
             self.nodes.get(&attempt.node),
             Some(NodeState::Waiting { .. } | NodeState::Asking { .. })
         );
-        is_open
-            && attempt.resolution.is_none()
-            && self.last_attempt(attempt.node) == Some(attempt)
+        is_open && attempt.resolution.is_none() && self.last_attempt(attempt.node) == Some(attempt)
     }
 
     /// The last start of a node.
@@ -502,6 +504,9 @@ impl State {
         let first = AttemptId::from_uuid(Uuid::nil());
         let tried = self.tried.range((node, first)..);
         let of_node = tried.take_while(move |(of, _)| *of == node);
-        of_node.filter_map(|(_, id)| self.attempts.get(id))
+        of_node.filter_map(|(_, id)| {
+            looked_at::note(1);
+            self.attempts.get(id)
+        })
     }
 }

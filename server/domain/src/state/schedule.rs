@@ -4,6 +4,8 @@
 //! state that they lead to until one finds nothing. Every pass either settles something or starts
 //! something that was not started before, so they end.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use mantle_shared::fault;
 use mantle_shared::ids::TargetId;
@@ -29,14 +31,14 @@ mod steps;
 pub(super) use steps::why_no_more;
 
 /// Takes the state as far as it goes at this moment; the events that led there are appended.
-pub(super) fn advance(state: &mut State, moment: &Moment<'_>, events: &mut Vec<Event>) {
+pub(super) fn advance(state: &mut Cow<'_, State>, moment: &Moment<'_>, events: &mut Vec<Event>) {
     loop {
         let found = pass(state, moment);
         if found.is_empty() {
             return;
         }
         for event in found {
-            take(state, event, events);
+            take(state.to_mut(), event, events);
         }
     }
 }

@@ -1,15 +1,14 @@
 //! A rolling step that waits for a person after its first target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::ids::TargetId;
 
 use super::super::asking::raised;
 use super::super::decide::after;
 use super::super::event::Event;
-use super::super::model::{Closed, NodeState, SubjectState};
+use super::super::model::{Closed, SubjectState};
 use super::Look;
-use super::steps::about;
 use crate::interruption::{Answer, Question};
 use crate::plan::PlanStep;
 
@@ -75,17 +74,13 @@ impl Look<'_> {
     }
 
     /// How many targets of a step hang on what a person will say of a failure.
-    pub(super) fn undecided(&self, index: u32, step: &PlanStep) -> u32 {
-        let asks = |subject: &&TargetId| {
-            about(index, step, **subject).any(|node| {
-                let known = self.state.nodes.get(&node);
-                let Some(NodeState::Asking { interruption }) = known else {
-                    return false;
-                };
-                let asked = self.state.interruptions.get(interruption);
-                asked.is_some_and(|one| matches!(one.question, Question::Failure { .. }))
-            })
-        };
-        u32::try_from(step.subjects.iter().filter(asks).count()).unwrap_or(u32::MAX)
+    pub(super) fn undecided(&self, step: u32) -> u32 {
+        let open = self.state.open_interruptions();
+        let asked = open.filter_map(|(_, one)| match &one.question {
+            Question::Failure { node, .. } if node.step == step => Some(self.plan.node(*node)?),
+            Question::Failure { .. } | Question::Manual { .. } | Question::Pause { .. } => None,
+        });
+        let subjects: BTreeSet<TargetId> = asked.map(|planned| planned.subject).collect();
+        u32::try_from(subjects.len()).unwrap_or(u32::MAX)
     }
 }

@@ -130,7 +130,7 @@ impl Look<'_> {
         let mut room = Room {
             no_more: failures > allowed && stops,
             // What a person will say of a failure is not known yet.
-            held: stops && failures + self.undecided(index, step) > allowed,
+            held: stops && failures + self.undecided(index) > allowed,
             active,
             gate: None,
         };
@@ -139,7 +139,7 @@ impl Look<'_> {
             match subjects.get(subject) {
                 Some(SubjectState::Active { failed, .. }) => {
                     over = false;
-                    self.run_subject(index, step, *subject, *failed, &mut events);
+                    self.run_subject(index, *subject, *failed, &mut events);
                 }
                 Some(SubjectState::Done { .. } | SubjectState::PassedOver { .. }) => {}
                 None => {
@@ -197,28 +197,34 @@ impl Look<'_> {
         })
     }
 
+    /// Every node of a step about a subject, in order.
+    fn about(&self, index: u32, subject: TargetId) -> &[NodeRef] {
+        self.state.by_subject.about(index, subject)
+    }
+
     /// Takes an active subject to its next action.
     fn run_subject(
         &self,
         step_index: u32,
-        step: &PlanStep,
         subject: TargetId,
         failed: bool,
         events: &mut Vec<Event>,
     ) {
         if let Some(reason) = self.excluded(subject) {
-            self.drop_subject(step_index, step, subject, &reason, events);
+            self.drop_subject(step_index, subject, &reason, events);
             return;
         }
-        for (action_index, action) in (0_u32..).zip(&step.actions) {
-            let nodes = nodes_of(step_index, action_index, action, subject);
-            let over = |(node, _): &(NodeRef, PlanNode)| {
-                self.state.nodes.get(node).is_some_and(NodeState::is_over)
-            };
+        let of_action = |one: &NodeRef, next: &NodeRef| one.action == next.action;
+        for nodes in self.about(step_index, subject).chunk_by(of_action) {
+            let over = |node: &NodeRef| self.state.nodes.get(node).is_some_and(NodeState::is_over);
             if nodes.iter().all(over) {
                 continue;
             }
-            for (node, planned) in nodes {
+            for &node in nodes {
+                let planned = self.plan.action(node).zip(self.plan.node(node));
+                let Some((action, planned)) = planned else {
+                    continue;
+                };
                 match self.state.nodes.get(&node) {
                     None => events.push(self.begin_node(node, action, failed)),
                     Some(NodeState::Waiting {
@@ -248,13 +254,12 @@ impl Look<'_> {
     fn drop_subject(
         &self,
         index: u32,
-        step: &PlanStep,
         subject: TargetId,
         reason: &SkipReason,
         events: &mut Vec<Event>,
     ) {
         let mut open = false;
-        for node in about(index, step, subject) {
+        for &node in self.about(index, subject) {
             match self.state.nodes.get(&node) {
                 None | Some(NodeState::Waiting { .. } | NodeState::Asking { .. }) => {
                     open = true;
@@ -302,7 +307,7 @@ impl Look<'_> {
                 Some(SubjectState::Active { failed, .. }) => {
                     over = false;
                     let (mut open, mut ended) = (false, Vec::new());
-                    for node in about(index, step, *subject) {
+                    for &node in self.about(index, *subject) {
                         match self.state.nodes.get(&node) {
                             None => ended.push(Event::NodeSkipped {
                                 node,
@@ -330,7 +335,7 @@ impl Look<'_> {
                             step: index,
                             subject: *subject,
                             at,
-                            failed: *failed || self.is_cut_short(index, step, *subject),
+                            failed: *failed || self.is_cut_short(index, *subject),
                         });
                     }
                     events.extend(ended);
@@ -349,9 +354,9 @@ impl Look<'_> {
     }
 
     /// An action about a subject was not begun because the step's time was up.
-    fn is_cut_short(&self, index: u32, step: &PlanStep, subject: TargetId) -> bool {
-        about(index, step, subject).any(|node| {
-            let known = self.state.nodes.get(&node);
+    fn is_cut_short(&self, index: u32, subject: TargetId) -> bool {
+        self.about(index, subject).iter().any(|node| {
+            let known = self.state.nodes.get(node);
             matches!(known, Some(NodeState::Skipped { reason }) if *reason == SkipReason::StepTimedOut)
         })
     }
@@ -363,12 +368,14 @@ impl Look<'_> {
         step: &PlanStep,
         subjects: &BTreeMap<TargetId, SubjectState>,
     ) -> bool {
-        let is_open = |node| !self.state.nodes.get(&node).is_some_and(NodeState::is_over);
+        let is_open = |node: &NodeRef| !self.state.nodes.get(node).is_some_and(NodeState::is_over);
         step.subjects
             .iter()
             .any(|subject| match subjects.get(subject) {
                 None => true,
-                Some(SubjectState::Active { .. }) => about(index, step, *subject).any(is_open),
+                Some(SubjectState::Active { .. }) => {
+                    self.about(index, *subject).iter().any(is_open)
+                }
                 Some(SubjectState::Done { .. } | SubjectState::PassedOver { .. }) => false,
             })
     }
@@ -442,38 +449,4 @@ pub(in super::super) fn why_no_more(state: &State) -> SkipReason {
         Some(CancelCause::OutOfTime) => SkipReason::DeploymentTimedOut,
         None => SkipReason::EarlierFailure,
     }
-}
-
-/// The nodes of an action about a subject.
-fn nodes_of(
-    step: u32,
-    index: u32,
-    action: &PlanAction,
-    subject: TargetId,
-) -> Vec<(NodeRef, PlanNode)> {
-    let nodes = (0_u32..).zip(&action.nodes);
-    nodes
-        .filter(|(_, planned)| planned.subject == subject)
-        .map(|(node, planned)| {
-            let node = NodeRef {
-                step,
-                action: index,
-                node,
-            };
-            (node, *planned)
-        })
-        .collect()
-}
-
-/// Every node of a step about a subject, in order.
-pub(super) fn about(
-    index: u32,
-    step: &PlanStep,
-    subject: TargetId,
-) -> impl Iterator<Item = NodeRef> {
-    let actions = (0_u32..).zip(&step.actions);
-    actions.flat_map(move |(at, action)| {
-        let nodes = nodes_of(index, at, action, subject);
-        nodes.into_iter().map(|(node, _)| node)
-    })
 }

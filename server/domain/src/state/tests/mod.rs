@@ -10,6 +10,7 @@ mod asking;
 mod builders;
 mod cancel;
 mod conditions;
+mod effort;
 mod evidence;
 mod faults;
 mod golden;
