@@ -95,19 +95,6 @@ pub fn default_of(channels: &[ChannelDefinition]) -> ChannelDefinition {
 }
 
 impl ChannelRule {
-    /// Whether a version of the rule's package satisfies it.
-    pub fn accepts(&self, version: &Version) -> Result<bool, RuleError> {
-        if let Some(range) = &self.range
-            && !Range::parse(range)?.contains(version)
-        {
-            return Ok(false);
-        }
-        match &self.prerelease {
-            None => Ok(true),
-            Some(pattern) => Ok(PrereleasePattern::parse(pattern)?.accepts(version)?),
-        }
-    }
-
     /// The rule for people: `range [1.0,), pre-release ^$`.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
@@ -126,25 +113,84 @@ impl ChannelRule {
 }
 
 impl ChannelDefinition {
-    /// The first rule that this version of a package breaks.
-    pub fn broken_rule(
-        &self,
-        package: &str,
-        version: &Version,
-    ) -> Result<Option<&ChannelRule>, RuleError> {
-        for rule in &self.rules {
-            if rule.package.eq_ignore_ascii_case(package) && !rule.accepts(version)? {
-                return Ok(Some(rule));
+    /// The rules for a package, to be asked about many versions.
+    pub fn rules_for(&self, package: &str) -> Result<PackageRules<'_>, RuleError> {
+        let rules = self.rules.iter();
+        let own = rules.filter(|rule| rule.package.eq_ignore_ascii_case(package));
+        Ok(PackageRules(
+            own.map(PackageRule::read).collect::<Result<_, _>>()?,
+        ))
+    }
+}
+
+/// A channel's rules for one package, each read once.
+#[derive(Debug)]
+pub struct PackageRules<'a>(Vec<PackageRule<'a>>);
+
+#[derive(Debug)]
+struct PackageRule<'a> {
+    rule: &'a ChannelRule,
+    range: Option<Range>,
+    prerelease: Option<PrereleasePattern>,
+}
+
+impl<'a> PackageRules<'a> {
+    /// The first rule that this version of the package breaks.
+    pub fn broken(&self, version: &Version) -> Result<Option<&'a ChannelRule>, RuleError> {
+        for own in &self.0 {
+            if !own.accepts(version)? {
+                return Ok(Some(own.rule));
             }
         }
         Ok(None)
     }
+
+    /// The rules for people, one after the other.
+    pub fn describe(&self) -> String {
+        let rules = self.0.iter().map(|own| own.rule.describe());
+        rules.collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl<'a> PackageRule<'a> {
+    fn read(rule: &'a ChannelRule) -> Result<Self, RuleError> {
+        #[cfg(test)]
+        tests::READ.set(tests::READ.get() + 1);
+        let range = rule.range.as_deref().map(Range::parse).transpose()?;
+        let pattern = rule.prerelease.as_deref();
+        Ok(Self {
+            rule,
+            range,
+            prerelease: pattern.map(PrereleasePattern::parse).transpose()?,
+        })
+    }
+
+    fn accepts(&self, version: &Version) -> Result<bool, RuleError> {
+        if self
+            .range
+            .as_ref()
+            .is_some_and(|range| !range.contains(version))
+        {
+            return Ok(false);
+        }
+        match &self.prerelease {
+            None => Ok(true),
+            Some(pattern) => Ok(pattern.accepts(version)?),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// How many rules this test has read.
+        pub(crate) static READ: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn rule(range: Option<&str>, prerelease: Option<&str>) -> ChannelRule {
         ChannelRule {
@@ -169,8 +215,10 @@ mod tests {
             (None, None, "1.0.0-rc.1", true),
         ] {
             let version = Version::parse(version).unwrap();
+            let rule = rule(range, prerelease);
+            let accepted = PackageRule::read(&rule).unwrap().accepts(&version);
             assert_eq!(
-                rule(range, prerelease).accepts(&version).unwrap(),
+                accepted.unwrap(),
                 expected,
                 "{range:?} {prerelease:?} {version}"
             );

@@ -255,29 +255,6 @@ pub fn automatic(
         .collect()
 }
 
-/// The environments to which `promote` would go next: those of the phase reached that still lack a
-/// success, or of optional ones passed on the way there.
-pub fn next(
-    lifecycle: Option<&LifecycleDefinition>,
-    environments: &[String],
-    succeeded: &BTreeSet<String>,
-) -> Vec<String> {
-    let Some(lifecycle) = lifecycle else {
-        return environments
-            .iter()
-            .filter(|environment| !succeeded.contains(*environment))
-            .take(1)
-            .cloned()
-            .collect();
-    };
-    let phases = phases(lifecycle, environments);
-    let reached = reached(&phases, succeeded);
-    phases
-        .get(reached)
-        .map(|phase| missing(phase, succeeded))
-        .unwrap_or_default()
-}
-
 /// How urgent a deployment into an environment is, by the phase that names it.
 pub fn priority(
     lifecycle: Option<&LifecycleDefinition>,

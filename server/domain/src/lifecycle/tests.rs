@@ -162,22 +162,6 @@ fn nothing_goes_by_itself_to_a_phase_that_lies_behind() {
 }
 
 #[test]
-fn promote_goes_to_the_phase_reached() {
-    let lifecycle = three(Gate::All);
-    assert_eq!(
-        next(Some(&lifecycle), &all(), &set(&["dev", "test-a"])),
-        ["test-b"]
-    );
-    assert_eq!(
-        next(Some(&lifecycle), &all(), &set(&["dev", "test-a", "test-b"])),
-        ["live"]
-    );
-    let everything = set(&["dev", "test-a", "test-b", "live"]);
-    assert!(next(Some(&lifecycle), &all(), &everything).is_empty());
-    assert_eq!(next(None, &all(), &set(&["dev"])), ["test-a"]);
-}
-
-#[test]
 fn a_phase_says_how_urgent_its_environments_are() {
     let mut live = phase("Live", &["live"], DeployMode::Manual, Gate::All);
     live.priority = Priority::High;

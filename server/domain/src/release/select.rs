@@ -195,6 +195,9 @@ fn choose_package(
         channel: channel.name.clone(),
         why,
     };
+    let rules = channel
+        .rules_for(id)
+        .map_err(|error| bad_rule(error.to_string()))?;
     let asked = options
         .packages
         .iter()
@@ -219,8 +222,8 @@ fn choose_package(
                 newest: newest.version.clone(),
             });
         };
-        let broken = channel
-            .broken_rule(id, version)
+        let broken = rules
+            .broken(version)
             .map_err(|error| bad_rule(error.to_string()))?;
         return match broken {
             Some(rule) if !options.ignore_channel_rules => Err(Refusal::ChannelRuleBroken {
@@ -233,23 +236,17 @@ fn choose_package(
         };
     }
     for (version, package) in &parsed {
-        let broken = channel
-            .broken_rule(id, version)
+        let broken = rules
+            .broken(version)
             .map_err(|error| bad_rule(error.to_string()))?;
         if broken.is_none() || options.ignore_channel_rules {
             return Ok((*package).clone());
         }
     }
-    let rules: Vec<String> = channel
-        .rules
-        .iter()
-        .filter(|rule| rule.package.eq_ignore_ascii_case(id))
-        .map(channel::ChannelRule::describe)
-        .collect();
     Err(Refusal::NoPackageForChannel {
         package: id.to_owned(),
         channel: channel.name.clone(),
-        rule: rules.join("; "),
+        rule: rules.describe(),
         newest: newest.version.clone(),
     })
 }

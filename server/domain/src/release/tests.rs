@@ -400,3 +400,21 @@ fn what_to_scan_in_packages_follows_from_the_inputs() {
     assert_eq!(requests[1].texts, ["**/*.html"]);
     assert_eq!(requests[1].structured, ["appsettings.json"]);
 }
+
+#[test]
+fn rules_are_read_once_however_many_versions_there_are() {
+    use crate::channel::tests::READ;
+
+    let beyond: Vec<String> = (0..200).map(|nth| format!("2.0.{nth}")).collect();
+    let mut all: Vec<(&str, &str)> = beyond.iter().map(|own| ("Web", own.as_str())).collect();
+    all.push(("Web", "1.0.0"));
+    let (project, held) = (a_project(CHANNELS), packages(&all));
+    let asked = options(None, Some("stable"), None);
+    let before = READ.get();
+    let chosen = select(&project, &asked, &held, &[], now()).unwrap();
+    assert_eq!(
+        chosen.packages[0].version, "1.0.0",
+        "the last one looked at"
+    );
+    assert_eq!(READ.get() - before, 1);
+}
