@@ -24,13 +24,24 @@ pub(crate) fn bytes(seed: u64, count: usize) -> Vec<u8> {
 
 /// Packs these bytes as the one file of an archive.
 pub(crate) fn pack(archive: &Path, bytes: &[u8]) -> Result<()> {
+    pack_files(archive, &[(FILE_NAME, bytes)])
+}
+
+/// Packs files with these names and contents.
+pub(crate) fn pack_files(
+    archive: &Path,
+    files: &[(impl AsRef<Path>, impl AsRef<[u8]>)],
+) -> Result<()> {
     let work = || -> std::io::Result<()> {
         let mut tar =
             tar::Builder::new(GzEncoder::new(File::create(archive)?, Compression::none()));
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, FILE_NAME, bytes)?;
+        for (name, bytes) in files {
+            let bytes = bytes.as_ref();
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, bytes)?;
+        }
         tar.into_inner()?.finish()?.flush()
     };
     work().with_context(|| format!("packing {}", archive.display()))

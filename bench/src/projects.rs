@@ -24,8 +24,10 @@ const RELEASE_MS: f64 = 200.0;
 const EXPLAIN_MS: f64 = 50.0;
 /// The package of all releases.
 const PACKAGE: &str = "Common";
-/// Its size does not matter here.
-const PACKAGE_BYTES: usize = 4096;
+/// Its files, all of which a release is looked through for secrets in.
+const PACKAGE_FILES: usize = 400;
+/// The one of them that names a secret.
+const TAGGED_FILE: usize = 250;
 /// What the repository holds of it: what the rules of channels must choose from.
 const PACKAGE_VERSIONS: [&str; 4] = ["1.0.0", "1.1.0", "1.2.0-rc.1", "2.0.0"];
 /// Variable sets; each project includes two of them.
@@ -54,7 +56,7 @@ pub(crate) fn rows(rig: &Rig, crowd: Crowd) -> Result<Vec<Row>> {
     let folder = folder.display().to_string();
     for (seed, version) in (0..).zip(PACKAGE_VERSIONS) {
         let archive = rig.folder().join(format!("{PACKAGE}.{version}.tar.gz"));
-        payload::pack(&archive, &payload::bytes(seed, PACKAGE_BYTES))?;
+        payload::pack_files(&archive, &configuration(seed))?;
         rig.run(&["package", "push", &archive.display().to_string()])?;
     }
     keep_secrets(rig, crowd)?;
@@ -122,6 +124,22 @@ fn write_files(rig: &Rig, crowd: Crowd) -> Result<PathBuf> {
     let file = folder.join("sets.yaml");
     std::fs::write(&file, sets_file()).with_context(|| file.display().to_string())?;
     Ok(folder)
+}
+
+/// A folder of settings, others for another seed; in one of them stands a tag that reaches a secret.
+fn configuration(seed: u64) -> Vec<(String, String)> {
+    let files = (0..PACKAGE_FILES).map(|nth| {
+        let mut text = format!("# settings {nth} of {seed}\n");
+        for line in 0..20 {
+            // Writing to a text cannot fail.
+            let _ = writeln!(text, "service.{nth}.option.{line} = {}", nth * line);
+        }
+        if nth == TAGGED_FILE {
+            text.push_str("service.login = #{Login}\n");
+        }
+        (format!("conf/{nth:03}.conf"), text)
+    });
+    files.collect()
 }
 
 /// One secret a project and one a set.
@@ -199,7 +217,7 @@ process:
   - step: install
     targets: {{ tag: first-1 }}
     uses: package
-    with: {{ package: {PACKAGE}, keep: 1 }}
+    with: {{ package: {PACKAGE}, keep: 1, substitute: [conf/**] }}
   - step: say
     targets: {{ tag: first-1 }}
     uses: script
@@ -284,7 +302,18 @@ fn database_bytes(rig: &Rig) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{SETS, project_file, sets_file};
+    use super::{PACKAGE_FILES, SETS, configuration, project_file, sets_file};
+
+    #[test]
+    fn the_package_has_a_folder_of_files_of_which_one_names_a_secret() {
+        let files = configuration(3);
+        assert_eq!(files.len(), PACKAGE_FILES);
+        let tagged = files.iter().filter(|(_, text)| text.contains("#{"));
+        assert_eq!(tagged.count(), 1);
+        let project = project_file(7, 50);
+        assert!(project.contains("substitute: [conf/**]"), "{project}");
+        assert!(project.contains("Login: \"project-007:#{Password}\""));
+    }
 
     #[test]
     fn every_variable_refers_to_one_that_is_there() {
