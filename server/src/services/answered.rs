@@ -11,7 +11,7 @@ use serde_json::json;
 use super::error::Result;
 use super::tasks::number;
 use super::upkeep::{Mode, Tally};
-use super::{Caller, Deed, LIST_MOST, Services};
+use super::{Caller, Deed, SHOWN_MOST, Services};
 use crate::api::body::RetentionResult;
 use crate::store::{
     AnsweredVariables, Leaving, PastTask, Tx, answered_drop_left, answered_list_left,
@@ -97,7 +97,7 @@ impl Services {
         };
         if mode == Mode::Say {
             let mut tx = self.store.read().await?;
-            note(&answered_list_left(&mut tx, LIST_MOST).await?);
+            note(&answered_list_left(&mut tx, SHOWN_MOST).await?);
         } else {
             loop {
                 let left = self.drop_left(caller).await?;

@@ -28,15 +28,15 @@ use super::declared::{
     lifecycle_definition, project_definition, read, set_definition, variable_sets,
 };
 use super::error::{Error, Result};
-use super::{Caller, Deed, LIST_MOST, Services, facts, mint, names, prune};
+use super::{Caller, Deed, Services, facts, mint, names, prune};
 use crate::api::body::{ApplyFile, ApplyRequest, ApplyResult, Change, ChangeKind, Export};
 use crate::store::{
-    EnvironmentRow, LifecycleRow, ProjectRow, TargetRow, Tx, VariableSetRow, environment_find,
-    environment_insert, environment_list, environment_update, health_check_list, lifecycle_find,
-    lifecycle_insert, lifecycle_list, lifecycle_update, project_find, project_insert, project_list,
-    project_update, release_count_of_channel, target_find, target_insert, target_list,
-    target_replace_environments, target_replace_tags, variable_set_find, variable_set_insert,
-    variable_set_update,
+    EnvironmentRow, Extent, LifecycleRow, ProjectRow, TargetRow, Tx, VariableSetRow,
+    environment_find, environment_insert, environment_list, environment_update, health_check_list,
+    lifecycle_find, lifecycle_insert, lifecycle_list, lifecycle_update, project_find,
+    project_insert, project_list, project_update, release_count_of_channel, target_find,
+    target_insert, target_list, target_replace_environments, target_replace_tags,
+    variable_set_find, variable_set_insert, variable_set_update,
 };
 
 const MOST_FILES: usize = 1000;
@@ -122,7 +122,7 @@ impl Services {
         let mut files = Vec::new();
         let projects = match project {
             Some(slug) => vec![names::project(&mut tx, slug).await?],
-            None => project_list(&mut tx, "", LIST_MOST).await?,
+            None => project_list(&mut tx, "", Extent::All).await?,
         };
         if project.is_none() {
             let infrastructure = infrastructure(&mut tx).await?;

@@ -5,11 +5,13 @@ use mantle_domain::file::{self, Definitions, FileError, Known, OldNames, Source}
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::variable_set::VariableSets;
 
+use super::Services;
 use super::declared::{environment_order, project_definition, variable_sets};
 use super::error::{Error, Result};
-use super::{LIST_MOST, Services};
 use crate::api::body::ApplyFile;
-use crate::store::{Tx, health_check_list, lifecycle_list, project_list, secret_list, target_list};
+use crate::store::{
+    Extent, Tx, health_check_list, lifecycle_list, project_list, secret_list, target_list,
+};
 
 /// How often files are read anew because somebody else changed what they refer to.
 pub(super) const READINGS: usize = 8;
@@ -156,7 +158,7 @@ fn invalid(errors: &[FileError]) -> Error {
 }
 
 async fn all_old_names(tx: &mut Tx, sets: &VariableSets, names: &mut OldNames) -> Result<()> {
-    for row in project_list(tx, "", LIST_MOST).await? {
+    for row in project_list(tx, "", Extent::All).await? {
         names.project(&project_definition(&row)?);
     }
     for set in sets.values() {
@@ -168,7 +170,7 @@ async fn all_old_names(tx: &mut Tx, sets: &VariableSets, names: &mut OldNames) -
 async fn known(tx: &mut Tx, wanted: Projects) -> Result<Known> {
     let mut projects = Vec::new();
     if wanted != Projects::None {
-        for row in project_list(tx, "", LIST_MOST).await? {
+        for row in project_list(tx, "", Extent::All).await? {
             let definition = project_definition(&row)?;
             if wanted.count(&definition) {
                 projects.push(definition);
@@ -176,7 +178,7 @@ async fn known(tx: &mut Tx, wanted: Projects) -> Result<Known> {
         }
     }
     let targets = target_list(tx, None).await?;
-    let secrets = secret_list(tx, "", LIST_MOST).await?;
+    let secrets = secret_list(tx, "", Extent::All).await?;
     let lifecycles = lifecycle_list(tx).await?;
     let health_checks = health_check_list(tx).await?;
     let environments = environment_order(tx).await?;

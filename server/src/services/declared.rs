@@ -12,13 +12,13 @@ use serde::de::DeserializeOwned;
 
 use super::deployments::latest_release;
 use super::error::{Error, Result};
-use super::{Caller, LIST_MOST, Services, at, names};
+use super::{Caller, SHOWN, Services, at, names};
 use crate::api::body::{
     Environment, Lifecycle, Phase, Project, ProjectDetail, VariableSet, VariableSetDetail,
 };
 use crate::store::{
-    LifecycleRow, ProjectRow, Tx, VariableSetRow, environment_list, lifecycle_list, project_list,
-    target_list, variable_set_list,
+    Extent, LifecycleRow, ProjectRow, Tx, VariableSetRow, environment_list, lifecycle_list,
+    project_list, target_list, variable_set_list,
 };
 
 /// Use cases of those who look.
@@ -67,7 +67,7 @@ impl Services {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
         let mut projects = Vec::new();
-        for row in project_list(&mut tx, "", LIST_MOST).await? {
+        for row in project_list(&mut tx, "", SHOWN).await? {
             let definition = project_definition(&row)?;
             projects.push(project_shape(&mut tx, &row, &definition).await?);
         }
@@ -134,7 +134,7 @@ impl Services {
 /// By variable set: the projects that include it themselves, in order.
 async fn set_users(tx: &mut Tx) -> Result<BTreeMap<String, Vec<String>>> {
     let mut used: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for row in project_list(tx, "", LIST_MOST).await? {
+    for row in project_list(tx, "", Extent::All).await? {
         for set in project_definition(&row)?.include {
             used.entry(set).or_default().push(row.slug.clone());
         }

@@ -386,7 +386,7 @@ async fn proven_in(
     from: &str,
 ) -> Result<()> {
     let from = names::environment(tx, from).await?;
-    let succeeded = facts::succeeded(tx, project.id, release.id).await?;
+    let succeeded = facts::succeeded(tx, release.id).await?;
     if succeeded.contains(&from.name) {
         return Ok(());
     }

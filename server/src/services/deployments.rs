@@ -15,7 +15,7 @@ use super::error::{Error, Result};
 use super::in_use::older_variables;
 use super::plans::Footing;
 use super::release_compare::lines;
-use super::{Caller, LIST_MOST, Services, at, names, resolution, tasks};
+use super::{Caller, SHOWN, Services, at, names, resolution, tasks};
 use crate::api::body::{DeploymentDiff, DeploymentManifest, StatusBody, StatusCell, StatusRow};
 use crate::store::{
     DeploymentCurrentRow, ProjectRow, TaskRow, Tx, deployment_current_list,
@@ -89,7 +89,7 @@ impl Services {
         let mut tx = self.store.read().await?;
         let projects = match project {
             Some(slug) => vec![names::project(&mut tx, slug).await?],
-            None => project_list(&mut tx, "", LIST_MOST).await?,
+            None => project_list(&mut tx, "", SHOWN).await?,
         };
         let only = project.and_then(|_| projects.first().map(|row| row.id));
         let current = deployment_current_list(&mut tx, only).await?;

@@ -11,15 +11,14 @@ use mantle_domain::state::Event;
 use mantle_domain::target::{AgentFacts, Platform, TargetFacts};
 use mantle_domain::variable::literal;
 
+use super::at;
 use super::health::{Looks, telling, told};
 use super::names::environment_names;
 use super::wake::Presence;
-use super::{LIST_MOST, at};
 use crate::store::{
     AgentRow, AgentStatus, EnvironmentRow, ReleaseRow, Result, StoreError, TargetCurrentFilter,
-    TargetState, TaskFilter, TaskKind, TaskOutcome, Tx, agent_list, environment_list,
-    release_fetch, release_list, target_current_list, target_list, task_event_list, task_list,
-    task_list_running, task_list_succeeded,
+    TargetState, Tx, agent_list, environment_list, release_fetch, release_list, release_place_list,
+    target_current_list, target_list, task_event_list, task_list_running, task_list_succeeded,
 };
 
 /// How many deployments are looked through for the last other release.
@@ -77,22 +76,13 @@ pub fn named<S: BuildHasher>(
 }
 
 /// The environments to which a release was deployed with success, ever.
-pub async fn succeeded(
-    tx: &mut Tx,
-    project: ProjectId,
-    release: ReleaseId,
-) -> Result<BTreeSet<String>> {
+pub async fn succeeded(tx: &mut Tx, release: ReleaseId) -> Result<BTreeSet<String>> {
     let names = environment_names(tx).await?;
-    let filter = TaskFilter {
-        project_id: Some(project),
-        release_id: Some(release),
-        kind: Some(TaskKind::Deployment),
-        outcome: Some(TaskOutcome::Succeeded),
-        ..TaskFilter::default()
-    };
-    let tasks = task_list(tx, &filter, LIST_MOST).await?;
-    let ids = tasks.iter().filter_map(|task| task.environment_id);
-    Ok(ids.filter_map(|id| names.get(&id).cloned()).collect())
+    let places = release_place_list(tx, release).await?.into_iter();
+    let succeeded = places.filter(|(_, succeeded)| *succeeded);
+    Ok(succeeded
+        .filter_map(|(id, _)| names.get(&id).cloned())
+        .collect())
 }
 
 /// Who asked for a deployment, and what they said about it.

@@ -16,7 +16,7 @@ use super::declared::read;
 use super::deployments::DeploymentOrder;
 use super::error::{Error, Result};
 use super::tasks::number as task_number;
-use super::{Caller, Deed, LIST_MOST, Services, at, names, teams};
+use super::{Caller, Deed, SHOWN_MOST, Services, at, names, teams};
 use crate::api::body::{
     Interruption, InterruptionAnswer, InterruptionAnswered, InterruptionGiven, InterruptionKind,
     InterruptionState, Page,
@@ -186,7 +186,7 @@ impl Services {
 
 /// What is open anywhere, the oldest first.
 async fn all_open(tx: &mut Tx) -> Result<Vec<Interruption>> {
-    let rows = interruption_list_open(tx, LIST_MOST).await?;
+    let rows = interruption_list_open(tx, SHOWN_MOST).await?;
     let mut items = Vec::with_capacity(rows.len());
     for row in rows {
         let task = task_fetch(tx, row.task_id).await?;
@@ -198,7 +198,7 @@ async fn all_open(tx: &mut Tx) -> Result<Vec<Interruption>> {
 
 /// All that a task ever asked, in order.
 pub(super) async fn of_task(tx: &mut Tx, task: &TaskRow) -> Result<Vec<Interruption>> {
-    let rows = interruption_list_of_task(tx, task.id, LIST_MOST).await?;
+    let rows = interruption_list_of_task(tx, task.id, SHOWN_MOST).await?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -300,7 +300,7 @@ async fn find(tx: &mut Tx, name: &str) -> Result<Open> {
 
 /// The number of the only one that is open in a task, if there is one.
 async fn only_open(tx: &mut Tx, task: &TaskRow) -> Result<Option<u32>> {
-    let rows = interruption_list_of_task(tx, task.id, LIST_MOST).await?;
+    let rows = interruption_list_of_task(tx, task.id, SHOWN_MOST).await?;
     let open = rows.iter().filter(|row| row.closed.is_none());
     let open: Vec<u32> = open.map(|row| row.number).collect();
     match open.as_slice() {

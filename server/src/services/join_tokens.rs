@@ -14,8 +14,8 @@ use super::{Caller, Deed, Services, at, names, ties};
 use crate::api::body::{JoinToken, JoinTokenCreate, JoinTokenCreated};
 use crate::security::{NewJoinToken, join_token_mint};
 use crate::store::{
-    JoinTokenRow, Tx, join_token_find, join_token_insert, join_token_list, join_token_mark_revoked,
-    target_find,
+    Extent, JoinTokenRow, Tx, join_token_find, join_token_insert, join_token_list,
+    join_token_mark_revoked, target_find,
 };
 
 /// How long a token is good for unless it is said.
@@ -23,7 +23,7 @@ const DEFAULT_TTL_S: u64 = 60 * 60;
 /// The longest: a token is a key to the house.
 const LONGEST_TTL_S: u64 = 30 * 86_400;
 const MOST_USES: u32 = 10_000;
-const LIST_MOST: u32 = 1000;
+const SHOWN: Extent = Extent::First(1000);
 
 /// Use cases of join tokens.
 impl Services {
@@ -31,7 +31,7 @@ impl Services {
     pub async fn join_token_list(&self, caller: &Caller) -> Result<Vec<JoinToken>> {
         caller.may(Permission::ManageTargets)?;
         let mut tx = self.store.read().await?;
-        let rows = join_token_list(&mut tx, LIST_MOST).await?;
+        let rows = join_token_list(&mut tx, SHOWN).await?;
         Ok(rows.iter().map(shape).collect())
     }
 

@@ -103,7 +103,7 @@ pub use self::targets::TargetSwitch;
 pub use self::wake::{NoWake, Presence, Wake};
 use crate::packages::PackageRepository;
 use crate::security::MasterKey;
-use crate::store::{AuditEntry, Store, Tx, audit_append, epoch_current};
+use crate::store::{AuditEntry, Extent, Store, Tx, audit_append, epoch_current};
 
 /// The use cases and what they stand on. Cheap to clone.
 #[derive(Clone)]
@@ -255,5 +255,7 @@ fn at(us: i64) -> Timestamp {
     Timestamp::from_microsecond(us).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// The most rows of a list that is not paged.
-const LIST_MOST: u32 = 10_000;
+/// The most rows of a list that is shown and not paged. What is decided by a list has all of it.
+const SHOWN_MOST: u32 = 10_000;
+/// The same, for lists that can also be had whole.
+const SHOWN: Extent = Extent::First(SHOWN_MOST);

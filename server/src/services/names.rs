@@ -6,13 +6,12 @@ use mantle_domain::explain::Refusal;
 use mantle_domain::ids::EnvironmentId;
 use mantle_domain::name;
 
-use super::LIST_MOST;
 use super::error::{Error, Result, nearest};
 use crate::store::{
-    EnvironmentRow, HealthCheckRow, LifecycleRow, ProjectRow, ReleaseRow, TargetRow, TaskRow, Tx,
-    VariableSetRow, environment_find, environment_list, health_check_find, health_check_list,
-    lifecycle_find, lifecycle_list, project_find, project_list, release_find, release_list,
-    target_find, target_list, task_find, variable_set_find, variable_set_list,
+    EnvironmentRow, Extent, HealthCheckRow, LifecycleRow, ProjectRow, ReleaseRow, TargetRow,
+    TaskRow, Tx, VariableSetRow, environment_find, environment_list, health_check_find,
+    health_check_list, lifecycle_find, lifecycle_list, project_find, project_list, release_find,
+    release_list, target_find, target_list, task_find, variable_set_find, variable_set_list,
 };
 
 /// The project of this slug.
@@ -20,7 +19,7 @@ pub async fn project(tx: &mut Tx, slug: &str) -> Result<ProjectRow> {
     if let Some(row) = project_find(tx, slug).await? {
         return Ok(row);
     }
-    let all = project_list(tx, "", LIST_MOST).await?;
+    let all = project_list(tx, "", Extent::All).await?;
     Err(Refusal::UnknownProject {
         project: slug.to_owned(),
         suggestion: nearest(slug, all.iter().map(|row| row.slug.as_str())),

@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::error::{Error, Result};
-use super::{Caller, Deed, LIST_MOST, Services, at, mint};
+use super::{Caller, Deed, SHOWN, Services, at, mint};
 use crate::api::body::{Package, PackagePlatform, PackageVersion, Upload, UploadCreate};
 use crate::packages::ingest::{Format, IngestError, IngestOptions, Ingested, Platform};
 use crate::packages::name::PackageName;
@@ -38,8 +38,8 @@ impl Services {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
         let mut packages = Vec::new();
-        for row in package_list(&mut tx, "", LIST_MOST).await? {
-            let versions = package_version_list(&mut tx, &row.package_id, LIST_MOST).await?;
+        for row in package_list(&mut tx, "", SHOWN).await? {
+            let versions = package_version_list(&mut tx, &row.package_id, SHOWN).await?;
             let newest = newest_first(versions).into_iter().next();
             packages.push(Package {
                 latest: newest.map(|row| row.version).unwrap_or_default(),
@@ -54,9 +54,9 @@ impl Services {
     pub async fn package_versions(&self, caller: &Caller, id: &str) -> Result<Vec<PackageVersion>> {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
-        let rows = package_version_list(&mut tx, id, LIST_MOST).await?;
+        let rows = package_version_list(&mut tx, id, SHOWN).await?;
         if rows.is_empty() {
-            let all = package_list(&mut tx, "", LIST_MOST).await?;
+            let all = package_list(&mut tx, "", SHOWN).await?;
             return Err(Error::not_found(
                 "package",
                 id,

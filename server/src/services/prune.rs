@@ -9,17 +9,16 @@ use mantle_domain::file::Definitions;
 use mantle_domain::lifecycle::LifecycleDefinition;
 use mantle_domain::project::ProjectDefinition;
 
-use super::LIST_MOST;
 use super::apply::{Applier, Made, document};
 use super::declared::{lifecycle_definition, project_definition, variable_sets};
 use super::error::Result;
 use super::health::definition;
 use crate::store::{
-    EnvironmentRow, ProjectRow, TargetCurrentFilter, TargetRow, TaskFilter, agent_find_of_target,
-    environment_delete, environment_list, health_check_delete, health_check_list, join_token_list,
-    lifecycle_delete, lifecycle_list, project_delete, project_list, release_list,
-    target_current_list, target_delete, target_list, task_list, variable_set_delete,
-    variable_set_list,
+    EnvironmentRow, Extent, ProjectRow, TargetCurrentFilter, TargetRow, TaskFilter,
+    agent_find_of_target, environment_delete, environment_list, health_check_delete,
+    health_check_list, join_token_list, lifecycle_delete, lifecycle_list, project_delete,
+    project_list, release_list, target_current_list, target_delete, target_list, task_list,
+    variable_set_delete, variable_set_list,
 };
 
 /// Removes what the definitions do not name; says what stays, and why.
@@ -81,7 +80,7 @@ impl Pruner<'_, '_> {
     /// Those that are left.
     async fn projects(&mut self, named: &BTreeSet<&str>) -> Result<Vec<ProjectDefinition>> {
         let mut left = Vec::new();
-        for row in project_list(self.applier.tx, "", LIST_MOST).await? {
+        for row in project_list(self.applier.tx, "", Extent::All).await? {
             let used = !named.contains(row.slug.as_str()) && self.has_history(&row).await?;
             if used {
                 self.keep("project", &row.slug, "it has releases");
@@ -267,7 +266,7 @@ impl Pruner<'_, '_> {
         if let Some(target) = targets.first() {
             return Ok(Some(format!("target '{}' is in it", target.name)));
         }
-        let tokens = join_token_list(self.applier.tx, LIST_MOST).await?;
+        let tokens = join_token_list(self.applier.tx, Extent::All).await?;
         let usable = |token: &&crate::store::JoinTokenRow| {
             token.revoked_at_us.is_none() && token.environments.contains(&row.name)
         };

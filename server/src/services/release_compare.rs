@@ -15,15 +15,15 @@ use super::error::{Error, Result};
 use super::in_use::older_variables;
 use super::planning::Pins;
 use super::releases::{available, fields_of, secret_facts};
-use super::{Caller, LIST_MOST, Services, at, names};
+use super::{Caller, SHOWN_MOST, Services, at, names};
 use crate::api::body::{
     BroughtRelease, FileChange, PackageDiff, ReleaseChanges, ReleaseDiff, ReleaseDrift,
     RunningRelease,
 };
 use crate::packages::compare::{Difference, FileFate};
 use crate::store::{
-    ProjectRow, ReleaseRow, TaskFilter, TaskKind, TaskOutcome, Tx, release_fetch, release_list,
-    task_list,
+    ProjectRow, ReleaseOutline, ReleaseRow, TaskFilter, TaskKind, TaskOutcome, Tx, release_fetch,
+    release_find, release_outline_list, task_list,
 };
 
 /// More files of one package than this are counted, not named.
@@ -107,7 +107,7 @@ impl Services {
             ..TaskFilter::default()
         };
         let (mut running, mut older, mut other) = (None, None, None);
-        for task in task_list(&mut tx, &filter, LIST_MOST).await? {
+        for task in task_list(&mut tx, &filter, SHOWN_MOST).await? {
             let Some(id) = task.release_id else { continue };
             let release = release_fetch(&mut tx, id).await?;
             if release.channel == row.channel {
@@ -121,16 +121,16 @@ impl Services {
                 channel: release.channel,
             });
         }
-        let all = release_list(&mut tx, project.id, None, LIST_MOST).await?;
+        let all = release_outline_list(&mut tx, project.id).await?;
         let past: Vec<Past> = all.iter().map(past).collect();
         let this = past_of(&past, &row)?;
         let from = running.as_ref().map(|release| release.version.as_str());
         let (direction, between) = brought(from, this, &past);
-        let releases = between
-            .into_iter()
-            .filter_map(|found| all.iter().find(|release| release.version == found.version))
-            .map(brought_release)
-            .collect::<Result<Vec<_>>>()?;
+        let mut releases = Vec::with_capacity(between.len());
+        for found in between {
+            let found = release_find(&mut tx, project.id, &found.version).await?;
+            releases.extend(found.as_ref().map(brought_release).transpose()?);
+        }
         let after = Pins::read(&mut tx, row.digests()).await?;
         let before = match &running {
             None => None,
@@ -248,7 +248,7 @@ pub(super) fn lines(changes: &[Change]) -> Vec<String> {
     changes.iter().map(ToString::to_string).collect()
 }
 
-fn past(release: &ReleaseRow) -> Past {
+fn past(release: &ReleaseOutline) -> Past {
     Past {
         version: release.version.clone(),
         channel: release.channel.clone(),

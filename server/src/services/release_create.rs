@@ -26,11 +26,11 @@ use super::error::{Error, Result};
 use super::progress::progress;
 use super::release_scan::{Question, Scan};
 use super::releases::{available, detail, document, pinned_secrets, secret_facts};
-use super::{Caller, Deed, LIST_MOST, Services, mint, names, ties};
+use super::{Caller, Deed, Services, mint, names, ties};
 use crate::api::body::{ReleaseCreate, ReleaseDetail};
 use crate::store::{
     ProjectRow, ReleaseRow, SnapshotKind, Tx, package_version_find, project_find, release_insert,
-    release_list, secret_find, snapshot_keep,
+    release_outline_list, secret_find, snapshot_keep,
 };
 
 /// How long the files of packages are looked through for one release. A command waits a minute.
@@ -278,7 +278,7 @@ fn options(request: &ReleaseCreate) -> ReleaseOptions {
 
 /// A project's releases, as far as the next one's version depends on them.
 async fn existing(tx: &mut Tx, project: &ProjectRow) -> Result<Vec<ExistingRelease>> {
-    let releases = release_list(tx, project.id, None, LIST_MOST).await?;
+    let releases = release_outline_list(tx, project.id).await?;
     Ok(releases
         .into_iter()
         .map(|release| ExistingRelease {

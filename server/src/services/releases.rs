@@ -18,14 +18,15 @@ use super::packages::LINUX_ONLY;
 use super::planning::snapshot;
 use super::progress::Queued;
 use super::release_compare::{Drift, drift};
-use super::{Caller, LIST_MOST, Services, at, names};
+use super::{Caller, SHOWN_MOST, Services, at, names};
 use crate::api::body::{
     QueuedTask, Release, ReleaseBlocked, ReleaseDetail, ReleasePackage, ReleaseUnblocked,
     VariableSnapshotEntry,
 };
 use crate::store::{
-    PackageVersionRow, ProjectRow, ReleaseRow, ReleaseVariablesRow, Tx, deployment_current_list,
-    package_version_list, release_list, release_variables_list, secret_list, secret_version_fetch,
+    Extent, PackageVersionRow, ProjectRow, ReleaseRow, ReleaseVariablesRow, Tx,
+    deployment_current_list, package_version_list, release_list, release_variables_list,
+    secret_list_current,
 };
 
 /// Use cases of releases.
@@ -36,7 +37,7 @@ impl Services {
         let mut tx = self.store.read().await?;
         let project = names::project(&mut tx, project).await?;
         let running = running(&mut tx, &project).await?;
-        let rows = release_list(&mut tx, project.id, None, LIST_MOST).await?;
+        let rows = release_list(&mut tx, project.id, None, SHOWN_MOST).await?;
         Ok(rows
             .iter()
             .map(|row| shape(&project, row, &running))
@@ -71,7 +72,7 @@ pub(super) async fn available(
 ) -> Result<BTreeMap<String, Vec<OrderPackage>>> {
     let mut available = BTreeMap::new();
     for reference in &definition.packages {
-        let versions = package_version_list(tx, &reference.id, LIST_MOST).await?;
+        let versions = package_version_list(tx, &reference.id, Extent::All).await?;
         let versions = versions.into_iter().map(order_package).collect();
         available.insert(reference.id.clone(), versions);
     }
@@ -132,14 +133,10 @@ pub(super) fn pinned_secrets(variables: &VariableSnapshot) -> Vec<SecretVersionI
 
 /// Every secret that has a value.
 pub(super) async fn secret_facts(tx: &mut Tx) -> Result<BTreeMap<String, SecretFacts>> {
-    let mut facts = BTreeMap::new();
-    for row in secret_list(tx, "", LIST_MOST).await? {
-        if let Some(version) = row.current_version {
-            let mark = secret_version_fetch(tx, version).await?.mark;
-            facts.insert(row.path, SecretFacts { version, mark });
-        }
-    }
-    Ok(facts)
+    let current = secret_list_current(tx).await?.into_iter();
+    Ok(current
+        .map(|(path, version, mark)| (path, SecretFacts { version, mark }))
+        .collect())
 }
 
 /// Of a project: the release that runs in each environment.

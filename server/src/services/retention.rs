@@ -23,15 +23,15 @@ use super::planning::snapshot;
 use super::progress::followed;
 use super::tasks::number;
 use super::upkeep::Mode;
-use super::{Caller, Deed, LIST_MOST, Services, names};
+use super::{Caller, Deed, Services, names};
 use crate::api::body::{RetentionItem, RetentionResult};
 use crate::store::{
-    PackageVersionRow, ProjectRow, ReleaseRow, StoreError, TargetCurrentFilter, Tx,
+    Extent, PackageVersionRow, ProjectRow, ReleaseOutline, StoreError, TargetCurrentFilter, Tx,
     deployment_current_list, environment_list, log_delete, log_shorten, package_list,
     package_version_delete, package_version_list, plan_prune, project_fetch, project_list,
-    release_before, release_delete, release_list, release_reach_list, retired_task_done,
-    retired_task_list, secret_version_prune_all, target_current_list, target_list, task_exists,
-    task_open_list,
+    release_before, release_delete, release_fetch, release_outline_list, release_pin_list,
+    release_reach_list, retired_task_done, retired_task_list, secret_version_prune_all,
+    target_current_list, target_list, task_exists, task_open_list,
 };
 
 /// How often [`Services::retention_run`] is due (reference section 1.5).
@@ -58,7 +58,7 @@ impl Services {
         };
         let projects: Vec<ProjectId> = {
             let mut tx = self.store.read().await?;
-            let rows = project_list(&mut tx, "", LIST_MOST).await?;
+            let rows = project_list(&mut tx, "", Extent::All).await?;
             rows.into_iter().map(|row| row.id).collect()
         };
         let mut going = Going::default();
@@ -117,7 +117,7 @@ impl Services {
         };
         let project = &project;
         let definition = project_definition(project)?;
-        let rows = release_list(&mut tx, project.id, None, LIST_MOST).await?;
+        let rows = release_outline_list(&mut tx, project.id).await?;
         let held = held_releases(&mut tx, project, &definition, &rows).await?;
         let uses = uses(&mut tx, project).await?;
         let fates = retention::releases(&held, &uses, now.as_microsecond());
@@ -129,7 +129,8 @@ impl Services {
             if fate.goes() && dry_run {
                 going.release_would_go(&mut tx, row.id).await?;
             } else if fate.goes() {
-                answered.extend(release_delete(&mut tx, row, now.as_microsecond()).await?);
+                let row = release_fetch(&mut tx, row.id).await?;
+                answered.extend(release_delete(&mut tx, &row, now.as_microsecond()).await?);
                 let deed = Deed {
                     action: "release.delete",
                     subject: &name,
@@ -169,10 +170,10 @@ impl Services {
         let mut items = Vec::new();
         let mut removed = false;
         let mut pinned: Option<BTreeSet<(String, String)>> = None;
-        for package in package_list(&mut tx, "", LIST_MOST).await? {
+        for package in package_list(&mut tx, "", Extent::All).await? {
             let id = package.package_id.to_lowercase();
             let rules = rules.get(&id).cloned().unwrap_or_default();
-            let rows = package_version_list(&mut tx, &package.package_id, LIST_MOST).await?;
+            let rows = package_version_list(&mut tx, &package.package_id, Extent::All).await?;
             if pinned.is_none() && rules.iter().any(|rules| rules.packages.is_some()) {
                 pinned = Some(pinned_versions(&mut tx, gone).await?);
             }
@@ -263,7 +264,7 @@ async fn held_releases(
     tx: &mut Tx,
     project: &ProjectRow,
     definition: &ProjectDefinition,
-    rows: &[ReleaseRow],
+    rows: &[ReleaseOutline],
 ) -> Result<Vec<HeldRelease>> {
     let environments = environment_list(tx).await?;
     let order: Vec<String> = environments.iter().map(|row| row.name.clone()).collect();
@@ -339,7 +340,7 @@ async fn uses(tx: &mut Tx, project: &ProjectRow) -> Result<Uses> {
 /// lower case. A channel without a lifecycle has no rule, and so keeps all.
 async fn package_rules(tx: &mut Tx) -> Result<BTreeMap<String, Vec<Retention>>> {
     let mut rules: BTreeMap<String, Vec<Retention>> = BTreeMap::new();
-    for row in project_list(tx, "", LIST_MOST).await? {
+    for row in project_list(tx, "", Extent::All).await? {
         let definition = project_definition(&row)?;
         let mut own = Vec::new();
         for channel in mantle_domain::channel::effective(&definition.channels) {
@@ -361,16 +362,14 @@ async fn pinned_versions(
 ) -> Result<BTreeSet<(String, String)>> {
     let mut pinned = BTreeSet::new();
     let mut seen = BTreeSet::new();
-    for project in project_list(tx, "", LIST_MOST).await? {
-        for release in release_list(tx, project.id, None, LIST_MOST).await? {
-            // Releases that hold the same packages share the snapshot.
-            if gone.contains(&release.id) || !seen.insert(release.packages) {
-                continue;
-            }
-            let held: PackageSnapshot = snapshot(tx, release.packages).await?;
-            let versions = held.packages.into_iter();
-            pinned.extend(versions.map(|package| (package.id.to_lowercase(), package.version)));
+    for (release, packages) in release_pin_list(tx).await? {
+        // Releases that hold the same packages share the snapshot.
+        if gone.contains(&release) || !seen.insert(packages) {
+            continue;
         }
+        let held: PackageSnapshot = snapshot(tx, packages).await?;
+        let versions = held.packages.into_iter();
+        pinned.extend(versions.map(|package| (package.id.to_lowercase(), package.version)));
     }
     Ok(pinned)
 }

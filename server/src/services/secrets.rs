@@ -5,7 +5,7 @@ use mantle_domain::permission::Permission;
 use serde_json::json;
 
 use super::error::{Error, Result};
-use super::{Caller, Deed, LIST_MOST, Services, at, mint};
+use super::{Caller, Deed, SHOWN, Services, at, mint};
 use crate::api::body::{Secret, SecretSet};
 use crate::security::{self, SECRET_VERSION_TABLE};
 use crate::store::{
@@ -23,7 +23,7 @@ impl Services {
     pub async fn secret_list(&self, caller: &Caller) -> Result<Vec<Secret>> {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
-        let rows = secret_list(&mut tx, "", LIST_MOST).await?;
+        let rows = secret_list(&mut tx, "", SHOWN).await?;
         Ok(rows.iter().map(shape).collect())
     }
 
@@ -84,7 +84,7 @@ impl Services {
         let mut tx = self.store.begin().await?;
         let found = secret_find(&mut tx, path).await?;
         if found.is_none_or(|row| row.current_version.is_none()) {
-            let all = secret_list(&mut tx, "", LIST_MOST).await?;
+            let all = secret_list(&mut tx, "", SHOWN).await?;
             return Err(Error::not_found(
                 "secret",
                 path,

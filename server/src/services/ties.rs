@@ -7,10 +7,9 @@ use mantle_domain::release::ReleaseDraft;
 use mantle_domain::variable::tags::{Tagged, may_tie_by_tags, ties_by_tags};
 use mantle_domain::variable_set::complete;
 
-use super::LIST_MOST;
 use super::declared::{project_definition, variable_sets};
 use super::error::Result;
-use crate::store::{Tx, project_list, target_list};
+use crate::store::{Extent, Tx, project_list, target_list};
 
 /// More of them are counted.
 const SHOWN: usize = 10;
@@ -19,7 +18,7 @@ const SHOWN: usize = 10;
 pub(super) async fn by_tags(tx: &mut Tx, target: Tagged<'_>) -> Result<Vec<String>> {
     let sets = variable_sets(tx).await?;
     let mut found = Vec::new();
-    for row in project_list(tx, "", LIST_MOST).await? {
+    for row in project_list(tx, "", Extent::All).await? {
         let definition = project_definition(&row)?;
         let whole = if definition.include.is_empty() {
             definition

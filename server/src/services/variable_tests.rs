@@ -12,7 +12,7 @@ use crate::api::body::{
     Answers, ApplyFile, ApplyRequest, ApplyResult, ChangeKind, DeploymentCreate, ReleaseCreate,
     SecretSet, VariableExplanation, VariablePlace, VariablePut, VariableRemove, VariableScope,
 };
-use crate::store::{secret_list, snapshot_fetch, task_find};
+use crate::store::{Extent, secret_list, snapshot_fetch, task_find};
 
 #[path = "variable_view_tests.rs"]
 mod views;
@@ -359,7 +359,12 @@ async fn a_deployment_asks_and_keeps_what_was_answered_without_the_secret() {
     );
     assert!(snapshot.contains("secret_version") && !snapshot.contains("do-not-print"));
     // The answer is in no list of secrets, and the release asks as before.
-    assert!(secret_list(&mut tx, "", 10).await.unwrap().is_empty());
+    assert!(
+        secret_list(&mut tx, "", Extent::First(10))
+            .await
+            .unwrap()
+            .is_empty()
+    );
     drop(tx);
     let shown = services
         .release_show(admin, "asking", "1.0.0")

@@ -84,7 +84,7 @@ pub async fn environment_find(tx: &mut Tx, name: &str) -> Result<Option<Environm
 /// Every environment, in order.
 pub async fn environment_list(tx: &mut Tx) -> Result<Vec<EnvironmentRow>> {
     tx.rows(
-        "SELECT * FROM environment ORDER BY position, name LIMIT 10000",
+        "SELECT * FROM environment ORDER BY position, name",
         params![],
     )
     .await?

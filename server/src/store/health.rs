@@ -92,14 +92,11 @@ pub async fn health_check_find(tx: &mut Tx, name: &str) -> Result<Option<HealthC
 
 /// Every health check, by name.
 pub async fn health_check_list(tx: &mut Tx) -> Result<Vec<HealthCheckRow>> {
-    tx.rows(
-        "SELECT * FROM health_check ORDER BY name LIMIT 10000",
-        params![],
-    )
-    .await?
-    .iter()
-    .map(read_check)
-    .collect()
+    tx.rows("SELECT * FROM health_check ORDER BY name", params![])
+        .await?
+        .iter()
+        .map(read_check)
+        .collect()
 }
 
 /// Notes that it was queued by itself. A conflict if it was queued since it was read, so that no two do

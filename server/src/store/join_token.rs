@@ -4,6 +4,7 @@ use mantle_domain::ids::JoinTokenId;
 
 use super::agent::{read_words, words};
 use super::error::{Result, StoreError};
+use super::extent::Extent;
 use super::tx::Tx;
 use super::value::{Row, params};
 
@@ -69,10 +70,10 @@ pub async fn join_token_find(tx: &mut Tx, id: JoinTokenId) -> Result<Option<Join
 }
 
 /// Tokens, the newest first.
-pub async fn join_token_list(tx: &mut Tx, limit: u32) -> Result<Vec<JoinTokenRow>> {
+pub async fn join_token_list(tx: &mut Tx, extent: Extent) -> Result<Vec<JoinTokenRow>> {
     tx.rows(
         "SELECT * FROM join_token ORDER BY created_at_us DESC, id LIMIT $1",
-        params![limit],
+        params![extent],
     )
     .await?
     .iter()

@@ -78,14 +78,11 @@ pub async fn lifecycle_find(tx: &mut Tx, name: &str) -> Result<Option<LifecycleR
 
 /// Every lifecycle, by name.
 pub async fn lifecycle_list(tx: &mut Tx) -> Result<Vec<LifecycleRow>> {
-    tx.rows(
-        "SELECT * FROM lifecycle ORDER BY name LIMIT 10000",
-        params![],
-    )
-    .await?
-    .iter()
-    .map(read)
-    .collect()
+    tx.rows("SELECT * FROM lifecycle ORDER BY name", params![])
+        .await?
+        .iter()
+        .map(read)
+        .collect()
 }
 
 /// Removes a lifecycle that is at this revision and that nothing refers to.

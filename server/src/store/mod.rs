@@ -17,6 +17,7 @@ mod copy;
 mod deployment;
 mod environment;
 mod error;
+mod extent;
 mod health;
 mod held_lock;
 mod ids;
@@ -95,6 +96,7 @@ pub use environment::{
     environment_list, environment_update,
 };
 pub use error::{Result, StoreError};
+pub use extent::Extent;
 pub use health::{
     HealthCheckRow, TargetHealthRow, health_check_delete, health_check_find, health_check_insert,
     health_check_list, health_check_mark_queued, health_check_update, target_health_list,
@@ -138,10 +140,10 @@ pub use project::{
     project_update,
 };
 pub use release::{
-    ReleaseBlock, ReleaseRow, ReleaseUnblock, ReleaseVariablesRow, release_count_of_channel,
-    release_fetch, release_find, release_insert, release_list, release_list_packages,
-    release_mark_blocked, release_mark_unblocked, release_replace_variables,
-    release_variables_list,
+    ReleaseBlock, ReleaseOutline, ReleaseRow, ReleaseUnblock, ReleaseVariablesRow,
+    release_count_of_channel, release_fetch, release_find, release_insert, release_list,
+    release_list_packages, release_mark_blocked, release_mark_unblocked, release_outline_list,
+    release_pin_list, release_replace_variables, release_variables_list,
 };
 pub use resolution::{
     ResolutionRow, resolution_delete, resolution_find, resolution_insert,
@@ -154,8 +156,8 @@ pub use retention::{
 };
 pub use secret::{
     ANSWER_PATH, NewSecretVersion, SecretRow, SecretVersionRow, secret_delete, secret_find,
-    secret_keep, secret_list, secret_set, secret_version_fetch, secret_version_list_other_key,
-    secret_version_prune, secret_version_reseal,
+    secret_keep, secret_list, secret_list_current, secret_set, secret_version_fetch,
+    secret_version_list_other_key, secret_version_prune, secret_version_reseal,
 };
 pub use server_meta::{
     MAX_RUNNING, META_AUTHORITY, META_CONNECTION_ID_KEY, META_INSTANCE_ID, META_MASTER_KEY_CHECK,

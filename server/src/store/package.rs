@@ -4,6 +4,7 @@ use mantle_domain::ids::PackageVersionId;
 use mantle_shared::Digest;
 
 use super::error::{Result, StoreError};
+use super::extent::Extent;
 use super::tx::Tx;
 use super::value::{Row, params};
 
@@ -85,12 +86,12 @@ pub async fn package_version_find(
 pub async fn package_version_list(
     tx: &mut Tx,
     package_id: &str,
-    limit: u32,
+    extent: Extent,
 ) -> Result<Vec<PackageVersionRow>> {
     tx.rows(
         "SELECT * FROM package_version WHERE package_id = $1
          ORDER BY created_at_us DESC, version LIMIT $2",
-        params![package_id, limit],
+        params![package_id, extent],
     )
     .await?
     .iter()
@@ -110,12 +111,12 @@ pub struct PackageSummary {
 }
 
 /// Packages by id, after this one.
-pub async fn package_list(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<PackageSummary>> {
+pub async fn package_list(tx: &mut Tx, after: &str, extent: Extent) -> Result<Vec<PackageSummary>> {
     tx.rows(
         "SELECT package_id, COUNT(*) AS versions, MAX(created_at_us) AS pushed_at_us
          FROM package_version WHERE package_id > $1
          GROUP BY package_id ORDER BY package_id LIMIT $2",
-        params![after, limit],
+        params![after, extent],
     )
     .await?
     .iter()

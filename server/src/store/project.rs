@@ -3,6 +3,7 @@
 use mantle_domain::ids::{LifecycleId, ProjectId};
 
 use super::error::{Result, StoreError};
+use super::extent::Extent;
 use super::tx::Tx;
 use super::value::{Row, params};
 
@@ -90,10 +91,10 @@ pub async fn project_find(tx: &mut Tx, slug: &str) -> Result<Option<ProjectRow>>
 }
 
 /// Projects by slug, after this one.
-pub async fn project_list(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<ProjectRow>> {
+pub async fn project_list(tx: &mut Tx, after: &str, extent: Extent) -> Result<Vec<ProjectRow>> {
     tx.rows(
         "SELECT * FROM project WHERE slug > $1 ORDER BY slug LIMIT $2",
-        params![after, limit],
+        params![after, extent],
     )
     .await?
     .iter()

@@ -234,6 +234,51 @@ pub async fn release_list(
     .collect()
 }
 
+/// What rules ask of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseOutline {
+    /// Its id.
+    pub id: ReleaseId,
+    /// Its version.
+    pub version: String,
+    /// Its channel.
+    pub channel: String,
+    /// When it was made.
+    pub created_at_us: i64,
+}
+
+/// Every release of a project, the newest first.
+pub async fn release_outline_list(tx: &mut Tx, project: ProjectId) -> Result<Vec<ReleaseOutline>> {
+    tx.rows(
+        "SELECT id, version, channel, created_at_us FROM release WHERE project_id = $1
+         ORDER BY created_at_us DESC, id DESC",
+        params![project],
+    )
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(ReleaseOutline {
+            id: row.get("id")?,
+            version: row.get("version")?,
+            channel: row.get("channel")?,
+            created_at_us: row.get("created_at_us")?,
+        })
+    })
+    .collect()
+}
+
+/// Every release with the package snapshot that it pins.
+pub async fn release_pin_list(tx: &mut Tx) -> Result<Vec<(ReleaseId, Digest)>> {
+    tx.rows(
+        "SELECT id, packages FROM release ORDER BY packages, id",
+        params![],
+    )
+    .await?
+    .iter()
+    .map(|row| Ok((row.get("id")?, row.get("packages")?)))
+    .collect()
+}
+
 /// How many releases of a project are of this channel.
 pub async fn release_count_of_channel(
     tx: &mut Tx,

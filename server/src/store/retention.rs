@@ -74,7 +74,7 @@ pub async fn release_delete(
     let mut digests: Vec<Digest> = vec![release.process, release.packages];
     let history = tx
         .rows(
-            "SELECT digest FROM release_variables WHERE release_id = $1 LIMIT 10000",
+            "SELECT digest FROM release_variables WHERE release_id = $1",
             params![id],
         )
         .await?;

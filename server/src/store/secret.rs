@@ -3,6 +3,7 @@
 use mantle_domain::ids::SecretVersionId;
 
 use super::error::{Result, StoreError};
+use super::extent::Extent;
 use super::tx::Tx;
 use super::value::{Row, params};
 
@@ -133,15 +134,29 @@ pub async fn secret_find(tx: &mut Tx, path: &str) -> Result<Option<SecretRow>> {
 }
 
 /// Secrets that have a value, by path, after this one.
-pub async fn secret_list(tx: &mut Tx, after: &str, limit: u32) -> Result<Vec<SecretRow>> {
+pub async fn secret_list(tx: &mut Tx, after: &str, extent: Extent) -> Result<Vec<SecretRow>> {
     tx.rows(
         "SELECT * FROM secret WHERE current_version IS NOT NULL AND path > $1
          ORDER BY path LIMIT $2",
-        params![after, limit],
+        params![after, extent],
     )
     .await?
     .iter()
     .map(read_secret)
+    .collect()
+}
+
+/// Of every secret that has a value: its path, and the version and the mark of the value.
+pub async fn secret_list_current(tx: &mut Tx) -> Result<Vec<(String, SecretVersionId, String)>> {
+    tx.rows(
+        "SELECT secret.path AS path, secret_version.id AS id, secret_version.mark AS mark
+         FROM secret JOIN secret_version ON secret_version.id = secret.current_version
+         ORDER BY secret.path",
+        params![],
+    )
+    .await?
+    .iter()
+    .map(|row| Ok((row.get("path")?, row.get("id")?, row.get("mark")?)))
     .collect()
 }
 

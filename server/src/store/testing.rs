@@ -106,6 +106,31 @@ pub(crate) async fn collisions(url: &str) -> i64 {
     row.unwrap().get(0)
 }
 
+/// Later ones of what there is, more than is ever shown: releases like `9.0.0`, old versions of its
+/// package, secrets whose paths come first. SQLite alone.
+pub(crate) async fn crowd(store: &Store) {
+    const SQL: &str = "
+        CREATE TEMPORARY TABLE nth (n INTEGER);
+        WITH RECURSIVE counted (n) AS
+            (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 10001)
+            INSERT INTO nth SELECT n FROM counted;
+        INSERT INTO release (id, project_id, version, channel, process, packages, variables,
+                variables_number, notes, fields, created_at_us, created_by)
+            SELECT randomblob(16), project_id, '9.0.' || n, channel, process, packages, variables,
+                variables_number, notes, fields, created_at_us + n, created_by
+            FROM release, nth WHERE version = '9.0.0';
+        INSERT INTO package_version (id, package_id, version, format, archive_bytes, archive, sha256,
+                root, size_bytes, files, platform, created_at_us, created_by)
+            SELECT randomblob(16), package_id, '0.0.' || n, format, archive_bytes, archive, sha256,
+                root, size_bytes, files, platform, created_at_us + n, created_by
+            FROM package_version, nth WHERE version = '2.0';
+        INSERT INTO secret (path, number, current_version, created_at_us, changed_at_us, changed_by)
+            SELECT 'a/' || n, number, current_version, created_at_us, changed_at_us, changed_by
+            FROM secret, nth;
+        DROP TABLE nth";
+    store.write(async |tx| tx.script(SQL).await).await.unwrap();
+}
+
 /// Makes every statement on attempts fail, until [`show_attempts`].
 pub(crate) async fn hide_attempts(store: &Store) {
     rename(store, "ALTER TABLE attempt RENAME TO hidden").await;

@@ -56,14 +56,11 @@ pub async fn variable_set_find(tx: &mut Tx, name: &str) -> Result<Option<Variabl
 
 /// Every variable set, by name.
 pub async fn variable_set_list(tx: &mut Tx) -> Result<Vec<VariableSetRow>> {
-    tx.rows(
-        "SELECT * FROM variable_set ORDER BY name LIMIT 10000",
-        params![],
-    )
-    .await?
-    .iter()
-    .map(read)
-    .collect()
+    tx.rows("SELECT * FROM variable_set ORDER BY name", params![])
+        .await?
+        .iter()
+        .map(read)
+        .collect()
 }
 
 /// Removes a variable set that is at this revision.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::services::answered::Going;
-use crate::store::project_find;
+use crate::store::{project_find, testing};
 
 #[tokio::test]
 async fn retention_removes_what_no_rule_keeps_and_nothing_that_is_in_use() {
@@ -116,4 +116,58 @@ async fn a_rule_that_was_changed_meanwhile_holds() {
         .retain_releases(admin, unknown, false, &mut gone)
         .await;
     assert!(retained.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_decided_knows_all_and_not_what_is_shown_alone() {
+    let infrastructure =
+        INFRASTRUCTURE.replace("    phases:", "    retention: { packages: 1 }\n    phases:");
+    let house = a_house().await;
+    let (services, admin) = (&house.services, &house.admin);
+    house.apply(&infrastructure, false).await.unwrap();
+    let value = SecretSet {
+        value: "s3cret".to_owned(),
+    };
+    services.secret_set(admin, "shop/pin", value).await.unwrap();
+    let project = PROJECT.replace(
+        "variables:",
+        "packages: [{ id: Site }]\nvariables:\n  Pin: { secret: shop/pin }",
+    );
+    house.apply(&project, false).await.unwrap();
+    house.push("Site", "1.0", "old").await;
+    released(&house, "1.0").await;
+    house.push("Site", "2.0", "new").await;
+    released(&house, "9.0.0").await;
+    testing::crowd(&services.store).await;
+
+    let said = services.retention_run(admin, true).await.unwrap();
+    let stays = |kind: &str, name: &str| {
+        let mut items = said.items.iter();
+        let found = items.find(|item| item.kind == kind && item.name == name);
+        found.is_some_and(|item| !item.goes)
+    };
+    assert!(stays("package", "Site 1.0"), "the first release holds it");
+    assert!(stays("release", "shop 1.0"));
+    let next = services
+        .release_create(admin, "shop", &ReleaseCreate::default())
+        .await
+        .unwrap();
+    // The newest version is not the one that was pushed last, and the secret the last of all.
+    assert_eq!(next.packages[0].version, "2.0");
+    let again = ReleaseCreate {
+        version: Some("1.0".to_owned()),
+        ..ReleaseCreate::default()
+    };
+    let taken = services.release_create(admin, "shop", &again).await;
+    let taken = taken.unwrap_err();
+    assert!(
+        matches!(
+            &taken,
+            Error::Exists {
+                code: "release-exists",
+                ..
+            }
+        ),
+        "{taken:?}"
+    );
 }

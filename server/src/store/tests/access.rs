@@ -6,7 +6,7 @@ use mantle_shared::tls::Fingerprint;
 use super::fixtures::{a_target, a_world, an_agent, uuid};
 use crate::store::testing::on_both;
 use crate::store::{
-    AgentKeyRow, AgentKeyStatus, AgentProfile, AgentStatus, ApiKeyRow, JoinTokenRow, Store,
+    AgentKeyRow, AgentKeyStatus, AgentProfile, AgentStatus, ApiKeyRow, Extent, JoinTokenRow, Store,
     StoreError, agent_fetch, agent_find_of_target, agent_insert, agent_key_find, agent_key_insert,
     agent_key_list_allowed, agent_key_mark_current, agent_list, agent_mark_connected,
     agent_mark_revoked, agent_mark_seen, api_key_find, api_key_find_live, api_key_insert,
@@ -129,7 +129,13 @@ async fn a_token_that_is_over_cannot_be_used(store: &Store) {
     assert!(join_token_use(&mut tx, expired.id, 100).await.is_err());
     assert!(join_token_use(&mut tx, revoked.id, 50).await.is_err());
     join_token_use(&mut tx, expired.id, 99).await.unwrap();
-    assert_eq!(join_token_list(&mut tx, 10).await.unwrap().len(), 2);
+    assert_eq!(
+        join_token_list(&mut tx, Extent::First(10))
+            .await
+            .unwrap()
+            .len(),
+        2
+    );
 }
 
 fn agent_key(agent: mantle_domain::ids::AgentId, byte: u8) -> AgentKeyRow {

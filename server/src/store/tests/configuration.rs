@@ -6,8 +6,8 @@ use mantle_shared::Digest;
 use super::fixtures::{a_lifecycle, a_project, a_release, a_target, a_world, an_environment, uuid};
 use crate::store::testing::{self, on_both};
 use crate::store::{
-    Maintenance, NewSecretVersion, PackageVersionRow, ReleaseVariablesRow, SnapshotKind, Store,
-    StoreError, UploadId, UploadRow, VariableSetRow, environment_delete, environment_fetch,
+    Extent, Maintenance, NewSecretVersion, PackageVersionRow, ReleaseVariablesRow, SnapshotKind,
+    Store, StoreError, UploadId, UploadRow, VariableSetRow, environment_delete, environment_fetch,
     environment_find, environment_insert, environment_list, environment_update, lifecycle_delete,
     lifecycle_fetch, lifecycle_find, lifecycle_insert, lifecycle_list, lifecycle_update,
     package_list, package_version_delete, package_version_find, package_version_insert,
@@ -158,9 +158,11 @@ async fn names_sort_by_bytes(store: &Store) {
     let slugs = |projects: Vec<crate::store::ProjectRow>| -> Vec<String> {
         projects.into_iter().map(|project| project.slug).collect()
     };
-    let page = project_list(&mut tx, "", 3).await.unwrap();
+    let page = project_list(&mut tx, "", Extent::First(3)).await.unwrap();
     assert_eq!(slugs(page), ["B", "a", "a-b"]);
-    let page = project_list(&mut tx, "a-b", 3).await.unwrap();
+    let page = project_list(&mut tx, "a-b", Extent::First(3))
+        .await
+        .unwrap();
     assert_eq!(slugs(page), ["ab", "b"]);
     let environments = environment_list(&mut tx).await.unwrap();
     let names: Vec<&str> = environments.iter().map(|e| e.name.as_str()).collect();
@@ -330,7 +332,12 @@ async fn a_pinned_secret_version_outlives_its_secret(store: &Store) {
             .await
             .is_err()
     );
-    assert!(secret_list(&mut tx, "", 10).await.unwrap().is_empty());
+    assert!(
+        secret_list(&mut tx, "", Extent::First(10))
+            .await
+            .unwrap()
+            .is_empty()
+    );
     let kept = secret_version_fetch(&mut tx, first.id).await.unwrap();
     assert_eq!(kept.ciphertext, [0, 1, 255]);
     assert_eq!(kept.number, 1);
@@ -343,7 +350,13 @@ async fn a_pinned_secret_version_outlives_its_secret(store: &Store) {
             .unwrap(),
         3
     );
-    assert_eq!(secret_list(&mut tx, "", 10).await.unwrap().len(), 1);
+    assert_eq!(
+        secret_list(&mut tx, "", Extent::First(10))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     tx.commit().await.unwrap();
     let unknown = SecretVersionId::from_uuid(uuid());
     let error = store
@@ -428,10 +441,13 @@ async fn a_package_version_is_pushed_once(store: &Store) {
     let found = package_version_find(&mut tx, "Web", "1.0").await.unwrap();
     assert_eq!(found.as_ref(), Some(&first));
     assert_eq!(
-        package_version_list(&mut tx, "Web", 9).await.unwrap().len(),
+        package_version_list(&mut tx, "Web", Extent::First(9))
+            .await
+            .unwrap()
+            .len(),
         2
     );
-    let packages = package_list(&mut tx, "", 9).await.unwrap();
+    let packages = package_list(&mut tx, "", Extent::First(9)).await.unwrap();
     assert_eq!(packages[0].package_id, "Api");
     assert_eq!((packages[1].versions, packages[1].pushed_at_us), (2, 4));
     // All three share a root, and each has an archive of its own.
