@@ -7,6 +7,7 @@
 mod attempts;
 mod continuity;
 mod effects;
+mod orphans;
 mod recover;
 mod ship;
 mod status;
@@ -87,6 +88,8 @@ enum Local {
     Gone(AttemptId),
     /// An attempt without a supervisor was looked into.
     Looked(AttemptId, Found),
+    /// An attempt's processes were ended by the agent, and it was looked into.
+    Ended(AttemptId, Found),
 }
 
 /// The driver, its journal open and its attempts found again.
@@ -297,12 +300,21 @@ impl Driver {
     fn local_event(&mut self, local: Local) {
         match local {
             Local::Woke(attempt) => self.attempts.touch(attempt),
+            // Who ends it looks into it.
+            Local::Gone(attempt) if self.attempts.is_ending(attempt) => {}
             Local::Gone(attempt) => self.look_into(attempt),
+            Local::Ended(attempt, found) => {
+                self.attempts.end_ending(attempt);
+                self.local_event(Local::Looked(attempt, found));
+            }
             Local::Looked(attempt, Found::Ended(end)) => {
                 self.handle(Input::Ended { attempt, end });
             }
             Local::Looked(attempt, Found::Running(process)) => {
                 self.attempts.found_again(attempt, process);
+            }
+            Local::Looked(attempt, Found::Orphaned(supervisor)) => {
+                self.end_orphans(attempt, supervisor, false);
             }
             Local::Looked(attempt, Found::Unclear(error)) => {
                 tracing::error!(attempt.id = %attempt, %error, "an attempt's folder cannot be read; trying again");
@@ -354,6 +366,7 @@ impl Driver {
         for attempt in self.attempts.take_later() {
             self.look_into(attempt);
         }
+        self.end_overdue();
         self.ship_stuck();
         self.attempts.remove_acknowledged();
         self.tell_held();

@@ -7,6 +7,7 @@ use mantle_shared::AttemptId;
 use mantle_shared::protocol::AttemptEnd;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::output::spool::{self, Extent};
 use crate::process::ProcessIdentity;
@@ -36,6 +37,10 @@ pub(super) struct Live {
     extent: Extent,
     /// Records below this number are acknowledged, and may be on the disk still.
     acknowledged: Option<u64>,
+    /// Since when it is known that it was cancelled.
+    cancelled: Option<Instant>,
+    /// The agent is ending its processes itself.
+    ending: bool,
     /// The session on which it was said that its output is held back.
     held_told: Option<u64>,
 }
@@ -65,6 +70,8 @@ impl Attempts {
             found_again: None,
             extent: Extent::default(),
             acknowledged: None,
+            cancelled: None,
+            ending: false,
             held_told: None,
         });
     }
@@ -155,6 +162,35 @@ impl Attempts {
         }
     }
 
+    /// Its folder, and since when it is cancelled: since now, if that is news. `None` while it is being
+    /// ended anyway.
+    pub(super) fn cancelled(
+        &mut self,
+        attempt: AttemptId,
+        now: Instant,
+    ) -> Option<(PathBuf, Instant)> {
+        let live = self.live.get_mut(&attempt).filter(|live| !live.ending)?;
+        Some((live.dir.clone(), *live.cancelled.get_or_insert(now)))
+    }
+
+    /// The agent begins to end its processes; gives its folder, or `None` if it does so already.
+    pub(super) fn begin_ending(&mut self, attempt: AttemptId) -> Option<PathBuf> {
+        let live = self.live.get_mut(&attempt).filter(|live| !live.ending)?;
+        live.ending = true;
+        Some(live.dir.clone())
+    }
+
+    /// They are ended, as far as they can be.
+    pub(super) fn end_ending(&mut self, attempt: AttemptId) {
+        if let Some(live) = self.live.get_mut(&attempt) {
+            live.ending = false;
+        }
+    }
+
+    pub(super) fn is_ending(&self, attempt: AttemptId) -> bool {
+        self.live.get(&attempt).is_some_and(|live| live.ending)
+    }
+
     pub(super) fn any_found_again(&self) -> bool {
         self.live.values().any(|live| live.found_again.is_some())
     }
@@ -171,7 +207,7 @@ impl Attempts {
                 live.extent = extent;
                 live.progress.send_modify(|progress| progress.news += 1);
             }
-            if !crate::process::is_alive(process) {
+            if !live.ending && !crate::process::is_alive(process) {
                 live.found_again = None;
                 gone.push(*attempt);
             }

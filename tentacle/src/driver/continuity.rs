@@ -232,7 +232,8 @@ fn taken_up(attempt: AttemptId, dir: &Path, boot_id: &str, now_us: i64) -> [Reco
         locks: facts.locks,
     };
     let shown = match recover::look(dir, attempt, boot_id, None) {
-        Found::Running(process) => Record::Spawned { attempt, process },
+        // Who is orphaned is found so once more, and ended then.
+        Found::Running(process) | Found::Orphaned(process) => Record::Spawned { attempt, process },
         Found::Ended(end) if end.outcome != Outcome::NotStarted => {
             Record::Finished { attempt, end }
         }

@@ -190,7 +190,7 @@ impl Driver {
     }
 
     /// The supervisor that the journal knows of.
-    fn spawned(&self, attempt: AttemptId) -> Option<&ProcessIdentity> {
+    pub(super) fn spawned(&self, attempt: AttemptId) -> Option<&ProcessIdentity> {
         match &self.brain.ledger().get(attempt)?.phase {
             Phase::Spawned(_, process) => Some(process),
             Phase::Accepted(_) | Phase::Ended(..) | Phase::Acknowledged(..) | Phase::Voided => None,
@@ -395,6 +395,7 @@ impl std::fmt::Display for Found {
         f.write_str(match self {
             Self::Ended(_) => "ended",
             Self::Running(_) => "running",
+            Self::Orphaned(_) => "orphaned",
             Self::Unclear(_) => "unclear",
         })
     }

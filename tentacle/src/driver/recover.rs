@@ -13,11 +13,16 @@ use mantle_shared::protocol::{AttemptEnd, Outcome, RecordHasher};
 
 use crate::output::recorder::now_us;
 use crate::output::spool;
-use crate::process::{self, ProcessIdentity};
+use crate::process::{self, Orphans, ProcessIdentity, Survivor, names};
 use crate::supervisor::files::{self, Claim};
 
 /// How often a claim may change hands while it is looked at: once, in fact.
 const LOOKS: u32 = 4;
+
+/// Why nobody can say how it ended.
+const NOT_KNOWN: &str = "whether the step did its work cannot be known";
+/// What else there is to say of it.
+const NOTHING_LEFT: &str = ", and the agent finds no process of it any more";
 
 /// What became of it.
 #[derive(Debug)]
@@ -26,8 +31,21 @@ pub(super) enum Found {
     Ended(AttemptEnd),
     /// Its supervisor is alive.
     Running(ProcessIdentity),
+    /// Its supervisor is dead and has left no result, but processes of it live.
+    Orphaned(ProcessIdentity),
     /// The folder cannot be read.
     Unclear(io::Error),
+}
+
+/// What the agent did about processes that nobody supervised.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// Those that it has told to stop.
+    pub stopped: Vec<Survivor>,
+    /// Those that it could not.
+    pub left: Vec<Survivor>,
+    /// Their supervisor was alive, but did not answer a cancel.
+    pub hung: bool,
 }
 
 /// What a folder without a supervisor's claim proves.
@@ -52,7 +70,18 @@ pub(super) fn look(
     boot_id: &str,
     spawned: Option<&ProcessIdentity>,
 ) -> Found {
-    match try_look(dir, attempt, boot_id, spawned) {
+    look_after(dir, attempt, boot_id, spawned, None)
+}
+
+/// The same after the attempt's processes were ended: it is not found orphaned again.
+pub(super) fn look_after(
+    dir: &Path,
+    attempt: AttemptId,
+    boot_id: &str,
+    spawned: Option<&ProcessIdentity>,
+    rest: Option<&Rest>,
+) -> Found {
+    match try_look(dir, attempt, boot_id, spawned, rest) {
         Ok(found) => found,
         Err(error) => Found::Unclear(error),
     }
@@ -63,32 +92,41 @@ fn try_look(
     attempt: AttemptId,
     boot_id: &str,
     spawned: Option<&ProcessIdentity>,
+    rest: Option<&Rest>,
 ) -> io::Result<Found> {
     for _ in 0..LOOKS {
         if let Some(end) = files::read_result(dir, attempt)? {
             return Ok(Found::Ended(with_spool(dir, attempt, end)));
         }
-        let (outcome, message) = match files::read_claim(dir)? {
-            Some(Claim::Supervisor { process }) if process.boot_id != boot_id => {
-                (Outcome::Interrupted, "the machine was restarted while the step ran".to_owned())
-            }
+        // The one whose processes may have outlived it; after another boot there are none.
+        let mut dead = spawned
+            .filter(|process| process.boot_id == boot_id)
+            .cloned();
+        let (mut outcome, mut message) = match files::read_claim(dir)? {
+            Some(Claim::Supervisor { process }) if process.boot_id != boot_id => (
+                Outcome::Interrupted,
+                "the machine was restarted while the step ran".to_owned(),
+            ),
             Some(Claim::Supervisor { process }) if process::is_alive(&process) => {
                 return Ok(Found::Running(process));
             }
             // It may have written its result and ended since the look for one.
-            Some(Claim::Supervisor { .. }) => match files::read_result(dir, attempt)? {
+            Some(Claim::Supervisor { process }) => match files::read_result(dir, attempt)? {
                 Some(end) => return Ok(Found::Ended(with_spool(dir, attempt, end))),
-                None => (
-                    Outcome::Unknown,
-                    "the step's supervisor was killed: whether the step did its work cannot be known, and processes of it may still run".to_owned(),
-                ),
+                None => {
+                    dead = Some(process);
+                    let killed = "the step's supervisor was killed";
+                    (Outcome::Unknown, format!("{killed}: {NOT_KNOWN}"))
+                }
             },
             Some(Claim::Void) => unclaimed(dir, proof(dir, attempt)?),
             None => {
                 let proof = proof(dir, attempt)?;
                 match (proof, spawned) {
                     // It may be at work, with its claim taken away from under it.
-                    (Proof::Gone | Proof::Disturbed, Some(process)) if process::is_alive(process) => {
+                    (Proof::Gone | Proof::Disturbed, Some(process))
+                        if process::is_alive(process) =>
+                    {
                         return Ok(Found::Running(process.clone()));
                     }
                     // No claim can be taken where no folder is, by nobody.
@@ -102,6 +140,18 @@ fn try_look(
                 unclaimed(dir, proof)
             }
         };
+        if outcome == Outcome::Unknown {
+            match (&dead, rest) {
+                (None, _) => message.push_str(", and processes of it may still run"),
+                (Some(process), None) => {
+                    if !orphans(process, attempt).is_empty() {
+                        return Ok(Found::Orphaned(process.clone()));
+                    }
+                    message.push_str(NOTHING_LEFT);
+                }
+                (Some(_), Some(rest)) => (outcome, message) = rest.say(message),
+            }
+        }
         files::remove_private(dir);
         let end = without_result(outcome, message);
         let end = match outcome {
@@ -113,6 +163,36 @@ fn try_look(
         return Ok(Found::Ended(end));
     }
     Err(io::Error::other("the attempt's claim keeps changing"))
+}
+
+fn orphans(supervisor: &ProcessIdentity, attempt: AttemptId) -> Vec<Survivor> {
+    Orphans::of(supervisor, &attempt.to_string()).survivors()
+}
+
+impl Rest {
+    /// Outcome and message of an attempt that was ended by the agent itself.
+    fn say(&self, unknown: String) -> (Outcome, String) {
+        let mut message = if self.hung {
+            format!(
+                "the step's supervisor did not answer a cancel, and the agent has killed it: {NOT_KNOWN}"
+            )
+        } else {
+            unknown
+        };
+        if self.stopped.is_empty() && self.left.is_empty() {
+            message.push_str(NOTHING_LEFT);
+        } else {
+            message.push_str(&format!(
+                "; the agent has stopped what was left of it: {}",
+                names(&self.stopped)
+            ));
+        }
+        if self.left.is_empty() {
+            return (Outcome::Unknown, message);
+        }
+        message.push_str(&format!("; still running: {}", names(&self.left)));
+        (Outcome::Abandoned, message)
+    }
 }
 
 /// What is there to prove that nothing was started.
@@ -140,9 +220,7 @@ fn unclaimed(dir: &Path, proof: Proof) -> (Outcome, String) {
     };
     (
         Outcome::Unknown,
-        format!(
-            "the attempt's folder {nothing}: whether the step did its work cannot be known, and processes of it may still run"
-        ),
+        format!("the attempt's folder {nothing}: {NOT_KNOWN}"),
     )
 }
 

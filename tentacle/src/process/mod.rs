@@ -16,7 +16,13 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
-pub use platform::{Holders, Tree, free_bytes};
+pub use platform::{Holders, Orphans, Tree, free_bytes};
+
+/// The variable by which every process of an attempt is known for one of it.
+pub const MARK: &str = "TENTACLE_ATTEMPT";
+/// Set to `1`, the agent stops when its standard input ends: it was started by somebody who holds the
+/// other end, and with whom it is to go.
+pub const STOP_AT_EOF: &str = "TENTACLE_STOP_AT_EOF";
 
 /// A process, so that no other can be taken for it: pids are used again, and so are start times
 /// after a boot.
@@ -37,6 +43,19 @@ pub struct Survivor {
     pub pid: u32,
     /// The program's name, as far as it can be told.
     pub name: String,
+}
+
+/// For people: the first ten, by name and pid.
+pub fn names(survivors: &[Survivor]) -> String {
+    let mut names: Vec<String> = survivors
+        .iter()
+        .take(10)
+        .map(|survivor| format!("{} (pid {})", survivor.name, survivor.pid))
+        .collect();
+    if survivors.len() > names.len() {
+        names.push(format!("{} more", survivors.len() - names.len()));
+    }
+    names.join(", ")
 }
 
 /// Changes when the machine (or the container) starts anew.
@@ -71,7 +90,12 @@ pub fn is_alive(identity: &ProcessIdentity) -> bool {
 }
 
 /// Starts a process that is independent of this one: it lives on when this one dies.
-pub fn spawn_detached(command: tokio::process::Command) -> std::io::Result<tokio::process::Child> {
+pub fn spawn_detached(
+    mut command: tokio::process::Command,
+) -> std::io::Result<tokio::process::Child> {
+    // What this process was told is not for those that it starts: an agent that was started by a step
+    // carries that step's mark.
+    command.env_remove(MARK).env_remove(STOP_AT_EOF);
     platform::spawn_detached(command)
 }
 
@@ -79,6 +103,13 @@ pub fn spawn_detached(command: tokio::process::Command) -> std::io::Result<tokio
 pub fn nudge(identity: &ProcessIdentity) {
     if is_alive(identity) {
         platform::nudge(identity.pid);
+    }
+}
+
+/// Ends a supervisor by force. What it supervised lives on, where the platform does not see to that.
+pub fn kill(identity: &ProcessIdentity) {
+    if is_alive(identity) {
+        platform::kill(identity.pid);
     }
 }
 

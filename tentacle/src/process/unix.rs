@@ -1,6 +1,8 @@
 //! Processes on Linux: a session and a child subreaper for each attempt, a cgroup where one can be
 //! made, `/proc` for who descends from whom.
 
+mod orphans;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::Survivor;
+use super::{MARK, Survivor};
+pub use orphans::Orphans;
 
 /// Between two looks at a tree that is being killed.
 const LOOK: Duration = Duration::from_millis(10);
@@ -53,6 +56,14 @@ pub(super) fn nudge(pid: u32) {
     }
 }
 
+/// Ends a supervisor that does not answer.
+pub(super) fn kill(pid: u32) {
+    if let Some(pid) = pid_of(pid) {
+        // It may have ended just now.
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
 pub(super) fn own_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
@@ -75,6 +86,7 @@ struct Stat {
     name: String,
     dead: bool,
     parent: u32,
+    session: u32,
     start_time: u64,
 }
 
@@ -90,9 +102,39 @@ impl Stat {
             name: name.to_owned(),
             dead: matches!(*fields.first()?, "Z" | "X" | "x"),
             parent: fields.get(1)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             start_time: fields.get(19)?.parse().ok()?,
         })
     }
+}
+
+/// All processes of this moment.
+fn snapshot() -> HashMap<u32, Stat> {
+    let mut all = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        if let Some((pid, stat)) = pid.and_then(|pid: u32| Some((pid, Stat::read(pid)?))) {
+            all.insert(pid, stat);
+        }
+    }
+    all
+}
+
+/// Those of the members that live.
+fn named(members: HashSet<u32>, all: &HashMap<u32, Stat>) -> Vec<Survivor> {
+    let living = members.into_iter().filter_map(|pid| {
+        let stat = all.get(&pid).filter(|stat| !stat.dead)?;
+        Some(Survivor {
+            pid,
+            name: stat.name.clone(),
+        })
+    });
+    let mut survivors: Vec<Survivor> = living.collect();
+    survivors.sort_by_key(|survivor| survivor.pid);
+    survivors
 }
 
 /// All processes of an attempt: what descends from the supervisor. Since it is their subreaper, a
@@ -100,6 +142,7 @@ impl Stat {
 #[derive(Debug)]
 pub struct Tree {
     own_pid: u32,
+    label: String,
     cgroup: Option<PathBuf>,
 }
 
@@ -111,13 +154,15 @@ impl Tree {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         Ok(Self {
             own_pid: std::process::id(),
+            label: label.to_owned(),
             cgroup: enter_cgroup(label),
         })
     }
 
-    /// Prepares a child: a process group of its own, so that a signal to it reaches no other.
+    /// Prepares a child: a process group of its own, so that a signal to it reaches no other, and the
+    /// mark by which its like are known when this supervisor is not there any more.
     pub fn prepare(&self, command: &mut Command) {
-        command.process_group(0);
+        command.process_group(0).env(MARK, &self.label);
     }
 
     /// To be called right after a child was spawned.
@@ -133,36 +178,15 @@ impl Tree {
 
     /// Who is still there.
     pub fn survivors(&self) -> Vec<Survivor> {
-        let mut parents: HashMap<u32, Stat> = HashMap::new();
-        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let pid = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok());
-            if let Some((pid, stat)) = pid.and_then(|pid: u32| Some((pid, Stat::read(pid)?))) {
-                parents.insert(pid, stat);
-            }
-        }
-        let mut members: HashSet<u32> = self.cgroup_members();
-        members.extend(
-            parents
-                .keys()
-                .copied()
-                .filter(|pid| self.descends(*pid, &parents)),
-        );
+        let all = snapshot();
+        let mut members: HashSet<u32> = self
+            .cgroup
+            .as_deref()
+            .map(cgroup_members)
+            .unwrap_or_default();
+        members.extend(all.keys().copied().filter(|pid| self.descends(*pid, &all)));
         members.remove(&self.own_pid);
-        let mut survivors: Vec<Survivor> = members
-            .into_iter()
-            .filter_map(|pid| {
-                let stat = parents.get(&pid).filter(|stat| !stat.dead)?;
-                Some(Survivor {
-                    pid,
-                    name: stat.name.clone(),
-                })
-            })
-            .collect();
-        survivors.sort_by_key(|survivor| survivor.pid);
-        survivors
+        named(members, &all)
     }
 
     /// Kills these; gives those that are still there when the time is over.
@@ -226,19 +250,28 @@ impl Tree {
         }
         false
     }
+}
 
-    fn cgroup_members(&self) -> HashSet<u32> {
-        let Some(cgroup) = &self.cgroup else {
-            return HashSet::new();
-        };
-        let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).collect()
-    }
+fn cgroup_members(cgroup: &Path) -> HashSet<u32> {
+    let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 /// A cgroup below the agent's own, where the machine lets us: it also holds what leaves the tree by
 /// a trick that the subreaper does not see. Nothing depends on it.
 fn enter_cgroup(label: &str) -> Option<PathBuf> {
+    let cgroup = cgroup_of(label)?;
+    fs::create_dir(&cgroup).ok()?;
+    let entered = fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string());
+    if entered.is_err() {
+        // Empty, and of no use.
+        let _ = fs::remove_dir(&cgroup);
+    }
+    entered.ok().map(|()| cgroup)
+}
+
+/// Where the cgroup of this label would be: agent and supervisor begin in the same one.
+fn cgroup_of(label: &str) -> Option<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -254,16 +287,11 @@ fn enter_cgroup(label: &str) -> Option<PathBuf> {
     if path.is_empty() {
         return None;
     }
-    let cgroup = Path::new(mount)
-        .join(path)
-        .join(format!("tentacle-{label}"));
-    fs::create_dir(&cgroup).ok()?;
-    let entered = fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string());
-    if entered.is_err() {
-        // Empty, and of no use.
-        let _ = fs::remove_dir(&cgroup);
-    }
-    entered.ok().map(|()| cgroup)
+    Some(
+        Path::new(mount)
+            .join(path)
+            .join(format!("tentacle-{label}")),
+    )
 }
 
 /// Tells which processes hold an attempt's output pipes open.

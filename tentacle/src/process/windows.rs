@@ -9,7 +9,7 @@
 )]
 
 use std::io;
-use std::mem::{size_of, zeroed};
+use std::mem::{size_of, size_of_val, zeroed};
 use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -25,8 +25,9 @@ use windows_sys::Win32::System::Console::{
     STD_OUTPUT_HANDLE,
 };
 use windows_sys::Win32::System::JobObjects::{
-    AssignProcessToJobObject, CreateJobObjectW, JobObjectBasicProcessIdList,
-    QueryInformationJobObject,
+    AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
+    JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectBasicProcessIdList,
+    JobObjectExtendedLimitInformation, QueryInformationJobObject, SetInformationJobObject,
 };
 use windows_sys::Win32::System::Threading::{
     CREATE_BREAKAWAY_FROM_JOB, CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW, GetCurrentProcess,
@@ -35,7 +36,7 @@ use windows_sys::Win32::System::Threading::{
     TerminateProcess,
 };
 
-use super::Survivor;
+use super::{MARK, ProcessIdentity, Survivor};
 
 /// Between two looks at a tree that is being killed.
 const LOOK: Duration = Duration::from_millis(20);
@@ -114,6 +115,14 @@ pub(super) fn spawn_detached(
 /// There is no such signal; the supervisor looks at its folder often enough.
 pub(super) fn nudge(_pid: u32) {}
 
+/// Ends a supervisor that does not answer, and with it its job.
+pub(super) fn kill(pid: u32) {
+    if let Some(process) = Handle::open(pid, PROCESS_TERMINATE) {
+        // SAFETY: the handle is valid. A process that has ended gives an error.
+        unsafe { TerminateProcess(process.0, KILLED) };
+    }
+}
+
 pub(super) fn own_program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("tentacle.exe"))
 }
@@ -142,6 +151,7 @@ fn wide(path: &Path) -> Vec<u16> {
 /// All processes of an attempt: what is in its job, except the supervisor.
 pub struct Tree {
     own_pid: u32,
+    label: String,
     job: Handle,
 }
 
@@ -162,9 +172,9 @@ struct ProcessList {
 }
 
 impl Tree {
-    /// Puts this process into a job of its own. The job ends no process when it is closed, so what a
-    /// step leaves running on purpose lives on.
-    pub fn new(_label: &str) -> io::Result<Self> {
+    /// Puts this process into a job of its own, which ends with it: who kills the supervisor ends the
+    /// step. [`Tree::release`] takes that back.
+    pub fn new(label: &str) -> io::Result<Self> {
         keep_std_handles();
         // SAFETY: both arguments may be null; a null result is looked for.
         let job = unsafe { CreateJobObjectW(null(), null()) };
@@ -176,15 +186,20 @@ impl Tree {
         if unsafe { AssignProcessToJobObject(job.0, GetCurrentProcess()) } == 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self {
+        let tree = Self {
             own_pid: std::process::id(),
+            label: label.to_owned(),
             job,
-        })
+        };
+        tree.end_with_supervisor(true)?;
+        Ok(tree)
     }
 
     /// Prepares a child: a process group of its own, so that a break reaches no other.
     pub fn prepare(&self, command: &mut Command) {
-        command.creation_flags(CREATE_NEW_PROCESS_GROUP);
+        command
+            .creation_flags(CREATE_NEW_PROCESS_GROUP)
+            .env(MARK, &self.label);
     }
 
     /// To be called right after a child was spawned. It is in the job already.
@@ -223,7 +238,34 @@ impl Tree {
     }
 
     /// The end of the attempt: processes that it left on purpose live on.
-    pub fn release(&self) {}
+    pub fn release(&self) {
+        // It fails for no reason that is known; then they end.
+        let _ = self.end_with_supervisor(false);
+    }
+
+    /// Whether the processes of the job are ended when its last handle, which is the supervisor's, is
+    /// closed.
+    fn end_with_supervisor(&self, end: bool) -> io::Result<()> {
+        let mut limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION::default();
+        if end {
+            limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+        }
+        let size = u32::try_from(size_of_val(&limits)).unwrap_or(u32::MAX);
+        // SAFETY: the job is valid; the structure is of the class that is named, is as large as is said
+        // and lives through the call.
+        let set = unsafe {
+            SetInformationJobObject(
+                self.job.0,
+                JobObjectExtendedLimitInformation,
+                (&raw const limits).cast(),
+                size,
+            )
+        };
+        if set == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
 
     /// The exit code; Windows' codes keep their bits.
     pub fn exit_code(status: ExitStatus) -> i32 {
@@ -300,6 +342,29 @@ fn program_name(pid: u32) -> String {
     }
     let path = String::from_utf16_lossy(buffer.get(..length as usize).unwrap_or_default());
     path.rsplit('\\').next().unwrap_or_default().to_owned()
+}
+
+/// The processes of an attempt whose supervisor is dead or hangs: its job ends them with it, so that
+/// there are none to look for.
+#[derive(Debug, Clone)]
+pub struct Orphans;
+
+impl Orphans {
+    /// Those that this supervisor started.
+    pub fn of(_supervisor: &ProcessIdentity, _label: &str) -> Self {
+        Self
+    }
+
+    /// Who is still there.
+    pub fn survivors(&self) -> Vec<Survivor> {
+        Vec::new()
+    }
+
+    /// Asks these to end.
+    pub fn ask_to_stop(&self, _which: &[Survivor]) {}
+
+    /// Kills these.
+    pub fn kill(&self, _which: &[Survivor]) {}
 }
 
 /// Tells which processes hold an attempt's output pipes open. Windows does not say, so it is

@@ -17,7 +17,7 @@ use crate::actions::{ActionError, ChildEnd, OutputSink};
 use crate::output::capture::{Capture, CaptureSink};
 use crate::output::recorder::Recorder;
 use crate::output::service_message::MessageRules;
-use crate::process::{Holders, Survivor, Tree};
+use crate::process::{Holders, Survivor, Tree, names};
 
 /// How long processes that outlive the main one may keep its output open.
 const LINGER: Duration = Duration::from_secs(2);
@@ -294,16 +294,4 @@ impl Running<'_> {
             .stop
             .abandon(left.iter().map(|survivor| survivor.pid.to_string()));
     }
-}
-
-fn names(survivors: &[Survivor]) -> String {
-    let mut names: Vec<String> = survivors
-        .iter()
-        .take(10)
-        .map(|survivor| format!("{} (pid {})", survivor.name, survivor.pid))
-        .collect();
-    if survivors.len() > names.len() {
-        names.push(format!("{} more", survivors.len() - names.len()));
-    }
-    names.join(", ")
 }

@@ -154,6 +154,12 @@ pub fn write_result(dir: &Path, result: &ResultFile) -> io::Result<()> {
     durable::write(&dir.join(RESULT), &bytes, Privacy::Owner)
 }
 
+/// Whether the supervisor has got as far as its result, and writes it as soon as the disk takes it.
+pub fn is_concluding(dir: &Path) -> bool {
+    // Without its folder it can be told nothing, nor say anything.
+    dir.is_dir() && matches!(dir.join(RESERVE).try_exists(), Ok(false))
+}
+
 /// The result, if there is one.
 pub fn read_result(dir: &Path, attempt: AttemptId) -> io::Result<Option<AttemptEnd>> {
     let result: Option<ResultFile> = read(&dir.join(RESULT))?;

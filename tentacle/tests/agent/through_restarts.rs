@@ -188,21 +188,20 @@ async fn s54_a_step_that_ended_while_the_agent_was_down_has_its_exit_code() {
 /// the end of its spool is said and not hidden.
 #[tokio::test]
 async fn s36_a_killed_supervisor_is_unknown_and_its_lines_arrive_up_to_the_damage() {
-    let (_dir, state) = state();
+    let (home, state) = state();
+    let mark = home.path().join("mark");
     let mut world = World::start(&state);
     world.connect(1).await;
-    let order = script(1, "echo one; sleep 300");
+    let order = script(
+        1,
+        &format!("echo $$ > {}; echo one; sleep 300", mark.display()),
+    );
     world.start_attempt(1, &order).await;
     world.collect_until("one").await;
     world.kill().await;
     let dir = state.attempt(order.attempt);
-    let Some(tentacle::supervisor::files::Claim::Supervisor { process }) =
-        tentacle::supervisor::files::read_claim(&dir).unwrap()
-    else {
-        panic!("no claim")
-    };
-    let pid = rustix::process::Pid::from_raw(i32::try_from(process.pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let process = supervisor_of(&dir);
+    signal(process.pid, rustix::process::Signal::KILL);
     until("its death", || !tentacle::process::is_alive(&process));
     let mut spool = std::fs::File::options()
         .append(true)
@@ -216,10 +215,112 @@ async fn s36_a_killed_supervisor_is_unknown_and_its_lines_arrive_up_to_the_damag
     let (records, end) = world.collect(order.attempt, 0).await;
     check(&end, &records);
     assert_eq!(end.outcome, Outcome::Unknown);
+    assert!(end.message.contains("has stopped"), "{}", end.message);
+    assert_eq!(living(&mark), Vec::<u32>::new());
     assert_eq!(texts(&records), ["one"]);
     assert!(
         matches!(&records[1].body, RecordBody::Gap { bytes: 14, reason, .. } if reason.starts_with("truncated here")),
         "{records:?}"
+    );
+    world.stop().await;
+}
+
+fn supervisor_of(dir: &std::path::Path) -> tentacle::process::ProcessIdentity {
+    match tentacle::supervisor::files::read_claim(dir).unwrap() {
+        Some(tentacle::supervisor::files::Claim::Supervisor { process }) => process,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Those of the processes that have written their pids there which are still alive.
+fn living(mark: &std::path::Path) -> Vec<u32> {
+    let text = std::fs::read_to_string(mark).unwrap();
+    let pids: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(!pids.is_empty());
+    let alive = |pid: &u32| tentacle::process::identity_of(*pid).is_some();
+    pids.into_iter().filter(alive).collect()
+}
+
+/// A step that does not listen, with a child that has left its session and one that forgot its
+/// environment. Each writes its pid down.
+fn stubborn(mark: &std::path::Path) -> mantle_shared::order::Order {
+    let mark = mark.display();
+    let child = format!("trap \"\" TERM; echo $$ >> {mark}; while :; do sleep 0.1; done");
+    let mut order = script(
+        1,
+        &format!(
+            "trap '' TERM; echo $$ >> {mark}\nsetsid sh -c '{child}' &\nenv -i sh -c '{child}' &\nwhile [ $(wc -l < {mark}) -lt 3 ]; do sleep 0.02; done; echo ready; while :; do sleep 0.1; done"
+        ),
+    );
+    order.locks = vec![mantle_shared::lock::Lock::exclusive("target")];
+    order
+}
+
+/// As the OOM killer does it: an orphan holds the step's lock until the agent has ended it, whatever it
+/// tries to get away.
+#[tokio::test]
+async fn what_a_killed_supervisor_leaves_behind_is_stopped_before_its_lock_is_free() {
+    let (home, state) = state();
+    let mark = home.path().join("mark");
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let order = stubborn(&mark);
+    world.start_attempt(1, &order).await;
+    world.collect_until("ready").await;
+    assert_eq!(living(&mark).len(), 3);
+    let mut next = script(2, "echo next");
+    next.locks.clone_from(&order.locks);
+    signal(
+        supervisor_of(&state.attempt(order.attempt)).pid,
+        rustix::process::Signal::KILL,
+    );
+    // Whenever it is let in, nothing of the other is there any more.
+    let waited = async {
+        loop {
+            match world.start_attempt(1, &next).await.result {
+                StartResult::Refused { reason, .. } => assert_eq!(reason, StartRefusal::Busy),
+                other => break other,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert_eq!(in_time("the lock", waited).await, StartResult::Accepted);
+    assert_eq!(living(&mark), Vec::<u32>::new());
+    let (_, end) = world.collect(order.attempt, 1).await;
+    assert_eq!(end.outcome, Outcome::Unknown);
+    assert!(end.message.contains("has stopped"), "{}", end.message);
+    world.stop().await;
+}
+
+/// A supervisor that hangs does nothing about a cancel: then the agent does.
+#[tokio::test]
+async fn a_cancel_reaches_the_step_of_a_supervisor_that_hangs() {
+    let (home, state) = state();
+    let mark = home.path().join("mark");
+    let mut world = World::start(&state);
+    world.connect(1).await;
+    let order = stubborn(&mark);
+    world.start_attempt(1, &order).await;
+    world.collect_until("ready").await;
+    let supervisor = supervisor_of(&state.attempt(order.attempt));
+    signal(supervisor.pid, rustix::process::Signal::STOP);
+    assert_eq!(
+        world.cancel(1, order.attempt).await.result,
+        CancelResult::Cancelling
+    );
+    let (_, end) = world.collect(order.attempt, 1).await;
+    assert_eq!(living(&mark), Vec::<u32>::new());
+    assert!(!tentacle::process::is_alive(&supervisor));
+    assert_eq!(end.outcome, Outcome::Unknown);
+    assert!(
+        end.message.contains("did not answer a cancel"),
+        "{}",
+        end.message
     );
     world.stop().await;
 }
