@@ -2,8 +2,9 @@
 //!
 //! It is the same `tentacle` as on every other machine, in a process of its own: joined over loopback
 //! with a token that is made for it alone, started again when it ends, and stopped with the server. As of
-//! every agent its steps outlive it. An agent that a killed server left behind goes on by itself; the next
-//! server finds it at work and leaves it alone until it ends.
+//! every agent its steps outlive it. The server holds the other end of its standard input: however the
+//! server dies the system closes that, and the worker stops, so that the next server may start its own
+//! or none.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ const TOKEN_LASTS_S: u64 = 120;
 /// Before it is started again; doubled each time, until it has run for a while.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// Tells an agent to stop when its standard input ends.
+const STOP_AT_EOF: &str = "TENTACLE_STOP_AT_EOF";
 /// An agent says goodbye within seconds; after this it is killed, which its steps outlive too.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 
@@ -173,17 +176,24 @@ impl Worker {
     /// Runs it until it ends, which is an error, or until the server stops.
     async fn live(&self, stop: &CancellationToken) -> Result<(), WorkerError> {
         let mut command = self.command();
-        command.arg("run").stdout(Stdio::null());
+        command
+            .arg("run")
+            .env(STOP_AT_EOF, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
         // An interrupt from the terminal is for the server, which then stops it.
         #[cfg(unix)]
         command.process_group(0);
         let mut child = command.spawn().map_err(|source| self.not_run(source))?;
+        // Waiting for a child closes its input, unless somebody else has it.
+        let input = child.stdin.take();
         tokio::select! {
             ended = child.wait() => {
                 let status = ended.map_err(|source| self.not_run(source))?;
                 Err(WorkerError::Ended(status.to_string()))
             }
             () = stop.cancelled() => {
+                drop(input);
                 end(&mut child).await;
                 Ok(())
             }
@@ -221,8 +231,7 @@ async fn end(child: &mut Child) {
         // It may have ended in this moment.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
-    #[cfg(not(unix))]
-    let _ = child.start_kill();
+    // Elsewhere the end of its input, which is closed already, says the same.
     if tokio::time::timeout(STOP_GRACE, child.wait())
         .await
         .is_err()

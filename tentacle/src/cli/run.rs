@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
@@ -16,6 +17,7 @@ use crate::driver::{Driver, DriverConfig, OpenDriverError};
 use crate::identity::{Identities, IdentityError};
 use crate::journal::OpenError;
 use crate::link::link;
+use crate::process::STOP_AT_EOF;
 use crate::settings::{self, Origin, SettingsError};
 use crate::state_dir::{StateDir, StateDirError, StateLock};
 
@@ -152,7 +154,13 @@ async fn work(
         };
         Failure::from_error(code, &error)
     })?;
-    let stop = stop_signals()?;
+    let (stop, eof) = (stop_signals()?, end_of_input()?);
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = eof => tracing::info!("whoever started the agent is gone"),
+        }
+    };
     let (link, peer) = link(driver.facts());
     tracing::info!(
         agent.name = settings.identities.shown().name,
@@ -182,6 +190,35 @@ fn log() {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .try_init();
+}
+
+/// Resolves when standard input ends, if whoever started the agent has said that it is to go with them.
+/// The system closes the other end however they die.
+fn end_of_input() -> Result<impl Future<Output = ()>, Failure> {
+    let (ended, end) = oneshot::channel::<()>();
+    let wanted = std::env::var_os(STOP_AT_EOF).is_some_and(|value| value == "1");
+    // A thread of its own: a read from a pipe cannot be given up on every platform.
+    let reader = wanted.then(|| {
+        std::thread::Builder::new()
+            .name("input".to_owned())
+            .stack_size(64 * 1024)
+            .spawn(move || {
+                // What comes means nothing, and an error is an end too.
+                let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+                drop(ended);
+            })
+    });
+    reader
+        .transpose()
+        .map_err(|error| Failure::from_error(EXIT_INTERNAL, &error))?;
+    Ok(async move {
+        if wanted {
+            // It is never sent, only dropped.
+            let _ = end.await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    })
 }
 
 /// Resolves when the service manager or a person wants the agent to stop.

@@ -90,6 +90,53 @@ fn worker_process(fleet: &Fleet) -> Option<rustix::process::Pid> {
     })
 }
 
+/// The system tells the worker of it, whatever the server could still say: none is left to take work, and
+/// none stands in the way of the next.
+#[tokio::test]
+async fn the_worker_goes_with_a_killed_server_and_its_steps_go_on() {
+    let env = [QUICK, &[("MANTLE_WORKER", "beside")]].concat();
+    let mut fleet = Fleet::server_only(&env).await;
+    works(&fleet).await;
+    let ready = fleet.world.path("ready");
+    let gate = fleet.world.path("gate");
+    let done = fleet.world.path("done");
+    let run = format!(
+        "touch {}\nwhile [ ! -e {} ]; do sleep 0.05; done\ntouch {}",
+        ready.display(),
+        gate.display(),
+        done.display()
+    );
+    let process = format!(
+        "  - {{ step: Once, uses: script, with: {{ run: {} }} }}\n",
+        quoted(&run)
+    );
+    fleet.release("site", &process).await;
+    let task = fleet.detach("site").await;
+    wait_for("the step", SOON, || async { there(&ready) }).await;
+    let pid = worker_process(&fleet).expect("it runs");
+    fleet.server.kill9();
+    wait_for("its end", SOON, || async {
+        match worker_process(&fleet) {
+            None => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    assert!(!done.exists(), "the step waits");
+    fleet.server.restart().await;
+    works(&fleet).await;
+    assert_ne!(worker_process(&fleet), Some(pid));
+    std::fs::write(&gate, b"").unwrap();
+    wait_for("the step's end", SOON, || async { there(&done) }).await;
+    fleet.server.task_is(&task, "succeeded", SOON).await;
+}
+
+fn there(path: &std::path::Path) -> Result<(), String> {
+    path.exists()
+        .then_some(())
+        .ok_or_else(|| "not yet".to_owned())
+}
+
 #[tokio::test]
 async fn without_a_worker_a_step_without_targets_is_refused_and_says_how_to_have_one() {
     let fleet = Fleet::new(1).await;
