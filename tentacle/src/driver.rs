@@ -13,7 +13,7 @@ mod ship;
 mod status;
 mod watch;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -111,6 +111,8 @@ pub struct Driver {
     order: Option<(AttemptId, Vec<u8>)>,
     /// Ends that could not be journalled.
     late: Vec<(AttemptId, AttemptEnd)>,
+    /// Cancels that could not be handed on to their supervisors, with the grace in milliseconds.
+    unwritten: BTreeMap<AttemptId, u32>,
     /// What the next `Hello` says is not up to date.
     ledger_changed: bool,
     status: Status,
@@ -147,6 +149,7 @@ impl Driver {
             protocol: PROTOCOL_MIN,
             order: None,
             late: Vec::new(),
+            unwritten: BTreeMap::new(),
             ledger_changed: false,
             status: Status::new(),
             written: None,
@@ -363,6 +366,7 @@ impl Driver {
         for (attempt, end) in std::mem::take(&mut self.late) {
             self.handle(Input::Ended { attempt, end });
         }
+        self.write_cancels_again();
         for attempt in self.attempts.take_later() {
             self.look_into(attempt);
         }

@@ -329,13 +329,36 @@ impl Driver {
 
     fn write_cancel(&mut self, attempt: AttemptId, grace_ms: u32) {
         let dir = self.config.state_dir.attempt(attempt);
-        if let Err(error) = files::write_cancel(&dir, CancelFile { grace_ms }) {
-            // The record stands; the server asks again while the attempt does not end.
-            tracing::error!(attempt.id = %attempt, %error, "a cancel could not be handed on");
+        match files::write_cancel(&dir, CancelFile { grace_ms }) {
+            Ok(()) => {
+                self.unwritten.remove(&attempt);
+            }
+            Err(error) => {
+                // The record stands and the server was told of it: it does not ask again.
+                if self.unwritten.insert(attempt, grace_ms).is_none() {
+                    tracing::error!(attempt.id = %attempt, %error, "a cancel could not be handed on; trying again");
+                }
+            }
         }
         // Who has claimed listens to the signal; before that it would be killed by it.
         if let Ok(Some(Claim::Supervisor { process })) = files::read_claim(&dir) {
             process::nudge(&process);
+        }
+    }
+
+    /// Hands on the cancels that could not be, as long as there is somebody to take them.
+    pub(super) fn write_cancels_again(&mut self) {
+        let open = |attempt| {
+            self.brain
+                .ledger()
+                .get(attempt)
+                .is_some_and(|entry| entry.phase.is_open())
+        };
+        let mut again = std::mem::take(&mut self.unwritten);
+        again.retain(|attempt, _| open(*attempt));
+        self.unwritten.clone_from(&again);
+        for (attempt, grace_ms) in again {
+            self.write_cancel(attempt, grace_ms);
         }
     }
 

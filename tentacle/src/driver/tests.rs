@@ -201,6 +201,54 @@ async fn tombstones_are_forgotten_while_the_agent_runs() {
     );
 }
 
+#[tokio::test]
+async fn a_cancel_that_could_not_be_handed_on_is_tried_again_until_the_attempt_is_over() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut driver = driver(parent.path());
+    let task = TaskId::from_uuid(Uuid::from_u128(2));
+    let dir = driver.config.state_dir.attempt(attempt());
+    files::prepare(&dir).unwrap();
+    driver.handle(Input::Start(Start {
+        request: 1,
+        epoch: 1,
+        task,
+        attempt: attempt(),
+        payload: Digest::of(b"order"),
+        order: Ok(crate::brain::Claims::default()),
+        workspace: Ok(()),
+    }));
+    // While it is elsewhere nothing can be written into it.
+    let aside = parent.path().join("aside");
+    std::fs::rename(&dir, &aside).unwrap();
+    driver.handle(Input::Cancel(Cancel {
+        request: 2,
+        epoch: 1,
+        task,
+        attempt: attempt(),
+        grace_ms: 7,
+    }));
+    driver.tick();
+    assert_eq!(files::read_cancel(&aside), None);
+    std::fs::rename(&aside, &dir).unwrap();
+    driver.tick();
+    let written = files::read_cancel(&dir).unwrap();
+    assert_eq!(written.grace_ms, 7);
+    assert_eq!(driver.unwritten, BTreeMap::new());
+
+    driver.unwritten.insert(attempt(), 7);
+    std::fs::remove_dir_all(&dir).unwrap();
+    driver.handle(Input::Ended {
+        attempt: attempt(),
+        end: recover::without_result(Outcome::Cancelled, String::new()),
+    });
+    driver.tick();
+    assert_eq!(
+        driver.unwritten,
+        BTreeMap::new(),
+        "nobody is there to take it"
+    );
+}
+
 #[test]
 fn a_status_that_cannot_be_written_now_holds_up_nothing_and_the_last_one_stays() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -191,7 +191,7 @@ impl Ledger {
             return None;
         }
         self.attempts()
-            .filter(|(attempt, entry)| entry.phase.may_live() && !despite.contains(attempt))
+            .filter(|(attempt, entry)| entry.may_hold() && !despite.contains(attempt))
             .find_map(|(attempt, entry)| {
                 let lock = conflict(wanted, &entry.locks)?;
                 Some((lock.name.clone(), attempt))
@@ -241,7 +241,8 @@ impl Ledger {
     }
 
     /// The ledger without tombstones that are old or too many, and without the epochs of tasks long
-    /// gone; `None` if there are none. What is forgotten must be gone from the journal first.
+    /// gone; `None` if there are none. What may still hold a lock stays: whoever breaks the lock names
+    /// it. What is forgotten must be gone from the journal first.
     pub fn pruned(&self, now_us: i64) -> Option<Self> {
         let mut pruned = self.clone();
         pruned.prune(now_us);
@@ -254,6 +255,7 @@ impl Ledger {
         let mut tombstones: Vec<(i64, AttemptId)> = self
             .attempts()
             .filter(|(_, entry)| matches!(entry.phase, Phase::Acknowledged(..) | Phase::Voided))
+            .filter(|(_, entry)| !entry.may_hold())
             .map(|(attempt, entry)| (entry.at_us, attempt))
             .collect();
         tombstones.sort_unstable();
@@ -347,6 +349,11 @@ impl Ledger {
 }
 
 impl Entry {
+    /// Its process may be there, with locks.
+    fn may_hold(&self) -> bool {
+        !self.locks.is_empty() && self.phase.may_live()
+    }
+
     fn records(&self, attempt: AttemptId, records: &mut Vec<Record>) {
         let payload = match &self.phase {
             Phase::Voided => {

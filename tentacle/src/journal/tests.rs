@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use mantle_shared::lock::{Lock, TARGET};
 use mantle_shared::protocol::{AttemptEnd, Outcome};
 use mantle_shared::uuid::Uuid;
 use mantle_shared::{AttemptId, Digest, TaskId};
@@ -259,6 +260,38 @@ fn after_a_failed_write_nothing_stands_behind_the_damage() {
         ledger.attempts().map(|(id, _)| id).collect::<Vec<_>>(),
         [attempt(7)]
     );
+}
+
+#[test]
+fn what_was_abandoned_with_its_locks_is_never_forgotten() {
+    let locks = vec![Lock::exclusive(TARGET)];
+    let mut ledger = Ledger::default();
+    for (number, outcome, locks) in [
+        (1, Outcome::Abandoned, locks.clone()),
+        (2, Outcome::Abandoned, Vec::new()),
+        (3, Outcome::Failed, locks.clone()),
+    ] {
+        let attempt = attempt(number);
+        let accepted = Record::Accepted {
+            attempt,
+            task: task(),
+            epoch: 1,
+            payload: Digest::of(b"order"),
+            at_us: 0,
+            locks,
+        };
+        let end = AttemptEnd { outcome, ..end() };
+        let finished = Record::Finished { attempt, end };
+        for record in [accepted, finished, Record::Acknowledged { attempt }] {
+            ledger.apply(&record).unwrap();
+        }
+    }
+    let late = 400 * 24 * 3600 * 1_000_000;
+    let pruned = ledger.pruned(late).unwrap();
+    let left: Vec<AttemptId> = pruned.attempts().map(|(attempt, _)| attempt).collect();
+    assert_eq!(left, [attempt(1)]);
+    let holder = pruned.holder(&locks, &[]);
+    assert_eq!(holder, Some((TARGET.to_owned(), attempt(1))));
 }
 
 #[test]

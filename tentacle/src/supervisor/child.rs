@@ -1,7 +1,8 @@
 //! Runs one child process of an action: its output captured, its tree stopped when it must.
 //!
 //! What holds here: once the process has ended, the run ends within [`LINGER`] and a kill, whoever
-//! still holds its output; a stop ends the whole tree; what could not be killed is named.
+//! still holds its output, save for the time in which a full disk holds its readers back; a stop ends
+//! the whole tree; what could not be killed is named.
 
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,7 +16,7 @@ use mantle_shared::protocol::{Level, Stream};
 use super::stop::StopState;
 use crate::actions::{ActionError, ChildEnd, OutputSink};
 use crate::output::capture::{Capture, CaptureSink};
-use crate::output::recorder::Recorder;
+use crate::output::recorder::{InHand, Recorder};
 use crate::output::service_message::MessageRules;
 use crate::process::{Holders, Survivor, Tree, names};
 
@@ -69,7 +70,10 @@ impl OutputSink for Sink {
     ) -> Result<ChildEnd, ActionError> {
         self.stop.token().check()?;
         // What traces its commands prints the key with them.
-        self.recorder().learn(&rules.key);
+        let mut recorder = self.recorder();
+        recorder.learn(&rules.key);
+        let in_hand = recorder.in_hand();
+        drop(recorder);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -93,6 +97,7 @@ impl OutputSink for Sink {
         }
         let mut run = Running {
             sink: self,
+            in_hand,
             events,
             holders,
             pid,
@@ -132,25 +137,33 @@ impl Sink {
             .name("output".to_owned())
             .spawn(move || {
                 let lock = || recorder.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut capture = Capture::new(stream, rules, lock().masks());
+                let recorder = lock();
+                let (in_hand, masks) = (recorder.in_hand(), recorder.masks());
+                drop(recorder);
+                let mut capture = Capture::new(stream, rules, masks);
                 let mut buffer = vec![0; READ_BYTES];
                 loop {
                     match pipe.read(&mut buffer) {
                         Ok(0) => break,
                         Ok(_) if stop.token().is_stopped() && fault::sabotaged("tail-dropped") => {}
                         Ok(count) => {
+                            let chunk = buffer.get(..count).unwrap_or_default();
+                            let holding = in_hand.hold(chunk);
                             let mut recorder = lock();
-                            capture.push(buffer.get(..count).unwrap_or_default(), &mut *recorder);
+                            capture.push(chunk, &mut *recorder);
                             // The read took all that there was, so this is a batch already.
                             recorder.flush();
+                            drop(holding);
                         }
                         Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                         Err(_) => break,
                     }
                 }
+                let holding = in_hand.hold(&[]);
                 let mut recorder = lock();
                 capture.finish(&mut *recorder);
                 recorder.flush();
+                drop(holding);
                 drop(recorder);
                 // Nobody listens once the run was given up.
                 let _ = sender.send(Happened::OutputEnded);
@@ -173,6 +186,7 @@ fn wait_for(mut child: Child, sender: Sender<Happened>) -> std::io::Result<()> {
 /// A child that was started.
 struct Running<'a> {
     sink: &'a Sink,
+    in_hand: Arc<InHand>,
     events: Receiver<Happened>,
     holders: Holders,
     pid: u32,
@@ -274,10 +288,16 @@ impl Running<'_> {
         self.wait_closed(LINGER);
     }
 
+    /// Whether the output is closed within this time, of which that counts in which its readers read.
+    /// While a full disk holds one back nobody knows who else holds the output; that ends with the stall.
     fn wait_closed(&mut self, within: Duration) -> bool {
-        let begun = Instant::now();
-        while self.open > 0 && begun.elapsed() < within {
+        let mut waited = Duration::ZERO;
+        while self.open > 0 && waited < within {
+            let (begun, before) = (Instant::now(), self.in_hand.waiting());
             self.look(LOOK);
+            if before.is_none() || before != self.in_hand.waiting() {
+                waited += begun.elapsed();
+            }
         }
         self.open == 0
     }
@@ -295,3 +315,6 @@ impl Running<'_> {
             .abandon(left.iter().map(|survivor| survivor.pid.to_string()));
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -4,14 +4,14 @@
 //!   folder is the one that was prepared.
 //! - `claim`: who owns the attempt. Written once, by the supervisor before it does anything, or by an
 //!   agent that makes sure that no supervisor ever will (a *voiding* claim).
-//! - `cancel`: the agent wants it stopped.
+//! - `cancel`: the agent wants it stopped. `cancel.room` is room for it on a full disk, and becomes it.
 //! - `result.json`: how it ended; its presence means that the spool is complete.
 //! - `reserve`: room for the result on a full disk.
 //!
 //! Each is put in place whole, and carries a format number.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use mantle_shared::lock::Lock;
@@ -28,6 +28,8 @@ use crate::process::ProcessIdentity;
 const FORMAT: u32 = 1;
 /// Room for a result with a long message.
 const RESERVE_BYTES: usize = 16 * 1024;
+/// Room for a cancel.
+const CANCEL_BYTES: usize = 128;
 
 /// The folder in which the action works.
 pub const WORK_DIR: &str = "work";
@@ -38,6 +40,7 @@ pub const SUPERVISOR_LOG: &str = "supervisor.log";
 const FACTS: &str = "attempt.json";
 const CLAIM: &str = "claim";
 const CANCEL: &str = "cancel";
+const CANCEL_ROOM: &str = "cancel.room";
 const RESULT: &str = "result.json";
 const RESERVE: &str = "reserve";
 
@@ -93,12 +96,14 @@ pub struct ResultFile {
     pub end: AttemptEnd,
 }
 
-/// Makes the folder of an attempt, with room set aside for its result.
+/// Makes the folder of an attempt, with room set aside for a cancel and for its result.
 pub fn prepare(dir: &Path) -> io::Result<()> {
     durable::create_private_folder(dir)?;
-    if !dir.join(RESERVE).exists() {
-        // The write itself takes the room; after a power cut there is no supervisor to use it.
-        durable::write_scratch(&dir.join(RESERVE), &[0x5a; RESERVE_BYTES])?;
+    for (name, bytes) in [(RESERVE, RESERVE_BYTES), (CANCEL_ROOM, CANCEL_BYTES)] {
+        if !dir.join(name).exists() {
+            // The write itself takes the room; after a power cut there is no supervisor to use it.
+            durable::write_scratch(&dir.join(name), &vec![0x5a; bytes])?;
+        }
     }
     if let Some(parent) = dir.parent() {
         durable::sync_folder(parent)?;
@@ -133,9 +138,27 @@ pub fn read_claim(dir: &Path) -> io::Result<Option<Claim>> {
     read(&dir.join(CLAIM))
 }
 
-/// Asks the supervisor to stop.
+/// Asks the supervisor to stop, also on a full disk: in the room that was set aside. The first to ask
+/// counts.
 pub fn write_cancel(dir: &Path, cancel: CancelFile) -> io::Result<()> {
-    durable::write(&dir.join(CANCEL), &to_bytes(&cancel)?, Privacy::Owner)
+    let path = dir.join(CANCEL);
+    if path.exists() {
+        return Ok(());
+    }
+    let mut bytes = to_bytes(&cancel)?;
+    bytes.resize(bytes.len().max(CANCEL_BYTES), b' ');
+    if use_room(&dir.join(CANCEL_ROOM), &path, &bytes).is_ok() {
+        return Ok(());
+    }
+    // An earlier agent's folder has no such room, and some file systems write nothing in place.
+    durable::write(&path, &bytes, Privacy::Owner)
+}
+
+/// Writes over a file that is there and gives it its name. Nobody waits for the disk: after a power
+/// cut there is no supervisor to be asked.
+fn use_room(room: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    File::options().write(true).open(room)?.write_all(bytes)?;
+    durable::rename(room, path)
 }
 
 /// Whether somebody asked for a stop. A file that cannot be read asks without a grace of its own.
@@ -220,6 +243,23 @@ mod tests {
         assert!(take_claim(dir.path(), &mine).unwrap());
         assert!(!take_claim(dir.path(), &Claim::Void).unwrap());
         assert_eq!(read_claim(dir.path()).unwrap(), Some(mine));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_cancel_is_written_in_the_room_that_was_set_aside_and_the_first_counts() {
+        use std::os::unix::fs::MetadataExt as _;
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("attempt");
+        prepare(&dir).unwrap();
+        let room = fs::metadata(dir.join(CANCEL_ROOM)).unwrap();
+        let longest = CancelFile { grace_ms: u32::MAX };
+        write_cancel(&dir, longest).unwrap();
+        write_cancel(&dir, CancelFile { grace_ms: 1 }).unwrap();
+        assert_eq!(read_cancel(&dir), Some(longest));
+        let cancel = fs::metadata(dir.join(CANCEL)).unwrap();
+        assert_eq!((cancel.ino(), cancel.len()), (room.ino(), room.len()));
+        assert!(!has_traces_of_work(&dir), "it proves no work");
     }
 
     #[test]

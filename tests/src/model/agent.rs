@@ -3,7 +3,7 @@
 //!
 //! The agent dies by its fuse, between any two things that it does, or while it writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_domain::plan::NodeRef;
 use mantle_shared::Digest;
@@ -69,6 +69,8 @@ struct Live {
     ends: BTreeMap<AttemptId, AttemptEnd>,
     /// Ends that could not be journalled.
     late: Vec<(AttemptId, AttemptEnd)>,
+    /// Cancels for which there was no room in their folders.
+    unwritten: BTreeSet<AttemptId>,
     /// What the server said that it has, where that did not grow.
     stuck: BTreeMap<AttemptId, u64>,
     connected: bool,
@@ -176,6 +178,7 @@ impl Agent {
             shipping: BTreeMap::new(),
             ends: BTreeMap::new(),
             late: Vec::new(),
+            unwritten: BTreeSet::new(),
             stuck: BTreeMap::new(),
             connected: false,
         });
@@ -186,8 +189,8 @@ impl Agent {
                 }
                 continue;
             }
-            if cancel && let Some(folder) = self.folders.get_mut(&attempt) {
-                folder.cancel = true;
+            if cancel {
+                self.write_cancel(attempt);
             }
             self.look(attempt, now_us);
         }
@@ -385,6 +388,38 @@ impl Agent {
         for (attempt, end) in late {
             self.handle(Input::Ended { attempt, end }, None, now_us);
         }
+        self.write_cancels_again();
+    }
+
+    /// Asks a supervisor to stop. The room that is set aside for it counts for nothing here: some file
+    /// systems write nothing in place.
+    fn write_cancel(&mut self, attempt: AttemptId) {
+        let Some(folder) = self.folders.get_mut(&attempt) else {
+            return;
+        };
+        if !self.disk.is_full() {
+            folder.cancel = true;
+        } else if let Some(live) = &mut self.live {
+            live.unwritten.insert(attempt);
+        }
+    }
+
+    fn write_cancels_again(&mut self) {
+        let Some(live) = &mut self.live else { return };
+        for attempt in std::mem::take(&mut live.unwritten) {
+            self.write_cancel(attempt);
+        }
+        if self.disk.is_full() {
+            return;
+        }
+        let open = self.live.iter().flat_map(|live| live.brain.ledger().open());
+        for (attempt, _) in open.filter(|(_, entry)| entry.cancel.is_some()) {
+            let folder = self.folders.get(&attempt);
+            assert!(
+                folder.is_none_or(|folder| folder.cancel),
+                "the cancel of {attempt} is lost"
+            );
+        }
     }
 
     /// Looks at every attempt that is not over and has no supervisor any more.
@@ -536,11 +571,7 @@ impl Agent {
             Effect::Discard { attempt } => {
                 self.folders.remove(&attempt);
             }
-            Effect::WriteCancel { attempt, .. } => {
-                if let Some(folder) = self.folders.get_mut(&attempt) {
-                    folder.cancel = true;
-                }
-            }
+            Effect::WriteCancel { attempt, .. } => self.write_cancel(attempt),
             Effect::Acquire(acquire) => {
                 let result = AcquireResult::Acquired {
                     fetched_bytes: 1,

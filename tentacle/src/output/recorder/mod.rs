@@ -9,6 +9,7 @@
 //! left out with a warning, and the end names one that was taken and could not be stored.
 
 mod dropping;
+mod in_hand;
 mod messages;
 mod outputs;
 
@@ -23,6 +24,7 @@ use mantle_shared::{AttemptId, Digest};
 use zeroize::Zeroizing;
 
 use self::dropping::{Dropping, Reason};
+pub use self::in_hand::InHand;
 pub use self::outputs::ArtifactRequest;
 use super::lines::{Ends, LineSplitter};
 use super::seal::Sealer;
@@ -84,6 +86,8 @@ pub struct Recorder {
     blind: bool,
     /// What could not be stored to the very end, for people.
     lost: Option<String>,
+    /// What readers have that is not here yet.
+    in_hand: Arc<InHand>,
     /// The count and the digest were given; nothing may change them any more.
     closed: bool,
 }
@@ -114,6 +118,7 @@ impl Recorder {
             forbidden_told: false,
             blind: false,
             lost: None,
+            in_hand: Arc::default(),
             closed: false,
             options,
         })
@@ -171,6 +176,11 @@ impl Recorder {
         }
     }
 
+    /// Where readers say what they have for it.
+    pub fn in_hand(&self) -> Arc<InHand> {
+        Arc::clone(&self.in_hand)
+    }
+
     /// What the script said about its result, if it did.
     pub fn result_message(&self) -> Option<&str> {
         self.result_message.as_deref()
@@ -213,6 +223,7 @@ impl Recorder {
 
     /// The end: gap and tail are written, all is brought to the disk. Gives the count and the digest.
     pub fn finish(&mut self) -> (u64, Digest) {
+        self.tell_in_hand();
         self.tell_left_out();
         self.flush();
         if let Some(dropping) = self.dropping.take() {
@@ -230,6 +241,18 @@ impl Recorder {
         // The result says how many records there are; a loss after this is seen when it is read.
         let _ = self.store.sync();
         (self.hasher.count(), self.hasher.digest())
+    }
+
+    /// What a reader has now comes too late.
+    fn tell_in_hand(&mut self) {
+        let (lines, bytes) = self.in_hand.size();
+        if bytes > 0 {
+            self.append(RecordBody::Gap {
+                lines,
+                bytes,
+                reason: "the step was over before it could be stored".to_owned(),
+            });
+        }
     }
 
     /// What [`Self::finish`] could not store, for people.

@@ -184,6 +184,32 @@ fn s38_past_the_cap_the_head_a_gap_and_the_tail_are_kept() {
 }
 
 #[test]
+fn what_a_reader_has_at_the_end_is_told_as_a_gap() {
+    let disk = Disk::new(usize::MAX);
+    let mut recorder = recorder(&disk, OutputLimits::default());
+    recorder.say(Level::Info, "stored");
+    let in_hand = recorder.in_hand();
+    assert_eq!(in_hand.waiting(), None);
+    drop(in_hand.hold(b"taken\n"));
+    let late = in_hand.hold(b"one\ntwo\nthr");
+    assert_eq!(in_hand.waiting(), Some(1));
+    let (count, _) = recorder.finish();
+    recorder.line(Stream::Stdout, Ends::Whole, "one".to_owned());
+    recorder.flush();
+    drop(late);
+    assert_eq!(in_hand.waiting(), None);
+    let records = disk.records();
+    assert_eq!(
+        (texts(&records), count),
+        (vec!["stored".to_owned(), "<gap 2>".to_owned()], 2)
+    );
+    assert!(
+        matches!(&records[1], RecordBody::Gap { bytes: 11, .. }),
+        "{records:?}"
+    );
+}
+
+#[test]
 fn a_full_disk_holds_the_writer_back_until_there_is_room() {
     let disk = Disk::new(120);
     let mut recorder = recorder(
