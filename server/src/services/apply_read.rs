@@ -5,9 +5,10 @@ use mantle_domain::file::{self, Definitions, FileError, Known, OldNames, Source}
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::variable_set::VariableSets;
 
-use super::Services;
+use super::{Services, facts};
 use super::declared::{environment_order, project_definition, variable_sets};
 use super::error::{Error, Result};
+use super::names::environment_names;
 use crate::api::body::ApplyFile;
 use crate::store::{
     Extent, Tx, health_check_list, lifecycle_list, project_list, secret_list, target_list,
@@ -178,6 +179,7 @@ async fn known(tx: &mut Tx, wanted: Projects) -> Result<Known> {
         }
     }
     let targets = target_list(tx, None).await?;
+    let names = environment_names(tx).await?;
     let secrets = secret_list(tx, "", Extent::All).await?;
     let lifecycles = lifecycle_list(tx).await?;
     let health_checks = health_check_list(tx).await?;
@@ -190,8 +192,16 @@ async fn known(tx: &mut Tx, wanted: Projects) -> Result<Known> {
         old_names.target(&target.name);
         target.tags.iter().for_each(|tag| old_names.tag(tag));
     }
+    let target_environments = targets
+        .iter()
+        .map(|row| {
+            let environments = facts::named(&row.environments, &names);
+            (row.name.clone(), environments.into_iter().collect())
+        })
+        .collect();
     Ok(Known {
         complete: true,
+        target_environments,
         environments: environments.into_iter().collect(),
         lifecycles: lifecycles.into_iter().map(|row| row.name).collect(),
         targets: targets

@@ -128,6 +128,8 @@ pub struct Known {
     pub lifecycles: BTreeSet<String>,
     /// Targets with their tags.
     pub targets: BTreeMap<String, Vec<String>>,
+    /// The environments of targets; of one that is not here they are not known.
+    pub target_environments: BTreeMap<String, BTreeSet<String>>,
     /// Health checks.
     pub health_checks: BTreeSet<String>,
     /// Secrets by path.

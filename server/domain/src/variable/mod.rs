@@ -31,7 +31,7 @@ pub use resolve::{
 };
 pub use stand_in::{StandIn, made, made_comparably};
 pub use system::{Surroundings, is_of_server, system_variables};
-pub use tie::{MOST_TIES, PossibleTie, scope_ties, tag_ties};
+pub use tie::{MOST_TIES, PossibleTie, TaggedTarget, scope_ties, tag_ties};
 
 /// A variable and all its values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

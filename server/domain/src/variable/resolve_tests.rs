@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::process::Process;
-use crate::variable::{PossibleTie, VariableValue, scope_ties, tag_ties};
+use crate::variable::{PossibleTie, TaggedTarget, VariableValue, scope_ties, tag_ties};
 
 fn set(text: &str) -> BTreeSet<String> {
     text.split('|')
@@ -160,11 +160,20 @@ fn an_equal_rank_is_a_tie_that_names_both() {
     assert!(resolve(&settled, &situation(&tags)).is_ok());
 }
 
+/// A target somewhere.
+fn web01(tags: impl IntoIterator<Item = String>) -> TaggedTarget {
+    TaggedTarget {
+        name: "web01".to_owned(),
+        tags: tags.into_iter().collect(),
+        environments: None,
+    }
+}
+
 /// Every tie that can come up.
 fn all_ties(
     values: &[ScopedValue],
     process: &Process,
-    targets: &[(String, Vec<String>)],
+    targets: &[TaggedTarget],
 ) -> Vec<PossibleTie> {
     let of_tags = tag_ties(values, process, targets);
     scope_ties(values, process).chain(of_tags).collect()
@@ -196,7 +205,7 @@ fn ties_of_scopes_are_found_before_they_happen() {
         let found = scope_ties(&values, &process).next();
         assert_eq!(found.is_some(), tie, "{a} / {b}: {found:?}");
         // Without a step nobody reads a value for tags of a target.
-        let known = [("web01".to_owned(), tags())];
+        let known = [web01(tags())];
         assert_eq!(tag_ties(&values, &process, &known).next(), None);
     }
 }
@@ -304,7 +313,7 @@ fn of_values_for_tags_only_what_no_step_decides_is_a_tie() {
     ] {
         let values = variable(&[a, b]).values;
         let own: Vec<String> = target.split_whitespace().map(str::to_owned).collect();
-        let known = [("web01".to_owned(), own)];
+        let known = [web01(own)];
         let process = choosing(steps);
         let of_scopes = scope_ties(&values, &process).next();
         let of_tags = tag_ties(&values, &process, &known).next();
@@ -319,12 +328,52 @@ fn of_values_for_tags_only_what_no_step_decides_is_a_tie() {
 }
 
 #[test]
+fn values_for_where_the_target_is_not_do_not_tie_there() {
+    let both = ["g=web e=live", "g=linux e=live"];
+    for (scopes, environments, steps, tie) in [
+        (both, "live|test", "db", true),
+        (both, "test", "db", false),
+        (both, "", "db", false),
+        (["g=web", "g=linux"], "test", "db", true),
+        (
+            ["g=web e=live|test", "g=linux e=live|test"],
+            "test",
+            "db",
+            true,
+        ),
+        // A worker is not where it works.
+        (both, "test", "-", true),
+    ] {
+        let values = variable(&scopes).values;
+        let known = [TaggedTarget {
+            environments: Some(set(environments)),
+            ..web01(set("web|linux|db|server-worker"))
+        }];
+        let found = tag_ties(&values, &choosing(steps), &known).next();
+        assert_eq!(
+            found.is_some(),
+            tie,
+            "{scopes:?} in {environments}: {found:?}"
+        );
+    }
+    // A step that is not done where the target is reads nothing for it.
+    let mut process = choosing("db");
+    process.steps[0].when.environments = set("live");
+    let values = variable(&["g=web", "g=linux"]).values;
+    for (environments, tie) in [("test", false), ("live", true)] {
+        let known = [TaggedTarget {
+            environments: Some(set(environments)),
+            ..web01(set("web|linux|db"))
+        }];
+        let found = tag_ties(&values, &process, &known).next();
+        assert_eq!(found.is_some(), tie, "{environments}");
+    }
+}
+
+#[test]
 fn what_a_more_specific_value_outranks_everywhere_does_not_tie() {
     let process = choosing("db");
-    let known = [(
-        "web01".to_owned(),
-        set("web|linux|db").into_iter().collect::<Vec<_>>(),
-    )];
+    let known = [web01(set("web|linux|db"))];
     for (first, second, third, tie) in [
         ("g=web", "g=linux", "g=db", false),
         ("g=web", "g=linux", "t=web01", false),
@@ -350,10 +399,7 @@ fn what_a_more_specific_value_outranks_everywhere_does_not_tie() {
 #[test]
 fn where_no_step_of_theirs_applies_values_for_tags_do_not_tie() {
     let mut process = choosing("db");
-    let known = [(
-        "web01".to_owned(),
-        set("web|linux|db").into_iter().collect::<Vec<_>>(),
-    )];
+    let known = [web01(set("web|linux|db"))];
     let values = variable(&["g=web e=test|live", "g=linux e=test"]).values;
     assert!(tag_ties(&values, &process, &known).next().is_some());
     for (only, not, tie) in [("test", "", true), ("live", "", false), ("", "test", false)] {
@@ -367,10 +413,7 @@ fn where_no_step_of_theirs_applies_values_for_tags_do_not_tie() {
 #[test]
 fn a_value_of_the_project_settles_what_two_sets_disagree_about() {
     let process = choosing("app");
-    let known = [(
-        "web01".to_owned(),
-        set("web|linux|app").into_iter().collect::<Vec<_>>(),
-    )];
+    let known = [web01(set("web|linux|app"))];
     for (own, a, b, tie) in [
         ("e=test", "lib=a e=test", "lib=b e=test", false),
         (
@@ -475,9 +518,40 @@ proptest! {
     }
 
     #[test]
+    fn of_many_values_the_same_pairs_tie_as_of_every_two(values in any_values(7)) {
+        let (process, known) = (farm(), [web01(tags())]);
+        let own = |index: usize| values[index].from.is_none();
+        let pairs = |all: Vec<PossibleTie>| -> BTreeSet<(usize, usize)> {
+            let pairs = all.into_iter().map(|tie| (tie.first, tie.second));
+            pairs.collect()
+        };
+        let found: BTreeSet<_> = pairs(scope_ties(&values, &process).collect())
+            .into_iter()
+            .filter(|(first, second)| own(*first) && own(*second))
+            .collect();
+        let mut expected = BTreeSet::new();
+        let mut by_tags = BTreeSet::new();
+        for second in 0..values.len() {
+            for first in (0..second).filter(|first| own(*first) && own(second)) {
+                let two = [values[first].clone(), values[second].clone()];
+                if scope_ties(&two, &process).next().is_some() {
+                    expected.insert((first, second));
+                }
+                if tag_ties(&two, &process, &known).next().is_some() {
+                    by_tags.insert((first, second));
+                }
+            }
+        }
+        prop_assert_eq!(found, expected);
+        // Of those a more specific third may be had instead.
+        let tied = pairs(tag_ties(&values, &process, &known).collect());
+        prop_assert!(tied.iter().all(|(a, b)| !own(*a) || by_tags.contains(&(*a, *b))));
+    }
+
+    #[test]
     fn what_is_free_of_possible_ties_never_ties(values in any_values(6)) {
         let tags = tags();
-        let known = vec![("web01".to_owned(), tags.clone())];
+        let known = vec![web01(tags.clone())];
         let process = farm();
         if all_ties(&values, &process, &known).is_empty() {
             let variable = Variable { name: "X".to_owned(), values };

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::resolve::{Tie, describe_value};
-use super::tie::{MOST_TIES, PossibleTie, tag_ties};
+use super::tie::{MOST_TIES, PossibleTie, TaggedTarget, tag_ties};
 use super::{ScopedValue, Variable};
 use crate::process::Process;
 
@@ -33,8 +33,12 @@ pub fn ties_by_tags(variables: &[Variable], process: &Process, target: Tagged<'_
         .filter(|variable| may_tie_by_tags(variable))
     {
         let tied = |tags: Option<&[String]>| -> Vec<PossibleTie> {
-            let target = tags.map(|tags| (target.name.to_owned(), tags.to_vec()));
-            let targets: Vec<(String, Vec<String>)> = target.into_iter().collect();
+            let target = tags.map(|tags| TaggedTarget {
+                name: target.name.to_owned(),
+                tags: tags.to_vec(),
+                environments: None,
+            });
+            let targets: Vec<TaggedTarget> = target.into_iter().collect();
             tag_ties(&variable.values, process, &targets).collect()
         };
         let pair = |tie: &PossibleTie| (tie.first, tie.second);

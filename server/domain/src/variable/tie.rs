@@ -6,6 +6,10 @@ use super::resolve::{Situation, SituationTarget, describe_situation, rank, rank_
 use super::{Scope, ScopedValue};
 use crate::process::{Process, WORKER_TAG, When};
 
+mod pairs;
+
+use pairs::{Tags, pairs};
+
 /// More ties of one variable than this help nobody: who puts these right finds the others then.
 pub const MOST_TIES: usize = 10;
 
@@ -20,6 +24,17 @@ pub struct PossibleTie {
     pub situation: String,
 }
 
+/// A target that values are read for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaggedTarget {
+    /// Its name.
+    pub name: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Where it is, if that is known.
+    pub environments: Option<BTreeSet<String>>,
+}
+
 /// Every pair of values that tie by what their scopes say, one situation each: whatever targets come
 /// and whatever tags they get, nothing tells the two apart.
 ///
@@ -30,56 +45,50 @@ pub fn scope_ties<'a>(
     values: &'a [ScopedValue],
     process: &'a Process,
 ) -> impl Iterator<Item = PossibleTie> + 'a {
-    possible(values, move |a, b| {
+    possible(values, Tags::Shared, move |a, b| {
         tie_of_scopes(&a.scope, &b.scope, process)
     })
 }
 
-/// Every pair of values that tie on one of these targets, by name and tags, for no other reason than
-/// that it has tags of both, one situation each.
+/// Every pair of values that tie on one of these targets, for no other reason than that it has tags of
+/// both, one situation each.
 ///
 /// Only who reads the value counts: a step that chooses by the tag of one of the two has that one,
 /// a step that does not choose the target has neither, and a more specific value is had instead.
 pub fn tag_ties<'a>(
     values: &'a [ScopedValue],
     process: &'a Process,
-    targets: &'a [(String, Vec<String>)],
+    targets: &'a [TaggedTarget],
 ) -> impl Iterator<Item = PossibleTie> + 'a {
-    possible(values, move |a, b| {
+    possible(values, Tags::Any, move |a, b| {
         // Only a target with a tag of each can be matched by both.
         let has = |tags: &[String], scope: &Scope| tags.iter().any(|tag| scope.tags.contains(tag));
         let mut both = targets
             .iter()
-            .filter(|(_, tags)| has(tags, &a.scope) && has(tags, &b.scope))
+            .filter(|target| has(&target.tags, &a.scope) && has(&target.tags, &b.scope))
             .peekable();
         both.peek()?;
         if tie_of_scopes(&a.scope, &b.scope, process).is_some() {
             return None;
         }
-        both.find_map(|(name, tags)| tie_on((a, b), values, process, (name, tags)))
+        both.find_map(|target| tie_on((a, b), values, process, target))
     })
 }
 
 /// The pairs of which neither outranks the other and which no third value settles, that tie.
 fn possible<'a>(
     values: &'a [ScopedValue],
+    tags: Tags,
     tie: impl Fn(&ScopedValue, &ScopedValue) -> Option<String> + 'a,
 ) -> impl Iterator<Item = PossibleTie> + 'a {
-    let pairs = values.iter().enumerate().flat_map(move |(second, b)| {
-        let before = values.iter().enumerate().take(second);
-        before.map(move |(first, a)| ((first, a), (second, b)))
-    });
-    pairs.filter_map(move |((first, a), (second, b))| {
-        // A value of the project outranks the same of a variable set, and scopes of different kinds
-        // never have the same rank.
-        if a.from.is_none() != b.from.is_none()
-            || kinds(&a.scope) != kinds(&b.scope)
-            || is_settled(a, b, values)
-        {
+    pairs(values, tags).filter_map(move |(first, second)| {
+        let (a, b) = (values.get(first)?, values.get(second)?);
+        // A value of the project outranks the same of a variable set.
+        if a.from.is_none() != b.from.is_none() {
             return None;
         }
         let situation = tie(a, b)?;
-        Some(PossibleTie {
+        (!is_settled(a, b, values)).then_some(PossibleTie {
             first,
             second,
             situation,
@@ -170,11 +179,12 @@ fn tie_on(
     (a, b): (&ScopedValue, &ScopedValue),
     values: &[ScopedValue],
     process: &Process,
-    (name, tags): (&str, &[String]),
+    target: &TaggedTarget,
 ) -> Option<String> {
+    let (name, tags) = (target.name.as_str(), target.tags.as_slice());
     let (x, y) = (&a.scope, &b.scope);
-    let target = all_common(&x.targets, &y.targets);
-    if !target
+    let named = all_common(&x.targets, &y.targets);
+    if !named
         .iter()
         .any(|named| named.is_none_or(|named| named == name))
     {
@@ -196,7 +206,21 @@ fn tie_on(
     });
     places
         .flat_map(|place| readers.iter().map(move |reader| (place, reader)))
-        .filter(|((environment, channel), reader)| reader.applies(*environment, *channel))
+        .filter(|((environment, channel), reader)| {
+            let applies = |environment| reader.applies(environment, *channel);
+            // A worker serves environments that it is not in.
+            match target
+                .environments
+                .as_ref()
+                .filter(|_| reader.tag.is_some())
+            {
+                None => applies(*environment),
+                Some(own) => own
+                    .iter()
+                    .filter(|own| environment.is_none_or(|environment| *own == environment))
+                    .any(|own| applies(Some(own))),
+            }
+        })
         .find_map(|((environment, channel), reader)| {
             let situation = Situation {
                 environment,

@@ -6,6 +6,7 @@ use super::grammar::Document;
 use super::node::{Position, Problem};
 use super::report::{Report, case_only};
 use super::{Definitions, Known};
+use crate::variable::TaggedTarget;
 
 mod circles;
 mod health;
@@ -38,6 +39,8 @@ pub(super) struct World {
     pub(super) secrets: BTreeSet<String>,
     /// Targets with their tags.
     pub(super) targets: Vec<(String, Vec<String>)>,
+    /// The same with their environments.
+    pub(super) tagged: Vec<TaggedTarget>,
     /// Variable sets, those of the files in place of the server's.
     pub(super) variable_sets: BTreeMap<String, SetOutline>,
 }
@@ -55,12 +58,14 @@ impl World {
     /// What the server has, and what these documents add.
     pub(super) fn new(known: &Known, documents: &[(Report, Document)]) -> Self {
         let mut targets: BTreeMap<String, Vec<String>> = known.targets.clone();
+        let mut places = known.target_environments.clone();
         let mut world = Self {
             complete: known.complete,
             environments: known.environments.clone(),
             lifecycles: known.lifecycles.clone(),
             secrets: known.secrets.clone(),
             targets: Vec::new(),
+            tagged: Vec::new(),
             variable_sets: library::outlines(known),
         };
         for (_, document) in documents {
@@ -86,12 +91,21 @@ impl World {
                 // What the file says is all that it has.
                 let tags = target.tags.0.iter().map(|tag| tag.value.clone());
                 targets.insert(target.name.value.clone(), tags.collect());
+                let of = target.environments.0.iter();
+                let of = of.map(|name| name.value.clone()).collect();
+                places.insert(target.name.value.clone(), of);
             }
             if let Some(name) = &document.variable_set {
                 let outline = library::outline(document);
                 world.variable_sets.insert(name.value.clone(), outline);
             }
         }
+        let tagged = targets.iter().map(|(name, tags)| TaggedTarget {
+            name: name.clone(),
+            tags: tags.clone(),
+            environments: places.remove(name),
+        });
+        world.tagged = tagged.collect();
         world.targets = targets.into_iter().collect();
         world
     }

@@ -130,15 +130,15 @@ fn pairs(
 ) -> BTreeMap<(usize, usize), On> {
     let mut found: BTreeMap<(usize, usize), On> = BTreeMap::new();
     let (values, process) = (&variable.values, &project.process);
-    if tag_ties(values, process, &world.targets).next().is_none() {
+    if tag_ties(values, process, &world.tagged).next().is_none() {
         return found;
     }
-    for target in &world.targets {
+    for target in &world.tagged {
         let mut ties = tag_ties(values, process, std::slice::from_ref(target)).peekable();
         if ties.peek().is_none() {
             continue;
         }
-        let before = before.ties(&variable.name, &target.0);
+        let before = before.ties(&variable.name, &target.name);
         for tie in ties {
             let of = |index: usize| values.get(index).map(describe_value).unwrap_or_default();
             let known = before.contains(&sorted(of(tie.first), of(tie.second)));
@@ -152,7 +152,7 @@ fn pairs(
                 Some(on) => on.more += 1,
                 None => {
                     *on = Some(Targets {
-                        target: target.0.clone(),
+                        target: target.name.clone(),
                         situation: tie.situation,
                         more: 0,
                     });
