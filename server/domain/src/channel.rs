@@ -3,6 +3,7 @@
 //! The rules are judged when a release is created and never again; the lifecycle that a channel
 //! names is live.
 
+use mantle_template::same_name;
 use serde::{Deserialize, Serialize};
 
 use crate::version::{PatternError, PrereleasePattern, Range, RangeError, Version};
@@ -116,7 +117,7 @@ impl ChannelDefinition {
     /// The rules for a package, to be asked about many versions.
     pub fn rules_for(&self, package: &str) -> Result<PackageRules<'_>, RuleError> {
         let rules = self.rules.iter();
-        let own = rules.filter(|rule| rule.package.eq_ignore_ascii_case(package));
+        let own = rules.filter(|rule| same_name(&rule.package, package));
         Ok(PackageRules(
             own.map(PackageRule::read).collect::<Result<_, _>>()?,
         ))

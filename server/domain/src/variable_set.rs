@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mantle_template::fold;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::{Refusal, nearest};
@@ -111,16 +112,14 @@ pub fn complete(
 fn merge(own: Vec<Variable>, sets: &[&VariableSetDefinition]) -> Vec<Variable> {
     let mut all: BTreeMap<String, Variable> = own
         .into_iter()
-        .map(|variable| (variable.name.to_lowercase(), variable))
+        .map(|variable| (fold(&variable.name), variable))
         .collect();
     for set in sets {
         for variable in &set.variables {
-            let slot = all
-                .entry(variable.name.to_lowercase())
-                .or_insert_with(|| Variable {
-                    name: variable.name.clone(),
-                    values: Vec::new(),
-                });
+            let slot = all.entry(fold(&variable.name)).or_insert_with(|| Variable {
+                name: variable.name.clone(),
+                values: Vec::new(),
+            });
             slot.values
                 .extend(variable.values.iter().map(|value| ScopedValue {
                     from: Some(set.name.clone()),
@@ -136,7 +135,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::testing::a_project;
-    use crate::variable::{Scope, Situation, VariableValue, find, resolve};
+    use crate::variable::{
+        EffectiveSet, EffectiveValue, Scope, Situation, VariableValue, find, resolve,
+    };
 
     fn a_set(name: &str, include: &[&str], variables: &[(&str, &str)]) -> VariableSetDefinition {
         let value = |text: &str| {
@@ -185,6 +186,27 @@ mod tests {
         let tie = text("Port").unwrap_err();
         assert_eq!(tie.first, "every situation in variable set 'base'");
         assert_eq!(tie.second, "every situation in variable set 'mail'");
+    }
+
+    #[test]
+    fn names_are_the_same_without_case_wherever_they_are_looked_for() {
+        // Each pair is one name to `fold`, and so to whatever looks names up.
+        for (own, other) in [("É", "é"), ("ΣΑΣ", "σασ"), ("Port", "pORT")] {
+            let sets = sets(vec![a_set("mail", &[], &[(other, "set")])]);
+            let mut project = a_project(&format!("variables: {{ {own}: project }}\n"));
+            project.include = vec!["mail".to_owned()];
+            let complete = complete(project, &sets).unwrap();
+            assert_eq!(complete.variables.len(), 1, "{own}");
+            let set = EffectiveSet::new(&complete.variables, &Situation::default(), &[], None);
+            let set = set.unwrap();
+            for name in [own, other] {
+                assert!(find(&complete.variables, name).is_some(), "find {name}");
+                let got = set.get(name).map(|one| &one.value);
+                assert_eq!(got, Some(&EffectiveValue::Text("project".into())), "{name}");
+                let rendered = set.to_template_variables(|_| None);
+                assert_eq!(rendered.get(name), Some("project"), "#{{{name}}}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
+use mantle_template::fold;
 use serde::Serialize;
 
 use super::apply;
@@ -228,7 +229,7 @@ fn rows(environments: &[String], columns: &[Vec<VariableView>]) -> Vec<Row> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     for (environment, column) in environments.iter().zip(columns) {
         for view in column {
-            let row = rows.entry(view.name.to_lowercase()).or_insert_with(|| Row {
+            let row = rows.entry(fold(&view.name)).or_insert_with(|| Row {
                 name: view.name.clone(),
                 environments: BTreeMap::new(),
             });

@@ -14,6 +14,7 @@ use mantle_domain::release::scan::{self, ScanRequest};
 use mantle_domain::release::{ScannedFiles, Selection, sensitive_variables};
 use mantle_shared::order::OrderPackage;
 use mantle_shared::text_file::{self, MAX_TEXT_FILE_BYTES};
+use mantle_template::same_name;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +78,7 @@ impl Question {
         }
         for request in scan::requests(&definition.process) {
             let mut held = selection.packages.iter();
-            let package = held.find(|p| p.id.eq_ignore_ascii_case(&request.package));
+            let package = held.find(|p| same_name(&p.id, &request.package));
             if let Some(package) = package {
                 let place = places.entry(&package.id).or_insert_with(|| Place {
                     package: package.clone(),

@@ -22,6 +22,7 @@ use mantle_domain::variable::{
     DEPLOYMENT_PROCESS, Scope, ScopedValue, Situation, SituationTarget, Variable, VariableValue,
     describe_scope, is_of_server,
 };
+use mantle_template::same_name;
 
 use super::apply_read::{READINGS, never_still};
 use super::declared::{project_definition, whole_project};
@@ -177,7 +178,7 @@ fn put(variables: &mut Vec<Variable>, name: &str, value: VariableValue, scope: S
     let value = ScopedValue::own(value, scope);
     let known = variables
         .iter_mut()
-        .find(|variable| variable.name.eq_ignore_ascii_case(name));
+        .find(|variable| same_name(&variable.name, name));
     let Some(variable) = known else {
         variables.push(Variable {
             name: name.to_owned(),
@@ -199,7 +200,7 @@ fn remove(definition: &mut ProjectDefinition, name: &str, scope: Option<&Scope>)
     let variables = &mut definition.variables;
     let Some(at) = variables
         .iter()
-        .position(|variable| variable.name.eq_ignore_ascii_case(name))
+        .position(|variable| same_name(&variable.name, name))
     else {
         return Err(Refusal::UnknownVariable {
             project: definition.slug.clone(),

@@ -50,8 +50,9 @@ pub(crate) fn is_name_char(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-' | ':' | '/' | '~' | '(' | ')')
 }
 
-/// One spelling for names that differ only in case.
-pub(crate) fn fold(text: &str) -> String {
+/// One spelling for names that differ only in case: of variables, and of what else is found without it. Letter
+/// by letter, so that what a name ends with changes nothing.
+pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         text.to_ascii_lowercase()
     } else {
@@ -59,8 +60,8 @@ pub(crate) fn fold(text: &str) -> String {
     }
 }
 
-/// Whether two names are the same apart from their case.
-pub(crate) fn same_name(left: &str, right: &str) -> bool {
+/// Whether two names are the same apart from their case: exactly those are that [`fold`] spells alike.
+pub fn same_name(left: &str, right: &str) -> bool {
     left.eq_ignore_ascii_case(right)
         || (!(left.is_ascii() && right.is_ascii())
             && left
@@ -71,7 +72,7 @@ pub(crate) fn same_name(left: &str, right: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hit, next, same_name};
+    use super::{Hit, fold, next, same_name};
 
     #[test]
     fn runs_of_hashes_are_judged_as_a_whole() {
@@ -108,5 +109,16 @@ mod tests {
             "sTRASSE.ä".replace("SS", "ß").as_str()
         ));
         assert!(!same_name("a", "b"));
+        // The two must agree: who looks up by the one finds what the other takes for the same.
+        let names = [
+            "É", "é", "e", "ΣΑΣ", "σας", "σασ", "K", "\u{212a}", "İ", "i\u{307}", "ß", "SS", "ss",
+            "Port", "pORT",
+        ];
+        for a in names {
+            for b in names {
+                assert_eq!(same_name(a, b), fold(a) == fold(b), "{a} and {b}");
+            }
+        }
+        assert!(same_name("É", "é") && same_name("ΣΑΣ", "σασ"));
     }
 }

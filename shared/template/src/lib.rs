@@ -47,6 +47,7 @@ mod structure;
 mod template;
 mod variables;
 
+pub use lexer::{fold, same_name};
 pub use problem::{Error, Position, Problem, ProblemKind};
 pub use references::{References, closure, references};
 pub use template::{Budget, Limits, Options, Rendered, Template, is_truthy, render};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use mantle_shared::order::OrderPackage;
 use mantle_shared::protocol::Level;
+use mantle_template::same_name;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -205,7 +206,7 @@ impl Variables {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.entries
             .iter()
-            .find(|variable| variable.name.eq_ignore_ascii_case(name))
+            .find(|variable| same_name(&variable.name, name))
             .map(|variable| variable.value.as_str())
     }
 

@@ -1,5 +1,6 @@
 //! Collects what is wrong in one file, and checks names on the way.
 
+use mantle_template::same_name;
 use std::sync::Arc;
 
 use super::node::{Position, Problem};
@@ -99,10 +100,7 @@ impl Report {
 
     /// A name that stands once only; `seen` are those before it, with their places.
     pub(super) fn unique(&mut self, kind: &str, name: &At<String>, seen: &[(String, Position)]) {
-        let lower = name.to_lowercase();
-        let mut twins = seen
-            .iter()
-            .filter(|(other, _)| other.to_lowercase() == lower);
+        let mut twins = seen.iter().filter(|(other, _)| same_name(other, name));
         if let Some((other, at)) = twins.next() {
             let what = if *other == name.value {
                 format!("{kind} '{}' stands at line {} already", name.value, at.line)

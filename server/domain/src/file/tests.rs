@@ -414,6 +414,10 @@ fn refusals_name_place_reason_and_remedy() {
             "f.yaml:5:3: 'Port' and 'port' at line 4 are the same variable: case does not count; put the values of both under one name",
         ),
         (
+            project("variables:\n  É: one\n  é: two\n"),
+            "f.yaml:5:3: 'é' and 'É' at line 4 are the same variable: case does not count; put the values of both under one name",
+        ),
+        (
             project("variables:\n  Port:\n"),
             "f.yaml:4:7: a variable needs a value; write \"\" for an empty one",
         ),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mantle_template::{Options, Problem, ProblemKind, closure, references};
+use mantle_template::{Options, Problem, ProblemKind, closure, fold, references};
 
 use super::PlanRequest;
 use super::ties::Ties;
@@ -87,7 +87,7 @@ impl Judging<'_> {
         let actions = steps.iter().flat_map(|step| &step.actions);
         actions
             .filter(|action| !action.nodes.is_empty())
-            .map(|action| action.name.to_lowercase())
+            .map(|action| fold(&action.name))
             .collect()
     }
 

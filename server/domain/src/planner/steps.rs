@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::ids::TargetId;
 use mantle_shared::order::OrderPackage;
+use mantle_template::same_name;
 
 use super::PlanRequest;
 use super::pool::{Policies, Pool};
@@ -265,7 +266,7 @@ impl<'a> Planner<'a> {
         let mut pinned = Vec::new();
         for id in action::packages(action) {
             let held = self.request.packages.packages.iter();
-            match held.clone().find(|held| held.id.eq_ignore_ascii_case(&id)) {
+            match held.clone().find(|held| same_name(&held.id, &id)) {
                 Some(package) => pinned.push(package.clone()),
                 None => self.refusals.push(Refusal::PackageNotInRelease {
                     action: action.name.clone(),
@@ -335,7 +336,7 @@ impl<'a> Planner<'a> {
         }
         let used = action::packages(action);
         for package in &self.request.packages.packages {
-            let is_used = used.iter().any(|id| id.eq_ignore_ascii_case(&package.id));
+            let is_used = used.iter().any(|id| same_name(id, &package.id));
             if is_used && package.linux_only {
                 self.refusals.push(Refusal::PackageForLinux {
                     action: action.name.clone(),

@@ -1,5 +1,6 @@
 //! Pins everything: makes the three snapshots of a release.
 
+use mantle_template::{fold, same_name};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ReleaseDraft, ScannedFiles, SecretFacts, Selection, inline_secret, scan};
@@ -38,7 +39,7 @@ pub fn assemble(
             let held = selection
                 .packages
                 .iter()
-                .any(|held| held.id.eq_ignore_ascii_case(&package));
+                .any(|held| same_name(&held.id, &package));
             if !held && !package.contains("#{") {
                 refusals.push(Refusal::PackageNotInRelease {
                     action: action.name.clone(),
@@ -128,8 +129,7 @@ pub(super) fn pin_variables(
 
 /// Brings variables into the order of snapshots.
 pub(super) fn sort(variables: &mut [Variable]) {
-    variables
-        .sort_by(|a, b| (a.name.to_lowercase(), &a.name).cmp(&(b.name.to_lowercase(), &b.name)));
+    variables.sort_by(|a, b| (fold(&a.name), &a.name).cmp(&(fold(&b.name), &b.name)));
 }
 
 fn pin_variable(

@@ -5,6 +5,7 @@
 //! by their manifests.
 
 use mantle_shared::order::OrderPackage;
+use mantle_template::{fold, same_name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -181,16 +182,15 @@ fn marked(variables: &[Variable]) -> Vec<Variable> {
 pub fn packages(first: &[OrderPackage], second: &[OrderPackage]) -> Vec<PackageChange> {
     let of = |held: &[OrderPackage], id: &str| -> Option<OrderPackage> {
         let mut held = held.iter();
-        held.find(|package| package.id.eq_ignore_ascii_case(id))
-            .cloned()
+        held.find(|package| same_name(&package.id, id)).cloned()
     };
     let mut ids: Vec<&str> = first
         .iter()
         .chain(second)
         .map(|package| package.id.as_str())
         .collect();
-    ids.sort_by_key(|id| id.to_lowercase());
-    ids.dedup_by(|a, b| a.eq_ignore_ascii_case(b));
+    ids.sort_by_key(|id| fold(id));
+    ids.dedup_by(|a, b| same_name(a, b));
     ids.into_iter()
         .map(|id| PackageChange {
             id: id.to_owned(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mantle_shared::order::OrderPackage;
-use mantle_template::{Options, Variables, render};
+use mantle_template::{Options, Variables, render, same_name};
 
 use crate::explain::Refusal;
 use crate::variable::{Situation, Variable, VariableValue, resolve};
@@ -133,7 +133,7 @@ pub fn check_fields(whose: &str, fields: &BTreeMap<String, String>) -> Result<()
         let others = fields.iter().skip(at + 1);
         others.map(move |other| (field, other))
     }) {
-        if name.to_lowercase() == other.to_lowercase() {
+        if same_name(name, other) {
             return bad(format!(
                 "the fields '{name}' and '{other}' of {whose} are the same: case does not count"
             ));

@@ -3,6 +3,7 @@
 //! The process and the packages of the release stay. What a deployment that is queued or under way
 //! uses is not touched either: it names its own snapshot.
 
+use mantle_template::same_name;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::SecretFacts;
@@ -103,7 +104,7 @@ fn only(
 }
 
 fn same(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
+    same_name(one, other)
 }
 
 fn renew_inline(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mantle_shared::order::OrderPackage;
+use mantle_template::same_name;
 
 use super::notes::texts_of_release;
 use super::{ExistingRelease, ReleaseOptions, Selection};
@@ -27,7 +28,7 @@ pub fn select(
         if !project
             .packages
             .iter()
-            .any(|package| package.id.eq_ignore_ascii_case(asked))
+            .any(|package| same_name(&package.id, asked))
         {
             refusals.push(Refusal::UnknownPackage {
                 project: project.slug.clone(),
@@ -89,7 +90,7 @@ fn named(
     name: &str,
 ) -> Result<ChannelDefinition, Refusal> {
     let mut known = channels.iter();
-    let found = known.find(|channel| channel.name.eq_ignore_ascii_case(name));
+    let found = known.find(|channel| same_name(&channel.name, name));
     found.cloned().ok_or_else(|| Refusal::UnknownChannel {
         project: project.slug.clone(),
         channel: name.to_owned(),
@@ -158,7 +159,7 @@ fn choose_packages(
     for reference in &project.packages {
         let versions = available
             .iter()
-            .find(|(id, _)| id.eq_ignore_ascii_case(&reference.id))
+            .find(|(id, _)| same_name(id, &reference.id))
             .map(|(_, versions)| versions.as_slice())
             .unwrap_or_default();
         match choose_package(&project.slug, &reference.id, versions, channel, options) {
@@ -201,7 +202,7 @@ fn choose_package(
     let asked = options
         .packages
         .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(id))
+        .find(|(name, _)| same_name(name, id))
         .map(|(_, version)| version)
         .or(options.package_version.as_ref());
     if let Some(asked) = asked {
@@ -298,9 +299,7 @@ fn choose_version(
                 .map_err(|error| bad("the project's version template", error.to_string()))?
         }
         (None, VersionSource::Package(id)) => {
-            let donor = packages
-                .iter()
-                .find(|package| package.id.eq_ignore_ascii_case(id));
+            let donor = packages.iter().find(|package| same_name(&package.id, id));
             let donor = donor.ok_or_else(|| Refusal::PackageMissing {
                 package: id.clone(),
             })?;

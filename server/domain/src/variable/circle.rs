@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mantle_template::references;
+use mantle_template::{fold, references};
 
 use super::{Scope, Variable, VariableValue};
 
@@ -54,7 +54,7 @@ pub fn circles(variables: &[Variable]) -> Vec<Circle> {
 fn needs(variables: &[Variable]) -> BTreeMap<usize, Vec<(usize, Vec<usize>)>> {
     let by_name: BTreeMap<String, usize> = (0..)
         .zip(variables)
-        .map(|(index, variable)| (variable.name.to_lowercase(), index))
+        .map(|(index, variable)| (fold(&variable.name), index))
         .collect();
     let needed = |value: &VariableValue| -> Vec<usize> {
         let text = match value {

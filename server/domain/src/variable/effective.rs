@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mantle_shared::ids::AttemptId;
-use mantle_template::Variables;
+use mantle_template::{Variables, fold};
 
 use super::resolve::{Situation, Tie, resolve};
 use super::system::{Surroundings, system_variables};
@@ -89,7 +89,7 @@ impl EffectiveSet {
     }
 
     pub(super) fn put(&mut self, name: String, value: EffectiveValue) {
-        let key = name.to_lowercase();
+        let key = fold(&name);
         if let Some(slot) = self
             .index
             .get(&key)
@@ -142,7 +142,7 @@ impl EffectiveSet {
     /// The variable of this name, whatever its case.
     pub fn get(&self, name: &str) -> Option<&Effective> {
         self.index
-            .get(&name.to_lowercase())
+            .get(&fold(name))
             .and_then(|at| self.variables.get(*at))
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use mantle_template::{Budget, Options, ProblemKind, Variables, references};
+use mantle_template::{Budget, Options, ProblemKind, Variables, fold, references, same_name};
 
 use super::effective::{Effective, EffectiveSet, EffectiveValue};
 use super::overview::sound;
@@ -311,13 +311,13 @@ impl<'a> Asker<'a> {
                 evaluated: None,
                 tokens: Vec::new(),
             }));
-        above.push(effective.name.to_lowercase());
+        above.push(fold(&effective.name));
         for inner in self.set.iter().filter(|one| reached.reaches(&one.name)) {
             let Some(left) = budget.tokens.checked_sub(1) else {
                 break;
             };
             budget.tokens = left;
-            if above.contains(&inner.name.to_lowercase()) {
+            if above.contains(&fold(&inner.name)) {
                 origin.tokens.push(Origin {
                     name: inner.name.clone(),
                     source: Source::Circle,
@@ -347,7 +347,7 @@ impl<'a> Asker<'a> {
 
     fn source(&self, effective: &Effective) -> (Source, Shown) {
         let system = self.question.system.iter();
-        let mut system = system.filter(|(name, _)| name.eq_ignore_ascii_case(&effective.name));
+        let mut system = system.filter(|(name, _)| same_name(name, &effective.name));
         if let Some((_, value)) = system.next() {
             return (Source::System, Shown::Text(value.clone()));
         }

@@ -5,6 +5,7 @@
 //! and less than the release pins: a test system's simple password must not turn the words of a
 //! production log into asterisks.
 
+use mantle_template::same_name;
 use std::collections::BTreeSet;
 
 use super::{PinnedSecret, Scope, Variable, VariableValue};
@@ -29,7 +30,7 @@ pub fn secrets_in_scope<'a>(
 
 fn can_hold(scope: &Scope, environment: &str, channel: &str) -> bool {
     let within = |names: &BTreeSet<String>, name: &str| {
-        names.is_empty() || names.iter().any(|known| known.eq_ignore_ascii_case(name))
+        names.is_empty() || names.iter().any(|known| same_name(known, name))
     };
     within(&scope.environments, environment) && within(&scope.channels, channel)
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use mantle_template::{Budget, Options, Variables, references};
+use mantle_template::{Budget, Options, Variables, fold, references, same_name};
 
 use super::effective::{Effective, EffectiveSet, EffectiveValue};
 use super::explanation::Question;
@@ -131,21 +131,21 @@ fn alike(a: &Held<'_>, b: &Held<'_>) -> bool {
 
 /// A variable and those that its values lead to, through any number of others.
 fn reached(variables: &[Variable], variable: &Variable) -> Vec<Variable> {
-    let mut names = BTreeSet::from([variable.name.to_lowercase()]);
+    let mut names = BTreeSet::from([fold(&variable.name)]);
     let mut open = vec![variable];
     while let Some(one) = open.pop() {
         let texts = one.values.iter().filter_map(|value| text(&value.value));
         for text in texts.filter(|text| text.contains("#{")) {
             let references = references(&text);
             for other in variables.iter().filter(|one| references.reaches(&one.name)) {
-                if names.insert(other.name.to_lowercase()) {
+                if names.insert(fold(&other.name)) {
                     open.push(other);
                 }
             }
         }
     }
     let all = variables.iter();
-    all.filter(|one| names.contains(&one.name.to_lowercase()))
+    all.filter(|one| names.contains(&fold(&one.name)))
         .cloned()
         .collect()
 }
@@ -184,7 +184,7 @@ impl<'q, 'a> Here<'q, 'a> {
         let name = variable.name.as_str();
         let (winner, evaluated) = if is_of_server(name) {
             let mut known = self.question.system.iter();
-            let known = known.find(|(known, _)| known.eq_ignore_ascii_case(name));
+            let known = known.find(|(known, _)| same_name(known, name));
             (Winner::Server(known.map(|(_, value)| value.clone())), None)
         } else {
             match resolve(variable, &self.question.situation) {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use mantle_template::same_name;
 use serde::{Deserialize, Serialize};
 
 use super::resolve::{Situation, find, resolve};
@@ -117,8 +118,7 @@ impl Asked<'_> {
     /// It goes by this name: its variable's or its label, whatever the case.
     pub fn is_named(&self, name: &str) -> bool {
         let label = self.prompt.label.as_deref();
-        self.variable.eq_ignore_ascii_case(name)
-            || label.is_some_and(|label| label.eq_ignore_ascii_case(name))
+        same_name(self.variable, name) || label.is_some_and(|label| same_name(label, name))
     }
 
     /// The variable as people know it: `Ticket`, or `Ticket (Change ticket)`.
@@ -290,14 +290,14 @@ fn meant(asked: &[Asked<'_>], name: &str) -> Result<Option<usize>, String> {
 /// Which of these prompts, each by its variable and label, a name means: the one of the variable of
 /// that name, or else the only one with that label. Why none is meant, if several have it.
 pub fn named(prompts: &[(&str, Option<&str>)], name: &str) -> Result<Option<usize>, String> {
-    let exact = |(variable, _): &(&str, Option<&str>)| variable.eq_ignore_ascii_case(name);
+    let exact = |(variable, _): &(&str, Option<&str>)| same_name(variable, name);
     if let Some(index) = prompts.iter().position(exact) {
         return Ok(Some(index));
     }
     let mut labelled = prompts
         .iter()
         .enumerate()
-        .filter(|(_, (_, label))| label.is_some_and(|label| label.eq_ignore_ascii_case(name)));
+        .filter(|(_, (_, label))| label.is_some_and(|label| same_name(label, name)));
     match (labelled.next(), labelled.next()) {
         (Some((_, (first, _))), Some((_, (second, _)))) => Err(format!(
             "it is the label of both '{first}' and '{second}': give each by the variable's name"

@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use mantle_template::same_name;
 use serde::{Deserialize, Serialize};
 
 use super::{Scope, ScopedValue, Variable};
@@ -192,7 +193,7 @@ pub fn candidates<'a>(variable: &'a Variable, situation: &Situation<'_>) -> Vec<
 pub fn find<'a>(variables: &'a [Variable], name: &str) -> Option<&'a Variable> {
     variables
         .iter()
-        .find(|variable| variable.name.eq_ignore_ascii_case(name))
+        .find(|variable| same_name(&variable.name, name))
 }
 
 /// How specific a value is here, or which kind of its scope does not match.

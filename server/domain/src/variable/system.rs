@@ -1,5 +1,6 @@
 //! The variables that the server itself defines, under Octopus's names (reference section 1.4).
 
+use mantle_template::fold;
 use std::sync::Arc;
 
 use super::literal;
@@ -172,7 +173,7 @@ const OF_SERVER: [&str; 50] = [
 pub fn is_of_server(name: &str) -> bool {
     let mut bare = String::with_capacity(name.len());
     let mut inside = false;
-    for c in name.to_lowercase().chars() {
+    for c in fold(name).chars() {
         match c {
             '[' => inside = true,
             ']' => inside = false,

@@ -1,5 +1,7 @@
 //! Warns of variables that lead back to themselves: whatever needs one fails.
 
+use mantle_template::fold;
+
 use super::super::{Definitions, FileError, Known};
 use super::{Declared, Owner, Place};
 use crate::variable::circle::{Circle, circles};
@@ -33,7 +35,7 @@ pub(in super::super) fn in_circles(
             let Some((one, _)) = value(&set.variables, &circle) else {
                 continue;
             };
-            let key = (Owner::Set(set.name.clone()), one.name.to_lowercase());
+            let key = (Owner::Set(set.name.clone()), fold(&one.name));
             let places = declared.values.get(&key);
             let place = places.and_then(|places| places.get(circle.at.1));
             warnings.extend(place.map(|place| warning(place, &circle)));

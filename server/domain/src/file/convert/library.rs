@@ -1,6 +1,7 @@
 //! Variable sets and those that include them: names, cycles, and ties between values of several
 //! owners, which can only be told when everything has been read.
 
+use mantle_template::fold;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::grammar::Document;
@@ -320,7 +321,7 @@ pub(in super::super) fn unmatched(
             .collect();
         for variable in &set.variables {
             for (index, value) in variable.values.iter().enumerate() {
-                let owner = (Owner::Set(set.name.clone()), variable.name.to_lowercase());
+                let owner = (Owner::Set(set.name.clone()), fold(&variable.name));
                 let place = declared.values.get(&owner).and_then(|all| all.get(index));
                 let Some(place) = place else { continue };
                 let mut warn = |kind: &str, name: &str| {
@@ -381,7 +382,7 @@ impl Declared {
         // The values of one owner are together and in its order.
         let before = variable.values.get(..index)?;
         let nth = before.iter().filter(|one| one.from == value.from).count();
-        let key = (owner, variable.name.to_lowercase());
+        let key = (owner, fold(&variable.name));
         self.values.get(&key)?.get(nth)
     }
 

@@ -1,5 +1,6 @@
 //! From what stands in the files to definitions, checking references on the way.
 
+use mantle_template::fold;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::grammar::Document;
@@ -148,7 +149,7 @@ impl Declared {
         let names = |kind: &'static str, names: Vec<&String>| {
             let named = names.into_iter();
             named
-                .map(|name| ((kind, name.to_lowercase()), name.clone()))
+                .map(|name| ((kind, fold(name)), name.clone()))
                 .collect::<Vec<_>>()
         };
         let all = [
@@ -170,7 +171,7 @@ impl Declared {
     /// A name that is declared once only, and that no other one is like but for its case. Those that
     /// the server has keep their names.
     fn once(&mut self, kind: &'static str, name: &super::typed::At<String>, report: &mut Report) {
-        let key = (kind, name.to_lowercase());
+        let key = (kind, fold(name));
         let of_server = self.on_server.get(&key);
         let is_known = |name: &String| of_server.is_some_and(|names| names.contains(name));
         if let Some((first, place)) = self.places.get(&key) {

@@ -4,7 +4,7 @@
 //! the file. An index that is only known at run time is not judged, and neither is a script that
 //! looks variables up by itself.
 
-use mantle_template::references;
+use mantle_template::{fold, references, same_name};
 
 use super::super::grammar::StepItem;
 use super::super::node::{Key, Kind, Node, Position, Problem};
@@ -71,7 +71,7 @@ impl Doers {
 
     fn action(&self, name: &str) -> Option<&Doer> {
         let mut actions = self.actions.iter();
-        actions.find(|action| action.name.to_lowercase() == name)
+        actions.find(|action| fold(&action.name) == name)
     }
 }
 
@@ -208,16 +208,16 @@ fn index<'a>(name: &'a str, of: &str) -> Option<(&'a str, &'a str)> {
 /// A name in lower case as it stands in the text.
 fn written<'a>(text: &'a str, name: &'a str) -> &'a str {
     let bracketed = format!("[{name}]");
-    let at = text.to_lowercase().find(&bracketed).map(|at| at + 1);
+    let at = fold(text).find(&bracketed).map(|at| at + 1);
     at.and_then(|at| text.get(at..at + name.len()))
-        .filter(|found| found.to_lowercase() == name)
+        .filter(|found| fold(found) == name)
         .unwrap_or(name)
 }
 
 fn no_action(name: &str, at: Position, inside: &Inside) -> Problem {
     let doers = &inside.doers;
     let problem = Problem::new(at, format!("there is no action '{name}' in this process"));
-    let of_step = |action: &&Doer| action.step.to_lowercase() == name.to_lowercase();
+    let of_step = |action: &&Doer| same_name(&action.step, name);
     let own: Vec<&str> = doers
         .actions
         .iter()
@@ -240,7 +240,7 @@ fn no_action(name: &str, at: Position, inside: &Inside) -> Problem {
 /// Nothing, if there is such a step.
 fn no_step(name: &str, at: Position, inside: &Inside) -> Option<Problem> {
     let steps = inside.doers.steps.iter();
-    if (steps.clone()).any(|step| step.to_lowercase() == name.to_lowercase()) {
+    if (steps.clone()).any(|step| same_name(step, name)) {
         return None;
     }
     let problem = Problem::new(at, format!("there is no step '{name}' in this process"));
@@ -269,6 +269,6 @@ fn too_early(doer: &Doer, at: Position) -> Problem {
 
 /// The project, or a set that it includes, defines a variable of this name, or one beneath.
 fn is_variable(name: &str, inside: &Inside) -> bool {
-    let mut variables = inside.variables.iter().map(|name| name.to_lowercase());
+    let mut variables = inside.variables.iter().map(|name| fold(name));
     variables.any(|variable| variable.starts_with(name) || name.starts_with(&variable))
 }

@@ -1,5 +1,6 @@
 //! Variables: values, scopes, secrets, and ties between values.
 
+use mantle_template::{fold, same_name};
 use std::collections::BTreeSet;
 
 use super::super::grammar::{PromptItem, PromptedItem, SecretItem, ValueItem};
@@ -81,7 +82,7 @@ pub(super) fn entries(
         let twin = entries
             .iter()
             .take_while(|(other, _)| other.at != key.at)
-            .find(|(other, _)| other.text.eq_ignore_ascii_case(&key.text));
+            .find(|(other, _)| same_name(&other.text, &key.text));
         if let Some((other, _)) = twin {
             report.error(
                 Problem::new(
@@ -152,14 +153,13 @@ pub(super) fn convert(
                 .next("give one of them a further scope, or remove it"),
             );
         }
-        all_places.push((key.text.to_lowercase(), places));
+        all_places.push((fold(&key.text), places));
         variables.push(Variable {
             name: key.text.clone(),
             values,
         });
     }
-    variables
-        .sort_by(|a, b| (a.name.to_lowercase(), &a.name).cmp(&(b.name.to_lowercase(), &b.name)));
+    variables.sort_by(|a, b| (fold(&a.name), &a.name).cmp(&(fold(&b.name), &b.name)));
     (variables, all_places)
 }
 
