@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use mantle_domain::environment::EnvironmentDefinition;
 use mantle_domain::explain::Refusal;
 use mantle_domain::plan::{LeftOutReason, Plan};
+use mantle_domain::planner;
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::queue::Reason;
 use mantle_domain::queue::Turn as Place;
@@ -164,13 +165,19 @@ impl Orchestrator {
         let mut inputs = [(task, vec![input])].into();
         let decided = self.decide(&mut inputs, Timestamp::now());
         let now_us = super::effects::now_us();
-        let plan = decided.iter().find_map(|d| d.next.plan.as_deref());
-        if let Some(plan) = plan
-            && let About::Deployment(deploys) = &context.about
-            && let Err(error) = manifest(&context, deploys, plan, now_us)
-        {
-            self.deployments.remove(&task);
-            return Err(error);
+        let plan = decided.iter().find_map(|d| d.next.plan.clone());
+        if let Some(plan) = plan {
+            let context = Arc::clone(&context);
+            let noted = aside(move || match &context.about {
+                About::Deployment(deploys) => {
+                    manifest(&context, deploys, &plan, now_us).map(|_| ())
+                }
+                About::HealthCheck(_) => Ok(()),
+            });
+            if let Err(error) = noted.await.flatten() {
+                self.deployments.remove(&task);
+                return Err(error);
+            }
         }
         let node = self.parts.node;
         let written = self
@@ -244,7 +251,7 @@ impl Orchestrator {
         &self,
         tx: &mut Tx,
         row: &TaskRow,
-        (context, deploys): (&Context, &Deploys),
+        (context, deploys): (&Arc<Context>, &Deploys),
         patient: bool,
     ) -> Result<Option<Input>, StoreError> {
         let order = order(row)?;
@@ -273,22 +280,30 @@ impl Orchestrator {
         let facts = facts::of_plan(tx, &release, &environment, asked).await?;
         let before = facts::before(tx, deploys.project_id, deploys.environment_id).await?;
         let environment_says = definition(&environment)?;
-        let wanted = Wanted {
-            task: context.task,
-            environment: &deploys.environment,
-            version: &deploys.version,
-            channel: &deploys.channel,
-            pins: &context.pins,
-            options: &order.options,
-            keep_on_target: course.keep_on_target,
-            time_limit_ms: environment_says.timeout_ms,
-            guided_failure: environment_says.guided_failure,
-            facts: &facts,
-            before: &before,
-        };
         let footing = order.footing(deploys.digests);
         let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
-        Ok(match wanted.plan(tx, self.parts.online.as_ref()).await? {
+        let targets = facts::targets(tx, self.parts.online.as_ref()).await?;
+        let made_of = Arc::clone(context);
+        let options = order.options.clone();
+        let named = [&deploys.environment, &deploys.version, &deploys.channel].map(String::clone);
+        let planned = aside(move || {
+            let [environment, version, channel] = &named;
+            let wanted = Wanted {
+                task: made_of.task,
+                environment,
+                version,
+                channel,
+                pins: &made_of.pins,
+                options: &options,
+                keep_on_target: course.keep_on_target,
+                time_limit_ms: environment_says.timeout_ms,
+                guided_failure: environment_says.guided_failure,
+                facts: &facts,
+                before: &before,
+            };
+            planner::plan(&wanted.request(&targets))
+        });
+        Ok(match planned.await? {
             // After a start all agents are away for a moment: none of them is left out for that.
             Ok(plan) if patient && self.leaves_out_a_stranger(&plan) => None,
             Ok(plan) => {
@@ -308,6 +323,21 @@ impl Orchestrator {
                 Some(Input::Refuse { message })
             }
         })
+    }
+}
+
+/// Does what may take seconds, such as evaluating templates, beside the threads that serve. One at a
+/// time: the orchestrator waits for it.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) => match error.try_into_panic() {
+            Ok(fault) => std::panic::resume_unwind(fault),
+            // The server is about to end.
+            Err(_) => Err(StoreError::Unavailable(None)),
+        },
     }
 }
 

@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use mantle_domain::environment::EnvironmentDefinition;
+use mantle_domain::explain::Refusal;
 use mantle_domain::file::duration;
 use mantle_domain::ids::{EnvironmentId, TaskId};
 use mantle_domain::permission::Permission;
 use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::plan::{Guidance, PlanBefore, PlanFacts};
-use mantle_domain::planner::PlanOptions;
 use mantle_domain::planner::preview::preview;
+use mantle_domain::planner::{self, PlanOptions};
 use mantle_domain::queue::Priority;
 use mantle_domain::queue::schedule::{self, Window};
 use mantle_domain::release::notes::{check_comment, check_fields};
+use mantle_domain::snapshot::VariableSnapshot;
+use mantle_domain::target::TargetFacts;
 use serde_json::json;
 
 use super::declared::{project_definition, read};
@@ -27,7 +30,9 @@ use super::{
     Caller, Deed, Services, choices, facts, mint, names, plan_shape, plans, prompts, rollback,
     teams,
 };
-use crate::api::body::{DeploymentCreate, PlanBody, PlanPrompt, PlanTarget, Task, TaskPriority};
+use crate::api::body::{
+    Answers, DeploymentCreate, PlanBody, PlanPrompt, PlanTarget, Task, TaskPriority,
+};
 use crate::store::{
     DeploymentCurrentRow, EnvironmentRow, ProjectRow, ReleaseRow, Tx, deployment_current_list,
     release_fetch, release_list, task_fetch,
@@ -43,21 +48,20 @@ impl Services {
     ) -> Result<PlanBody> {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
-        let place = place(&mut tx, request).await?;
-        let mut pins = Pins::read(&mut tx, place.digests).await?;
-        let prompts = prompts::asked(&place, &pins.variables, &request.variables)?;
-        pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
-        let targets = facts::targets(&mut tx, &*self.presence).await?;
         let now = self.now();
-        let asked = asked(caller, request, now)?;
-        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
-        let before = place.before(&mut tx).await?;
+        let (made_of, prompts) = self
+            .gather(&mut tx, caller, request, now, prompts::asked)
+            .await?;
         let members = teams::members(&mut tx).await?;
         drop(tx);
-        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts, &before);
-        let question = wanted.request(&targets);
-        let plan = mantle_domain::planner::plan(&question)?;
-        let shown = preview(&question, &plan, now);
+        let planned = move || {
+            let (wanted, targets) = (made_of.wanted(), &made_of.targets);
+            let question = wanted.request(targets);
+            let plan = planner::plan(&question)?;
+            let shown = preview(&question, &plan, now);
+            Ok::<_, Vec<Refusal>>((made_of.place, plan, shown))
+        };
+        let (place, plan, shown) = self.evaluations.looking.run(planned).await??;
         let warnings = teams::unanswerable(&plan, &members);
         let given = self.given(request, &prompts)?;
         // A plan is kept for those who may deploy it: whoever may only look writes nothing.
@@ -208,20 +212,45 @@ impl Services {
         request: &DeploymentCreate,
         now: Timestamp,
     ) -> Result<ReleaseDigests> {
-        let place = place(&mut tx, request).await?;
-        let mut pins = Pins::read(&mut tx, place.digests).await?;
-        let prompts = prompts::open(&place, &pins.variables, &request.variables)?;
-        pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
-        let asked = asked(caller, request, now)?;
-        let facts = facts::of_plan(&mut tx, &place.release, &place.environment, asked).await?;
-        let before = place.before(&mut tx).await?;
-        let wanted = place.wanted(TaskId::from_uuid(mint()), &pins, &facts, &before);
-        let plan = wanted.plan(&mut tx, &*self.presence).await??;
+        let (made_of, prompts) = self
+            .gather(&mut tx, caller, request, now, prompts::open)
+            .await?;
+        drop(tx);
+        let planned = move || {
+            let plan = planner::plan(&made_of.wanted().request(&made_of.targets))?;
+            Ok::<_, Vec<Refusal>>((made_of.place, plan))
+        };
+        let (place, plan) = self.evaluations.deploying.run(planned).await??;
         if let Some(asked) = &request.plan {
             let given = self.given(request, &prompts)?;
+            let mut tx = self.store.read().await?;
             plans::check(&mut tx, asked, &plan, place.footing(&given)).await?;
         }
         Ok(place.digests)
+    }
+
+    /// Reads all that a plan is made of, and what is asked for it.
+    async fn gather(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        request: &DeploymentCreate,
+        now: Timestamp,
+        prompts: fn(&Place, &VariableSnapshot, &Answers) -> Result<Vec<PlanPrompt>>,
+    ) -> Result<(MadeOf, Vec<PlanPrompt>)> {
+        let place = place(tx, request).await?;
+        let mut pins = Pins::read(tx, place.digests).await?;
+        let prompts = prompts(&place, &pins.variables, &request.variables)?;
+        pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
+        let asked = asked(caller, request, now)?;
+        let made_of = MadeOf {
+            facts: facts::of_plan(tx, &place.release, &place.environment, asked).await?,
+            before: facts::before(tx, place.project.id, place.environment.id).await?,
+            targets: facts::targets(tx, &*self.presence).await?,
+            place,
+            pins,
+        };
+        Ok((made_of, prompts))
     }
 }
 
@@ -272,31 +301,32 @@ impl Place {
             given,
         }
     }
+}
 
-    /// What runs on the targets there.
-    async fn before(&self, tx: &mut Tx) -> Result<Vec<PlanBefore>> {
-        Ok(facts::before(tx, self.project.id, self.environment.id).await?)
-    }
+/// All that a plan is made of, read.
+struct MadeOf {
+    facts: PlanFacts,
+    before: Vec<PlanBefore>,
+    targets: Vec<TargetFacts>,
+    place: Place,
+    pins: Pins,
+}
 
-    fn wanted<'a>(
-        &'a self,
-        task: TaskId,
-        pins: &'a Pins,
-        facts: &'a PlanFacts,
-        before: &'a [PlanBefore],
-    ) -> Wanted<'a> {
+impl MadeOf {
+    fn wanted(&self) -> Wanted<'_> {
+        let place = &self.place;
         Wanted {
-            task,
-            environment: &self.environment.name,
-            version: &self.release.version,
-            channel: &self.release.channel,
-            pins,
-            options: &self.options,
-            keep_on_target: self.keep_on_target,
-            time_limit_ms: self.time_limit_ms,
-            guided_failure: self.guided_failure,
-            facts,
-            before,
+            task: TaskId::from_uuid(mint()),
+            environment: &place.environment.name,
+            version: &place.release.version,
+            channel: &place.release.channel,
+            pins: &self.pins,
+            options: &place.options,
+            keep_on_target: place.keep_on_target,
+            time_limit_ms: place.time_limit_ms,
+            guided_failure: place.guided_failure,
+            facts: &self.facts,
+            before: &self.before,
         }
     }
 }

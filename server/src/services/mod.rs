@@ -20,6 +20,7 @@ mod deploy;
 mod deployments;
 mod enrolment;
 mod error;
+mod evaluation;
 pub mod facts;
 pub mod feed;
 mod follow;
@@ -91,6 +92,7 @@ pub use self::collection::{COLLECT_EVERY, COLLECT_FIRST};
 pub use self::deployments::DeploymentOrder;
 pub use self::enrolment::Enrolment;
 pub use self::error::{Error, Result, nearest};
+use self::evaluation::Evaluations;
 pub use self::feed::Feed;
 pub use self::follow::Followed;
 pub use self::interruptions::InterruptionBody;
@@ -107,7 +109,10 @@ use crate::store::{AuditEntry, Extent, Store, Tx, audit_append, epoch_current};
 
 /// The use cases and what they stand on. Cheap to clone.
 #[derive(Clone)]
-pub struct Services(Arc<Parts>);
+pub struct Services {
+    parts: Arc<Parts>,
+    evaluations: Evaluations,
+}
 
 /// What use cases stand on.
 pub struct Parts {
@@ -162,14 +167,17 @@ struct Deed<'a> {
 impl Services {
     /// The use cases over these parts.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self {
+            parts: Arc::new(parts),
+            evaluations: Evaluations::default(),
+        }
     }
 }
 
 impl Deref for Services {
     type Target = Parts;
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.parts
     }
 }
 

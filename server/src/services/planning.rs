@@ -1,18 +1,15 @@
 //! Planning a deployment: one way for who asks what would happen, for who queues, and for the
 //! orchestrator when the task's turn has come. Only the targets of the moment may differ.
 
-use mantle_domain::explain::Refusal;
 use mantle_domain::ids::TaskId;
 use mantle_domain::plan::basis::ReleaseDigests;
-use mantle_domain::plan::{Plan, PlanBefore, PlanFacts};
-use mantle_domain::planner::{self, PlanOptions, PlanRequest};
+use mantle_domain::plan::{PlanBefore, PlanFacts};
+use mantle_domain::planner::{PlanOptions, PlanRequest};
 use mantle_domain::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use mantle_domain::target::TargetFacts;
 use mantle_shared::Digest;
 use serde::de::DeserializeOwned;
 
-use super::facts;
-use super::wake::Presence;
 use crate::store::{Result, StoreError, Tx, snapshot_fetch};
 
 /// The three snapshots of a release.
@@ -96,16 +93,6 @@ impl<'a> Wanted<'a> {
             facts,
             before,
         }
-    }
-
-    /// Plans for the targets of this moment, or says every reason why not.
-    pub async fn plan(
-        &self,
-        tx: &mut Tx,
-        presence: &dyn Presence,
-    ) -> Result<std::result::Result<Plan, Vec<Refusal>>> {
-        let targets = facts::targets(tx, presence).await?;
-        Ok(planner::plan(&self.request(&targets)))
     }
 }
 

@@ -542,3 +542,42 @@ async fn the_same_file_is_judged_the_same_with_and_without_a_server() {
     let offline = mantle_domain::file::parse(&[source], &Known::default()).unwrap_err();
     assert!(offline[0].to_string().starts_with(&online), "{online}");
 }
+
+/// Many looks into a large value, each by itself: all the work that may be.
+const COSTLY: &str = "#{each x in L}#{J[#{x}]}#{/each}";
+
+#[tokio::test]
+async fn a_costly_explanation_holds_up_nobody_who_reads() {
+    let house = a_house().await;
+    house.apply(INFRASTRUCTURE, false).await.unwrap();
+    let list: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+    let wide: Vec<String> = (0..600).map(|n| format!("\"{n}\": 1")).collect();
+    let project = format!(
+        "mantle: v1\nproject: shop\nvariables:\n  L: \"{}\"\n  J: '{{{}}}'\n  V: \"{COSTLY}\"\n",
+        list.join(","),
+        wide.join(",")
+    );
+    house.apply(&project, false).await.unwrap();
+    let (services, admin) = (house.services.clone(), house.admin.clone());
+    let explained = tokio::spawn(async move {
+        let at = VariablePlace::default();
+        services.variable_explain(&admin, "shop", "V", &at).await
+    });
+    // One thread serves here. It sees the explanation in the midst of its work, and serves meanwhile,
+    // only if that is done elsewhere.
+    let served_meanwhile = async {
+        while !explained.is_finished() {
+            house.services.environment_list(&house.admin).await.unwrap();
+            if house.services.evaluations.looking.busy() == 1 {
+                return true;
+            }
+            tokio::task::yield_now().await;
+        }
+        false
+    };
+    let soon = std::time::Duration::from_secs(60);
+    assert!(tokio::time::timeout(soon, served_meanwhile).await.unwrap());
+    let explained = explained.await.unwrap().unwrap();
+    let winner = explained.winner.unwrap();
+    assert_eq!(winner.evaluated, None, "it takes more work than it may");
+}

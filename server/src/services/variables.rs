@@ -53,16 +53,18 @@ impl Services {
         let mut tx = self.store.read().await?;
         let here = Here::read(&mut tx, project, at).await?;
         let marks = marks(&mut tx).await?;
+        drop(tx);
         let nowhere = at.environment.is_none() && at.target.is_none() && at.step.is_none();
         if nowhere && at.channel.is_none() {
             return Ok(all_values(&here.variables, &marks));
         }
-        let system = here.system();
-        let found = overview(&here.question(&system, &marks, self.now()));
-        Ok(found
-            .into_iter()
-            .filter_map(|one| held(one, &marks))
-            .collect())
+        let now = self.now();
+        let list = move || {
+            let system = here.system();
+            let found = overview(&here.question(&system, &marks, now)).into_iter();
+            found.filter_map(|one| held(one, &marks)).collect()
+        };
+        self.evaluations.looking.run(list).await
     }
 
     /// Why a variable has its value in a place.
@@ -77,17 +79,24 @@ impl Services {
         let mut tx = self.store.read().await?;
         let here = Here::read(&mut tx, project, at).await?;
         let marks = marks(&mut tx).await?;
-        let system = here.system();
-        let question = here.question(&system, &marks, self.now());
-        let mut said = explanation(explain(&question, name)?);
-        if at.target.is_none() {
-            let (targets, more) = targets_in(&mut tx, here.environment.as_deref()).await?;
-            drop(tx);
-            let found = on_targets(&question, name, &targets).into_iter();
-            said.on_targets = found.map(|one| elsewhere(one, &marks)).collect();
-            said.more_targets = more;
-        }
-        Ok(said)
+        let targets = match at.target {
+            None => Some(targets_in(&mut tx, here.environment.as_deref()).await?),
+            Some(_) => None,
+        };
+        drop(tx);
+        let (name, now) = (name.to_owned(), self.now());
+        let explained = move || {
+            let system = here.system();
+            let question = here.question(&system, &marks, now);
+            let mut said = explanation(explain(&question, &name)?);
+            if let Some((targets, more)) = targets {
+                let found = on_targets(&question, &name, &targets).into_iter();
+                said.on_targets = found.map(|one| elsewhere(one, &marks)).collect();
+                said.more_targets = more;
+            }
+            Ok(said)
+        };
+        self.evaluations.looking.run(explained).await?
     }
 
     /// Gives a project's variable a value, in place of the one of the same scope.

@@ -161,7 +161,16 @@ impl<'v> Evaluator<'v> {
             return Ok(Items::Nothing);
         };
         self.fuel.charge_bytes(text.len())?;
-        match json::shape(&text) {
+        let begins_like_json = text.trim_start().starts_with(['{', '[', '/']);
+        if begins_like_json {
+            self.fuel.charge_parse(text.len())?;
+        }
+        let shape = json::shape(&text);
+        if shape.is_some() {
+            // The loop reads each element again.
+            self.fuel.charge_parse(text.len())?;
+        }
+        match shape {
             Some(shape) if reverse => self.json_reversed(text, shape),
             Some(shape) => Ok(Items::Json {
                 text,
@@ -178,6 +187,7 @@ impl<'v> Evaluator<'v> {
 
     /// Only where the elements begin is kept of them: four bytes each, of which the shortest take two.
     fn json_reversed(&mut self, text: Cow<'v, str>, shape: Shape) -> Eval<Items<'v>> {
+        self.fuel.charge_parse(text.len())?;
         let mut starts = Vec::new();
         let mut members = Members::new(&text, shape, 0);
         let mut start = 0;

@@ -230,8 +230,12 @@ impl<'v> Evaluator<'v> {
                 Err(halt) => return Err(halt),
             }
         };
-        self.fuel.charge_bytes(text.len())?;
-        Ok(json::get(&text, &step.text).map(|text| Item::Text(text.into())))
+        self.fuel.charge_parse(text.len())?;
+        let found = json::get(&text, &step.text);
+        // What was found is read once more, to be written anew.
+        self.fuel
+            .charge_parse(found.as_ref().map_or(0, String::len))?;
+        Ok(found.map(|text| Item::Text(text.into())))
     }
 
     /// The evaluated text of what was found.

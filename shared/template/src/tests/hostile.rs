@@ -341,6 +341,35 @@ fn looking_at_a_huge_value_again_and_again_hits_a_limit() {
 }
 
 #[test]
+fn a_look_into_json_costs_what_reading_it_does() {
+    let json = |bytes: usize| format!("{{\"pad\":\"{}\",\"k\":\"v\"}}", "x".repeat(bytes));
+    let steps = |bytes: usize| lenient(&[("J", &json(bytes))], "#{J[k]}").steps;
+    // Four times as much as copying the text, at the least.
+    assert!(steps(64_000) >= 4 * 1_000, "{}", steps(64_000));
+    let (one, two) = (steps(1 << 16), steps(1 << 17));
+    assert!((19..=21).contains(&(10 * two / one)), "{one}, {two}");
+    // What is found is read once more.
+    let found = lenient(&[("J", &json(64_000))], "#{J[pad]}").steps;
+    assert!(found > steps(64_000) + 4_000, "{found}");
+    for each in ["#{each x in J}#{/each}", "#{each x in J | Reverse}#{/each}"] {
+        let looped = lenient(&[("J", &json(64_000))], each).steps;
+        assert!(looped > 8_000, "{each}: {looped}");
+    }
+    // An element at a time, each by its own look from the beginning.
+    let list = (0..20_000).map(|n| n.to_string()).collect::<Vec<_>>();
+    let pairs = [("L", list.join(",")), ("J", json(3_000))];
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(a, b)| (*a, b.as_str())).collect();
+    let mut few = options();
+    few.limits.steps = 1_000_000;
+    let text = "#{each x in L}#{J[#{x}]}#{/each}";
+    let result = soon("again", || render(text, &variables(&pairs), &few));
+    assert!(
+        matches!(result, Err(Error::TooMuchWork { .. })),
+        "{result:?}"
+    );
+}
+
+#[test]
 fn a_huge_value_is_passed_through() {
     let value = "x".repeat(10 << 20);
     let rendered = soon("value", || lenient(&[("V", &value)], "#{V}").text.len());
