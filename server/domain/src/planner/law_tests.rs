@@ -7,9 +7,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::{PastRelease, PlanFacts};
 use crate::release::{ReleaseDraft, ScannedFiles};
 use crate::target::{Platform, TargetFacts};
-use crate::testing::{a_project, a_release, a_target, request};
+use crate::testing::{a_package, a_project, a_release, a_target, request};
 
 const SHOP: &str = concat!(
     "packages: [{ id: Web }]\n",
@@ -35,6 +36,7 @@ struct World {
     release: ReleaseDraft,
     targets: Vec<TargetFacts>,
     options: PlanOptions,
+    facts: PlanFacts,
 }
 
 fn a_world(facts: &[(u8, bool, bool, bool)], options: PlanOptions) -> World {
@@ -66,16 +68,22 @@ fn a_world(facts: &[(u8, bool, bool, bool)], options: PlanOptions) -> World {
         release,
         targets,
         options,
+        facts: PlanFacts::default(),
     }
 }
 
+/// The plan, but for the facts that it hands on to whoever carries it out.
 fn planned(world: &World) -> Result<Plan, Vec<Refusal>> {
-    plan(&request(
-        &world.release,
-        "test",
-        &world.targets,
-        &world.options,
-    ))
+    let asked = PlanRequest {
+        facts: &world.facts,
+        ..request(&world.release, "test", &world.targets, &world.options)
+    };
+    let plan = plan(&asked)?;
+    assert_eq!(plan.facts, world.facts, "they are handed on as they are");
+    Ok(Plan {
+        facts: PlanFacts::default(),
+        ..plan
+    })
 }
 
 prop_compose! {
@@ -116,8 +124,61 @@ fn disturb(world: &World, seed: u64) -> World {
     {
         agent.arch = "riscv64".to_owned();
         agent.features.push("telemetry".to_owned());
+        agent.features.reverse();
     }
+    // What else a target is in, and in which order that is listed.
+    for target in &mut other.targets {
+        target.environments.push("lab".to_owned());
+        target.environments.rotate_left(turn % 2);
+    }
+    facts(&mut other.facts, seed);
+    unused(&mut other.release, seed);
     other
+}
+
+/// Who asks, when, with which words, and what ran there: nothing of the shop's inputs refers to it.
+fn facts(facts: &mut PlanFacts, seed: u64) {
+    let past = |version: &str| PastRelease {
+        id: format!("{version} {seed}"),
+        version: version.to_owned(),
+    };
+    *facts = PlanFacts {
+        project: format!("project {seed}"),
+        environment: format!("environment {seed}"),
+        environment_order: 7,
+        release: format!("release {seed}"),
+        release_notes: "all is new".to_owned(),
+        release_fields: [("ticket".to_owned(), "OPS-1".to_owned())].into(),
+        release_created: "2026-11-01T00:00:00Z".to_owned(),
+        release_before: Some(past("0.8")),
+        created: "2026-11-02T00:00:00Z".to_owned(),
+        created_by: "grace".to_owned(),
+        comment: "before the holidays".to_owned(),
+        fields: [("ticket".to_owned(), "OPS-2".to_owned())].into(),
+        current: Some(past("0.9")),
+        previous: Some(past("0.7")),
+        succeeded: Some("T-3".to_owned()),
+    };
+}
+
+/// What no step of the release uses, and the order in which it holds what they use.
+fn unused(release: &mut ReleaseDraft, seed: u64) {
+    let variables = &mut release.variables.variables;
+    variables.push(crate::variable::Variable {
+        name: "Unused".to_owned(),
+        values: vec![crate::variable::ScopedValue::own(
+            crate::variable::VariableValue::Text(format!("#{{Port}} {seed}")),
+            crate::variable::Scope::default(),
+        )],
+    });
+    let turn = usize::try_from(seed).unwrap() % variables.len();
+    variables.rotate_left(turn);
+    for variable in variables {
+        variable.values.reverse();
+    }
+    // A package of another step of another process, as far as this one goes.
+    release.packages.packages.push(a_package("Depot", "3.1.4"));
+    release.packages.packages.reverse();
 }
 
 proptest! {

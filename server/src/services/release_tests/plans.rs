@@ -200,3 +200,63 @@ async fn the_plan_of_a_rollback_is_bound_to_the_variables_that_it_goes_back_to()
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn a_plan_is_the_same_whatever_else_there_is_on_the_server() {
+    let bare = PROJECT.split("process:").next().unwrap().to_owned() + "process: []\n";
+    let house = a_shop(INFRASTRUCTURE, &bare).await;
+    released(&house, "1.0").await;
+    let (services, admin) = (&house.services, &house.admin);
+    let request = a_deployment("1.0", None);
+    let planned = async || {
+        let plan = services.deployment_plan(admin, &request).await.unwrap();
+        serde_json::to_string(&plan).unwrap()
+    };
+    let first = planned().await;
+    // Another project with variables of the same names, its release, and that deployed to the same place.
+    let other = bare
+        .replace("project: shop", "project: depot")
+        .replace("8080", "1");
+    house.apply(&other, false).await.unwrap();
+    let request = ReleaseCreate {
+        version: Some("9.0".to_owned()),
+        ..ReleaseCreate::default()
+    };
+    services
+        .release_create(admin, "depot", &request)
+        .await
+        .unwrap();
+    let beside = DeploymentCreate {
+        project: "depot".to_owned(),
+        ..a_deployment("9.0", None)
+    };
+    services.deploy(admin, &beside).await.unwrap();
+    assert_eq!(planned().await, first, "another project");
+    // A later release of its own, variables that it will have in its next, and what it does not include.
+    released(&house, "1.1").await;
+    let later = bare.replace("8080", "9090") + "channels: [{ name: lts, default: true }]\n";
+    house.apply(&later, false).await.unwrap();
+    house
+        .apply(
+            "mantle: v1\nvariable_set: mail\nvariables: { Port: 25 }\n",
+            false,
+        )
+        .await
+        .unwrap();
+    assert_eq!(planned().await, first, "what comes after the release");
+    // Machines and places that are none of its own.
+    let elsewhere =
+        INFRASTRUCTURE.to_owned() + "  - { name: far, tags: [mail], environments: [production] }\n";
+    house.apply(&elsewhere, false).await.unwrap();
+    assert_eq!(planned().await, first, "targets elsewhere");
+    // And no law of plans that say nothing: its own variables are in it.
+    let refresh = RefreshVariables {
+        reason: "the port moved".to_owned(),
+        ..RefreshVariables::default()
+    };
+    services
+        .release_refresh_variables(admin, "shop", "1.0", &refresh)
+        .await
+        .unwrap();
+    assert_ne!(planned().await, first);
+}
