@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::answers::{AboutArgs, AnswerArgs};
 use super::choices::ChoiceArgs;
-use super::exit::CliResult;
+use super::exit::{CliResult, Exit, Failure};
 use super::output::{DIM, Output, names};
 use crate::api::body::{
     DeploymentCreate, LeftOutTarget, PlanBody, PlanNode, PlanPrompt, PlanRollBack, PlanStep,
@@ -50,7 +50,16 @@ pub(super) fn show(plan: &PlanBody, out: Output) -> CliResult {
     for warning in &plan.warnings {
         out.warn(warning);
     }
-    out.object(plan, lines)
+    let shown = out.object(plan, lines)?;
+    match plan.refused.as_slice() {
+        [] => Ok(shown),
+        [only] => Err(Failure::new(Exit::Refused, only.clone())),
+        refused => {
+            let mut failure = Failure::new(Exit::Refused, "this would be refused");
+            failure.reasons = refused.to_vec();
+            Err(failure)
+        }
+    }
 }
 
 fn lines(plan: &PlanBody) -> Vec<String> {

@@ -11,6 +11,7 @@ use mantle_domain::ids::{EnvironmentId, TaskId};
 use mantle_domain::permission::Permission;
 use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::plan::{Guidance, PlanBefore, PlanFacts};
+use mantle_domain::planner::able::as_if_able;
 use mantle_domain::planner::preview::preview;
 use mantle_domain::planner::{self, PlanOptions};
 use mantle_domain::queue::Priority;
@@ -55,19 +56,33 @@ impl Services {
         let members = teams::members(&mut tx).await?;
         drop(tx);
         let planned = move || {
-            let (wanted, targets) = (made_of.wanted(), &made_of.targets);
-            let question = wanted.request(targets);
-            let plan = planner::plan(&question)?;
-            let shown = preview(&question, &plan, now);
-            Ok::<_, Vec<Refusal>>((made_of.place, plan, shown))
+            let wanted = made_of.wanted();
+            let question = wanted.request(&made_of.targets);
+            let (plan, shown, refused) = match planner::plan(&question) {
+                Ok(plan) => {
+                    let shown = preview(&question, &plan, now);
+                    (plan, shown, Vec::new())
+                }
+                Err(refused) => {
+                    let Some(able) = as_if_able(&made_of.targets, &refused) else {
+                        return Err(refused);
+                    };
+                    let question = wanted.request(&able);
+                    let plan = planner::plan(&question)?;
+                    let shown = preview(&question, &plan, now);
+                    (plan, shown, refused)
+                }
+            };
+            Ok((made_of.place, plan, shown, refused))
         };
-        let (place, plan, shown) = self.evaluations.looking.run(planned).await??;
+        let (place, plan, shown, refused) = self.evaluations.looking.run(planned).await??;
         let warnings = teams::unanswerable(&plan, &members);
         let given = self.given(request, &prompts)?;
-        // A plan is kept for those who may deploy it: whoever may only look writes nothing.
-        let id = match caller.may(Permission::Deploy) {
-            Ok(()) => self.plan_keep(&plan, place.footing(&given)).await?,
-            Err(_) => String::new(),
+        // A plan is kept for those who may deploy it, if it can be: whoever may only look writes nothing.
+        let id = if refused.is_empty() && caller.may(Permission::Deploy).is_ok() {
+            self.plan_keep(&plan, place.footing(&given)).await?
+        } else {
+            String::new()
         };
         Ok(PlanBody {
             id,
@@ -89,6 +104,7 @@ impl Services {
                 .collect(),
             steps: shown.steps.into_iter().map(plan_shape::step).collect(),
             warnings: [warnings, shown.warnings].concat(),
+            refused: refused.iter().map(Refusal::to_string).collect(),
             guided_failure: plan.guidance == Guidance::Guided,
             prompts,
         })

@@ -550,12 +550,27 @@ async fn the_reference_example_applies_exports_releases_and_plans() {
     }
     fleet.all_online().await;
     // What this version's agents cannot do yet is refused by name, before anything happens.
-    let refused = fleet
-        .server
-        .run(&["plan", "octofx", "9.0.0", "-e", "test"])
-        .await
-        .exit(6);
+    let plan = ["plan", "octofx", "9.0.0", "-e", "test"];
+    let refused = fleet.server.run(&plan).await.exit(6);
     refused.complains(&["systemd.service", "notify"]);
+    // With a machine for the steps without targets there is a plan to be seen, all of it, and no id.
+    fleet.join("worker01", "server-worker", None).await;
+    fleet.all_online().await;
+    let shown = fleet.server.run(&plan).await.exit(6);
+    for part in [
+        "octofx 9.0.0 (hotfix) -> test · 4 targets",
+        "Migrate the database",
+        "web01 on lb01",
+        "OctoFX.Web 1.3.0-hotfix.1",
+        "bin/octofx --port 8080",
+        "url=http://localhost:8080/",
+        "skipped: only in production",
+        "Tell the team (notify)",
+    ] {
+        assert!(shown.stdout.contains(part), "{part}\n{shown}");
+    }
+    assert!(!shown.stdout.contains("plan id"), "{shown}");
+    shown.complains(&["systemd.service", "notify"]);
     let refused = fleet
         .server
         .run(&["deploy", "octofx", "9.0.0", "-e", "test"])

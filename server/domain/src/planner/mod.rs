@@ -14,6 +14,7 @@ use crate::target::TargetFacts;
 use crate::variable::prompt::answer;
 use crate::variable::{DEPLOYMENT_PROCESS, Situation};
 
+pub mod able;
 mod back;
 mod conditions;
 mod locks;

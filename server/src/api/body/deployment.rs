@@ -145,7 +145,7 @@ pub type PlanRequest = DeploymentCreate;
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct PlanBody {
     /// The plan's id: a deployment that names it is refused if this plan does not hold any more.
-    /// Empty for somebody who may not deploy, for whom no plan is kept.
+    /// Empty for somebody who may not deploy, and where it is refused: no such plan is kept.
     #[serde(default)]
     pub id: String,
     /// The project's slug.
@@ -171,6 +171,9 @@ pub struct PlanBody {
     pub steps: Vec<PlanStep>,
     /// What deserves attention beforehand.
     pub warnings: Vec<String>,
+    /// Why it would be refused all the same: agents that do not know an action type yet. It has no id then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
     /// A failure asks a person what becomes of it.
     #[serde(default)]
     pub guided_failure: bool,
