@@ -149,12 +149,14 @@ fn samples() -> Vec<Refusal> {
         Refusal::UnknownTarget {
             target: target(),
             suggestion: None,
+            elsewhere: vec![text("test")],
         },
         Refusal::UnknownStep {
             project: project(),
             version: version(),
             step: step(),
             suggestion: None,
+            steps: vec![step()],
         },
         Refusal::RequiredStep { step: step() },
         Refusal::NothingToDo {

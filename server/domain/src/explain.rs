@@ -244,6 +244,9 @@ pub enum Refusal {
         target: String,
         /// The nearest name that exists.
         suggestion: Option<String>,
+        /// Where there is a target of that name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        elsewhere: Vec<String>,
     },
     /// An option names a step that does not exist.
     UnknownStep {
@@ -255,6 +258,9 @@ pub enum Refusal {
         step: String,
         /// The nearest name that exists.
         suggestion: Option<String>,
+        /// The steps that there are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<String>,
     },
     /// A step is to be left out that is required.
     RequiredStep {

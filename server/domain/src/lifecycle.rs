@@ -37,6 +37,9 @@ pub struct Phase {
     /// Whether a release that reaches it goes there by itself.
     #[serde(default)]
     pub deploy: DeployMode,
+    /// Where it goes by itself to some of its environments only: these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub automatic: Vec<String>,
     /// What it takes to pass it.
     #[serde(default)]
     pub gate: Gate,
@@ -95,8 +98,8 @@ pub struct ResolvedPhase {
     pub name: String,
     /// Its environments.
     pub environments: Vec<String>,
-    /// Whether a release that reaches it goes there by itself.
-    pub deploy: DeployMode,
+    /// The environments to which a release that reaches it goes by itself.
+    pub automatic: Vec<String>,
     /// What it takes to pass it.
     pub gate: Gate,
     /// How urgent deployments into it are.
@@ -111,7 +114,7 @@ pub fn phases(lifecycle: &LifecycleDefinition, environments: &[String]) -> Vec<R
             .map(|environment| ResolvedPhase {
                 name: environment.clone(),
                 environments: vec![environment.clone()],
-                deploy: DeployMode::Manual,
+                automatic: Vec::new(),
                 gate: Gate::All,
                 priority: Priority::Normal,
             })
@@ -130,10 +133,17 @@ pub fn phases(lifecycle: &LifecycleDefinition, environments: &[String]) -> Vec<R
             phase.environments.clone()
         };
         earlier.extend(phase.environments.iter().map(String::as_str));
+        let automatic = match phase.deploy {
+            DeployMode::Automatic => named.clone(),
+            DeployMode::Manual => {
+                let some = named.iter().filter(|name| phase.automatic.contains(name));
+                some.cloned().collect()
+            }
+        };
         resolved.push(ResolvedPhase {
             name: phase.name.clone(),
             environments: named,
-            deploy: phase.deploy,
+            automatic,
             gate: phase.gate,
             priority: phase.priority,
         });
@@ -248,8 +258,8 @@ pub fn automatic(
         .iter()
         .take(reached + 1)
         .skip(behind)
-        .filter(|phase| phase.deploy == DeployMode::Automatic && phase.gate != Gate::Optional)
-        .flat_map(|phase| &phase.environments)
+        .filter(|phase| phase.gate != Gate::Optional)
+        .flat_map(|phase| &phase.automatic)
         .filter(|environment| !sent.contains(*environment))
         .cloned()
         .collect()

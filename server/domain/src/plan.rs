@@ -133,6 +133,28 @@ pub struct PlanFacts {
     /// The deployment that brought the one that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub succeeded: Option<String>,
+    /// When it is dropped if it has not begun by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// The targets that were asked for by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen: Vec<String>,
+    /// The targets that were left out by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<String>,
+    /// The releases that it brings, the newest first: its own, and those strictly between it and the
+    /// one of its channel that runs there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<PlanChange>,
+}
+
+/// A release that a deployment brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanChange {
+    /// Its version.
+    pub version: String,
+    /// Its notes.
+    pub notes: String,
 }
 
 /// A release that was deployed before.

@@ -29,6 +29,9 @@ pub struct ProjectDefinition {
     pub lifecycle: Option<String>,
     /// Where the next release's version comes from.
     pub version: VersionSource,
+    /// The notes of a release that is made without any, as a template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_notes: Option<String>,
     /// The packages that its actions use.
     pub packages: Vec<PackageReference>,
     /// Its channels, in the author's order; empty means the one of [`crate::channel::implicit`].

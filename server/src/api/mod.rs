@@ -132,6 +132,7 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(packages::upload_finish))
         .routes(routes!(releases::list, releases::create))
         .routes(routes!(releases::show))
+        .routes(routes!(releases::edit))
         .routes(routes!(releases::block))
         .routes(routes!(releases::unblock))
         .routes(routes!(releases::refresh_variables))

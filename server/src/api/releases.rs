@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 
 use super::body::{
     Page, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate,
-    ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleaseUnblockCreate, RevertVariables,
+    ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleaseEdit, ReleaseUnblockCreate, RevertVariables,
     VariablesChanged,
 };
 use super::error::ApiResult;
@@ -57,6 +57,21 @@ pub(super) async fn show(
     Path((name, version)): Path<(String, String)>,
 ) -> ApiResult<Json<ReleaseDetail>> {
     Ok(Json(services.release_show(&caller, &name, &version).await?))
+}
+
+/// Edits a release: gives it other notes.
+#[utoipa::path(post, path = "/projects/{name}/releases/{version}/edit", tag = "releases", params(("name" = String, Path, description = "the project"), ("version" = String, Path, description = "its version")), request_body = ReleaseEdit, responses((status = 200, body = ReleaseDetail)))]
+pub(super) async fn edit(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((name, version)): Path<(String, String)>,
+    Json(body): Json<ReleaseEdit>,
+) -> ApiResult<Json<ReleaseDetail>> {
+    Ok(Json(
+        services
+            .release_edit(&caller, &name, &version, &body)
+            .await?,
+    ))
 }
 
 /// Blocks a release: it enters no further phase.

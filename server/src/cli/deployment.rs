@@ -1,9 +1,11 @@
 //! `mantle deployment`: what deployments in fact used.
 
 use clap::Subcommand;
+use mantle_domain::manifest::Manifest;
 
 use super::exit::{CliResult, Exit};
 use super::live::harmless;
+use super::manifest;
 use super::output::{Output, line_out};
 use super::release_compare::{package_section, styled};
 use crate::api::body::DeploymentDiff;
@@ -35,8 +37,15 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
                 return out.object(&found, |_| Vec::new());
             }
             line_out(&format!("{}  {}", found.number, found.digest))?;
-            let text = serde_json::to_string_pretty(&found.manifest).unwrap_or_default();
-            line_out(&text)?;
+            // One of a later server may be more than this program can read.
+            match serde_json::from_value::<Manifest>(found.manifest.clone()) {
+                Ok(manifest) => {
+                    for line in manifest::lines(&manifest) {
+                        line_out(&line)?;
+                    }
+                }
+                Err(_) => line_out(&format!("{:#}", found.manifest))?,
+            }
             for said in &found.resolved {
                 let (about, by) = (&said.about, &said.by);
                 let reason = harmless(&said.reason);

@@ -34,9 +34,11 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
                 let mut lines = vec![item.name.clone()];
                 let phases = phases(item).into_iter().zip(&item.phases);
                 lines.extend(phases.map(|(text, phase)| {
-                    let how = match (phase.automatic, phase.passed_by.as_str()) {
-                        (true, gate) => format!("automatic, {}", passed(gate)),
-                        (false, gate) => passed(gate),
+                    let gate = passed(&phase.passed_by);
+                    let how = match (phase.automatic, phase.automatic_in.as_slice()) {
+                        (true, _) => format!("automatic, {gate}"),
+                        (false, []) => gate,
+                        (false, some) => format!("automatic in {}, {gate}", some.join(", ")),
                     };
                     format!("  {text}  {how}")
                 }));

@@ -25,6 +25,7 @@ mod lifecycle;
 mod live;
 mod lock;
 mod login;
+mod manifest;
 #[cfg(test)]
 mod manual_tests;
 mod misc;

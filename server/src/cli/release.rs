@@ -12,8 +12,8 @@ use super::output::{BAD, Output, ago, names};
 use super::release_variables::{RefreshArgs, RevertArgs};
 use super::{release_compare as compare, release_variables as variables};
 use crate::api::body::{
-    QueuedTask, Release, ReleaseBlockCreate, ReleaseCreate, ReleaseDetail, ReleaseUnblockCreate,
-    VariableSnapshotEntry,
+    QueuedTask, Release, ReleaseBlockCreate, ReleaseCreate, ReleaseDetail, ReleaseEdit,
+    ReleaseUnblockCreate, VariableSnapshotEntry,
 };
 use crate::client::Client;
 
@@ -33,6 +33,23 @@ pub(super) enum Command {
     List {
         /// The project's name
         project: String,
+    },
+    /// Give a release other notes; what it deploys stays as it is
+    Edit {
+        /// The project's name
+        project: String,
+        /// The release's version
+        version: String,
+        /// What is new; a template
+        #[arg(
+            long,
+            required_unless_present = "notes_file",
+            conflicts_with = "notes_file"
+        )]
+        notes: Option<String>,
+        /// A file that says what is new, or - for standard input
+        #[arg(long, value_name = "FILE")]
+        notes_file: Option<PathBuf>,
     },
     /// Keep a bad release from entering further phases
     Block {
@@ -155,6 +172,22 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
             let headers = ["version", "channel", "created", "by", "runs in", "blocked"];
             out.list(&page.items, &headers, row)
         }
+        Command::Edit {
+            project,
+            version,
+            notes,
+            notes_file,
+        } => {
+            let notes = match &notes_file {
+                None => notes.unwrap_or_default(),
+                Some(path) => read_notes(path)?,
+            };
+            let release = client
+                .release_edit(&project, &version, &ReleaseEdit { notes })
+                .await?;
+            warn(&release, out);
+            out.object(&release, lines)
+        }
         Command::Block {
             project,
             version,
@@ -200,6 +233,23 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
     }
 }
 
+/// Ids of packages that differ by case only are one package.
+fn each_once(packages: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for (id, version) in packages {
+        if let Some((other, first)) = all
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(&id))
+        {
+            let message =
+                format!("package {id} is given twice: {other}:{first} and {id}:{version}");
+            return Err(Failure::new(Exit::Usage, message).with_help("give it once"));
+        }
+        all.insert(id, version);
+    }
+    Ok(all)
+}
+
 async fn create(args: CreateArgs, client: &Client, out: Output) -> CliResult {
     let notes = match &args.notes_file {
         None => args.notes,
@@ -208,7 +258,7 @@ async fn create(args: CreateArgs, client: &Client, out: Output) -> CliResult {
     let request = ReleaseCreate {
         version: args.version,
         channel: args.channel,
-        packages: args.packages.into_iter().collect::<BTreeMap<_, _>>(),
+        packages: each_once(args.packages)?,
         package_version: args.package_version,
         ignore_channel_rules: args.ignore_channel_rules,
         notes,
@@ -361,4 +411,21 @@ fn history(entry: &VariableSnapshotEntry, current: bool) -> String {
         ..
     } = entry;
     format!("{sign} {number}  {digest}  {at}  {by}  {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_package_is_given_once_whatever_its_case() {
+        let given = |ids: &[&str]| {
+            let packages = ids.iter().map(|id| ((*id).to_owned(), "1".to_owned()));
+            each_once(packages.collect())
+        };
+        assert_eq!(given(&["A", "b"]).unwrap().len(), 2);
+        let said = given(&["A", "b", "a"]).unwrap_err().message;
+        assert_eq!(said, "package a is given twice: A:1 and a:1");
+    }
 }

@@ -287,6 +287,11 @@ fn differs(a: Option<&VariableView>, b: Option<&VariableView>) -> bool {
 }
 
 async fn set(args: SetArgs, client: &Client, out: Output) -> CliResult {
+    let named = args.assignment.split('=').next().unwrap_or_default();
+    if named.trim().is_empty() {
+        let message = format!("'{}' names no variable", args.assignment);
+        return Err(Failure::new(Exit::Usage, message).with_help("write NAME=VALUE"));
+    }
     let (name, value) = match (args.assignment.split_once('='), &args.secret) {
         (Some((name, value)), None) => (name.to_owned(), Some(value.to_owned())),
         (None, Some(_)) => (args.assignment.clone(), None),

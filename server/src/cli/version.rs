@@ -106,7 +106,7 @@ fn judge(args: &MatchArgs) -> Result<Judged, Failure> {
     let invalid = |error: &dyn std::fmt::Display| Failure::new(Exit::Invalid, error.to_string());
     let version = Version::parse(args.version.trim()).map_err(|error| invalid(&error))?;
     let range = args.range.as_deref().map(Range::parse).transpose();
-    let range = range.map_err(|error| invalid(&error))?;
+    let range = range.map_err(|error| invalid(&format!("--range: {error}")))?;
     let pattern = args.prerelease.as_deref().map(PrereleasePattern::parse);
     let pattern = pattern.transpose().map_err(|error| invalid(&error))?;
     let in_range = range.as_ref().is_none_or(|range| range.contains(&version));

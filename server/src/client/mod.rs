@@ -7,6 +7,7 @@ mod calls;
 mod error;
 mod health;
 mod identify;
+mod release_edit;
 pub mod sse;
 mod trust;
 

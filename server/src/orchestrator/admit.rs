@@ -276,6 +276,10 @@ impl Orchestrator {
             by: &row.created_by,
             comment: &order.comment,
             fields: &order.fields,
+            expires: row
+                .expires_at_us
+                .and_then(|at| Timestamp::from_microsecond(at).ok()),
+            options: &order.options,
         };
         let facts = facts::of_plan(tx, &release, &environment, asked).await?;
         let before = facts::before(tx, deploys.project_id, deploys.environment_id).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mantle_domain::channel;
 use mantle_domain::environment::EnvironmentDefinition;
-use mantle_domain::lifecycle::{DeployMode, Gate, LifecycleDefinition, Retention, phases};
+use mantle_domain::lifecycle::{Gate, LifecycleDefinition, Retention, phases};
 use mantle_domain::permission::Permission;
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::variable_set::{VariableSetDefinition, VariableSets, complete};
@@ -210,8 +210,9 @@ fn lifecycle_shape(row: &LifecycleRow, environments: &[String]) -> Result<Lifecy
             .into_iter()
             .map(|phase| Phase {
                 name: phase.name,
+                automatic: !phase.automatic.is_empty() && phase.automatic == phase.environments,
+                automatic_in: phase.automatic,
                 environments: phase.environments,
-                automatic: phase.deploy == DeployMode::Automatic,
                 passed_by: match phase.gate {
                     Gate::All => "all".to_owned(),
                     Gate::Minimum(count) => count.to_string(),

@@ -164,7 +164,7 @@ impl Services {
         let prompts = prompts::open(&place, &pins.variables, answers)?;
         let given = self.given(request, &prompts)?;
         let answered = prompts::keep(self, &mut tx, caller, id, &place, &pins, answers).await?;
-        let asked = asked(caller, request, now)?;
+        let asked = asked(caller, request, &place.options, now)?;
         let shown_answers = shown(&answered.shown);
         let new = NewDeployment {
             project: &place.project,
@@ -258,7 +258,7 @@ impl Services {
         let mut pins = Pins::read(tx, place.digests).await?;
         let prompts = prompts(&place, &pins.variables, &request.variables)?;
         pins.variables = prompts::preview(&place, pins.variables, &request.variables)?;
-        let asked = asked(caller, request, now)?;
+        let asked = asked(caller, request, &place.options, now)?;
         let made_of = MadeOf {
             facts: facts::of_plan(tx, &place.release, &place.environment, asked).await?,
             before: facts::before(tx, place.project.id, place.environment.id).await?,
@@ -274,6 +274,7 @@ impl Services {
 fn asked<'a>(
     caller: &'a Caller,
     request: &'a DeploymentCreate,
+    options: &'a PlanOptions,
     at: Timestamp,
 ) -> Result<facts::Asked<'a>> {
     check_fields("a deployment", &request.fields)?;
@@ -283,6 +284,8 @@ fn asked<'a>(
         by: &caller.actor.name,
         comment: &request.comment,
         fields: &request.fields,
+        expires: request.expires,
+        options,
     })
 }
 
@@ -351,6 +354,16 @@ impl MadeOf {
 async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
     let project = names::project(tx, &request.project).await?;
     let environment = names::environment(tx, &request.environment).await?;
+    if request.from.as_ref() == Some(&environment.name) {
+        let (slug, name) = (&project.slug, &environment.name);
+        return Err(Error::invalid(
+            "bad-environment",
+            format!("a release cannot be promoted from '{name}' to '{name}'"),
+            format!(
+                "name another environment, or deploy it again: mantle deploy {slug} VERSION -e {name}"
+            ),
+        ));
+    }
     let (release, then, back_from) = match &request.rollback {
         None => (asked_for(tx, request, &project).await?, None, None),
         Some(rollback) => {

@@ -6,7 +6,9 @@ use std::hash::BuildHasher;
 use jiff::Timestamp;
 use mantle_domain::health::CheckStatus;
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId, TargetId};
-use mantle_domain::plan::{PastRelease, PlanBefore, PlanFacts, Ran};
+use mantle_domain::plan::{PastRelease, PlanBefore, PlanChange, PlanFacts, Ran};
+use mantle_domain::planner::PlanOptions;
+use mantle_domain::release::changes::{Past, brought};
 use mantle_domain::state::Event;
 use mantle_domain::target::{AgentFacts, Platform, TargetFacts};
 use mantle_domain::variable::literal;
@@ -21,6 +23,9 @@ use crate::store::{
     target_current_list, target_list, task_event_list, task_list_running, task_list_succeeded,
 };
 
+/// The notes that a deployment brings go with its plan and with every order: beyond so many bytes
+/// those of the oldest releases are left out. As JSON they must fit into an environment variable.
+const MOST_CHANGES_BYTES: usize = 16 * 1024;
 /// How many deployments are looked through for the last other release.
 const LOOK_BACK: u32 = 50;
 
@@ -96,6 +101,10 @@ pub struct Asked<'a> {
     pub comment: &'a str,
     /// The deployment's own fields.
     pub fields: &'a BTreeMap<String, String>,
+    /// When it is dropped if it has not begun by then.
+    pub expires: Option<Timestamp>,
+    /// What they chose.
+    pub options: &'a PlanOptions,
 }
 
 /// What is known of a deployment beside its plan.
@@ -128,6 +137,9 @@ pub async fn of_plan(
         created_by: asked.by.to_owned(),
         comment: asked.comment.to_owned(),
         fields: asked.fields.clone(),
+        expires: asked.expires.map(|at| at.to_string()),
+        chosen: asked.options.only_targets.iter().cloned().collect(),
+        excluded: asked.options.not_targets.iter().cloned().collect(),
         ..PlanFacts::default()
     };
     let before = release_list(tx, release.project_id, Some(release.created_at_us), 1).await?;
@@ -136,12 +148,21 @@ pub async fn of_plan(
         version: row.version,
     });
     let past = task_list_succeeded(tx, release.project_id, environment.id, LOOK_BACK).await?;
+    let mut of_channel: Option<String> = None;
     for task in past {
         let Some(id) = task.release_id else { continue };
-        if facts.current.is_some() && (facts.previous.is_some() || id == release.id) {
+        let told = facts.current.is_some() && (facts.previous.is_some() || id == release.id);
+        if told && of_channel.is_some() {
             continue;
         }
-        let version = release_fetch(tx, id).await?.version;
+        let row = release_fetch(tx, id).await?;
+        if row.channel == release.channel {
+            of_channel.get_or_insert_with(|| row.version.clone());
+        }
+        if told {
+            continue;
+        }
+        let version = row.version;
         let found = PastRelease {
             id: id.to_string(),
             version,
@@ -154,7 +175,46 @@ pub async fn of_plan(
             facts.succeeded = Some(task.id.to_string());
         }
     }
+    facts.changes = brought_by(tx, release, of_channel.as_deref()).await?;
     Ok(facts)
+}
+
+/// The notes that a release brings where this one of its channel runs.
+async fn brought_by(
+    tx: &mut Tx,
+    release: &ReleaseRow,
+    running: Option<&str>,
+) -> Result<Vec<PlanChange>> {
+    let this = Past {
+        version: release.version.clone(),
+        channel: release.channel.clone(),
+    };
+    let all = match running {
+        Some(_) => release_list(tx, release.project_id, None, LIST_MOST).await?,
+        None => Vec::new(),
+    };
+    let past: Vec<Past> = all
+        .iter()
+        .map(|row| Past {
+            version: row.version.clone(),
+            channel: row.channel.clone(),
+        })
+        .collect();
+    let mut left = MOST_CHANGES_BYTES;
+    let mut changes = Vec::new();
+    for found in brought(running, &this, &past).1 {
+        let row = all.iter().find(|row| row.version == found.version);
+        let row = row.unwrap_or(release);
+        let Some(rest) = left.checked_sub(row.notes.len()) else {
+            break;
+        };
+        left = rest;
+        changes.push(PlanChange {
+            version: row.version.clone(),
+            notes: row.notes.clone(),
+        });
+    }
+    Ok(changes)
 }
 
 /// What of a project runs on targets in an environment: what a deployment there that rolls back

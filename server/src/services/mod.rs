@@ -50,6 +50,7 @@ mod recovery;
 mod release_block;
 mod release_compare;
 mod release_create;
+mod release_edit;
 mod release_scan;
 #[cfg(test)]
 mod release_tests;

@@ -99,11 +99,14 @@ pub async fn release(tx: &mut Tx, project: &ProjectRow, version: &str) -> Result
         return Ok(row);
     }
     let all = release_list(tx, project.id, None, 200).await?;
-    let near = nearest(version, all.iter().map(|row| row.version.as_str()));
+    // Another line of versions is no slip of the finger.
+    let line = |version: &str| version.split(['.', '-', '+']).next().map(str::to_owned);
+    let known = all.iter().map(|row| row.version.as_str());
+    let near = nearest(version, known.filter(|known| line(known) == line(version)));
     Err(Refusal::UnknownRelease {
         project: project.slug.clone(),
         version: version.to_owned(),
-        suggestion: near.or_else(|| all.first().map(|row| row.version.clone())),
+        suggestion: near,
     }
     .into())
 }

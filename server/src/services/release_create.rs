@@ -135,7 +135,7 @@ impl Services {
         let now = self.now();
         let at_us = now.as_microsecond();
         let (mut notes, mut unknown) =
-            evaluated_notes(&project.slug, draft, &draft.version, request, now)?;
+            evaluated_notes(definition, draft, &draft.version, request, now)?;
         let mut tx = self.store.begin().await?;
         if !made.holds(&mut tx).await? {
             return Ok(None);
@@ -144,7 +144,7 @@ impl Services {
         let chosen = (draft.channel.as_str(), draft.packages.packages.as_slice());
         let version = version_of(definition, &options(request), chosen, &existing, now)?;
         if version != draft.version {
-            (notes, unknown) = evaluated_notes(&project.slug, draft, &version, request, now)?;
+            (notes, unknown) = evaluated_notes(definition, draft, &version, request, now)?;
         }
         let pinned = pinned_secrets(&draft.variables);
         let process = document(&draft.process)?;
@@ -288,20 +288,25 @@ async fn existing(tx: &mut Tx, project: &ProjectRow) -> Result<Vec<ExistingRelea
         .collect())
 }
 
+/// Those that were given, or else what the project says.
 fn evaluated_notes(
-    project: &str,
+    project: &ProjectDefinition,
     draft: &ReleaseDraft,
     version: &str,
     request: &ReleaseCreate,
     now: Timestamp,
 ) -> Result<(String, Vec<String>)> {
     let context = NotesContext {
-        project,
+        project: &project.slug,
         version,
         channel: &draft.channel,
         variables: &draft.variables.variables,
         packages: &draft.packages.packages,
         fields: &request.fields,
     };
-    Ok(notes::evaluate(&request.notes, &context, now)?)
+    let template = match &project.release_notes {
+        Some(template) if request.notes.is_empty() => template,
+        Some(_) | None => &request.notes,
+    };
+    Ok(notes::evaluate(template, &context, now)?)
 }

@@ -88,6 +88,10 @@ async fn unknown_names_are_answered_with_the_nearest() {
         let text = format!("{error:?}");
         assert!(text.contains(wrong) && text.contains(right), "{text}");
     }
+    // A release of another line is not what was meant.
+    let far = deployment("shop", "7.0.0", "test");
+    let text = format!("{:?}", services.deploy(admin, &far).await.unwrap_err());
+    assert!(text.contains("7.0.0") && !text.contains("1.0.0"), "{text}");
 }
 
 #[tokio::test]
@@ -165,6 +169,16 @@ async fn nothing_can_be_promoted_from_where_nothing_runs() {
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "no release of shop runs in test");
+    let to_itself = DeploymentCreate {
+        version: None,
+        from: Some("test".to_owned()),
+        ..deployment("shop", "", "test")
+    };
+    let error = house.services.deploy(&house.admin, &to_itself).await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "a release cannot be promoted from 'test' to 'test'"
+    );
 }
 
 #[tokio::test]

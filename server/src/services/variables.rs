@@ -165,7 +165,10 @@ impl Services {
             change(&mut definition)?;
             let request = ApplyRequest {
                 files: vec![ApplyFile {
-                    name: format!("{}.yaml (as 'mantle export' writes it)", row.slug),
+                    name: format!(
+                        "'variable set' of project {}, as 'mantle export' writes it",
+                        row.slug
+                    ),
                     text: export::project(&definition),
                 }],
                 dry_run,

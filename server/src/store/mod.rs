@@ -143,7 +143,7 @@ pub use release::{
     ReleaseBlock, ReleaseOutline, ReleaseRow, ReleaseUnblock, ReleaseVariablesRow,
     release_count_of_channel, release_fetch, release_find, release_insert, release_list,
     release_list_packages, release_mark_blocked, release_mark_unblocked, release_outline_list,
-    release_pin_list, release_replace_variables, release_variables_list,
+    release_pin_list, release_replace_notes, release_replace_variables, release_variables_list,
 };
 pub use resolution::{
     ResolutionRow, resolution_delete, resolution_find, resolution_insert,

@@ -144,6 +144,16 @@ pub async fn release_replace_variables(
     history_insert(tx, id, entry).await
 }
 
+/// Gives a release other notes. Not found if there is no such release any more.
+pub async fn release_replace_notes(tx: &mut Tx, id: ReleaseId, notes: &str) -> Result<()> {
+    tx.exec_one(
+        "UPDATE release SET notes = $2 WHERE id = $1",
+        params![id, notes],
+        StoreError::not_found("release"),
+    )
+    .await
+}
+
 /// Blocks a release. A conflict if it is blocked already.
 pub async fn release_mark_blocked(tx: &mut Tx, id: ReleaseId, block: &ReleaseBlock) -> Result<()> {
     tx.exec_one(

@@ -34,6 +34,16 @@ pub fn complete_switches(apps: &std::path::Path) {
     let _ = apps;
 }
 
+/// The folder and the version of a package that is in use in an environment (the first of `place`)
+/// for a project (the second).
+pub fn package_in_use(
+    apps: &std::path::Path,
+    place: (&str, &str),
+    package: &str,
+) -> Option<(std::path::PathBuf, String)> {
+    package::in_use(apps, place, package)
+}
+
 /// An action type.
 pub trait Action: Sync {
     /// Its name in `uses:`, such as `haproxy.drain`.

@@ -13,6 +13,7 @@ mod child;
 mod evaluate;
 pub mod files;
 pub mod handover;
+mod own;
 mod packages;
 mod run;
 mod stop;

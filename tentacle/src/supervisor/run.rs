@@ -13,6 +13,7 @@ use super::artifacts;
 use super::child::Sink;
 use super::evaluate::{Evaluator, secrets};
 use super::files::{self, ResultFile};
+use super::own;
 use super::packages::Cached;
 use super::stop::{StopReason, StopState};
 use super::wake::Waker;
@@ -40,11 +41,12 @@ const RESULT_RETRIES: u32 = 3000;
 pub(super) fn run(
     dir: &Path,
     state_dir: &StateDir,
-    (order, output_cap): (Order, u64),
+    (mut order, output_cap): (Order, u64),
     tree: Tree,
     watcher: Watcher,
 ) -> u8 {
     let started_at_us = now_us();
+    own::add(&mut order, state_dir);
     let waker = match Waker::start() {
         Ok(waker) => waker,
         Err(error) => {

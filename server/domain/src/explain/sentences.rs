@@ -187,6 +187,12 @@ pub(super) fn message(refusal: &Refusal) -> String {
             "step '{step}' ('{uses}') has no targets, so a worker runs it once, and no target that takes part has the tag '{WORKER_TAG}'"
         ),
         Refusal::Tie(tie) => tie.to_string(),
+        Refusal::UnknownTarget {
+            target, elsewhere, ..
+        } if !elsewhere.is_empty() => {
+            let elsewhere = listed(elsewhere);
+            format!("target '{target}' is not in this environment: it is in {elsewhere}")
+        }
         Refusal::UnknownTarget { target, .. } => {
             format!("there is no target '{target}' that takes part")
         }
@@ -431,6 +437,11 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             "give one of them a further scope, run 'mantle apply' and create a new release"
                 .to_owned(),
         ),
+        Refusal::UnknownTarget {
+            target, elsewhere, ..
+        } if !elsewhere.is_empty() => Some(format!(
+            "'mantle target show {target}' shows it; deploy where it is, or leave it out"
+        )),
         Refusal::UnknownTarget { suggestion, .. } => Some(meant(
             suggestion.as_ref(),
             "'mantle target list' shows those that exist",
@@ -439,11 +450,18 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             project,
             version,
             suggestion,
+            steps,
             ..
-        } => Some(meant(
-            suggestion.as_ref(),
-            &format!("'mantle release show {project} {version}' lists its steps"),
-        )),
+        } => Some(match steps.as_slice() {
+            [] => meant(
+                suggestion.as_ref(),
+                &format!("'mantle release show {project} {version}' lists its steps"),
+            ),
+            steps => meant(
+                suggestion.as_ref(),
+                &format!("its steps are {}", listed(steps)),
+            ),
+        }),
         Refusal::RequiredStep { .. } => Some(
             "deploy with it, or take 'required' from it in the project's file (from a manual action 'teams', 'four_eyes' and 'approvals' too), run 'mantle apply' and create a new release"
                 .to_owned(),

@@ -57,10 +57,10 @@ impl de::Error for Problem {
         let expected = words(&expected.to_string());
         let problem = Self::unplaced(format!("expected {expected}, found {}", shown(&found)));
         match found {
-            Unexpected::Signed(_)
-            | Unexpected::Unsigned(_)
-            | Unexpected::Float(_)
-            | Unexpected::Bool(_)
+            Unexpected::Signed(number) if expected == "text" => problem.next(format!(
+                "put it in quotes, or add its unit if it is a length of time: {number}s"
+            )),
+            Unexpected::Unsigned(_) | Unexpected::Float(_) | Unexpected::Bool(_)
                 if expected == "text" =>
             {
                 problem.next("put it in quotes")

@@ -98,6 +98,12 @@ pub fn project(old: Option<&ProjectDefinition>, new: &ProjectDefinition) -> Vec<
         let (before, after) = (version(&old.version), version(&new.version));
         became(&mut changes, "version", &before, &after);
     }
+    text(
+        &mut changes,
+        "release_notes",
+        old.release_notes.as_ref(),
+        new.release_notes.as_ref(),
+    );
     named(
         &mut changes,
         "package",

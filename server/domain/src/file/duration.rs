@@ -7,10 +7,22 @@ use serde::de::{self, Deserializer, Visitor};
 
 /// A text that is no length of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not a length of time; write one like 30s, 10m or 1h30m")]
+#[error("'{text}' is not a length of time; {}", self.advice())]
 pub struct DurationError {
     /// What was given, shortened.
     pub text: String,
+}
+
+impl DurationError {
+    /// A number alone lacks nothing but its unit.
+    fn advice(&self) -> String {
+        let number = !self.text.is_empty() && self.text.bytes().all(|c| c.is_ascii_digit());
+        if number {
+            format!("write {0}s for seconds, or {0}m for minutes", self.text)
+        } else {
+            "write one like 30s, 10m or 1h30m".to_owned()
+        }
+    }
 }
 
 /// Reads a length of time, in milliseconds.

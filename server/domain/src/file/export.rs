@@ -37,6 +37,7 @@ pub fn project(project: &ProjectDefinition) -> String {
         };
         put(&mut file, "version", version);
     }
+    option(&mut file, "release_notes", project.release_notes.as_ref());
     let packages = project
         .packages
         .iter()
@@ -449,6 +450,8 @@ fn lifecycle(lifecycle: &LifecycleDefinition) -> Value {
         );
         if phase.deploy == DeployMode::Automatic {
             put(&mut item, "deploy", json!("automatic"));
+        } else if !phase.automatic.is_empty() {
+            put(&mut item, "deploy", json!(phase.automatic));
         }
         match phase.gate {
             Gate::All => {}

@@ -405,6 +405,9 @@ fn projects() -> impl Strategy<Value = ProjectDefinition> {
                     }
                 }
                 ProjectDefinition {
+                    release_notes: lifecycle
+                        .as_ref()
+                        .map(|_| "What is new in #{Octopus.Release.Number}:\n".to_owned()),
                     slug: "shop".to_owned(),
                     description,
                     lifecycle,
@@ -484,6 +487,11 @@ fn infrastructures() -> impl Strategy<Value = Definitions> {
             let names = environments.iter().map(|one| one.name.clone());
             let phase = |name: String| Phase {
                 name: format!("Phase {name}"),
+                automatic: if !automatic && gate == 1 {
+                    vec![name.clone()]
+                } else {
+                    Vec::new()
+                },
                 environments: vec![name],
                 deploy: if automatic {
                     DeployMode::Automatic

@@ -33,6 +33,8 @@ pub(super) struct Document {
     /// package.
     #[schemars(with = "Option<VersionSchema>")]
     pub(super) version: Option<Node>,
+    /// The notes of a release that is made without any: a template.
+    pub(super) release_notes: Option<At<String>>,
     /// The packages that the project uses.
     pub(super) packages: Option<Each<PackageItem>>,
     /// Which package versions a kind of release may take.
@@ -505,9 +507,10 @@ pub(super) struct PhaseItem {
     /// Its environments. Without any: all that no earlier phase names.
     #[serde(default)]
     pub(super) environments: Many<At<String>>,
-    /// Whether a release that reaches it goes there by itself.
-    #[serde(default)]
-    pub(super) deploy: DeployMode,
+    /// Whether a release that reaches it goes there by itself: manual (default), automatic, or the
+    /// list of its environments to which it does.
+    #[schemars(with = "Option<DeploySchema>")]
+    pub(super) deploy: Option<Node>,
     /// Success in so many of its environments is enough to pass it.
     pub(super) minimum: Option<At<u32>>,
     /// It may be passed over.
@@ -516,6 +519,17 @@ pub(super) struct PhaseItem {
     /// How urgent deployments into it are: normal (default) or high.
     #[serde(default)]
     pub(super) priority: Priority,
+}
+
+/// `deploy:`.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "exists for its schema")]
+pub(super) enum DeploySchema {
+    /// All of its environments, or none.
+    Mode(DeployMode),
+    /// Some of its environments.
+    Environments(Vec<String>),
 }
 
 /// What is kept.

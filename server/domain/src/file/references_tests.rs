@@ -97,6 +97,32 @@ fn a_text_of_the_process_names_actions_that_there_are() {
 }
 
 #[test]
+fn what_is_deployed_to_by_itself_is_an_environment_of_the_phase() {
+    let text = |deploy: &str| {
+        format!(
+            "mantle: v1\nenvironments: [{{ name: test }}, {{ name: live }}]\nlifecycles:\n  - name: standard\n    phases: [{{ name: Test, environments: [test], deploy: {deploy} }}]\n"
+        )
+    };
+    for (deploy, expected) in [
+        ("automatic", None),
+        ("[test]", None),
+        (
+            "[live]",
+            Some(
+                "f.yaml:5:59: there is no environment of this phase 'live'; add it to 'environments'",
+            ),
+        ),
+        (
+            "automatc",
+            Some("f.yaml:5:58: 'automatc' is none of manual, automatic; did you mean 'automatic'?"),
+        ),
+    ] {
+        let expected: Vec<&str> = expected.into_iter().collect();
+        assert_eq!(said(&text(deploy)), expected);
+    }
+}
+
+#[test]
 fn a_missing_action_is_an_error_and_a_later_one_a_warning() {
     let is_refused = |input: &str, variable: &str| {
         let text = project(input, variable);

@@ -159,10 +159,13 @@ impl Report {
     fn readable(&mut self, at: Position, text: &str) {
         let problems = mantle_template::Template::parse(text).problems();
         if let Some(first) = problems.first() {
-            self.error(
-                Problem::new(at, format!("the template cannot be read: {first}"))
-                    .next("write '##{' for a '#{' that is meant literally"),
-            );
+            let said = first.to_string();
+            let problem = Problem::new(at, format!("the template cannot be read: {said}"));
+            self.error(if said.contains("'##{'") {
+                problem
+            } else {
+                problem.next("write '##{' for a '#{' that is meant literally")
+            });
         }
     }
 

@@ -277,11 +277,19 @@ fn refusals_name_place_reason_and_remedy() {
         ),
         (
             step("    uses: script\n    with: { run: \"true\" }\n    timeout: 10\n"),
-            "f.yaml:9:14: expected text, found the number 10; put it in quotes",
+            "f.yaml:9:14: expected text, found the number 10; put it in quotes, or add its unit if it is a length of time: 10s",
         ),
         (
             step("    uses: script\n    with: { run: \"true\" }\n    timeout: 10 minutes\n"),
             "f.yaml:9:14: '10 minutes' is not a length of time; write one like 30s, 10m or 1h30m",
+        ),
+        (
+            step("    uses: script\n    with: { run: \"true\" }\n    timeout: \"10\"\n"),
+            "f.yaml:9:14: '10' is not a length of time; write 10s for seconds, or 10m for minutes",
+        ),
+        (
+            project("version: \"1.#{Octopus.Version.NextPatc}\"\n"),
+            "f.yaml:3:10: there is no 'octopus.version.nextpatc' in a version; did you mean 'NextPatch'?",
         ),
         (
             step("    uses: script\n    with: { run: \"true\" }\n    run: allways\n"),
@@ -449,7 +457,7 @@ fn refusals_name_place_reason_and_remedy() {
         ),
         (
             "mantle: v1\nenvironments:\n  - { name: dev }\n  - { name: dev }\n".to_owned(),
-            "f.yaml:4:13: environment 'dev' is declared at f.yaml:3 already; remove one of the two",
+            "f.yaml:4:13: environment 'dev' is declared at f.yaml:3 already; remove one of the two, or give it another name",
         ),
         (
             String::new(),

@@ -13,6 +13,7 @@ pub(super) fn phase(name: &str, environments: &[&str], deploy: DeployMode, gate:
         name: name.to_owned(),
         environments: environments.iter().map(|name| (*name).to_owned()).collect(),
         deploy,
+        automatic: Vec::new(),
         gate,
         priority: Priority::Normal,
     }
@@ -43,6 +44,25 @@ fn three(gate: Gate) -> LifecycleDefinition {
         phase("Test", &["test-a", "test-b"], DeployMode::Automatic, gate),
         phase("Live", &["live"], DeployMode::Manual, Gate::All),
     ])
+}
+
+/// Each environment of a phase is deployed to by hand or by itself.
+#[test]
+fn of_a_phase_only_the_environments_that_are_named_may_be_deployed_to_by_themselves() {
+    let mut test = phase("Test", &["test-a", "test-b"], DeployMode::Manual, Gate::All);
+    test.automatic = vec!["test-b".to_owned(), "gone".to_owned()];
+    let dev = phase("Dev", &["dev"], DeployMode::Automatic, Gate::All);
+    let mut optional = test.clone();
+    optional.gate = Gate::Optional;
+    for (phases, expected) in [
+        (vec![dev.clone(), test], &["test-b"][..]),
+        (vec![dev, optional], &[]),
+    ] {
+        let occasion = Occasion::Succeeded("dev");
+        let sent = set(&["dev"]);
+        let found = automatic(&lifecycle(phases), &all(), &set(&["dev"]), &sent, occasion);
+        assert_eq!(found, expected);
+    }
 }
 
 #[test]

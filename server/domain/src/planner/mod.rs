@@ -260,6 +260,11 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
             None => refusals.push(Refusal::UnknownTarget {
                 target: name.clone(),
                 suggestion: nearest(name, here.iter().map(|target| target.name.as_str())),
+                elsewhere: request
+                    .targets
+                    .iter()
+                    .find(|target| target.name == *name)
+                    .map_or_else(Vec::new, |target| target.environments.clone()),
             }),
             Some(target)
                 if target.agent.is_none() && request.options.only_targets.contains(name) =>
@@ -308,6 +313,7 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
                 version: request.release.to_owned(),
                 step: name.clone(),
                 suggestion: nearest(name, steps.iter().copied()),
+                steps: steps.iter().map(|step| (*step).to_owned()).collect(),
             });
         }
     }

@@ -297,12 +297,13 @@ fn options_choose_targets_and_steps() {
     .unwrap_err();
     assert!(wrong.contains(&Refusal::UnknownTarget {
         target: "web1".to_owned(),
-        suggestion: Some("web01".to_owned())
+        suggestion: Some("web01".to_owned()),
+        elsewhere: Vec::new(),
     }));
     assert!(
-        wrong
-            .iter()
-            .any(|refusal| matches!(refusal, Refusal::UnknownStep { .. }))
+        wrong.iter().any(
+            |refusal| matches!(refusal, Refusal::UnknownStep { steps, .. } if !steps.is_empty())
+        )
     );
     let mut offline = farm();
     offline[0].agent.as_mut().unwrap().online = false;
@@ -324,6 +325,24 @@ fn variables_that_lead_back_to_themselves_are_named_before_they_fail() {
         [
             "action 'S' will fail, for its inputs cannot be evaluated: line 1, column 1: '#{A}' refers to itself (A -> B -> A); break the loop in these variables"
         ]
+    );
+}
+
+#[test]
+fn a_target_that_is_elsewhere_is_named_with_where() {
+    let text = "process:\n  - { step: S, targets: { tag: web }, uses: script, with: { run: x } }\n";
+    let release = a_release(&a_project(text), &ScannedFiles::new());
+    let mut targets = farm();
+    targets.push(a_target("live01", &["web"], &["live", "spare"]));
+    let options = PlanOptions {
+        only_targets: ["live01".to_owned()].into(),
+        ..PlanOptions::default()
+    };
+    let refusals = plan(&release, "test", &targets, &options).unwrap_err();
+    let said: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    assert!(
+        said[0].contains("target 'live01' is not in this environment: it is in live and spare"),
+        "{said:?}"
     );
 }
 

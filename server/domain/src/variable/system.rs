@@ -3,9 +3,11 @@
 use mantle_template::fold;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::literal;
 use crate::fleet::{Lists, looked_at};
-use crate::plan::{PastRelease, Plan, PlanAction, PlanFacts, PlanStep, PlanTarget};
+use crate::plan::{PastRelease, Plan, PlanAction, PlanChange, PlanFacts, PlanStep, PlanTarget};
 
 /// What system variables are made of.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +62,9 @@ pub fn system_variables(around: &Surroundings<'_>) -> SystemVariables {
     if around.failed {
         // Truthy when something failed and absent otherwise, as the idiom
         // `#{unless Octopus.Deployment.Error}` needs it.
-        put(&mut all, "Octopus.Deployment.Error", "a step has failed");
+        for name in ["Octopus.Deployment.Error", "Octopus.Deployment.ErrorDetail"] {
+            put(&mut all, name, "a step has failed");
+        }
     }
     facts(&plan.facts, &mut all);
     looked_at::note(around.lists.by_tag.len());
@@ -70,11 +74,11 @@ pub fn system_variables(around: &Surroundings<'_>) -> SystemVariables {
     }
     for step in &plan.steps {
         for action in step.actions.iter().filter(|a| a.undoes.is_none()) {
-            packages(
-                &format!("Octopus.Action[{}]", action.name),
-                action,
-                &mut all,
-            );
+            let name = format!("Octopus.Action[{}]", action.name);
+            // What takes part may still be skipped by its condition, when its turn comes.
+            let skipped = truth(action.nodes.is_empty());
+            put(&mut all, format!("{name}.IsSkipped"), skipped);
+            packages(&name, action, &mut all);
         }
     }
     if let Some(step) = around.step {
@@ -88,6 +92,7 @@ pub fn system_variables(around: &Surroundings<'_>) -> SystemVariables {
             .position(|other| other.name == action.name);
         let number = number.map_or(1, |index| index + 1);
         put(&mut all, "Octopus.Action.Name", action.name.as_str());
+        put(&mut all, "Octopus.Action.IsSkipped", truth(false));
         let number = format!("{}.{number}", step.number);
         put(&mut all, "Octopus.Action.Number", number);
         if let Some(tag) = around.step_tag {
@@ -115,28 +120,36 @@ fn put(all: &mut SystemVariables, name: impl Into<String>, value: impl Into<Arc<
 }
 
 /// The names that the server defines, in lower case; those in brackets stand for any.
-const OF_SERVER: [&str; 50] = [
+const OF_SERVER: [&str; 62] = [
+    "octopus.action.isskipped",
     "octopus.action.name",
     "octopus.action.number",
+    "octopus.action.package.installationdirectorypath",
     "octopus.action.package.packageid",
     "octopus.action.package.packageversion",
     "octopus.action.package[].packageid",
     "octopus.action.package[].packageversion",
     "octopus.action.targetroles",
+    "octopus.action[].isskipped",
     "octopus.action[].package.packageid",
     "octopus.action[].package.packageversion",
     "octopus.action[].package[].packageid",
     "octopus.action[].package[].packageversion",
+    "octopus.deployment.changes",
+    "octopus.deployment.changesmarkdown",
     "octopus.deployment.comments",
     "octopus.deployment.created",
     "octopus.deployment.createdby.displayname",
     "octopus.deployment.createdby.username",
     "octopus.deployment.customfields[]",
     "octopus.deployment.error",
+    "octopus.deployment.errordetail",
+    "octopus.deployment.excludedmachines",
     "octopus.deployment.id",
     "octopus.deployment.machines",
     "octopus.deployment.name",
     "octopus.deployment.previoussuccessful.id",
+    "octopus.deployment.specificmachines",
     "octopus.deployment.status",
     "octopus.environment.id",
     "octopus.environment.machinesinrole[]",
@@ -166,6 +179,10 @@ const OF_SERVER: [&str; 50] = [
     "octopus.task.id",
     "octopus.task.name",
     "octopus.task.queuetime",
+    "octopus.task.queuetimeexpiry",
+    "octopus.tentacle.agent.applicationdirectorypath",
+    "octopus.tentacle.previousinstallation.originalinstalledpath",
+    "octopus.tentacle.previousinstallation.packageversion",
 ];
 
 /// The server defines a variable of this name, so that nobody can pretend to be another release: a
@@ -243,11 +260,23 @@ fn facts(facts: &PlanFacts, all: &mut SystemVariables) {
             "Octopus.Deployment.PreviousSuccessful.Id",
             facts.succeeded.clone(),
         ),
+        ("Octopus.Task.QueueTimeExpiry", facts.expires.clone()),
     ];
     for (name, value) in known {
         if let Some(value) = value {
             put(all, name, value);
         }
+    }
+    for (name, targets) in [
+        ("Octopus.Deployment.SpecificMachines", &facts.chosen),
+        ("Octopus.Deployment.ExcludedMachines", &facts.excluded),
+    ] {
+        if !targets.is_empty() {
+            put(all, name, targets.join(","));
+        }
+    }
+    if !facts.changes.is_empty() {
+        changes(&facts.changes, all);
     }
     if !facts.comment.is_empty() {
         put(all, "Octopus.Deployment.Comments", literal(&facts.comment));
@@ -261,6 +290,33 @@ fn facts(facts: &PlanFacts, all: &mut SystemVariables) {
             put(all, name, literal(value));
         }
     }
+}
+
+/// What a deployment brings: as JSON, by whose names a template can loop over it, and as Markdown.
+fn changes(changes: &[PlanChange], all: &mut SystemVariables) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Change<'a> {
+        version: &'a str,
+        release_notes: &'a str,
+    }
+    let of_octopus = changes.iter().map(|change| Change {
+        version: &change.version,
+        release_notes: &change.notes,
+    });
+    // Texts alone can always be written.
+    let list = serde_json::to_string(&of_octopus.collect::<Vec<_>>()).unwrap_or_default();
+    put(all, "Octopus.Deployment.Changes", literal(&list));
+    let told = changes
+        .iter()
+        .map(|change| format!("## {}\n\n{}\n", change.version, change.notes.trim()));
+    let told = told.collect::<Vec<_>>().join("\n");
+    put(all, "Octopus.Deployment.ChangesMarkdown", literal(&told));
+}
+
+/// As Octopus writes it.
+fn truth(yes: bool) -> &'static str {
+    if yes { "True" } else { "False" }
 }
 
 fn status(failed: bool) -> &'static str {

@@ -52,6 +52,15 @@ fn some_facts() -> PlanFacts {
         current: past("0.9.0"),
         previous: past("0.8.0"),
         succeeded: Some("t-1".to_owned()),
+        expires: Some("2026-11-24T12:00:00Z".to_owned()),
+        chosen: vec!["web01".to_owned(), "web02".to_owned()],
+        excluded: vec!["web03".to_owned()],
+        changes: [("0.0.1", "All new"), ("0.9.7", "Says #{Password}")]
+            .map(|(version, notes)| PlanChange {
+                version: version.to_owned(),
+                notes: notes.to_owned(),
+            })
+            .to_vec(),
     }
 }
 
@@ -119,6 +128,21 @@ fn what_is_known_has_its_name_in_the_reference() {
         ("Octopus.Deployment.PreviousSuccessful.Id", "t-1"),
         ("Octopus.Deployment.Status", "Failed"),
         ("Octopus.Deployment.Error", "a step has failed"),
+        ("Octopus.Deployment.ErrorDetail", "a step has failed"),
+        ("Octopus.Deployment.SpecificMachines", "web01,web02"),
+        ("Octopus.Deployment.ExcludedMachines", "web03"),
+        // What was written about a release is data.
+        (
+            "Octopus.Deployment.Changes",
+            r#"[{"Version":"0.0.1","ReleaseNotes":"All new"},{"Version":"0.9.7","ReleaseNotes":"Says ##{Password}"}]"#,
+        ),
+        (
+            "Octopus.Deployment.ChangesMarkdown",
+            "## 0.0.1\n\nAll new\n\n## 0.9.7\n\nSays ##{Password}\n",
+        ),
+        ("Octopus.Task.QueueTimeExpiry", "2026-11-24T12:00:00Z"),
+        ("Octopus.Action.IsSkipped", "False"),
+        ("Octopus.Action[Install].IsSkipped", "False"),
         ("Octopus.Task.Id", "T-12"),
         ("Octopus.Task.QueueTime", "2026-11-24T10:00:00Z"),
         ("Octopus.Project.Id", "p-1"),

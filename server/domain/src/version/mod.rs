@@ -19,7 +19,9 @@ mod next;
 mod pattern;
 mod range;
 
-pub use next::{NextVersion, NextVersionError, Released, next_version, written_version};
+pub use next::{
+    NextVersion, NextVersionError, Released, next_version, unknown_number, written_version,
+};
 pub use pattern::{PatternError, PrereleasePattern};
 pub use range::{Range, RangeError};
 

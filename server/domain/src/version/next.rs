@@ -120,6 +120,41 @@ fn number_variables(variables: &mut Variables, prefix: &str, last: Option<&Versi
     variables.set(format!("{prefix}.NextSuffix"), next_suffix(suffix));
 }
 
+/// The last parts of the names under `Octopus.Version`.
+const NUMBERS: [&str; 12] = [
+    "LastMajor",
+    "LastMinor",
+    "LastPatch",
+    "LastBuild",
+    "LastRevision",
+    "LastSuffix",
+    "NextMajor",
+    "NextMinor",
+    "NextPatch",
+    "NextBuild",
+    "NextRevision",
+    "NextSuffix",
+];
+
+/// The first name under `Octopus.Version` in a template that there is not, as it was read, with the
+/// one that may have been meant.
+pub fn unknown_number(template: &str) -> Option<(String, Option<String>)> {
+    let found = mantle_template::references(template);
+    found.names.into_iter().find_map(|name| {
+        let rest = name.strip_prefix("octopus.version.")?;
+        let last = match rest.strip_prefix("channel") {
+            None => rest,
+            Some(of_channel) => match of_channel.rsplit_once("].") {
+                Some((_, last)) => last,
+                None => of_channel.strip_prefix('.').unwrap_or(of_channel),
+            },
+        };
+        let known = NUMBERS.iter().any(|known| known.eq_ignore_ascii_case(last));
+        let meant = crate::explain::nearest(last, NUMBERS);
+        (!known).then_some((name, meant))
+    })
+}
+
 /// `beta.3` becomes `beta.4`; a suffix without a number at its end stays.
 fn next_suffix(suffix: &str) -> String {
     let digits = suffix.bytes().rev().take_while(u8::is_ascii_digit).count();
@@ -174,6 +209,35 @@ mod tests {
             now: "2026-11-23T10:20:30Z".parse().unwrap(),
         };
         next_version(template, &given).map(|version| version.to_string())
+    }
+
+    #[test]
+    fn a_number_that_there_is_not_is_found_with_what_was_meant() {
+        for (template, expected) in [
+            ("1.#{Octopus.Version.NextPatch}", None),
+            ("1.#{octopus.version.channel.lastbuild}", None),
+            ("1.#{Octopus.Version.Channel[hot fix].NextMinor}", None),
+            ("1.#{Train}", None),
+            ("1.#{Octopus.Version.NextPatc}", Some(Some("NextPatch"))),
+            (
+                "1.#{Octopus.Version.Channel[x].NextPach}",
+                Some(Some("NextPatch")),
+            ),
+            ("1.#{Octopus.Version.Xyz}", Some(None)),
+        ] {
+            let found = unknown_number(template).map(|(_, meant)| meant);
+            let expected = expected.map(|meant| meant.map(str::to_owned));
+            assert_eq!(found, expected, "{template}");
+        }
+    }
+
+    /// Every number that is known has a value.
+    #[test]
+    fn every_known_number_can_be_evaluated() {
+        for number in NUMBERS {
+            let template = format!("#{{if Octopus.Version.{number} == \"\"}}#{{/if}}1.0");
+            assert!(next(&template, &["1.2.3"]).is_ok(), "{number}");
+        }
     }
 
     /// Sections 1.3 (release) of the reference.

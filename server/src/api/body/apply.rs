@@ -166,6 +166,9 @@ pub struct Phase {
     /// A release that enters it is deployed by itself.
     #[serde(default)]
     pub automatic: bool,
+    /// The environments to which a release that reaches it goes by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub automatic_in: Vec<String>,
     /// What it takes to pass it, in words: `all`, `1`, `optional`.
     #[serde(default)]
     pub passed_by: String,

@@ -49,7 +49,7 @@ pub use package::{
 pub use release::{
     BroughtRelease, FileChange, OlderVariables, OlderVariablesIn, PackageDiff, QueuedTask,
     RefreshVariables, Release, ReleaseBlockCreate, ReleaseBlocked, ReleaseChanges, ReleaseCreate,
-    ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleasePackage, ReleaseUnblockCreate,
+    ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleaseEdit, ReleasePackage, ReleaseUnblockCreate,
     ReleaseUnblocked, RevertVariables, RunningRelease, VariableSnapshotEntry, VariablesChanged,
 };
 pub use resolution::{

@@ -174,6 +174,14 @@ pub struct VariableSnapshotEntry {
     pub reason: String,
 }
 
+/// What is edited of a release.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseEdit {
+    /// What is new in it; a template.
+    pub notes: String,
+}
+
 /// Says why a release is blocked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

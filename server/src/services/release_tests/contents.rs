@@ -326,3 +326,52 @@ async fn a_channel_that_goes_while_releases_are_of_it_is_warned_of_with_their_nu
     let none = house.apply(PROJECT, false).await.unwrap();
     assert!(none.warnings[0].contains("'stable'"), "{:?}", none.warnings);
 }
+
+#[tokio::test]
+async fn notes_come_from_the_project_and_can_be_edited_and_nothing_else_is() {
+    // Reference section 2: notes are editable later; section 1.3: they come from a template.
+    let project = PROJECT.replacen(
+        "project: shop\n",
+        "project: shop\nrelease_notes: \"About #{Octopus.Release.Number}\"\n",
+        1,
+    );
+    let house = a_shop(&automatic(), &project).await;
+    released(&house, "1.0").await;
+    let (services, admin) = (&house.services, &house.admin);
+    let before = services.release_show(admin, "shop", "1.0").await.unwrap();
+    assert_eq!(before.notes, "About 1.0");
+    let edit = |notes: &str| crate::api::body::ReleaseEdit {
+        notes: notes.to_owned(),
+    };
+    let body = edit("Now in #{Octopus.Release.Channel.Name}");
+    let edited = services.release_edit(admin, "shop", "1.0", &body).await;
+    assert_eq!(edited.unwrap().notes, "Now in default");
+    let after = services.release_show(admin, "shop", "1.0").await.unwrap();
+    assert_eq!(after.notes, "Now in default");
+    assert_eq!(
+        (
+            after.process_digest,
+            after.variables_digest,
+            after.packages_digest
+        ),
+        (
+            before.process_digest,
+            before.variables_digest,
+            before.packages_digest
+        )
+    );
+    let all = services.audit_list(admin, None, 100).await.unwrap();
+    let told = serde_json::to_string(&all).unwrap();
+    assert!(
+        told.contains("release.edit") && told.contains("About 1.0"),
+        "{told}"
+    );
+    let bad = services
+        .release_edit(admin, "shop", "1.0", &edit("#{if x"))
+        .await;
+    assert_eq!(code(&bad.unwrap_err()), "bad-template");
+    let refused = services
+        .release_edit(&a_reader(), "shop", "1.0", &edit("x"))
+        .await;
+    assert_eq!(code(&refused.unwrap_err()), "forbidden");
+}

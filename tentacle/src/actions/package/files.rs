@@ -2,13 +2,14 @@
 //! is touched: templates first, then transforms, then .NET settings, then structured variables.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use mantle_shared::text_file::{self, MAX_TEXT_FILE_BYTES, decode, encode};
 use mantle_shared::transform_rule::TransformRule;
 use mantle_template::{Options, Template, Variables as TemplateVariables};
 
-use super::super::{ActionContext, ActionError, Variables, withheld};
+use super::super::{ActionContext, ActionError, Variable, Variables, withheld};
 use super::Inputs;
 use super::transforms;
 use crate::cache::{Cache, PackageFile};
@@ -20,30 +21,40 @@ const MAX_WARNINGS: usize = 20;
 /// text in quotes it is a value of every format.
 const STAND_IN: &str = "\"withheld\"";
 
+/// Octopus's name for the folder of the version that is being installed (reference section 1.4).
+const FOLDER: &str = "Octopus.Action.Package.InstallationDirectoryPath";
+
 /// Octopus's names for what becomes of a token without a value in a file (reference section 1.4):
 /// by default it stays as it is, with a warning; the first makes it a failure, the second does not.
 const FAIL_ON_UNRESOLVED: &str = "OctopusShouldFailDeploymentOnSubstitutionFails";
 const IGNORE_UNRESOLVED: &str = "Octopus.Action.Package.IgnoreVariableReplacementErrors";
 
 /// The files that differ from the package's, by path. A pattern that matches nothing is a warning,
-/// a file that is named and not there is an error.
+/// a file that is named and not there is an error. `folder` is where they will be; whether they may
+/// name it is told, too.
 pub(super) fn written(
     context: &ActionContext<'_>,
     cache: &Cache,
     files: &[PackageFile],
     inputs: &Inputs,
-) -> Result<BTreeMap<String, Vec<u8>>, ActionError> {
+    folder: &Path,
+) -> Result<(BTreeMap<String, Vec<u8>>, bool), ActionError> {
+    let mut variables = withheld::template_variables(context.variables);
+    variables.set(FOLDER, folder.display().to_string());
+    let of_variables = |variable: &Variable| names_folder(&variable.value);
     let mut package = Package {
         context,
         cache,
         files,
         written: BTreeMap::new(),
+        names_folder: context.variables.iter().any(of_variables),
+        variables,
     };
     package.substitute(&inputs.substitute)?;
     package.transform(&inputs.transforms, inputs.ignore_transform_warnings)?;
     package.set("dotnet_config", Format::DotnetConfig, &inputs.dotnet_config)?;
     package.set("structured", Format::Auto, &inputs.structured)?;
-    Ok(package.written)
+    Ok((package.written, package.names_folder))
 }
 
 /// A package's files and what becomes of them.
@@ -52,6 +63,10 @@ struct Package<'a> {
     cache: &'a Cache,
     files: &'a [PackageFile],
     written: BTreeMap<String, Vec<u8>>,
+    /// The variables, and the folder that the files will be in.
+    variables: TemplateVariables,
+    /// Some of what is written may name that folder.
+    names_folder: bool,
 }
 
 impl Package<'_> {
@@ -73,7 +88,6 @@ impl Package<'_> {
     /// Templates in texts.
     fn substitute(&mut self, patterns: &[String]) -> Result<(), ActionError> {
         let context = self.context;
-        let variables = withheld::template_variables(context.variables);
         for file in matching(context, "substitute", patterns, self.files)? {
             let bytes = self.bytes(file)?;
             let (text, encoding) = decode(&bytes).ok_or_else(|| {
@@ -85,7 +99,8 @@ impl Package<'_> {
             if let Some(name) = withheld::needed(&text, context.variables) {
                 return Err(withheld::refused("substitute", &file.path, name));
             }
-            let rendered = render(context, &file.path, &text, &variables)?;
+            self.names_folder |= names_folder(&text);
+            let rendered = render(context, &file.path, &text, &self.variables)?;
             context.verbose(format!("substituted variables in {}", file.path));
             self.write(file, Some(encode(&rendered, encoding)));
         }
@@ -139,7 +154,7 @@ impl Package<'_> {
     /// Variables that have a place in a file.
     fn set(&mut self, key: &str, format: Format, patterns: &[String]) -> Result<(), ActionError> {
         let context = self.context;
-        let settings = settings(context.variables);
+        let settings = settings(context.variables, &self.variables);
         for file in matching(context, key, patterns, self.files)? {
             let bytes = self.bytes(file)?;
             let applied = config::apply(format, &file.path, &bytes, &settings)
@@ -176,12 +191,28 @@ fn failed(key: &str, path: &str, error: &config::ConfigError) -> ActionError {
     ActionError::failed(format!("{key}: {}", error.in_file(path)))
 }
 
-/// The variables that the action was given.
-fn settings(variables: &Variables) -> Settings {
+/// The variables that the action was given. One that names the folder was evaluated before there was
+/// one.
+fn settings(variables: &Variables, with_folder: &TemplateVariables) -> Settings {
+    let options = Options::new(jiff::Timestamp::now());
+    let value = |given: &str| {
+        let rendered = names_folder(given).then(|| template(given, with_folder, &options));
+        rendered.flatten().unwrap_or_else(|| given.to_owned())
+    };
     Settings::new(variables.iter().map(|variable| Setting {
         name: variable.name.clone(),
-        value: Some(variable.value.clone()),
+        value: Some(value(&variable.value)),
     }))
+}
+
+fn template(text: &str, variables: &TemplateVariables, options: &Options) -> Option<String> {
+    let rendered = Template::parse(text).render(variables, options).ok()?;
+    Some(rendered.text.into_owned())
+}
+
+/// A text may ask for the folder. Too often is only slower.
+fn names_folder(text: &str) -> bool {
+    text.contains("#{") && text.to_lowercase().contains("installationdirectorypath")
 }
 
 /// The first of the withheld names that has a place in a file: the value there is not the one that

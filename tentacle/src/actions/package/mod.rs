@@ -19,20 +19,23 @@ mod transforms;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use mantle_shared::Digest;
 use mantle_shared::fault;
 use mantle_shared::order::OrderPackage;
+use mantle_shared::protocol::Level;
 use mantle_shared::transform_rule::TransformRule;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::values;
-use super::{Action, ActionContext, ActionError, ActionReport};
-use crate::cache::{Cache, InstallRecord, Replaced, WalkError};
+use super::{Action, ActionContext, ActionError, ActionReport, ChildEnd, OutputSink};
+use crate::cache::{Cache, InstallRecord, PackageFile, Replaced, WalkError};
 use crate::durable;
+use crate::output::service_message::MessageRules;
 use place::Place;
 
 pub(super) use back::Back;
@@ -83,9 +86,15 @@ impl Action for Package {
         let files = cache
             .package_files(package.root)
             .map_err(|error| walk_failed(package, &error))?;
-        let written = files::written(context, &cache, &files, &inputs)?;
-        let digest = inputs_digest(package.root, &written);
-        let mut record = match place.find(&package.version, digest) {
+        let installation = Installation {
+            context,
+            cache: &cache,
+            files: &files,
+            inputs: &inputs,
+            place: &place,
+        };
+        let (written, digest, found) = installation.settle(package)?;
+        let mut record = match found {
             Some(record) => {
                 context.info(format!(
                     "{} {} is installed already, with the same configuration, in {}",
@@ -107,6 +116,19 @@ impl Action for Package {
     }
 }
 
+/// What of a package is in use: its folder and its version.
+pub(super) fn in_use(
+    apps: &Path,
+    (environment, project): (&str, &str),
+    package: &str,
+) -> Option<(PathBuf, String)> {
+    let place = Place::new(apps, environment, project, package);
+    let folder = switch::current_folder(&place)?;
+    let mut records = place.records().into_iter();
+    let record = records.find(|record| record.folder == folder)?;
+    Some((place.folder(&record), record.version))
+}
+
 /// Lines of `transforms:`, each with what it means.
 fn rules<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -116,6 +138,66 @@ fn rules<'de, D: Deserializer<'de>>(
         Err(error) => Err(D::Error::custom(error)),
     };
     values::texts(deserializer)?.into_iter().map(read).collect()
+}
+
+/// An installation whose folder is not settled yet.
+struct Installation<'a> {
+    context: &'a ActionContext<'a>,
+    cache: &'a Cache,
+    files: &'a [PackageFile],
+    inputs: &'a Inputs,
+    place: &'a Place,
+}
+
+type Settled = (BTreeMap<String, Vec<u8>>, Digest, Option<InstallRecord>);
+
+impl Installation<'_> {
+    /// What is written, its digest, and the folder that was made of exactly that. Where files name the
+    /// folder that they are in, each folder of the version is asked whether it was made so.
+    fn settle(&self, package: &OrderPackage) -> Result<Settled, ActionError> {
+        let new = self.place.unused_folder(&package.version);
+        let (written, names_folder) = self.written(self.context, &new)?;
+        let digest = inputs_digest(package.root, &written);
+        let mut found = self.place.find(&package.version, digest);
+        if names_folder {
+            let quiet = ActionContext {
+                output: &Quiet,
+                ..*self.context
+            };
+            let mut records = self.place.records();
+            records.retain(|one| one.version == package.version && one.root == package.root);
+            records.sort_by_key(|one| std::cmp::Reverse(one.activated_at_us));
+            for record in records {
+                let (same, _) = self.written(&quiet, &record.folder)?;
+                if inputs_digest(package.root, &same) == record.inputs {
+                    found = Some(record);
+                    break;
+                }
+            }
+        }
+        Ok((written, digest, found))
+    }
+
+    fn written(
+        &self,
+        context: &ActionContext<'_>,
+        folder: &str,
+    ) -> Result<(BTreeMap<String, Vec<u8>>, bool), ActionError> {
+        let folder = self.place.root().join(folder);
+        files::written(context, self.cache, self.files, self.inputs, &folder)
+    }
+}
+
+/// Says nothing twice.
+struct Quiet;
+
+impl OutputSink for Quiet {
+    fn line(&self, _level: Level, _text: &str) {}
+    fn progress(&self, _percent: u8, _message: &str) {}
+    fn set_variable(&self, _name: &str, _value: &str, _sensitive: bool) {}
+    fn run_child(&self, _command: Command, _rules: &MessageRules) -> Result<ChildEnd, ActionError> {
+        Err(ActionError::failed("files are written without a process"))
+    }
 }
 
 /// Before the switch, what is in use and will not be: a rollback goes back to it.

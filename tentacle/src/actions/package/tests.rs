@@ -377,6 +377,39 @@ fn a_token_without_a_value_in_a_file_is_a_failure_where_the_variables_say_so() {
     }
 }
 
+/// Reference section 1.4: the folder of the version, also in its own files and in variables.
+#[test]
+fn files_can_name_the_folder_that_they_are_in_and_going_back_is_a_switch_all_the_same() {
+    let mut bench = Bench::new();
+    let mut files = site("1.0");
+    let own = b"root=#{Octopus.Action.Package.InstallationDirectoryPath} #{SiteName}".to_vec();
+    files.insert("app.conf".to_owned(), own);
+    deliver(&mut bench, "1.0", &files);
+    let with = json!({"substitute": ["app.conf"], "structured": "appsettings.json"});
+    let set = |bench: &mut Bench, name: &str| {
+        let logs = "#{octopus.action.package.installationDirectoryPath}/logs";
+        bench.variables = vec![
+            ("SiteName".to_owned(), name.to_owned()),
+            ("Name".to_owned(), logs.to_owned()),
+        ];
+    };
+    for (name, folder) in [("a", "1.0"), ("a", "1.0"), ("b", "1.0_1"), ("a", "1.0")] {
+        set(&mut bench, name);
+        install(&bench, with.clone());
+        assert_eq!(current(&bench), folder, "{name}");
+        let folder = home(&bench).join(folder);
+        let text = fs::read_to_string(folder.join("app.conf")).unwrap();
+        assert_eq!(text, format!("root={} {name}", folder.display()));
+        let settings = fs::read_to_string(folder.join("appsettings.json")).unwrap();
+        let settings: Value = serde_json::from_str(&settings).unwrap();
+        assert_eq!(settings["Name"], format!("{}/logs", folder.display()));
+    }
+    assert_eq!(versions(&bench), ["1.0", "1.0_1"]);
+    let place = ("production", "octofx");
+    let used = in_use(&bench.state_dir.apps(), place, "OctoFX.Web");
+    assert_eq!(used, Some((home(&bench).join("1.0"), "1.0".to_owned())));
+}
+
 #[test]
 fn earlier_versions_are_kept_by_use_and_the_current_one_never_goes() {
     let mut bench = Bench::new();

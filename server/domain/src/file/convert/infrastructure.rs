@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::super::grammar::{Document, LifecycleItem, PhaseItem};
-use super::super::node::Problem;
+use super::super::node::{Kind, Problem};
 use super::super::report::Report;
-use super::super::typed::At;
+use super::super::typed::{At, Many};
 use super::super::{Definitions, Each};
 use super::process::span;
 use super::{Declared, Place, World};
@@ -102,7 +102,9 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
                 );
             }
         }
-        if phase.optional && phase.deploy == DeployMode::Automatic {
+        let (deploy, automatic) = deploy(phase, world, report);
+        let by_itself = deploy == DeployMode::Automatic || !automatic.is_empty();
+        if phase.optional && by_itself {
             report.warn(
                 Problem::new(
                     phase.name.at,
@@ -111,7 +113,7 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
                         phase.name.value
                     ),
                 )
-                .next("remove 'deploy: automatic' or 'optional: true'"),
+                .next("remove 'deploy' or 'optional: true'"),
             );
         }
         enough(phase, &phases, world, report);
@@ -123,7 +125,8 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
                 .iter()
                 .map(|name| name.value.clone())
                 .collect(),
-            deploy: phase.deploy,
+            deploy,
+            automatic,
             gate: gate(phase, report),
             priority: phase.priority,
         });
@@ -140,6 +143,42 @@ fn lifecycle(item: &LifecycleItem, world: &World, report: &mut Report) -> Lifecy
             on_target: retention.and_then(|kept| kept.on_target),
         },
     }
+}
+
+/// Whether all of a phase's environments are deployed to by themselves, or which are.
+fn deploy(phase: &PhaseItem, world: &World, report: &mut Report) -> (DeployMode, Vec<String>) {
+    let Some(node) = &phase.deploy else {
+        return (DeployMode::Manual, Vec::new());
+    };
+    if !matches!(node.kind, Kind::List(_)) {
+        let mode = node.read::<DeployMode>().unwrap_or_else(|problem| {
+            report.error(problem);
+            DeployMode::Manual
+        });
+        return (mode, Vec::new());
+    }
+    let names = match node.read::<Many<At<String>>>() {
+        Ok(Many(names)) => names,
+        Err(problem) => {
+            report.error(problem);
+            return (DeployMode::Manual, Vec::new());
+        }
+    };
+    let own = &phase.environments.0;
+    for name in &names {
+        if own.is_empty() {
+            known_environment(name, world, report);
+        } else {
+            let own = own.iter().map(|name| name.value.as_str());
+            report.reference(
+                "environment of this phase",
+                name,
+                own,
+                "add it to 'environments'",
+            );
+        }
+    }
+    (DeployMode::Manual, sorted(&names))
 }
 
 /// A phase that asks for more successes than it has environments would hold back every release.

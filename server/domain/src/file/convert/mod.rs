@@ -177,7 +177,7 @@ impl Declared {
         if let Some((first, place)) = self.places.get(&key) {
             let (what, next) = if *first == name.value {
                 let what = format!("{kind} '{first}' is declared at {place} already");
-                (what, "remove one of the two")
+                (what, "remove one of the two, or give it another name")
             } else if is_known(first) && is_known(&name.value) {
                 return;
             } else {
@@ -225,7 +225,7 @@ pub(super) fn document(
         project::convert(document, world, declared, definitions, report);
         return;
     }
-    let stray: [(&str, Option<Position>); 5] = [
+    let stray: [(&str, Option<Position>); 6] = [
         (
             "description",
             document.description.as_ref().map(|value| value.at),
@@ -235,6 +235,10 @@ pub(super) fn document(
             document.lifecycle.as_ref().map(|value| value.at),
         ),
         ("version", document.version.as_ref().map(|value| value.at)),
+        (
+            "release_notes",
+            document.release_notes.as_ref().map(|value| value.at),
+        ),
         (
             "variables",
             document.variables.as_ref().map(|value| value.at),

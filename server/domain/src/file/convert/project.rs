@@ -11,7 +11,7 @@ use super::references::{self, Doers};
 use super::{Declared, Owner, World, library, process, variables};
 use crate::channel::{ChannelDefinition, ChannelRule};
 use crate::project::{PackageReference, ProjectDefinition, VersionSource};
-use crate::version::{PrereleasePattern, Range, written_version};
+use crate::version::{PrereleasePattern, Range, unknown_number, written_version};
 
 /// What can be referred to inside a project.
 #[derive(Debug, Default)]
@@ -65,6 +65,9 @@ pub(super) fn convert(
         .map_or_else(VersionSource::default, |node| {
             version(&node, &inside, report)
         });
+    if let Some(notes) = &document.release_notes {
+        report.template(notes.at, notes);
+    }
     let steps = report.each(document.process);
     process::collect_names(&steps, &mut inside, report);
     let owner = Owner::Project(slug.value.clone());
@@ -87,6 +90,7 @@ pub(super) fn convert(
         description: document.description.map(|text| text.value),
         lifecycle: document.lifecycle.map(|name| name.value),
         version,
+        release_notes: document.release_notes.map(|notes| notes.value),
         packages,
         channels,
         include,
@@ -145,6 +149,10 @@ fn version(node: &Node, inside: &Inside, report: &mut Report) -> VersionSource {
         },
         Kind::Text(text) => {
             report.template(node.at, text);
+            if let Some((name, meant)) = unknown_number(text) {
+                let what = format!("there is no '{name}' in a version");
+                report.error(Problem::new(node.at, what).meant(meant));
+            }
             if !text.contains("#{") {
                 // White space does not count, as when it is evaluated.
                 let written: String = text.split_whitespace().collect();

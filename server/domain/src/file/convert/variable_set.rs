@@ -21,13 +21,17 @@ pub(super) fn convert(
     };
     report.word("variable set", &name, &[' ']);
     declared.once("variable set", &name, report);
-    let stray: [(&str, Option<Position>); 6] = [
+    let stray: [(&str, Option<Position>); 7] = [
         ("project", document.project.as_ref().map(|value| value.at)),
         (
             "lifecycle",
             document.lifecycle.as_ref().map(|value| value.at),
         ),
         ("version", document.version.as_ref().map(|value| value.at)),
+        (
+            "release_notes",
+            document.release_notes.as_ref().map(|value| value.at),
+        ),
         ("packages", document.packages.as_ref().map(|_| name.at)),
         ("channels", document.channels.as_ref().map(|_| name.at)),
         ("process", document.process.as_ref().map(|_| name.at)),

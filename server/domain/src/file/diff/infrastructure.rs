@@ -213,7 +213,8 @@ fn describe(phase: &Phase) -> String {
         phase.environments.join(", ")
     };
     let mut words = vec![match phase.deploy {
-        DeployMode::Manual => "manual".to_owned(),
+        DeployMode::Manual if phase.automatic.is_empty() => "manual".to_owned(),
+        DeployMode::Manual => format!("automatic: {}", phase.automatic.join(", ")),
         DeployMode::Automatic => "automatic".to_owned(),
     }];
     match phase.gate {
