@@ -5,10 +5,10 @@ use mantle_domain::file::{self, Definitions, FileError, Known, OldNames, Source}
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::variable_set::VariableSets;
 
-use super::{Services, facts};
 use super::declared::{environment_order, project_definition, variable_sets};
 use super::error::{Error, Result};
 use super::names::environment_names;
+use super::{Services, facts};
 use crate::api::body::ApplyFile;
 use crate::store::{
     Extent, Tx, health_check_list, lifecycle_list, project_list, secret_list, target_list,
