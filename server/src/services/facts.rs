@@ -24,6 +24,8 @@ use crate::store::{
 };
 
 /// The notes that a deployment brings go with its plan and with every order: beyond so many bytes
+/// Changes are told of so many of the newest releases.
+const MOST_RELEASES: u32 = 1_000;
 /// those of the oldest releases are left out. As JSON they must fit into an environment variable.
 const MOST_CHANGES_BYTES: usize = 16 * 1024;
 /// How many deployments are looked through for the last other release.
@@ -190,7 +192,7 @@ async fn brought_by(
         channel: release.channel.clone(),
     };
     let all = match running {
-        Some(_) => release_list(tx, release.project_id, None, LIST_MOST).await?,
+        Some(_) => release_list(tx, release.project_id, None, MOST_RELEASES).await?,
         None => Vec::new(),
     };
     let past: Vec<Past> = all

@@ -111,14 +111,14 @@ fn try_look(
                 return Ok(Found::Running(process));
             }
             // It may have written its result and ended since the look for one.
-            Some(Claim::Supervisor { process }) => match files::read_result(dir, attempt)? {
-                Some(end) => return Ok(Found::Ended(with_spool(dir, attempt, end))),
-                None => {
-                    dead = Some(process);
-                    let killed = "the step's supervisor was killed";
-                    (Outcome::Unknown, format!("{killed}: {NOT_KNOWN}"))
+            Some(Claim::Supervisor { process }) => {
+                if let Some(end) = files::read_result(dir, attempt)? {
+                    return Ok(Found::Ended(with_spool(dir, attempt, end)));
                 }
-            },
+                dead = Some(process);
+                let killed = "the step's supervisor was killed";
+                (Outcome::Unknown, format!("{killed}: {NOT_KNOWN}"))
+            }
             Some(Claim::Void) => unclaimed(dir, proof(dir, attempt)?),
             None => {
                 let proof = proof(dir, attempt)?;
@@ -182,15 +182,14 @@ impl Rest {
         if self.stopped.is_empty() && self.left.is_empty() {
             message.push_str(NOTHING_LEFT);
         } else {
-            message.push_str(&format!(
-                "; the agent has stopped what was left of it: {}",
-                names(&self.stopped)
-            ));
+            message.push_str("; the agent has stopped what was left of it: ");
+            message.push_str(&names(&self.stopped));
         }
         if self.left.is_empty() {
             return (Outcome::Unknown, message);
         }
-        message.push_str(&format!("; still running: {}", names(&self.left)));
+        message.push_str("; still running: ");
+        message.push_str(&names(&self.left));
         (Outcome::Abandoned, message)
     }
 }
