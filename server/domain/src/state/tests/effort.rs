@@ -2,7 +2,6 @@
 
 use mantle_shared::protocol::Outcome;
 
-use super::super::*;
 use super::builders::*;
 use crate::fleet::looked_at;
 
