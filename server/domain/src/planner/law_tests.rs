@@ -7,7 +7,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{PastRelease, PlanFacts};
+use crate::plan::{PastRelease, PlanChange, PlanFacts};
 use crate::release::{ReleaseDraft, ScannedFiles};
 use crate::target::{Platform, TargetFacts};
 use crate::testing::{a_package, a_project, a_release, a_target, request};
@@ -158,6 +158,13 @@ fn facts(facts: &mut PlanFacts, seed: u64) {
         current: Some(past("0.9")),
         previous: Some(past("0.7")),
         succeeded: Some("T-3".to_owned()),
+        expires: Some("2026-11-03T00:00:00Z".to_owned()),
+        chosen: vec!["far".to_owned()],
+        excluded: vec!["further".to_owned()],
+        changes: vec![PlanChange {
+            version: "0.9.1".to_owned(),
+            notes: "some is new".to_owned(),
+        }],
     };
 }
 
