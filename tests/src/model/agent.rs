@@ -3,6 +3,8 @@
 //!
 //! The agent dies by its fuse, between any two things that it does, or while it writes.
 
+mod cancels;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_domain::plan::NodeRef;
@@ -389,37 +391,6 @@ impl Agent {
             self.handle(Input::Ended { attempt, end }, None, now_us);
         }
         self.write_cancels_again();
-    }
-
-    /// Asks a supervisor to stop. The room that is set aside for it counts for nothing here: some file
-    /// systems write nothing in place.
-    fn write_cancel(&mut self, attempt: AttemptId) {
-        let Some(folder) = self.folders.get_mut(&attempt) else {
-            return;
-        };
-        if !self.disk.is_full() {
-            folder.cancel = true;
-        } else if let Some(live) = &mut self.live {
-            live.unwritten.insert(attempt);
-        }
-    }
-
-    fn write_cancels_again(&mut self) {
-        let Some(live) = &mut self.live else { return };
-        for attempt in std::mem::take(&mut live.unwritten) {
-            self.write_cancel(attempt);
-        }
-        if self.disk.is_full() {
-            return;
-        }
-        let open = self.live.iter().flat_map(|live| live.brain.ledger().open());
-        for (attempt, _) in open.filter(|(_, entry)| entry.cancel.is_some()) {
-            let folder = self.folders.get(&attempt);
-            assert!(
-                folder.is_none_or(|folder| folder.cancel),
-                "the cancel of {attempt} is lost"
-            );
-        }
     }
 
     /// Looks at every attempt that is not over and has no supervisor any more.

@@ -9,10 +9,9 @@
 //! What is checked all the time: no attempt runs twice, no node is worked on twice at once, nothing
 //! exists before its record is on the disk, the server never asks for what it acknowledged, a cancel that
 //! was taken reaches its supervisor, a log leads to the state that it came from, and nothing waits for
-//! nothing. When the faults stop the
-//! deployment ends, and then: every line that was printed is stored once and in order, every end is
-//! the one that the attempt had, success is said of nothing else, agents have nothing left to tell, and
-//! nobody holds a lock. People say now and then how an attempt ended, whether they know it or not: their
+//! nothing. When the faults stop the deployment ends, and then: every line that was printed is stored once
+//! and in order, every end is the one that the attempt had, success is said of nothing else, agents have
+//! nothing left to tell, and nobody holds a lock. People say now and then how an attempt ended, whether they know it or not: their
 //! word stands beside the agents' and never in its place.
 //!
 //! Not in it: lost journals (the domain's own model has them), restored backups, who waits for locks, and

@@ -26,7 +26,7 @@ pub struct Holding<'a> {
 impl InHand {
     /// A reader has this, and waits for the recorder.
     pub fn hold(&self, chunk: &[u8]) -> Holding<'_> {
-        let lines = chunk.split(|byte| *byte == b'\n').count() as u64 - 1;
+        let lines = chunk.iter().map(|byte| u64::from(*byte == b'\n')).sum();
         let bytes = chunk.len() as u64;
         let mut counts = self.counts();
         counts.readers += 1;

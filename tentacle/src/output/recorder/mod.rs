@@ -24,7 +24,7 @@ use mantle_shared::{AttemptId, Digest};
 use zeroize::Zeroizing;
 
 use self::dropping::{Dropping, Reason};
-pub use self::in_hand::InHand;
+pub use self::in_hand::{Holding, InHand};
 pub use self::outputs::ArtifactRequest;
 use super::lines::{Ends, LineSplitter};
 use super::seal::Sealer;
