@@ -259,8 +259,8 @@ pub enum Refusal {
         /// The nearest name that exists.
         suggestion: Option<String>,
         /// The steps that there are.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        steps: Vec<String>,
+        #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+        steps: Box<[String]>,
     },
     /// A step is to be left out that is required.
     RequiredStep {

@@ -96,7 +96,7 @@ mod tests {
             async move {
                 let work = move || {
                     begun.send(()).unwrap();
-                    ends.recv_timeout(Duration::from_secs(60)).is_ok()
+                    ends.recv_timeout(Duration::from_mins(1)).is_ok()
                 };
                 room.run(work).await.unwrap()
             }
@@ -121,7 +121,7 @@ mod tests {
             async move {
                 let work = move || {
                     begun.send(()).unwrap();
-                    ends.recv_timeout(Duration::from_secs(60)).unwrap();
+                    ends.recv_timeout(Duration::from_mins(1)).unwrap();
                 };
                 room.run(work).await
             }

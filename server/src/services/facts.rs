@@ -24,10 +24,10 @@ use crate::store::{
 };
 
 /// The notes that a deployment brings go with its plan and with every order: beyond so many bytes
-/// Changes are told of so many of the newest releases.
-const MOST_RELEASES: u32 = 1_000;
 /// those of the oldest releases are left out. As JSON they must fit into an environment variable.
 const MOST_CHANGES_BYTES: usize = 16 * 1024;
+/// Changes are told of so many of the newest releases.
+const MOST_RELEASES: u32 = 1_000;
 /// How many deployments are looked through for the last other release.
 const LOOK_BACK: u32 = 50;
 

@@ -452,7 +452,7 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             suggestion,
             steps,
             ..
-        } => Some(match steps.as_slice() {
+        } => Some(match &**steps {
             [] => meant(
                 suggestion.as_ref(),
                 &format!("'mantle release show {project} {version}' lists its steps"),
