@@ -333,7 +333,8 @@ fn values_for_where_the_target_is_not_do_not_tie_there() {
     for (scopes, environments, steps, tie) in [
         (both, "live|test", "db", true),
         (both, "test", "db", false),
-        (both, "", "db", false),
+        // It is in none yet.
+        (both, "", "db", true),
         (["g=web", "g=linux"], "test", "db", true),
         (
             ["g=web e=live|test", "g=linux e=live|test"],

@@ -208,12 +208,9 @@ fn tie_on(
         .flat_map(|place| readers.iter().map(move |reader| (place, reader)))
         .filter(|((environment, channel), reader)| {
             let applies = |environment| reader.applies(environment, *channel);
-            // A worker serves environments that it is not in.
-            match target
-                .environments
-                .as_ref()
-                .filter(|_| reader.tag.is_some())
-            {
+            // A worker serves environments that it is not in, and one in none may come into any.
+            let places = target.environments.as_ref();
+            match places.filter(|own| reader.tag.is_some() && !own.is_empty()) {
                 None => applies(*environment),
                 Some(own) => own
                     .iter()
