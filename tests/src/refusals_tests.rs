@@ -156,7 +156,7 @@ fn samples() -> Vec<Refusal> {
             version: version(),
             step: step(),
             suggestion: None,
-            steps: vec![step()],
+            steps: vec![step()].into(),
         },
         Refusal::RequiredStep { step: step() },
         Refusal::NothingToDo {

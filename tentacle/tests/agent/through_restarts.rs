@@ -280,13 +280,14 @@ async fn what_a_killed_supervisor_leaves_behind_is_stopped_before_its_lock_is_fr
         rustix::process::Signal::KILL,
     );
     // Whenever it is let in, nothing of the other is there any more.
+    let mut again = tokio::time::interval(Duration::from_millis(20));
     let waited = async {
         loop {
+            again.tick().await;
             match world.start_attempt(1, &next).await.result {
                 StartResult::Refused { reason, .. } => assert_eq!(reason, StartRefusal::Busy),
                 other => break other,
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     assert_eq!(in_time("the lock", waited).await, StartResult::Accepted);

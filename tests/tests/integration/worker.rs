@@ -128,7 +128,7 @@ async fn the_worker_goes_with_a_killed_server_and_its_steps_go_on() {
     assert_ne!(worker_process(&fleet), Some(pid));
     std::fs::write(&gate, b"").unwrap();
     wait_for("the step's end", SOON, || async { there(&done) }).await;
-    fleet.server.task_is(&task, "succeeded", SOON).await;
+    fleet.task_is(&task, "succeeded", SOON).await;
 }
 
 fn there(path: &std::path::Path) -> Result<(), String> {

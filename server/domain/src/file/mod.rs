@@ -232,4 +232,6 @@ mod names_tests;
 #[cfg(test)]
 mod references_tests;
 #[cfg(test)]
+mod scalar_tests;
+#[cfg(test)]
 mod tests;
