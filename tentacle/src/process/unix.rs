@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::{MARK, Survivor};
+use super::{MARK, ProcessIdentity, Survivor, own_identity};
 pub use orphans::Orphans;
 
 /// Between two looks at a tree that is being killed.
@@ -108,6 +108,12 @@ impl Stat {
     }
 }
 
+/// What the processes of this supervisor carry. The label alone would not do: another agent of this
+/// machine, on a copy of the data, may know an attempt by the same one.
+fn mark_of(label: &str, supervisor: &ProcessIdentity) -> String {
+    format!("{label}/{}-{}", supervisor.pid, supervisor.start_time)
+}
+
 /// All processes of this moment.
 fn snapshot() -> HashMap<u32, Stat> {
     let mut all = HashMap::new();
@@ -142,7 +148,7 @@ fn named(members: HashSet<u32>, all: &HashMap<u32, Stat>) -> Vec<Survivor> {
 #[derive(Debug)]
 pub struct Tree {
     own_pid: u32,
-    label: String,
+    mark: String,
     cgroup: Option<PathBuf>,
 }
 
@@ -154,7 +160,7 @@ impl Tree {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         Ok(Self {
             own_pid: std::process::id(),
-            label: label.to_owned(),
+            mark: mark_of(label, &own_identity()),
             cgroup: enter_cgroup(label),
         })
     }
@@ -162,7 +168,7 @@ impl Tree {
     /// Prepares a child: a process group of its own, so that a signal to it reaches no other, and the
     /// mark by which its like are known when this supervisor is not there any more.
     pub fn prepare(&self, command: &mut Command) {
-        command.process_group(0).env(MARK, &self.label);
+        command.process_group(0).env(MARK, &self.mark);
     }
 
     /// To be called right after a child was spawned.

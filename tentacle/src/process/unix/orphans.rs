@@ -10,7 +10,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::{Stat, Survivor, cgroup_members, cgroup_of, named, pid_of, snapshot};
+use super::{Stat, Survivor, cgroup_members, cgroup_of, mark_of, named, pid_of, snapshot};
 use crate::process::{MARK, ProcessIdentity, is_alive};
 
 /// The processes of an attempt, without its supervisor.
@@ -40,7 +40,8 @@ impl Orphans {
         let mut members = cgroup_of(&self.label)
             .map(|cgroup| cgroup_members(&cgroup))
             .unwrap_or_default();
-        members.extend(all.keys().copied().filter(|pid| self.is_marked(*pid)));
+        let mark = mark_of(&self.label, &self.supervisor);
+        members.extend(all.keys().copied().filter(|pid| is_marked(*pid, &mark)));
         let supervised = is_alive(&self.supervisor);
         // A session keeps its leader's pid from being used again; but once it was empty, another may
         // have it.
@@ -67,17 +68,17 @@ impl Orphans {
     pub fn kill(&self, which: &[Survivor]) {
         signal(which, Signal::KILL);
     }
+}
 
-    /// Whether the process was given the attempt's mark, which everything that it starts inherits.
-    fn is_marked(&self, pid: u32) -> bool {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| {
-            variable
-                .strip_prefix(MARK.as_bytes())
-                .and_then(|rest| rest.strip_prefix(b"="))
-                == Some(self.label.as_bytes())
-        })
-    }
+/// Whether the process was given this mark, which everything that it starts inherits.
+fn is_marked(pid: u32, mark: &str) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| {
+        variable
+            .strip_prefix(MARK.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"="))
+            == Some(mark.as_bytes())
+    })
 }
 
 fn add_descendants(members: &mut HashSet<u32>, all: &HashMap<u32, Stat>) {
