@@ -228,7 +228,13 @@ impl Picture {
                     "{} of {shown} runs, and its agent is connected: it says itself how that ends",
                     self.about(*attempt)
                 ),
-                format!("to stop it: mantle task cancel {shown}"),
+                match &self.state.cancel {
+                    None => format!("to stop it: mantle task cancel {shown}"),
+                    Some(cancel) => format!(
+                        "it was asked to stop; what its agent has not said by {} can be resolved then: mantle task show {shown}",
+                        cancel.deadline.strftime("%H:%M:%SZ")
+                    ),
+                },
             ));
         }
         let before = self.resolved.values().find(|row| {

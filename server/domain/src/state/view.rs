@@ -452,7 +452,13 @@ fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
             };
             (Status::Waiting, message, None)
         }
-        Some(NodeState::Running { .. }) => (Status::Running, String::new(), None),
+        Some(NodeState::Running { attempt }) => {
+            let known = state.attempts.get(attempt);
+            let message = known
+                .map(|known| stopping(state, known))
+                .unwrap_or_default();
+            (Status::Running, message, None)
+        }
         Some(NodeState::Asking { interruption }) => {
             let asked = state.interruptions.get(interruption);
             let message = asked.map(|one| asks(&one.question)).unwrap_or_default();
@@ -501,6 +507,19 @@ fn resolution(attempt: &Attempt) -> Option<ResolutionProgress> {
         at: known.at,
         is_contradicted: attempt.contradiction().is_some(),
     })
+}
+
+/// That something was asked to stop, and until when its agent's word is waited for; empty if it was not.
+fn stopping(state: &State, attempt: &Attempt) -> String {
+    let cancel = state.cancel.as_ref().map(|cancel| cancel.deadline);
+    let Some(until) = cancel.or_else(|| state.step_stop(attempt.node.step)) else {
+        return String::new();
+    };
+    let executor = executor(state, attempt.node);
+    format!(
+        "was asked to stop; if the agent of {executor} does not say by {} how it ended, that is not known",
+        until.strftime("%H:%M:%SZ")
+    )
 }
 
 /// What its agent said of an attempt that had been given up by then.
