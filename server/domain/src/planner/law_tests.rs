@@ -126,8 +126,12 @@ fn disturb(world: &World, seed: u64) -> World {
         agent.features.push("telemetry".to_owned());
         agent.features.reverse();
     }
-    // What else a target is in, and in which order that is listed.
-    for target in &mut other.targets {
+    // What else a target is in, and in which order that is listed. Of one that is elsewhere a refusal says where.
+    for target in other
+        .targets
+        .iter_mut()
+        .filter(|target| target.environments.iter().any(|name| name == "test"))
+    {
         target.environments.push("lab".to_owned());
         target.environments.rotate_left(turn % 2);
     }
