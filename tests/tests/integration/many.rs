@@ -18,9 +18,9 @@ const REQUESTS: u64 = 20;
 const PAYLOAD_BYTES: usize = 8 * 1024;
 /// A debug build on a busy machine: long beside what it takes.
 const LONG: Duration = Duration::from_mins(2);
-/// What the process may have grown by from one round to another. Were the payloads of one round kept
-/// by either end, it would be 30 MiB.
-const GROWTH_KIB: u64 = 16 * 1024;
+/// What the process may have grown by over two rounds. Were their payloads kept by one end, it would be 32 MiB;
+/// what an allocator keeps of what was in flight at once is up to 17 MiB on a machine that does other things besides.
+const GROWTH_KIB: u64 = 24 * 1024;
 
 /// This process's memory, in KiB.
 pub fn resident_kib() -> u64 {
