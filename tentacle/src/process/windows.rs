@@ -172,8 +172,8 @@ struct ProcessList {
 }
 
 impl Tree {
-    /// Puts this process into a job of its own, which ends with it: who kills the supervisor ends the
-    /// step. [`Tree::release`] takes that back.
+    /// Puts this process into a job of its own. From the first child on it ends with this process: who kills
+    /// the supervisor ends the step. [`Tree::release`] takes that back.
     pub fn new(label: &str) -> io::Result<Self> {
         keep_std_handles();
         // SAFETY: both arguments may be null; a null result is looked for.
@@ -186,17 +186,18 @@ impl Tree {
         if unsafe { AssignProcessToJobObject(job.0, GetCurrentProcess()) } == 0 {
             return Err(io::Error::last_os_error());
         }
-        let tree = Self {
+        Ok(Self {
             own_pid: std::process::id(),
             label: label.to_owned(),
             job,
-        };
-        tree.end_with_supervisor(true)?;
-        Ok(tree)
+        })
     }
 
     /// Prepares a child: a process group of its own, so that a break reaches no other.
     pub fn prepare(&self, command: &mut Command) {
+        // Not before: a supervisor that starts nothing would be ended by its own end. It fails for no reason
+        // that is known; then what is prepared would outlive a killed supervisor.
+        let _ = self.end_with_supervisor(true);
         command
             .creation_flags(CREATE_NEW_PROCESS_GROUP)
             .env(MARK, &self.label);
