@@ -331,7 +331,8 @@ impl Orchestrator {
                 return None;
             };
             let blocked = event.blocked()?;
-            // Of itself it waits only until its agent's word is there: a moment after every action.
+            // Not of what the task itself holds: mostly that is gone in a moment, after every action. Where a
+            // step at the same time holds it for longer, `task show` says so.
             let own = format!("{} ", deployment.context.number);
             if blocked.by.starts_with(&own) {
                 return None;
