@@ -58,6 +58,7 @@ pub mod sabotage;
 pub mod server;
 pub mod small_disk;
 pub mod stuck_disk;
+pub mod systemd;
 pub mod terminal;
 pub mod wait;
 pub mod wine;
