@@ -45,6 +45,7 @@ pub mod hosts;
 mod inputs_tests;
 pub mod lines;
 pub mod load;
+pub mod locked_database;
 #[cfg(test)]
 mod manual_tests;
 pub mod model;

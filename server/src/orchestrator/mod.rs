@@ -61,8 +61,8 @@ const FACTS_QUEUE: usize = 1024;
 /// How long a lease holds without being renewed, and how often it is renewed.
 const LEASE: Duration = Duration::from_secs(30);
 const RENEW: Duration = Duration::from_secs(10);
-/// The sweep that finds what no hint told of.
-const SWEEP: Duration = Duration::from_secs(5);
+/// The sweep that finds what no hint told of: whatever waits for it goes on within five seconds.
+const SWEEP: Duration = Duration::from_secs(4);
 
 /// What the orchestrator is made of.
 #[derive(Clone)]

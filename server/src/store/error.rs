@@ -128,8 +128,8 @@ fn classify(error: &dyn DatabaseError) -> fn(sqlx::Error) -> StoreError {
 /// By the primary result code, the low byte of the extended one.
 fn classify_sqlite(code: i32) -> fn(sqlx::Error) -> StoreError {
     match code & 0xff {
-        // BUSY, LOCKED.
-        5 | 6 => |e| StoreError::Busy(Some(e)),
+        // BUSY, LOCKED, and PROTOCOL: many tries to take a lock failed.
+        5 | 6 | 15 => |e| StoreError::Busy(Some(e)),
         // FULL.
         13 => StoreError::NoSpace,
         // CORRUPT, NOTADB.

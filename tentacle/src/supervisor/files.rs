@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use mantle_shared::fault;
 use mantle_shared::lock::Lock;
 use mantle_shared::protocol::AttemptEnd;
 use mantle_shared::{AttemptId, Digest, TaskId};
@@ -147,7 +148,9 @@ pub fn write_cancel(dir: &Path, cancel: CancelFile) -> io::Result<()> {
     }
     let mut bytes = to_bytes(&cancel)?;
     bytes.resize(bytes.len().max(CANCEL_BYTES), b' ');
-    if use_room(&dir.join(CANCEL_ROOM), &path, &bytes).is_ok() {
+    if !fault::sabotaged("no-room-for-a-cancel")
+        && use_room(&dir.join(CANCEL_ROOM), &path, &bytes).is_ok()
+    {
         return Ok(());
     }
     // An earlier agent's folder has no such room, and some file systems write nothing in place.

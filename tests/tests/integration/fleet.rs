@@ -166,15 +166,7 @@ impl Fleet {
 
     /// Kills the supervisors of all steps, which the steps' own processes outlive.
     pub fn kill_supervisors(&self) {
-        for pid in self.world.processes() {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let supervises = line
-                .split(|byte| *byte == 0)
-                .any(|word| word == b"exec-attempt");
-            if supervises && let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
+        kill_supervisors(&self.world);
     }
 
     /// The task with all that it does.
@@ -210,6 +202,21 @@ impl Fleet {
             .await;
         lines(&output.stdout)
     }
+}
+
+/// Kills the supervisors of all steps in a world, and gives how many there were.
+pub fn kill_supervisors(world: &World) -> usize {
+    let supervises = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0)
+            .any(|word| word == b"exec-attempt")
+    };
+    let found = world.processes().into_iter().filter(supervises);
+    let killed = found.filter_map(|pid| {
+        let pid = rustix::process::Pid::from_raw(pid)?;
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok()
+    });
+    killed.count()
 }
 
 /// The records in an agent's journal, in order.

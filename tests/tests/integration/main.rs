@@ -13,6 +13,7 @@
 
 mod agent_faults;
 mod agent_settings;
+mod agent_stops;
 mod artifacts;
 mod backups;
 mod cancels;
@@ -21,6 +22,7 @@ mod choices;
 mod conditions;
 mod config_files;
 mod copies;
+mod database_away;
 mod delivery;
 mod denials;
 mod deploy;
@@ -28,8 +30,10 @@ mod documents;
 mod errors;
 mod fleet;
 mod forbidden;
+mod full_disks;
 mod haproxy_rollout;
 mod health;
+mod hints;
 mod hostile;
 mod hostile_files;
 mod installed_versions;

@@ -10,12 +10,12 @@ use mantle::api::body::{
     ApplyFile, ApplyRequest, AuditEntry, DeploymentCreate, JoinTokenCreate, PackageVersion,
     ReleaseCreate, TaskDetail, TaskState, UploadCreate,
 };
-use mantle::app::machinery::{Machinery, MachineryConfig};
+use mantle::app::machinery::{Machinery, MachineryConfig, Waker};
 use mantle::gateway::{Counters, Gateway, PushRates, Sessions, Timing};
 use mantle::orchestrator::Online;
 use mantle::packages::PackageRepository;
 use mantle::security::{AGENT_LASTS, Authority, authority_open, master_key_open};
-use mantle::services::{Caller, Feed, Parts, ServerFacts, Services};
+use mantle::services::{Caller, Feed, NoWake, Parts, ServerFacts, Services, Wake};
 use mantle::store::{Store, StoreConfig};
 use mantle_domain::state::Policy;
 use mantle_domain::upkeep::UpkeepRules;
@@ -71,6 +71,8 @@ struct Ways {
     /// How long agents' certificates last.
     lasts: Duration,
     push_rates: PushRates,
+    /// Who hears what the use cases tell the orchestrator.
+    hears: fn(Waker) -> Arc<dyn Wake>,
 }
 
 impl Default for Ways {
@@ -79,6 +81,7 @@ impl Default for Ways {
             timing: Timing::default(),
             lasts: AGENT_LASTS,
             push_rates: PushRates::default(),
+            hears: |waker| Arc::new(waker),
         }
     }
 }
@@ -107,6 +110,18 @@ impl Server {
             ..Ways::default()
         };
         let server = Self::open_with(world, folder, any, ways).await;
+        server.apply("infrastructure.yaml", INFRASTRUCTURE).await;
+        server
+    }
+
+    /// A new server of which no use case's hint reaches anybody.
+    pub async fn start_deaf(world: &World) -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let ways = Ways {
+            hears: |_| Arc::new(NoWake),
+            ..Ways::default()
+        };
+        let server = Self::open_with(world, world.dir("server"), any, ways).await;
         server.apply("infrastructure.yaml", INFRASTRUCTURE).await;
         server
     }
@@ -172,7 +187,7 @@ impl Server {
             store: store.clone(),
             master_key,
             packages,
-            wake: Arc::new(machinery.waker.clone()),
+            wake: (ways.hears)(machinery.waker.clone()),
             presence: Arc::clone(&machinery.online) as _,
             feed,
             stopping: tokio_util::sync::CancellationToken::new(),

@@ -1,0 +1,151 @@
+//! The agent's disk is full, not one byte is left, and somebody cancels: what runs is stopped all the same,
+//! and whatever could not be written down meanwhile is told once there is room.
+
+use std::time::{Duration, Instant};
+
+use mantle_tests::wait::{wait_for, wait_until};
+
+use crate::fleet::{Fleet, Line, SOON, quoted};
+
+/// The agent's disk.
+const DISK_BYTES: u64 = 8 * 1024 * 1024;
+/// A cancel's grace here, and how long after it everything may take to be gone.
+const GRACE: Duration = Duration::from_secs(1);
+const GONE: Duration = Duration::from_secs(15);
+
+/// A fleet of one agent on a small disk, on which a script is at work that does this. It has a child.
+async fn at_work(does: &str) -> (Fleet, String) {
+    let mut fleet = Fleet::new(1).await;
+    let agent = &mut fleet.agents[0];
+    agent.stop().await;
+    agent.keep_on_small_disk(DISK_BYTES).await;
+    agent.run();
+    fleet.all_online().await;
+    let child = format!(
+        "trap '' TERM\n{}\nwhile :; do sleep 0.1; done\n",
+        fleet.effects.shell("start", "child", "web01")
+    );
+    let child = fleet.world.file("child.sh", &child);
+    let script = format!(
+        "sh '{}' &\n{}\n{does}",
+        child.display(),
+        fleet.effects.shell("start", "work", "web01"),
+    );
+    let process = format!(
+        "  - {{ step: only, targets: {{ tag: web }}, actions: [{{ action: work, uses: script, grace: 1s, with: {{ run: {} }} }}] }}\n",
+        quoted(&script)
+    );
+    fleet.release("fills", &process).await;
+    let task = fleet.detach("fills").await;
+    wait_until("it is at work", SOON, || {
+        ["work", "child"]
+            .iter()
+            .all(|who| fleet.effects.count("start", who, "web01") == 1)
+    })
+    .await;
+    (fleet, task)
+}
+
+/// Waits until neither the script nor its child lives.
+async fn gone(fleet: &Fleet) {
+    let since = Instant::now();
+    let lives = |who: &str| fleet.effects.process_of("start", who).process_lives();
+    wait_until("its processes are gone", GRACE + GONE, || {
+        !["work", "child"].iter().any(|who| lives(who))
+    })
+    .await;
+    assert!(since.elapsed() < GRACE + GONE, "{:?}", since.elapsed());
+}
+
+/// With room again everything works as before.
+async fn works_again(fleet: &Fleet) {
+    fleet
+        .release(
+            "after",
+            "  - { step: only, targets: { tag: web }, uses: script, with: { run: 'echo works' } }\n",
+        )
+        .await;
+    fleet.deploy("after").await.ok();
+}
+
+fn fill(fleet: &Fleet) {
+    fleet.agents[0].disk().unwrap().fill();
+    let more = fleet.agents[0].files().join("one more");
+    let full = std::fs::write(&more, [b'x'; 8192]);
+    assert!(full.is_err(), "the disk is full");
+    let _ = std::fs::remove_file(more);
+}
+
+#[tokio::test]
+async fn s45_a_cancel_on_an_agent_whose_disk_is_full_stops_the_step_and_is_told() {
+    let (fleet, task) = at_work("echo before; sleep 600").await;
+    wait_for("its line has arrived", SOON, || async {
+        let log = fleet.log(&task).await;
+        let there = log.iter().any(|line| line.text == "before");
+        there.then_some(()).ok_or(format!("{log:?}"))
+    })
+    .await;
+    fill(&fleet);
+    fleet.server.ok(&["task", "cancel", &task]).await;
+    gone(&fleet).await;
+    // What is set aside for the end of a step is enough: the server knows it before there is room.
+    let shown = fleet.task_is(&task, "cancelled", SOON).await;
+    assert_eq!(
+        shown["steps"][0]["targets"][0]["actions"][0]["state"], "cancelled",
+        "{shown}"
+    );
+    fleet.agents[0].disk().unwrap().free();
+    works_again(&fleet).await;
+}
+
+#[tokio::test]
+async fn s45_a_cancel_of_a_step_that_a_full_disk_holds_back_stops_it_and_keeps_its_lines() {
+    let (mut fleet, task) = at_work(
+        "i=1; while :; do echo \"line $i\"; i=$((i+1)); [ $((i % 100)) = 0 ] && sleep 0.01; done",
+    )
+    .await;
+    fill(&fleet);
+    wait_for("it is said to be held back", SOON, || async {
+        let log = fleet.log(&task).await;
+        let held = log
+            .iter()
+            .any(|line| line.text.contains("is held back on web01"));
+        held.then_some(()).ok_or(format!("{:?}", log.last()))
+    })
+    .await;
+    fleet.server.ok(&["task", "cancel", &task]).await;
+    gone(&fleet).await;
+    // An agent that comes back to a full disk knows what became of it.
+    fleet.agents[0].kill9();
+    fleet.agents[0].run();
+    fleet.agents[0].disk().unwrap().free();
+    let shown = fleet.task_is(&task, "cancelled", SOON).await;
+    assert_eq!(
+        shown["steps"][0]["targets"][0]["actions"][0]["state"], "cancelled",
+        "{shown}"
+    );
+    let log = fleet.log(&task).await;
+    assert_whole_or_counted(&log);
+    works_again(&fleet).await;
+}
+
+/// Every numbered line is there, or counted by a gap that stands in the place of those that are not. The last
+/// one may have been cut by the kill.
+fn assert_whole_or_counted(log: &[Line]) {
+    let mut expected = 1;
+    let mut lines = log.iter().map(|line| line.text.as_str());
+    while let Some(text) = lines.next() {
+        if let Some(number) = text.strip_prefix("line ") {
+            let is_last = !lines.clone().any(|text| text.starts_with("line "));
+            assert!(
+                is_last || number == expected.to_string(),
+                "{number} for {expected}"
+            );
+            expected += 1;
+        } else if text.contains("the agent's disk was full") {
+            let (count, _) = text.split_once(" lines").unwrap_or_default();
+            expected += count.parse::<u64>().unwrap_or_else(|_| panic!("{text}"));
+        }
+    }
+    assert!(expected > 100, "{expected}");
+}
