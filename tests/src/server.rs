@@ -25,6 +25,7 @@ pub struct Server {
     world: World,
     data: PathBuf,
     env: Vec<(String, String)>,
+    args: Vec<String>,
     addresses: Addresses,
     disk: Option<KeptDisk>,
     process: Process,
@@ -77,11 +78,16 @@ impl Server {
             (None, Some(kept)) => Disk::Kept(kept),
             (None, None) => Disk::Ordinary,
         };
-        let (process, addresses) = launch(world, &data, &env, on, any, any).await;
+        let how = How {
+            env: &env,
+            args: &[],
+        };
+        let (process, addresses) = launch(world, &data, how, on, any, any).await;
         Self {
             world: world.clone(),
             data,
             env,
+            args: Vec::new(),
             addresses,
             disk: kept,
             process,
@@ -131,12 +137,20 @@ impl Server {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Adds this to the command line of the lives to come.
+    pub fn set_args(&mut self, args: &[&str]) {
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    }
+
     /// Starts it again, after [`Self::kill9`] or [`Self::stop`], on the same ports.
     pub async fn restart(&mut self) {
         let Addresses { https, quic } = self.addresses;
         let on = self.disk.as_ref().map_or(Disk::Ordinary, Disk::Kept);
-        let (process, addresses) =
-            launch(&self.world, &self.data, &self.env, on, https, quic).await;
+        let how = How {
+            env: &self.env,
+            args: &self.args,
+        };
+        let (process, addresses) = launch(&self.world, &self.data, how, on, https, quic).await;
         assert_eq!(addresses, self.addresses, "the ports are the same");
         self.process = process;
     }
@@ -145,7 +159,11 @@ impl Server {
     pub fn relaunch(&mut self) {
         let Addresses { https, quic } = self.addresses;
         let on = self.disk.as_ref().map_or(Disk::Ordinary, Disk::Kept);
-        self.process = spawn(&self.world, &self.data, &self.env, on, https, quic);
+        let how = How {
+            env: &self.env,
+            args: &self.args,
+        };
+        self.process = spawn(&self.world, &self.data, how, on, https, quic);
     }
 
     /// Whether the process of [`Self::relaunch`] listens.
@@ -208,16 +226,23 @@ enum Disk<'a> {
     Kept(&'a KeptDisk),
 }
 
+/// What a server is told beside where it is.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    env: &'a [(String, String)],
+    args: &'a [String],
+}
+
 async fn launch(
     world: &World,
     data: &Path,
-    env: &[(String, String)],
+    how: How<'_>,
     disk: Disk<'_>,
     https: SocketAddr,
     quic: SocketAddr,
 ) -> (Process, Addresses) {
     let file = files_on(&disk, data).join(grammar::ADDRESSES_FILE);
-    let mut process = spawn(world, data, env, disk, https, quic);
+    let mut process = spawn(world, data, how, disk, https, quic);
     let addresses = wait_for("the server listens", START_DEADLINE, || {
         assert!(process.ended().is_none(), "the server ended at its start");
         let text = std::fs::read_to_string(&file).unwrap_or_default();
@@ -239,7 +264,7 @@ fn files_on(disk: &Disk<'_>, data: &Path) -> PathBuf {
 fn spawn(
     world: &World,
     data: &Path,
-    env: &[(String, String)],
+    how: How<'_>,
     disk: Disk<'_>,
     https: SocketAddr,
     quic: SocketAddr,
@@ -248,7 +273,8 @@ fn spawn(
     let _ = std::fs::remove_file(files_on(&disk, data).join(grammar::ADDRESSES_FILE));
     let mut command =
         Cli::new(world, &binary("mantle")).command(&strs(&grammar::server_run(data, https, quic)));
-    command.envs(env.iter().map(|(name, value)| (name, value)));
+    command.args(how.args);
+    command.envs(how.env.iter().map(|(name, value)| (name, value)));
     let command = match disk {
         Disk::New(disk) => disk.with(&command),
         Disk::Kept(disk) => disk.enter(&command),

@@ -161,6 +161,8 @@ impl App {
         if let Some(program) = &options.worker {
             let worker = worker::Worker::new(program, data.path(), quic_at);
             worker.start(services.clone(), &mut supervisor);
+        } else {
+            worker::tell_absent(data.path());
         }
         Ok(Self {
             services,

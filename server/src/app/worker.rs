@@ -220,6 +220,17 @@ impl Worker {
     }
 }
 
+/// Says of a worker that ran with an earlier server why it does not with this one.
+pub(super) fn tell_absent(data: &Path) {
+    if data.join(FOLDER).join(JOINED_FILE).exists() {
+        tracing::warn!(
+            target.name = NAME,
+            "the server's own worker does not run without --worker: its target stays offline, and how its steps \
+             ended is known once it is back"
+        );
+    }
+}
+
 /// Asks it to stop, then kills it.
 async fn end(child: &mut Child) {
     #[cfg(unix)]

@@ -158,7 +158,7 @@ fn lines(one: &Interruption) -> Vec<String> {
     }
     line("since", &ago(one.raised_at));
     if one.state == InterruptionState::Open {
-        line("until", &one.deadline.to_string());
+        line("until", &ago(one.deadline));
         let who = match one.teams.as_slice() {
             [] => "whoever may answer".to_owned(),
             teams => format!("members of {}", teams.join(", ")),

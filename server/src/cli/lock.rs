@@ -61,7 +61,8 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
 fn row(lock: &HeldLock) -> Vec<String> {
     let note = match (&lock.broken_by, &lock.ended) {
         (Some(by), _) => format!("broken by {by}"),
-        (None, Some(end)) => format!("its end is {end}: it may still run"),
+        (None, Some(end)) if end == "abandoned" => "could not be stopped: may still run".to_owned(),
+        (None, Some(_)) => "nobody knows how it ended: may still run".to_owned(),
         (None, None) => String::new(),
     };
     vec![

@@ -2,6 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
+use mantle_domain::process::WORKER_TAG;
 
 use super::deploy::{WaitArgs, highlights, summary, wait, warned};
 use super::exit::{CliResult, Exit, Failure};
@@ -264,8 +265,14 @@ fn queue_row(task: &Task) -> Vec<String> {
             TaskPriority::Normal => "normal".to_owned(),
             TaskPriority::High => "high".to_owned(),
         },
-        task.waiting.clone().unwrap_or_default(),
+        starts(task).unwrap_or_else(|| task.waiting.clone().unwrap_or_default()),
     ]
+}
+
+/// When a scheduled task starts, as tables show times.
+fn starts(task: &Task) -> Option<String> {
+    let at = task.at.filter(|at| *at > Timestamp::now())?;
+    (task.state == TaskState::Queued).then(|| format!("starts {}", ago(at)))
 }
 
 fn row(task: &Task) -> Vec<String> {
@@ -277,10 +284,10 @@ fn row(task: &Task) -> Vec<String> {
         task.number.clone(),
         task.what(),
         or_dash(Some(task.environment.clone()).filter(|name| !name.is_empty())),
-        match (task.state, task.at) {
-            (TaskState::Queued, Some(at)) if at > Timestamp::now() => format!("scheduled for {at}"),
-            (TaskState::Running, _) if task.waiting.is_some() => "waits for a person".to_owned(),
-            (state, _) => state.as_str().to_owned(),
+        match (task.state, starts(task)) {
+            (_, Some(starts)) => starts,
+            (TaskState::Running, None) if task.waiting.is_some() => "waits for a person".to_owned(),
+            (state, None) => state.as_str().to_owned(),
         },
         ago(task.created_at),
         took,
@@ -346,6 +353,8 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
                 };
                 let why = match action.message.as_str() {
                     "" => String::new(),
+                    // The agent has no more to say than the state does.
+                    message if message == action.state.as_str() => String::new(),
                     message => format!(": {message}"),
                 };
                 let took = match (action.started_at, action.ended_at) {
@@ -408,6 +417,13 @@ fn unresolved(task: &str, open: &[UnresolvedAttempt]) -> Vec<String> {
             format!("  '{}' on {} {how}", one.action, one.executor)
         })
         .collect();
+    let own =
+        |one: &UnresolvedAttempt| one.state == WorkState::Running && one.executor == WORKER_TAG;
+    if open.iter().any(own) {
+        lines.push(format!(
+            "  '{WORKER_TAG}' is the server's own worker: started with 'mantle server run --worker' it says what became of that"
+        ));
+    }
     if let Some(first) = open.first() {
         let target = match open {
             [_] => String::new(),

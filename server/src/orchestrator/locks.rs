@@ -73,6 +73,7 @@ fn hold(task: TaskId, number: &str, plan: &Plan, node: NodeRef) -> Option<Hold> 
         executor: planned.executor,
         agent,
         locks,
+        ended: None,
         broken: false,
     })
 }
@@ -121,6 +122,13 @@ fn kept(outcome: Outcome) -> Option<LockEnd> {
 /// does not run either.
 fn kept_by_word(outcome: Outcome) -> Option<LockEnd> {
     kept(outcome).filter(|end| *end == LockEnd::Abandoned)
+}
+
+fn outcome_of(end: LockEnd) -> Outcome {
+    match end {
+        LockEnd::Unknown => Outcome::Unknown,
+        LockEnd::Abandoned => Outcome::Abandoned,
+    }
 }
 
 /// Writes down what an order takes.
@@ -190,6 +198,7 @@ impl Orchestrator {
                 executor: row.executor_id,
                 agent: row.agent_id,
                 locks: Vec::new(),
+                ended: row.ended.map(outcome_of),
                 broken: row.broken_at_us.is_some(),
             });
             hold.locks.push(Lock {
@@ -248,8 +257,9 @@ impl Orchestrator {
                     match keeps {
                         Some(LockEnd::Abandoned) => {
                             self.abandoned.insert(*attempt);
+                            self.locks.mark_ended(*attempt, *outcome);
                         }
-                        Some(LockEnd::Unknown) => {}
+                        Some(LockEnd::Unknown) => self.locks.mark_ended(*attempt, *outcome),
                         None => self.locks.release(*attempt),
                     }
                 }
@@ -334,7 +344,7 @@ impl Orchestrator {
             // Not of what the task itself holds: mostly that is gone in a moment, after every action. Where a
             // step at the same time holds it for longer, `task show` says so.
             let own = format!("{} ", deployment.context.number);
-            if blocked.by.starts_with(&own) {
+            if blocked.by.starts_with(&own) && blocked.ended.is_none() {
                 return None;
             }
             let executor = &plan.target(plan.node(*node)?.executor)?.name;

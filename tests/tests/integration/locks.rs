@@ -207,10 +207,21 @@ async fn s50_what_cannot_be_killed_is_abandoned_with_its_process_and_keeps_its_l
     if !sabotage::is_on("disk-answers") {
         disk.is_waited_for(SOON).await;
     }
+    let second = fleet.detach("two").await;
+    let said = waits(&fleet, &second).await;
+    assert!(
+        said.ends_with(&format!("held by {first} step 'work'")),
+        "{said}"
+    );
     fleet.server.ok(&["task", "cancel", &first]).await;
     let shown = fleet.task_is(&first, "cancelled", SOON).await;
     let action = &shown["steps"][0]["targets"][0]["actions"][0];
     assert_eq!(action["state"], "abandoned", "{shown}");
+    let message = shown["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("'work' on web01 could not be stopped"),
+        "{shown}"
+    );
     let message = action["message"].as_str().unwrap();
     let pid = message.rsplit("still running: pid ").next().unwrap();
     let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
@@ -218,9 +229,13 @@ async fn s50_what_cannot_be_killed_is_abandoned_with_its_process_and_keeps_its_l
     assert_eq!(name.trim(), "cat", "{message}");
 
     // It holds what it held until somebody says that this does not matter.
-    let second = fleet.detach("two").await;
-    let said = waits(&fleet, &second).await;
-    assert!(said.contains(&format!("held by {first}")), "{said}");
+    wait_for("whoever waits is told what to type", SOON, || async {
+        let said = waits(&fleet, &second).await;
+        let told = said.contains(&format!("mantle task resolve {first} "))
+            && said.contains("mantle lock break web01 target ");
+        told.then_some(()).ok_or(said)
+    })
+    .await;
     let locks = held(&fleet).await;
     assert_eq!(locks.len(), 1, "{locks:?}");
     assert_eq!(fleet.effects.count("start", "two", "web01"), 0);

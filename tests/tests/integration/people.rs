@@ -315,4 +315,6 @@ async fn whoever_watches_sees_what_is_asked_and_answered() {
     ] {
         assert!(output.stderr.contains(&part), "{part}: {output}");
     }
+    let ignored = "went on although this had failed: 'first' on web01 (ignored by admin)";
+    assert!(output.stdout.contains(ignored), "{output}");
 }

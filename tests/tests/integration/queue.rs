@@ -161,7 +161,7 @@ async fn what_is_scheduled_begins_at_its_time_also_over_a_killed_server() {
         why(&waits, &task).starts_with("is scheduled for"),
         "{waits:?}"
     );
-    said(&fleet.server.ok(&["task", "list"]).await, "scheduled for");
+    said(&fleet.server.ok(&["task", "list"]).await, "starts in");
     fleet.server.kill9();
     fleet.server.restart().await;
     let over = fleet.task_is(&task, "succeeded", SOON).await;

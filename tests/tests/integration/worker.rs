@@ -1,6 +1,6 @@
 //! The server's own worker: steps without targets run once, on the server's machine.
 
-use mantle_tests::wait::wait_for;
+use mantle_tests::wait::{wait_for, wait_until};
 
 use crate::fleet::{Fleet, QUICK, SOON, project_of, quoted};
 
@@ -129,6 +129,57 @@ async fn the_worker_goes_with_a_killed_server_and_its_steps_go_on() {
     std::fs::write(&gate, b"").unwrap();
     wait_for("the step's end", SOON, || async { there(&done) }).await;
     fleet.task_is(&task, "succeeded", SOON).await;
+}
+
+/// Whoever starts the server without its worker is told of what that was at work on, and it is found again
+/// when the worker is back.
+#[tokio::test]
+async fn what_the_worker_of_a_killed_server_did_is_explained_without_it_and_found_with_it() {
+    let mut fleet = Fleet::server_only(&[QUICK, &[("MANTLE_WORKER", "beside")]].concat()).await;
+    works(&fleet).await;
+    let gate = fleet.world.path("gate");
+    let run = format!(
+        "{}\nwhile [ ! -e {} ]; do sleep 0.05; done\n{}",
+        fleet.effects.shell("start", "once", "$MANTLE_TARGET"),
+        gate.display(),
+        fleet.effects.shell("end", "once", "$MANTLE_TARGET"),
+    );
+    let process = format!(
+        "  - {{ step: Once, uses: script, with: {{ run: {} }} }}\n",
+        quoted(&run)
+    );
+    fleet.release("site", &process).await;
+    let task = fleet.detach("site").await;
+    let noted = |what: &str| fleet.effects.count(what, "once", "server-worker") == 1;
+    wait_until("the step runs", SOON, || noted("start")).await;
+    fleet.server.kill9();
+    fleet.server.set_args(&["--no-worker"]);
+    fleet.server.restart().await;
+
+    let said = fleet.server.process().stderr();
+    assert!(said.contains("does not run without --worker"), "{said}");
+    let shown = fleet.server.ok(&["task", "show", &task]).await.stdout;
+    for part in [
+        " running",
+        "'Once' on server-worker may run, but its agent is not connected",
+        "'mantle server run --worker'",
+        &format!("mantle task resolve {task}"),
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    // It goes on by itself, and nobody takes silence for an end.
+    std::fs::write(&gate, b"").unwrap();
+    let noted = |what: &str| fleet.effects.count(what, "once", "server-worker") == 1;
+    wait_until("the step's end", SOON, || noted("end")).await;
+    assert_eq!(fleet.task(&task).await["state"], "running");
+
+    assert!(fleet.server.stop().await.success());
+    fleet.server.set_args(&[]);
+    fleet.server.restart().await;
+    let over = fleet.task_is(&task, "succeeded", SOON).await;
+    let action = &over["steps"][0]["targets"][0]["actions"][0];
+    assert_eq!(action["attempts"], 1, "{over}");
+    fleet.effects.assert_each_once([("once", "server-worker")]);
 }
 
 fn there(path: &std::path::Path) -> Result<(), String> {

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, TargetId, TaskId};
 use mantle_shared::lock::{Lock, conflict};
+use mantle_shared::protocol::Outcome;
 
 use crate::plan::NodeRef;
 
@@ -41,6 +42,8 @@ pub struct Hold {
     pub agent: AgentId,
     /// What it holds.
     pub locks: Vec<Lock>,
+    /// It is over, as unknown or abandoned: what it started may still live, and nobody lets them go by itself.
+    pub ended: Option<Outcome>,
     /// Somebody broke them: they count no more, though its process may still live.
     pub broken: bool,
 }
@@ -83,6 +86,8 @@ pub enum Answer {
         by: String,
         /// It has it; otherwise it only waits since earlier.
         has_it: bool,
+        /// How it ended, if it is over and has it all the same.
+        ended: Option<Outcome>,
     },
 }
 
@@ -118,6 +123,7 @@ impl Locks {
                     lock: lock.name.clone(),
                     by: hold.holder.clone(),
                     has_it: true,
+                    ended: hold.ended,
                 };
             }
             despite.push(*attempt);
@@ -135,6 +141,7 @@ impl Locks {
                 lock: lock.name.clone(),
                 by: by.clone(),
                 has_it: false,
+                ended: None,
             },
             None => Answer::Granted { despite },
         }
@@ -149,6 +156,16 @@ impl Locks {
     /// An attempt is over, or its locks are let go otherwise.
     pub fn release(&mut self, attempt: AttemptId) {
         if self.held.remove(&attempt).is_some() {
+            self.revision += 1;
+        }
+    }
+
+    /// An attempt is over and keeps what it holds.
+    pub fn mark_ended(&mut self, attempt: AttemptId, how: Outcome) {
+        if let Some(hold) = self.held.get_mut(&attempt)
+            && hold.ended != Some(how)
+        {
+            hold.ended = Some(how);
             self.revision += 1;
         }
     }
@@ -191,14 +208,18 @@ impl Locks {
             .filter(move |waiter| waiter.task == task)
     }
 
-    /// The waiting nodes that may have their locks now: whoever owns them must look again.
+    /// The waiting nodes whose owners must look again: they may have their locks now, or what they wait for
+    /// is over and does not let go, which is to be said.
     pub fn ready(&self) -> Vec<Waiter> {
         if fault::sabotaged("waiters-not-woken") {
             return Vec::new();
         }
         self.waiting
             .iter()
-            .filter(|(who, wish)| matches!(self.ask(**who, wish), Answer::Granted { .. }))
+            .filter(|(who, wish)| match self.ask(**who, wish) {
+                Answer::Granted { .. } => true,
+                Answer::Held { ended, .. } => ended.is_some(),
+            })
             .map(|(who, _)| *who)
             .collect()
     }

@@ -42,6 +42,7 @@ fn hold(number: u64, wish: &Wish, broken: bool) -> Hold {
         executor: wish.executor,
         agent: AgentId::from_uuid(Uuid::from_u128(9)),
         locks: wish.locks.clone(),
+        ended: None,
         broken,
     }
 }
@@ -72,6 +73,7 @@ fn s81_who_wants_what_another_holds_alone_waits_and_names_the_holder() {
         lock: "target".to_owned(),
         by: "T-1 step 'x'".to_owned(),
         has_it: true,
+        ended: None,
     };
     assert_eq!(answer, expected);
     // On another machine it is another lock.
@@ -133,6 +135,27 @@ fn what_was_broken_is_passed_over_by_name() {
     locks.replace_held([(attempt(1), hold(1, &wanted, true))].into());
     assert_eq!(locks.ready(), [waiter(2)]);
     assert_eq!(locks.ask(waiter(2), &wish(2, 7, &full, 20)), granted(&[1]));
+}
+
+#[test]
+fn who_waits_for_what_is_over_and_keeps_its_locks_is_looked_at_again_and_told() {
+    let full = [Lock::exclusive("target")];
+    let mut locks = Locks::new();
+    take(&mut locks, 1, &wish(1, 7, &full, 10));
+    wait(&mut locks, 2, &wish(2, 7, &full, 20));
+    let before = locks.revision();
+    locks.mark_ended(attempt(1), Outcome::Abandoned);
+    assert!(locks.revision() > before, "who watches is told");
+    assert_eq!(locks.ready(), [waiter(2)]);
+    let answer = locks.ask(waiter(2), &wish(2, 7, &full, 20));
+    let ended = Some(Outcome::Abandoned);
+    assert!(
+        matches!(&answer, Answer::Held { ended: how, .. } if *how == ended),
+        "{answer:?}"
+    );
+    let before = locks.revision();
+    locks.mark_ended(attempt(1), Outcome::Abandoned);
+    assert_eq!(locks.revision(), before, "nothing new");
 }
 
 /// One who wants locks on one of two machines for a while.

@@ -145,6 +145,9 @@ pub enum Event {
         by: String,
         /// It has it; otherwise it only waits since earlier.
         has_it: bool,
+        /// How it ended, if it is over and has it all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<Outcome>,
         /// It must be free by then.
         deadline: Timestamp,
     },
@@ -337,12 +340,14 @@ impl Event {
                 lock,
                 by,
                 has_it,
+                ended,
                 ..
             } => Some(Blocked {
                 at: *at,
                 lock: lock.clone(),
                 by: by.clone(),
                 has_it: *has_it,
+                ended: *ended,
             }),
             _ => None,
         }

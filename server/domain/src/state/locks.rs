@@ -64,6 +64,8 @@ pub struct Blocked {
     pub by: String,
     /// It has it; otherwise it only waits since earlier.
     pub has_it: bool,
+    /// How it ended, if it is over and has it all the same.
+    pub ended: Option<Outcome>,
 }
 
 impl Blocked {
@@ -72,11 +74,23 @@ impl Blocked {
         let Self {
             lock, by, has_it, ..
         } = self;
-        if *has_it {
-            format!("waits for lock '{lock}' on {executor}, held by {by}")
-        } else {
-            format!("waits for lock '{lock}' on {executor}, for which {by} waits since earlier")
+        if !*has_it {
+            return format!(
+                "waits for lock '{lock}' on {executor}, for which {by} waits since earlier"
+            );
         }
+        let waits = format!("waits for lock '{lock}' on {executor}, held by {by}");
+        let why = match self.ended {
+            None => return waits,
+            Some(Outcome::Abandoned) => "which could not be stopped",
+            Some(_) => "of which it is not known how it ended",
+        };
+        // It is named by its task first.
+        let task = by.split(' ').next().unwrap_or_default();
+        format!(
+            "{waits}, {why}: look on {executor}, then say it with 'mantle task resolve {task} --as failed|succeeded \
+             --reason WHY', or let others pass with 'mantle lock break {executor} {lock} --reason WHY'"
+        )
     }
 }
 
@@ -119,11 +133,17 @@ pub(super) fn claim(
     });
     let held = match answer {
         Answer::Granted { despite } => return Claimed::Granted(despite),
-        Answer::Held { lock, by, has_it } => Blocked {
+        Answer::Held {
+            lock,
+            by,
+            has_it,
+            ended,
+        } => Blocked {
             at: moment.now,
             lock,
             by,
             has_it,
+            ended,
         },
     };
     let now = moment.now;
@@ -131,15 +151,20 @@ pub(super) fn claim(
         Some(_) if *deadline <= now => {
             let executor = plan.target(planned.executor);
             let name = executor.map_or("its target", |target| target.name.as_str());
-            let message = format!("it {}, and that was not free in time", held.sentence(name));
+            let message = format!("a lock was not free in time: it {}", held.sentence(name));
             let end = NodeEnd {
                 outcome: Outcome::NotStarted,
                 message,
             };
             Some(asking::ended((state, plan, moment), node, end))
         }
-        Some(known) if (&known.lock, &known.by) == (&held.lock, &held.by) => None,
-        Some(known) if now.duration_since(known.at) < TELL_AGAIN => None,
+        Some(known)
+            if (&known.lock, &known.by, known.ended) == (&held.lock, &held.by, held.ended) =>
+        {
+            None
+        }
+        // That a person has to see to it is said at once.
+        Some(known) if held.ended.is_none() && now.duration_since(known.at) < TELL_AGAIN => None,
         Some(_) => Some(noted(node, *deadline, held)),
         None => Some(noted(node, after(*since, moment.policy.lock), held)),
     })
@@ -152,6 +177,7 @@ fn noted(node: NodeRef, deadline: Timestamp, held: Blocked) -> Event {
         lock: held.lock,
         by: held.by,
         has_it: held.has_it,
+        ended: held.ended,
         deadline,
     }
 }

@@ -355,6 +355,17 @@ impl NodeState {
             | Self::Skipped { .. } => false,
         }
     }
+
+    /// Who said to go on although it had not succeeded.
+    pub fn waived_by(&self) -> Option<&str> {
+        match self {
+            Self::Done { waived_by, .. } => waived_by.as_deref(),
+            Self::Waiting { .. }
+            | Self::Running { .. }
+            | Self::Asking { .. }
+            | Self::Skipped { .. } => None,
+        }
+    }
 }
 
 /// One start of a node.

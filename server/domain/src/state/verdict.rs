@@ -1,5 +1,6 @@
 //! Why a deployment ended as it did, in a sentence.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
@@ -27,29 +28,38 @@ pub(super) fn stopped(state: &State, cancel: &Cancel) -> (Verdict, String) {
                 let ms = end_by.duration_since(began).as_millis();
                 duration::format(u64::try_from(ms).unwrap_or(0))
             });
-            let message = match allowed {
+            let mut message = match allowed {
                 Some(allowed) => format!("it did not end within {allowed}, so it was stopped"),
                 None => "it did not end in time, so it was stopped".to_owned(),
             };
+            let at_work = open_ends(state, Outcome::Cancelled, cancel.at);
+            if !at_work.is_empty() {
+                let _ = write!(message, " during {}", listed(&at_work));
+            }
             (Verdict::TimedOut, message, "the end of its time")
         }
     };
-    let open = state.attempts.values().filter(|attempt| {
-        let is_unknown = matches!(
-            &attempt.status,
-            AttemptStatus::Over {
-                outcome: Outcome::Unknown,
-                ..
-            }
-        );
-        is_unknown && attempt.resolution.is_none()
+    let failure = state.plan.as_deref().and_then(|plan| {
+        let (_, text) = first_failure(state, plan, |outcome| match outcome {
+            Outcome::Failed | Outcome::TimedOut | Outcome::Interrupted => true,
+            Outcome::Succeeded
+            | Outcome::Cancelled
+            | Outcome::NotStarted
+            | Outcome::Unknown
+            | Outcome::Abandoned => false,
+        })?;
+        Some(text)
     });
-    let open = open.count();
-    if open > 0 {
-        let _ = write!(
-            message,
-            "; of {open} attempts it is not known what they did"
-        );
+    if let Some(failure) = failure {
+        let _ = write!(message, "; before that {failure}");
+    }
+    let unknown = open_ends(state, Outcome::Unknown, Timestamp::MIN);
+    if !unknown.is_empty() {
+        let _ = write!(message, "; it is not known how {} ended", listed(&unknown));
+    }
+    let abandoned = open_ends(state, Outcome::Abandoned, Timestamp::MIN);
+    if !abandoned.is_empty() {
+        let _ = write!(message, "; {} could not be stopped", listed(&abandoned));
     }
     let kept_out = kept_out(state);
     if !kept_out.is_empty() {
@@ -64,6 +74,52 @@ pub(super) fn stopped(state: &State, cancel: &Cancel) -> (Verdict, String) {
         let _ = write!(message, "; {back}");
     }
     (verdict, message)
+}
+
+/// What was ordered and ended like this since then, as far as nobody said otherwise; each once, in order.
+fn open_ends(state: &State, outcome: Outcome, since: Timestamp) -> Vec<String> {
+    let Some(plan) = state.plan.as_deref() else {
+        return Vec::new();
+    };
+    let nodes: BTreeSet<NodeRef> = state
+        .attempts
+        .values()
+        .filter(|attempt| attempt.resolution.is_none())
+        .filter(|attempt| match &attempt.status {
+            AttemptStatus::Over {
+                outcome: how, at, ..
+            } => *how == outcome && *at >= since,
+            AttemptStatus::Starting | AttemptStatus::Running { .. } => false,
+        })
+        .map(|attempt| attempt.node)
+        .collect();
+    let named = nodes.into_iter().filter_map(|node| named(plan, node));
+    named.collect()
+}
+
+/// An action and where it runs, such as `'Install' on web01`.
+fn named(plan: &Plan, node: NodeRef) -> Option<String> {
+    Some(format!("'{}'{}", plan.action(node)?.name, on(plan, node)?))
+}
+
+/// Where a node runs and about whom, before what is said of it; empty if it is about no target.
+fn on(plan: &Plan, node: NodeRef) -> Option<String> {
+    let planned = plan.node(node)?;
+    let name = |target: TargetId| {
+        plan.target(target)
+            .map_or_else(|| target.to_string(), |target| target.name.clone())
+    };
+    Some(if planned.subject == NO_TARGET {
+        String::new()
+    } else if planned.executor == planned.subject {
+        format!(" on {}", name(planned.subject))
+    } else {
+        format!(
+            " on {} for {}",
+            name(planned.executor),
+            name(planned.subject)
+        )
+    })
 }
 
 /// The steps and actions that run always or after a failure and did not, each once.
@@ -98,10 +154,14 @@ fn kept_out(state: &State) -> Vec<String> {
     names
 }
 
-/// What is worth knowing of a success: which targets failed where that was allowed, and which a
-/// person went on without.
+/// What is worth knowing of a success: which targets failed where that was allowed, which a person
+/// went on without, and which failures one ignored.
 pub(super) fn success(state: &State, plan: &Plan) -> String {
-    let parts = [set_aside(state, plan), excluded(state, plan)];
+    let parts = [
+        set_aside(state, plan),
+        excluded(state, plan),
+        ignored(state, plan),
+    ];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("; ")
 }
@@ -118,6 +178,27 @@ fn excluded(state: &State, plan: &Plan) -> String {
         return String::new();
     }
     format!("went on without {}", listed(&names))
+}
+
+/// Which failures a person ignored, in a sentence; empty if there were none.
+fn ignored(state: &State, plan: &Plan) -> String {
+    let waived = state.nodes.iter().filter_map(|(node, known)| {
+        let by = known.waived_by()?;
+        let subject = plan.node(*node)?.subject;
+        // That one is said of the target.
+        let is_excluded = state.excluded.get(&subject).map(|why| why.step) == Some(node.step);
+        (!is_excluded).then(|| {
+            format!(
+                "{} (ignored by {by})",
+                named(plan, *node).unwrap_or_default()
+            )
+        })
+    });
+    let waived: Vec<String> = waived.collect();
+    if waived.is_empty() {
+        return String::new();
+    }
+    format!("went on although this had failed: {}", listed(&waived))
 }
 
 /// Which targets failed where that was allowed, in a sentence; empty if none did.
@@ -148,7 +229,11 @@ fn set_aside(state: &State, plan: &Plan) -> String {
 
 /// Why it failed, and how far what it did was undone.
 pub(super) fn failed(state: &State, plan: &Plan) -> String {
-    let parts = [failure(state, plan), rolled_back(state, plan)];
+    let parts = [
+        failure(state, plan),
+        ignored(state, plan),
+        rolled_back(state, plan),
+    ];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("; ")
 }
@@ -172,60 +257,54 @@ fn failure(state: &State, plan: &Plan) -> String {
             | AcquisitionStatus::Waiting { .. }
             | AcquisitionStatus::Done { .. } => None,
         });
-    let allowed = |node: &NodeRef| {
-        let subject = plan.node(*node).map(|planned| planned.subject);
-        subject.is_some_and(|subject| {
-            state.set_aside.get(&subject) == Some(&node.step)
-                || state.excluded.contains_key(&subject)
-        })
-    };
-    let first_node = || {
-        let mut failed: Vec<_> = state
-            .nodes
-            .iter()
-            .filter_map(|(node, state)| match state {
-                NodeState::Done {
-                    outcome,
-                    message,
-                    at,
-                    ..
-                } if state.has_failed() && !allowed(node) => Some((*at, *node, *outcome, message)),
-                NodeState::Done { .. }
-                | NodeState::Waiting { .. }
-                | NodeState::Running { .. }
-                | NodeState::Asking { .. }
-                | NodeState::Skipped { .. } => None,
-            })
-            .collect();
-        failed.sort_by_key(|(at, node, ..)| (*at, *node));
-        let (at, node, outcome, message) = failed.first()?;
-        let (action, planned) = (plan.action(*node)?, plan.node(*node)?);
-        let on = if planned.subject == NO_TARGET {
-            String::new()
-        } else if planned.executor == planned.subject {
-            format!(" on {}", name(planned.subject))
-        } else {
-            format!(
-                " on {} for {}",
-                name(planned.executor),
-                name(planned.subject)
-            )
-        };
-        let why = if message.is_empty() {
-            String::new()
-        } else {
-            format!(": {message}")
-        };
-        let text = format!("'{}' {}{on}{why}", action.name, in_words(*outcome));
-        Some(((*at, node.step), text))
-    };
-    let first = [first_node(), unjudgeable(state, plan)];
+    let first_node = first_failure(state, plan, |_| true);
+    let first = [first_node, unjudgeable(state, plan)];
     // What happened in one moment happened in the order of the steps.
     let first = first.into_iter().flatten().min_by_key(|(when, _)| *when);
     acquisition
         .or(first.map(|(_, text)| text))
         .or_else(|| not_gone_on(state, plan))
         .unwrap_or_else(|| "a step failed".to_owned())
+}
+
+/// The first action that ended in one of these ways where nobody allowed it: when that was and its step,
+/// and a sentence.
+fn first_failure(
+    state: &State,
+    plan: &Plan,
+    counts: impl Fn(Outcome) -> bool,
+) -> Option<((Timestamp, u32), String)> {
+    let allowed = |node: NodeRef| {
+        let subject = plan.node(node).map(|planned| planned.subject);
+        subject.is_some_and(|subject| {
+            state.set_aside.get(&subject) == Some(&node.step)
+                || state.excluded.contains_key(&subject)
+        })
+    };
+    let failed = state.nodes.iter().filter_map(|(node, known)| match known {
+        NodeState::Done {
+            outcome,
+            message,
+            at,
+            ..
+        } if known.has_failed() && counts(*outcome) && !allowed(*node) => {
+            Some((*at, *node, *outcome, message))
+        }
+        NodeState::Done { .. }
+        | NodeState::Waiting { .. }
+        | NodeState::Running { .. }
+        | NodeState::Asking { .. }
+        | NodeState::Skipped { .. } => None,
+    });
+    let (at, node, outcome, message) = failed.min_by_key(|(at, node, ..)| (*at, *node))?;
+    let (action, on) = (plan.action(node)?, on(plan, node)?);
+    let why = if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
+    };
+    let text = format!("'{}' {}{on}{why}", action.name, in_words(outcome));
+    Some(((at, node.step), text))
 }
 
 /// The first step whose condition could not be judged; when that was, and its index.

@@ -517,7 +517,7 @@ fn stopping(state: &State, attempt: &Attempt) -> String {
     };
     let executor = executor(state, attempt.node);
     format!(
-        "was asked to stop; if the agent of {executor} does not say by {} how it ended, that is not known",
+        "was asked to stop; if the agent of {executor} does not say by {} how it ended, it counts as unknown",
         until.strftime("%H:%M:%SZ")
     )
 }

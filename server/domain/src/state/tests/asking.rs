@@ -91,6 +91,10 @@ fn ignore_goes_on_with_the_same_target_and_the_end_is_a_success() {
     );
     assert_eq!(action.message, "exit code 3; ignored by ann");
     assert_eq!(statuses(&run, 0), [view::Status::Succeeded; 2]);
+    assert_eq!(
+        run.message(),
+        "went on although this had failed: 'a' on web01 (ignored by ann)"
+    );
 }
 
 #[test]

@@ -260,10 +260,12 @@ pub(super) struct Run {
     pub(super) conditions: bool,
     /// Who holds every lock, if anybody does.
     pub(super) holder: Option<String>,
+    /// How that ended, if it is over.
+    pub(super) holder_ended: Option<Outcome>,
 }
 
-/// Grants everything, or says who holds it.
-struct Keeper(Option<String>);
+/// Grants everything, or says who holds it and how that ended.
+struct Keeper(Option<String>, Option<Outcome>);
 
 impl LockKeeper for Keeper {
     fn claim(&self, claim: &Claim<'_>) -> lock::Answer {
@@ -273,6 +275,7 @@ impl LockKeeper for Keeper {
                 lock: claim.locks[0].name.clone(),
                 by: by.clone(),
                 has_it: true,
+                ended: self.1,
             },
         }
     }
@@ -299,6 +302,7 @@ impl Run {
             journals: BTreeMap::new(),
             conditions: true,
             holder: None,
+            holder_ended: None,
         }
     }
 
@@ -320,7 +324,7 @@ impl Run {
                 format!("look at action {action}, outputs: {outputs}")
             },
             policy: &Policy::default(),
-            locks: &Keeper(self.holder.clone()),
+            locks: &Keeper(self.holder.clone(), self.holder_ended),
         };
         let events = decide(&self.state, input, &moment)?;
         for event in &events {

@@ -110,6 +110,20 @@ fn s44_a_start_in_flight_is_settled_by_the_agents_word() {
 }
 
 #[test]
+fn what_a_cancel_leaves_open_is_named() {
+    let step = a_step("s", &[1, 2], vec![an_action("a", &[1, 2])]);
+    let mut run = Run::of(a_plan(&[1, 2], vec![step]));
+    cancel(&mut run);
+    run.end("a@web01", Outcome::Abandoned);
+    run.end("a@web02", Outcome::Unknown);
+    assert_eq!(run.verdict(), Some(Verdict::Cancelled));
+    assert_eq!(
+        run.message(),
+        "cancelled by ann; it is not known how 'a' on web02 ended; 'a' on web01 could not be stopped"
+    );
+}
+
+#[test]
 fn s47_a_cancel_that_races_the_end_gives_what_the_journal_says() {
     let plan = a_plan(&[1], vec![a_step("s", &[1], vec![an_action("a", &[1])])]);
     let mut run = Run::of(plan);

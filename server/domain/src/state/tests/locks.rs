@@ -59,6 +59,32 @@ fn it_waits_says_for_whom_once_and_goes_on_when_it_is_free() {
 }
 
 #[test]
+fn that_its_holder_is_over_and_keeps_it_is_said_at_once_with_what_to_type() {
+    let mut run = a_blocked_run();
+    for (how, why) in [
+        (Outcome::Unknown, "of which it is not known how it ended"),
+        (Outcome::Abandoned, "which could not be stopped"),
+    ] {
+        run.holder_ended = Some(how);
+        let told = run.input(Input::Tick);
+        assert!(
+            matches!(&told[..], [Event::NodeBlocked { ended, .. }] if *ended == Some(how)),
+            "{told:?}"
+        );
+        let expected = format!(
+            "waits for lock 'target' on web01, held by T-3 step 'x', {why}: look on web01, then say it with \
+             'mantle task resolve T-3 --as failed|succeeded --reason WHY', or let others pass with \
+             'mantle lock break web01 target --reason WHY'"
+        );
+        assert_eq!(waits_for(&run), expected);
+        assert!(run.input(Input::Tick).is_empty(), "told twice");
+    }
+    run.holder = None;
+    run.input(Input::Tick);
+    assert_eq!(run.live_names(), ["work@web01"]);
+}
+
+#[test]
 fn it_does_not_wait_for_ever() {
     let mut run = a_blocked_run();
     let last = next_deadline(&run.state, run.now, Timestamp::MIN).unwrap();

@@ -185,7 +185,7 @@ fn a_deployment_whose_time_is_up_is_stopped_and_says_so() {
     assert_eq!(run.verdict(), Some(Verdict::TimedOut));
     assert_eq!(
         run.message(),
-        "it did not end within 1m30s, so it was stopped; the end of its time also keeps from \
+        "it did not end within 1m30s, so it was stopped during 'a' on web01; the end of its time also keeps from \
          running what runs always or after a failure: 'always'"
     );
     assert_eq!(
@@ -207,6 +207,24 @@ fn a_deployment_whose_time_is_up_is_stopped_and_says_so() {
     let mut run = Run::of(plan);
     run.after(seconds(90));
     assert_eq!(run.verdict(), Some(Verdict::TimedOut));
+}
+
+#[test]
+fn what_failed_before_its_time_was_up_is_said_too() {
+    let step = a_step("s", &[1, 2, 3], vec![an_action("a", &[1, 2, 3])]);
+    let mut plan = a_plan(&[1, 2, 3], vec![step]);
+    plan.timeouts.deployment_ms = Some(90_000);
+    let mut run = Run::of(plan);
+    run.end("a@web02", Outcome::Failed);
+    run.after(seconds(90));
+    stopped(&mut run, "a@web01");
+    stopped(&mut run, "a@web03");
+    assert_eq!(run.verdict(), Some(Verdict::TimedOut));
+    assert_eq!(
+        run.message(),
+        "it did not end within 1m30s, so it was stopped during 'a' on web01 and 'a' on web03; before that \
+         'a' failed on web02: exit code 3"
+    );
 }
 
 #[test]
