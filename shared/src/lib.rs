@@ -6,6 +6,7 @@
 //! no socket. HTTP bodies, database rows and rules are not in it.
 
 pub mod artifacts;
+pub mod convention;
 pub mod digest;
 pub mod fault;
 pub mod ids;

@@ -56,6 +56,8 @@ const TITLES: &[(&str, &str)] = &[
     ("HealthCheckItem", "A health check"),
     ("Script", "Inputs of script"),
     ("Package", "Inputs of package"),
+    ("PackageScripts", "Scripts of package"),
+    ("CustomDirectory", "A custom directory"),
     ("HttpCheck", "Inputs of http.check"),
     ("HaproxyDrain", "Inputs of haproxy.drain"),
     ("HaproxyEnable", "Inputs of haproxy.enable"),

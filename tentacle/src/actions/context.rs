@@ -99,6 +99,10 @@ pub trait OutputSink: Sync {
     /// is [`ActionError::Stopped`]).
     /// Which service messages of its output are obeyed, the rules say.
     fn run_child(&self, command: Command, rules: &MessageRules) -> Result<ChildEnd, ActionError>;
+    /// The output variables that were set so far, by the action and by its children.
+    fn variables_set(&self) -> Vec<Variable>;
+    /// Why the attempt fails is settled: what children say of it from now on does not change it.
+    fn settle_failure(&self);
 }
 
 /// Brings files of a package out of the cache.
@@ -124,6 +128,22 @@ impl ActionContext<'_> {
     /// The inputs as the action's own type, which should say `deny_unknown_fields`.
     pub fn inputs<T: DeserializeOwned>(&self) -> Result<T, ActionError> {
         read_inputs(self.with)
+    }
+
+    /// A variable says yes.
+    pub fn is_on(&self, variable: &str) -> bool {
+        self.says(variable) == Some(true)
+    }
+
+    /// A variable says no.
+    pub fn is_off(&self, variable: &str) -> bool {
+        self.says(variable) == Some(false)
+    }
+
+    fn says(&self, variable: &str) -> Option<bool> {
+        self.variables
+            .get(variable)
+            .and_then(mantle_shared::inputs::switch)
     }
 
     /// Says something as usual.
@@ -208,6 +228,17 @@ impl Variables {
             .iter()
             .find(|variable| same_name(&variable.name, name))
             .map(|variable| variable.value.as_str())
+    }
+
+    /// Gives a variable a value, in place of any of the same name.
+    pub fn set(&mut self, variable: Variable) {
+        self.withheld
+            .retain(|name| !same_name(name, &variable.name));
+        let mut entries = self.entries.iter_mut();
+        match entries.find(|own| same_name(&own.name, &variable.name)) {
+            Some(own) => *own = variable,
+            None => self.entries.push(variable),
+        }
     }
 
     /// All of them.

@@ -8,6 +8,7 @@ mod context;
 mod haproxy;
 mod http_check;
 mod package;
+mod run_script;
 mod script;
 mod shells;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod withheld;
 use serde_json::{Map, Value};
 
 use context::read_inputs;
+pub use package::InUse;
 pub use shells::Shell;
 
 pub use context::{
@@ -34,13 +36,8 @@ pub fn complete_switches(apps: &std::path::Path) {
     let _ = apps;
 }
 
-/// The folder and the version of a package that is in use in an environment (the first of `place`)
-/// for a project (the second).
-pub fn package_in_use(
-    apps: &std::path::Path,
-    place: (&str, &str),
-    package: &str,
-) -> Option<(std::path::PathBuf, String)> {
+/// What of a package is in use in an environment (the first of `place`) for a project (the second).
+pub fn package_in_use(apps: &std::path::Path, place: (&str, &str), package: &str) -> Option<InUse> {
     package::in_use(apps, place, package)
 }
 

@@ -5,23 +5,18 @@
 //! functions; files that hold them are in the private folder.
 
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
 
 use mantle_shared::text_file::{MAX_TEXT_FILE_BYTES, decode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::shells::{Bootstrap, Shell};
+use super::run_script::{self, Run};
+use super::shells::Shell;
 use super::{Action, ActionContext, ActionError, ActionReport};
 use super::{values, withheld};
-use crate::durable;
-use crate::output::service_message::{MESSAGE_KEY_VARIABLE, MessageRules};
 
-/// Environment texts longer than this are left out: Linux refuses to start a program with one over
-/// 128 KiB. The helper functions have them all the same.
-const LONGEST_ENVIRONMENT_VALUE: usize = 100 * 1024;
-/// The whole environment of variables; the system's limit is shared with the arguments.
-const MOST_ENVIRONMENT_BYTES: usize = 512 * 1024;
+/// What its files in the private folder are called.
+const NAME: &str = "script";
 
 /// The action type.
 #[derive(Debug)]
@@ -106,59 +101,30 @@ impl Action for Script {
             .shell
             .or_else(|| source.path.as_deref().and_then(Shell::of_file))
             .unwrap_or(Shell::DEFAULT);
-        let program = shell.find().ok_or_else(|| {
-            ActionError::failed(format!(
-                "there is no {shell} on this machine; install it, or name another with 'shell:'"
-            ))
-        })?;
+        shell.program()?;
         let script = match &source.path {
             Some(path) if !inputs.substitute => path.clone(),
             _ => write_script(context, shell, &source, inputs.substitute)?,
-        };
-        let rules = MessageRules::new(inputs.service_messages);
-        let bootstrap = Bootstrap::new(shell, context.variables, &script, &rules.key);
-        let mut command = match bootstrap.file() {
-            Some((name, text)) => {
-                let path = context.private_dir.join(name);
-                durable::write_scratch(&path, text.as_bytes()).map_err(|error| {
-                    ActionError::failed(format!("the script could not be prepared: {error}"))
-                })?;
-                let mut command = Command::new(program);
-                command.args(shell.arguments(&path));
-                command
-            }
-            // The standard library knows how to quote for a batch file.
-            None => Command::new(&script),
         };
         let arguments = match inputs.arguments {
             Arguments::Line(line) => split_arguments(&line)?,
             Arguments::List(list) => list,
         };
-        command.args(arguments).current_dir(context.work_dir);
-        set_environment(context, &mut command);
-        if bootstrap.file().is_none() {
-            // It has no functions; what it calls in their place finds the key there.
-            command.env(MESSAGE_KEY_VARIABLE, &rules.key);
-        }
-        let end = context.output.run_child(command, &rules)?;
-        if end.exit_code == 0 {
-            return Ok(ActionReport {
-                exit_code: Some(0),
-                message: String::new(),
-            });
-        }
-        Err(ActionError::Failed {
-            message: ended(end.exit_code),
-            exit_code: Some(end.exit_code),
+        run_script::run(
+            context,
+            &Run {
+                name: NAME,
+                shell,
+                script: &script,
+                arguments: &arguments,
+                folder: context.work_dir,
+                service_messages: inputs.service_messages,
+            },
+        )?;
+        Ok(ActionReport {
+            exit_code: Some(0),
+            message: String::new(),
         })
-    }
-}
-
-fn ended(code: i32) -> String {
-    if cfg!(unix) && code < 0 {
-        format!("the script was ended by signal {}", -code)
-    } else {
-        format!("the script ended with exit code {code}")
     }
 }
 
@@ -231,13 +197,7 @@ fn write_script(
     } else {
         text
     };
-    let path = context
-        .private_dir
-        .join(format!("script.{}", shell.extension()));
-    durable::write_scratch(&path, shell.file_text(&text).as_bytes()).map_err(|error| {
-        ActionError::failed(format!("the script could not be written: {error}"))
-    })?;
-    Ok(path)
+    run_script::write(context, shell, NAME, &text)
 }
 
 /// A script of a package, in any encoding that the server looks into for the names of secrets.
@@ -259,89 +219,6 @@ fn read_text(path: &Path) -> Result<String, ActionError> {
     let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
     let text = decode(&bytes).map(|(text, _)| text);
     text.ok_or_else(|| unreadable(&"it is neither UTF-8 nor UTF-16"))
-}
-
-/// Variables under their names in upper case, with `_` for what a name may not hold. Where two would
-/// be the same the first one stays; the helper functions know both.
-fn set_environment(context: &ActionContext<'_>, command: &mut Command) {
-    command
-        .env_remove("MANTLE_FAULT")
-        .env_remove(MESSAGE_KEY_VARIABLE);
-    let mut bytes = 0;
-    let mut used = std::collections::BTreeSet::new();
-    for variable in context
-        .variables
-        .iter()
-        .filter(|variable| variable.exported)
-    {
-        let name = environment_name(&variable.name);
-        bytes += name.len() + variable.value.len();
-        let fits = variable.value.len() <= LONGEST_ENVIRONMENT_VALUE
-            && bytes <= MOST_ENVIRONMENT_BYTES
-            && !variable.value.contains('\0');
-        if !fits || is_reserved(&name) || !used.insert(name.clone()) {
-            continue;
-        }
-        command.env(name, &variable.value);
-    }
-    let names = context.names;
-    command
-        .env("MANTLE_TASK", &names.task_number)
-        .env("MANTLE_PROJECT", &names.project)
-        .env("MANTLE_ENVIRONMENT", &names.environment)
-        .env("MANTLE_RELEASE", &names.release)
-        .env("MANTLE_STEP", &names.step)
-        .env("MANTLE_ACTION", &names.action)
-        .env("MANTLE_TARGET", &names.subject);
-    if let Ok(program) = std::env::current_exe() {
-        command.env("MANTLE_TENTACLE", program);
-    }
-}
-
-/// The name of a variable as an environment variable.
-pub(super) fn environment_name(name: &str) -> String {
-    let mut text: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_uppercase()
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    if text.starts_with(|c: char| c.is_ascii_digit()) {
-        text.insert(0, '_');
-    }
-    text
-}
-
-/// A project's variable `Path` must not take the search path away from its scripts.
-fn is_reserved(name: &str) -> bool {
-    matches!(
-        name,
-        "PATH"
-            | "HOME"
-            | "USER"
-            | "SHELL"
-            | "PWD"
-            | "IFS"
-            | "ENV"
-            | "BASH_ENV"
-            | "LD_PRELOAD"
-            | "LD_LIBRARY_PATH"
-            | "PYTHONPATH"
-            | "PYTHONHOME"
-            | "PATHEXT"
-            | "COMSPEC"
-            | "SYSTEMROOT"
-            | "WINDIR"
-            | "TEMP"
-            | "TMP"
-            | "TMPDIR"
-            | "PSMODULEPATH"
-            | ""
-    )
 }
 
 /// Splits at spaces; quotes of either kind hold a text together.
@@ -382,14 +259,5 @@ mod tests {
             ["a", "b c", "de fg", ""]
         );
         assert!(split_arguments("a 'b").is_err());
-    }
-
-    #[test]
-    fn environment_names() {
-        assert_eq!(
-            environment_name("Octopus.Release.Number"),
-            "OCTOPUS_RELEASE_NUMBER"
-        );
-        assert_eq!(environment_name("1st Try"), "_1ST_TRY");
     }
 }

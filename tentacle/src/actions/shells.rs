@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::Variables;
+use super::{ActionError, Variables};
 
 /// A script language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -63,8 +63,15 @@ impl Shell {
 
     /// The shell for a file of this name.
     pub fn of_file(path: &Path) -> Option<Self> {
+        match Self::of_name(path)? {
+            Self::Sh if first_line(path).contains("bash") => Some(Self::Bash),
+            shell => Some(shell),
+        }
+    }
+
+    /// The same from its name alone.
+    pub fn of_name(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
-            "sh" if first_line(path).contains("bash") => Some(Self::Bash),
             "sh" => Some(Self::Sh),
             "bash" => Some(Self::Bash),
             "py" => Some(Self::Python),
@@ -87,6 +94,15 @@ impl Shell {
             Self::Pwsh => &["pwsh"],
         };
         names.iter().find_map(|name| search(name))
+    }
+
+    /// The same; that it is not there is a failure.
+    pub(super) fn program(self) -> Result<PathBuf, ActionError> {
+        self.find().ok_or_else(|| {
+            ActionError::failed(format!(
+                "there is no {self} on this machine; install it, or name another with 'shell:'"
+            ))
+        })
     }
 
     /// The file extension that the program expects.
@@ -184,13 +200,9 @@ impl Bootstrap {
         Self { shell, text }
     }
 
-    /// Its file's name and text; none where the program has no functions.
-    pub(super) fn file(&self) -> Option<(String, String)> {
-        if self.shell == Shell::Cmd {
-            return None;
-        }
-        let name = format!("bootstrap.{}", self.shell.extension());
-        Some((name, self.shell.file_text(&self.text)))
+    /// Its file's text; none where the program has no functions.
+    pub(super) fn text(&self) -> Option<String> {
+        (self.shell != Shell::Cmd).then(|| self.shell.file_text(&self.text))
     }
 }
 

@@ -67,6 +67,12 @@ impl OutputSink for Said {
         variables.push((name.to_owned(), value.to_owned()));
     }
 
+    fn variables_set(&self) -> Vec<Variable> {
+        Vec::new()
+    }
+
+    fn settle_failure(&self) {}
+
     fn run_child(
         &self,
         _command: std::process::Command,
@@ -130,6 +136,15 @@ impl Bench {
         action: &dyn Action,
         with: Value,
     ) -> Result<ActionReport, ActionError> {
+        self.with_inputs(with, |context| action.run(context))
+    }
+
+    /// Something that needs a context and no inputs.
+    pub(crate) fn with_context<T>(&self, work: impl FnOnce(&ActionContext<'_>) -> T) -> T {
+        self.with_inputs(Value::Object(Map::new()), work)
+    }
+
+    fn with_inputs<T>(&self, with: Value, work: impl FnOnce(&ActionContext<'_>) -> T) -> T {
         let with: Map<String, Value> = serde_json::from_value(with).unwrap();
         let variables = Variables::new(
             self.variables
@@ -171,7 +186,7 @@ impl Bench {
             stop: &self.stop,
             deadline: Instant::now() + Duration::from_mins(1),
         };
-        action.run(&context)
+        work(&context)
     }
 }
 

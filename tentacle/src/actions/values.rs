@@ -45,6 +45,13 @@ pub(crate) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool,
         .ok_or_else(|| D::Error::custom(format!("{value} is neither true nor false")))
 }
 
+/// The same, where it matters whether it is given.
+pub(crate) fn optional_switch<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<bool>, D::Error> {
+    switch(deserializer).map(Some)
+}
+
 /// A whole number, also as a text.
 pub(crate) fn optional_number<'de, D: Deserializer<'de>>(
     deserializer: D,

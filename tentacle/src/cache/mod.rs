@@ -29,7 +29,7 @@ pub use materialise::{MaterialiseError, Totals};
 pub use names::Host;
 pub(crate) use names::windows_refuses_name;
 pub use objects::{Cache, CacheError};
-pub use reuse::{INSTALL_RECORD_SUFFIX, InstallRecord, Replaced};
+pub use reuse::{CustomDirectory, INSTALL_RECORD_SUFFIX, InstallRecord, Replaced};
 #[cfg(test)]
 pub(crate) use tests::source as test_packages;
 pub use walk::{PackageFile, WalkError};

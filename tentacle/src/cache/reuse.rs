@@ -43,9 +43,26 @@ pub struct InstallRecord {
     pub installed_at_us: i64,
     /// When it last became the current one; 0 if it never did.
     pub activated_at_us: i64,
+    /// It became the current one, and what was to follow has not succeeded: no version to go back to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+    /// Where it is copied to as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<CustomDirectory>,
     /// What it took the place of when it last became the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<Replaced>,
+}
+
+/// A folder of the machine into which a version is copied, and what becomes of the rest in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomDirectory {
+    /// The folder, absolute.
+    pub path: String,
+    /// What is not the version's is removed.
+    pub purge: bool,
+    /// Save for what these patterns mean.
+    pub exclude: Vec<String>,
 }
 
 /// What a version took the place of, and by whose order.

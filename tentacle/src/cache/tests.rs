@@ -234,6 +234,8 @@ async fn what_stands_in_an_installed_version_is_not_sent() {
         inputs: old.root,
         installed_at_us: 1,
         activated_at_us: 1,
+        unproven: false,
+        custom: None,
         replaced: None,
     };
     fs::write(

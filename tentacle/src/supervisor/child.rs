@@ -14,7 +14,7 @@ use mantle_shared::fault;
 use mantle_shared::protocol::{Level, Stream};
 
 use super::stop::StopState;
-use crate::actions::{ActionError, ChildEnd, OutputSink};
+use crate::actions::{ActionError, ChildEnd, OutputSink, Variable};
 use crate::output::capture::{Capture, CaptureSink};
 use crate::output::recorder::{InHand, Recorder};
 use crate::output::service_message::MessageRules;
@@ -61,6 +61,22 @@ impl OutputSink for Sink {
 
     fn set_variable(&self, name: &str, value: &str, sensitive: bool) {
         self.recorder().set_variable(name, value, sensitive);
+    }
+
+    fn variables_set(&self) -> Vec<Variable> {
+        let recorder = self.recorder();
+        let set = recorder.variables_set().iter();
+        set.map(|(name, set)| Variable {
+            name: name.clone(),
+            value: set.value.to_string(),
+            sensitive: set.sensitive,
+            exported: true,
+        })
+        .collect()
+    }
+
+    fn settle_failure(&self) {
+        self.recorder().settle_result();
     }
 
     fn run_child(

@@ -3,19 +3,21 @@
 
 use mantle_shared::order::{Order, OrderVariable};
 
-use crate::actions;
+use crate::actions::{self, InUse};
 use crate::state_dir::StateDir;
 
 const APPS: &str = "Octopus.Tentacle.Agent.ApplicationDirectoryPath";
 const PREVIOUS_PATH: &str = "Octopus.Tentacle.PreviousInstallation.OriginalInstalledPath";
+const PREVIOUS_CUSTOM: &str = "Octopus.Tentacle.PreviousInstallation.CustomInstallationDirectory";
 const PREVIOUS_VERSION: &str = "Octopus.Tentacle.PreviousInstallation.PackageVersion";
 
 /// Puts them among the variables of an order, in place of any of the same name.
 pub(super) fn add(order: &mut Order, state_dir: &StateDir) {
     let mut known = vec![(APPS, state_dir.apps().display().to_string())];
-    if let Some((folder, version)) = previous(order, state_dir) {
-        known.push((PREVIOUS_PATH, folder));
-        known.push((PREVIOUS_VERSION, version));
+    if let Some(previous) = previous(order, state_dir) {
+        known.push((PREVIOUS_PATH, previous.folder.display().to_string()));
+        known.push((PREVIOUS_VERSION, previous.version));
+        known.extend(previous.custom.map(|path| (PREVIOUS_CUSTOM, path)));
     }
     for (name, value) in known {
         let other = |variable: &OrderVariable| !variable.name.eq_ignore_ascii_case(name);
@@ -30,9 +32,8 @@ pub(super) fn add(order: &mut Order, state_dir: &StateDir) {
 }
 
 /// Only an action that uses a package replaces one.
-fn previous(order: &Order, state_dir: &StateDir) -> Option<(String, String)> {
+fn previous(order: &Order, state_dir: &StateDir) -> Option<InUse> {
     let package = order.packages.first()?;
     let place = (order.environment.as_str(), order.project.as_str());
-    let (folder, version) = actions::package_in_use(&state_dir.apps(), place, &package.id)?;
-    Some((folder.display().to_string(), version))
+    actions::package_in_use(&state_dir.apps(), place, &package.id)
 }

@@ -155,17 +155,47 @@ pub fn packages(action: &Action) -> Vec<String> {
 pub fn sees_all_variables(action: &Action) -> bool {
     let asks = |key: &str| action.with.get(key).is_some_and(|value| !value.is_null());
     action.uses == "script"
+        || runs_scripts(action)
         || ["substitute", "dotnet_config", "structured"]
             .into_iter()
             .any(asks)
 }
 
+/// The action runs scripts: its own, or those of its package.
+pub fn runs_scripts(action: &Action) -> bool {
+    let own = |key: &str| action.with.get(key).is_some_and(|value| !value.is_null());
+    action.uses == "script"
+        || action.uses == "package" && (own("scripts") || runs_packaged_scripts(action))
+}
+
+/// The scripts in the root of the action's package run; a template that may say so counts as yes.
+pub fn runs_packaged_scripts(action: &Action) -> bool {
+    action.uses == "package"
+        && action
+            .with
+            .get("packaged_scripts")
+            .is_some_and(|value| match value {
+                Value::Bool(flag) => *flag,
+                Value::String(text) => mantle_shared::inputs::switch(text) != Some(false),
+                Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => false,
+            })
+}
+
+/// The variables by which an action is told how to work, as in Octopus: it gets them also where it
+/// sees no others.
+pub fn told_by(action: &Action) -> &'static [&'static str] {
+    match action.uses.as_str() {
+        "package" => &["Octopus.Action.SkipRemainingConventions"],
+        _ => &[],
+    }
+}
+
 /// The inputs that are no templates: a script's texts unless it asks for substitution, since
 /// inserting values into a script is how injection happens.
 pub fn literal_inputs(uses: &str, substitutes: bool) -> &'static [&'static str] {
-    if uses == "script" && !substitutes {
-        &["run", undo::ROLLBACK]
-    } else {
-        &[]
+    match uses {
+        "script" if !substitutes => &["run", undo::ROLLBACK],
+        "package" => &["scripts"],
+        _ => &[],
     }
 }

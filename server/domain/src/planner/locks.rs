@@ -2,7 +2,7 @@
 //!
 //! What its type must hold it holds in any case: a package its application's folder, a balancer's
 //! action the server that it moves. Beside that an action shares the target with others, and a
-//! script has it alone, unless `locks:` names others in its place.
+//! script (also one of a package) has it alone, unless `locks:` names others in its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +13,15 @@ use mantle_template::{Options, Variables, render};
 use serde_json::Value;
 
 use super::PlanRequest;
+use crate::action::runs_scripts;
 use crate::action::undo::PACKAGE_BACK;
 use crate::fleet::Fleet;
 use crate::order::{Done, OrderContext, effective_among};
 use crate::plan::{Plan, PlanAction, PlanLock};
 use crate::process::Action;
+
+/// What the lock of a folder begins with.
+const FOLDER: &str = "folder:";
 
 /// Works out the locks of every action of a plan. A name that is only known later (an output, a
 /// secret) stands as its template, which is the same for whoever writes it so.
@@ -55,20 +59,19 @@ fn of_action(
         subject: None,
     };
     let mut locks: Vec<PlanLock> = chosen(action).into_iter().map(everywhere).collect();
-    let Some(name) = of_type(request, action) else {
-        return locks;
-    };
-    if !name.contains("#{") {
-        locks.push(everywhere(Lock::exclusive(name)));
-        return locks;
-    }
-    let subjects: BTreeSet<TargetId> = planned.nodes.iter().map(|node| node.subject).collect();
-    for subject in subjects {
-        let variables = variables((request, plan, fleet), done, subject);
-        locks.push(PlanLock {
-            lock: Lock::exclusive(evaluated(&name, variables.as_ref())),
-            subject: Some(subject),
-        });
+    for name in of_type(request, action) {
+        if !name.contains("#{") {
+            locks.push(everywhere(Lock::exclusive(spelt(name))));
+            continue;
+        }
+        let subjects: BTreeSet<TargetId> = planned.nodes.iter().map(|node| node.subject).collect();
+        for subject in subjects {
+            let variables = variables((request, plan, fleet), done, subject);
+            locks.push(PlanLock {
+                lock: Lock::exclusive(spelt(evaluated(&name, variables.as_ref()))),
+                subject: Some(subject),
+            });
+        }
     }
     locks
 }
@@ -77,15 +80,15 @@ fn of_action(
 fn chosen(action: &Action) -> Vec<Lock> {
     match &action.locks {
         Some(locks) => locks.clone(),
-        None if action.uses == "script" => vec![Lock::exclusive(TARGET)],
+        None if runs_scripts(action) => vec![Lock::exclusive(TARGET)],
         None => vec![Lock::shared(TARGET)],
     }
 }
 
-/// The name of what an action of this type touches, as a template.
-fn of_type(request: &PlanRequest<'_>, action: &Action) -> Option<String> {
+/// The names of what an action of this type touches, as templates.
+fn of_type(request: &PlanRequest<'_>, action: &Action) -> Vec<String> {
     let text = |key: &str| action.with.get(key).and_then(Value::as_str);
-    match action.uses.as_str() {
+    let name = match action.uses.as_str() {
         "package" | PACKAGE_BACK => text("package").map(|package| {
             let (environment, project) = (request.environment, &request.process.project);
             format!("app:{environment}/{project}/{package}")
@@ -97,7 +100,43 @@ fn of_type(request: &PlanRequest<'_>, action: &Action) -> Option<String> {
         uses if uses.starts_with("iis.") => Some("iis".to_owned()),
         uses if uses.starts_with("nginx.") => Some("nginx".to_owned()),
         _ => None,
-    }
+    };
+    let directory = custom_directory(request, action).map(|path| format!("{FOLDER}{path}"));
+    name.into_iter().chain(directory).collect()
+}
+
+/// One folder has one name, whoever writes it: of Windows' spellings too.
+fn spelt(name: String) -> String {
+    let Some(path) = name.strip_prefix(FOLDER) else {
+        return name;
+    };
+    let path = path.trim().replace('\\', "/");
+    let path = path.trim_end_matches('/');
+    let windows = path.starts_with("//") || path.get(1..2) == Some(":");
+    let path = if windows {
+        path.to_lowercase()
+    } else {
+        path.to_owned()
+    };
+    format!("{FOLDER}{path}")
+}
+
+/// The folder that a package is copied to, also by what takes it back there.
+fn custom_directory<'a>(request: &PlanRequest<'a>, action: &'a Action) -> Option<&'a str> {
+    let installs = if action.uses == PACKAGE_BACK {
+        let name = action.with.get("action")?;
+        let mut all = request
+            .process
+            .process
+            .steps
+            .iter()
+            .flat_map(|step| &step.actions);
+        all.find(|other| name == other.name.as_str())?
+    } else {
+        action
+    };
+    let directory = installs.with.get("custom_directory")?;
+    directory.get("path")?.as_str()
 }
 
 fn variables(
@@ -150,6 +189,8 @@ process:
       - { action: note, uses: script, locks: [], with: { run: date } }
       - { action: migrate, uses: script, locks: [db, { name: disk, mode: shared }], with: { run: date } }
       - { action: check, uses: http.check, with: { url: \"http://localhost/\" } }
+      - { action: scripted, uses: package, with: { package: Shop.Web, scripts: { deploy: date } } }
+      - { action: copied, uses: package, with: { package: Shop.Web, custom_directory: { path: \"/srv/#{Octopus.Machine.Name}\" } } }
 ";
 
     fn planned() -> Plan {
@@ -177,15 +218,35 @@ process:
     }
 
     #[test]
+    fn a_folder_has_one_lock_however_it_is_written() {
+        for (written, lock) in [
+            ("folder:/srv/Shop/ ", "folder:/srv/Shop"),
+            ("folder:D:\\Sites\\Shop\\", "folder:d:/sites/shop"),
+            ("app:test/A\\b", "app:test/A\\b"),
+        ] {
+            assert_eq!(super::spelt(written.to_owned()), lock);
+        }
+    }
+
+    #[test]
     fn every_type_holds_what_it_touches_and_files_say_the_rest() {
         let plan = planned();
-        let table: [(u32, &[&str]); 6] = [
+        let table: [(u32, &[&str]); 8] = [
             (0, &["exclusive haproxy:web/web01", "shared target"]),
             (1, &["exclusive app:test/shop/Shop.Web", "shared target"]),
             (2, &["exclusive target"]),
             (3, &[]),
             (4, &["exclusive db", "shared disk"]),
             (5, &["shared target"]),
+            (6, &["exclusive app:test/shop/Shop.Web", "exclusive target"]),
+            (
+                7,
+                &[
+                    "exclusive app:test/shop/Shop.Web",
+                    "exclusive folder:/srv/web01",
+                    "shared target",
+                ],
+            ),
         ];
         for (action, expected) in table {
             assert_eq!(locks(&plan, action, 0), expected, "{action}");

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::action::runs_packaged_scripts;
 use crate::action::undo::ROLLBACK;
 use crate::process::{Action, Process};
 
@@ -40,6 +41,9 @@ pub fn requests(process: &Process) -> Vec<ScanRequest> {
             // A setting's key is the variable's whole name.
             texts.extend(globs(action, "dotnet_config"));
         }
+        if runs_packaged_scripts(action) {
+            texts.extend(mantle_shared::convention::globs());
+        }
         let structured = globs(action, "structured");
         if !texts.is_empty() || !structured.is_empty() {
             requests.push(ScanRequest {
@@ -71,8 +75,14 @@ pub(super) fn own_texts(action: &Action) -> impl Iterator<Item = &str> {
     } else {
         &[]
     };
-    let texts = keys.iter().filter_map(|key| action.with.get(*key));
-    texts.filter_map(Value::as_str)
+    let own = keys.iter().filter_map(|key| action.with.get(*key));
+    let scripts = action
+        .with
+        .get("scripts")
+        .filter(|_| action.uses == "package");
+    let of_stages = scripts.and_then(Value::as_object).into_iter();
+    let of_stages = of_stages.flat_map(|scripts| scripts.values());
+    own.chain(of_stages).filter_map(Value::as_str)
 }
 
 /// Those of `names` that stand in a script or text file.

@@ -359,6 +359,8 @@ fn scripts_are_scanned_for_names_that_hold_or_reach_secrets() {
         "process:\n",
         "  - { step: A, targets: { tag: t }, uses: script, with: { run: \"use $DEEP and $HARMLESS\" } }\n",
         "  - { step: B, targets: { tag: t }, uses: script, with: { run: \"nothing\" } }\n",
+        "  - { step: C, targets: { tag: t }, uses: package, with: { package: Web, scripts: { post_deploy: \"use $PASSWORD\" } } }\n",
+        "packages: [{ id: Web }]\n",
     ));
     let files = ScannedFiles::from([("B".to_owned(), ["Password".to_owned()].into())]);
     let draft = a_release(&project, &files);
@@ -368,6 +370,10 @@ fn scripts_are_scanned_for_names_that_hold_or_reach_secrets() {
     );
     assert_eq!(
         draft.process.scanned_secrets["B"],
+        ["Password".to_owned()].into()
+    );
+    assert_eq!(
+        draft.process.scanned_secrets["C"],
         ["Password".to_owned()].into()
     );
 }
@@ -399,6 +405,22 @@ fn what_to_scan_in_packages_follows_from_the_inputs() {
     assert_eq!(requests[0].texts, ["deploy/migrate.sh"]);
     assert_eq!(requests[1].texts, ["**/*.html"]);
     assert_eq!(requests[1].structured, ["appsettings.json"]);
+    for (given, scripts) in [
+        ("true", true),
+        ("\"#{Yes}\"", true),
+        ("\"False\"", false),
+        ("false", false),
+    ] {
+        let yaml = format!(
+            "packages: [{{ id: Web }}]\nprocess: [{{ step: A, targets: {{ tag: web }}, uses: package, with: {{ package: Web, packaged_scripts: {given} }} }}]\n"
+        );
+        let requests = scan::requests(&a_project(&yaml).process);
+        let texts: Vec<_> = requests.iter().flat_map(|one| &one.texts).collect();
+        assert_eq!(texts.len(), if scripts { 4 } else { 0 }, "{given}");
+        if scripts {
+            assert_eq!(texts[0], "PreDeploy.{sh,bash,py,ps1,cmd,bat}");
+        }
+    }
 }
 
 #[test]

@@ -40,28 +40,20 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
         "free room is always looked at; remove the variable",
     ),
     (
-        "OctopusDeleteScriptsOnCleanup",
-        "scripts are always removed at the end of their step; remove the variable",
-    ),
-    (
-        "Octopus.Action.Package.RunScripts",
-        "scripts in a package never run by themselves: add an action 'script' with 'package' and 'file'",
-    ),
-    (
         "Octopus.Action.Package.IgnoreConfigTransformationErrors",
         "write 'ignore_transform_warnings: true' at the action",
     ),
     (
         "Octopus.Action.Package.CustomInstallationDirectory",
-        "each version has a folder of its own, and 'current' leads to the one in use",
+        "write 'custom_directory: { path: ... }' under 'with' of the action",
     ),
     (
         "Octopus.Action.Package.CustomInstallationDirectoryShouldBePurgedBeforeDeployment",
-        "each version has a folder of its own, and it is always a fresh one",
+        "write 'custom_directory: { path: ..., purge: true }' under 'with' of the action",
     ),
     (
         "Octopus.Action.Package.SkipIfAlreadyInstalled",
-        "what is installed already is only switched to; remove the variable",
+        "write 'skip_if_installed: true' under 'with' of the action",
     ),
     (
         "Octopus.Action.Package.DownloadOnTentacle",
@@ -78,10 +70,6 @@ pub const WITHOUT_EFFECT: &[(&str, &str)] = &[
     (
         "Octopus.Action.PowerShell.ExecuteWithoutProfile",
         "profiles are never loaded; remove the variable",
-    ),
-    (
-        "Octopus.Action.SkipRemainingConventions",
-        "write a condition under 'run' of the actions that follow",
     ),
     (
         "Octopus.Action.AutoRetry.MaximumCount",

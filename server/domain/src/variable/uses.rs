@@ -63,6 +63,7 @@ pub fn variables_for<'a>(
 ) -> Shares<'a> {
     let mut reached = set.closure(input_texts(action));
     let mut named: BTreeSet<&str> = scanned.into_iter().flatten().map(String::as_str).collect();
+    named.extend(action::told_by(action));
     let mut every_secret = false;
     match &action.secrets {
         SecretAccess::Named(names) => named.extend(names.iter().map(String::as_str)),

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use super::super::{Action, ActionContext, ActionError, ActionReport, read_inputs};
 use super::place::{self, Place};
-use super::{pick, report, switch};
-use crate::cache::{InstallRecord, Replaced};
+use super::{custom, pick, report, switch};
+use crate::cache::{CustomDirectory, InstallRecord, Replaced};
 
 /// `package.back`.
 pub(in super::super) struct Back;
@@ -81,8 +81,25 @@ impl Action for Back {
             )));
         };
         context.stop.check()?;
-        switch::to(context, &place, record)?;
-        report(context, &place, record);
+        let left = records
+            .iter()
+            .find(|one| Some(&one.folder) == current.as_ref());
+        let left = left.and_then(|one| one.custom.as_ref());
+        // Before the switch: who is killed between finds the way once more.
+        if let Some(custom) = &record.custom {
+            custom::copy(context, &place.folder(record), custom, &[])?;
+        }
+        let record = switch::to(context, &place, record)?;
+        let same = |other: &CustomDirectory| {
+            Some(&other.path) == record.custom.as_ref().map(|own| &own.path)
+        };
+        if let Some(left) = left.filter(|left| !same(left)) {
+            context.warning(format!(
+                "{} goes on holding {in_use}: {} was not copied there",
+                left.path, record.folder
+            ));
+        }
+        report(context, &place, &record);
         Ok(ActionReport::default())
     }
 }
@@ -130,6 +147,8 @@ mod tests {
             inputs: Digest::of(b"inputs"),
             installed_at_us: 1,
             activated_at_us: 1,
+            unproven: false,
+            custom: None,
             replaced: before.map(|before| Replaced {
                 task: mantle_shared::TaskId::from_uuid(uuid::Uuid::nil()),
                 action: "Install".to_owned(),

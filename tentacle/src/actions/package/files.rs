@@ -11,8 +11,8 @@ use mantle_template::{Options, Template, Variables as TemplateVariables};
 
 use super::super::{ActionContext, ActionError, Variable, Variables, withheld};
 use super::Inputs;
+use super::source::{Files, FoundFile};
 use super::transforms;
-use crate::cache::{Cache, PackageFile};
 use crate::config::{self, Format, OnWarning, Setting, Settings};
 
 /// How many unresolved tokens of one file are named.
@@ -22,7 +22,7 @@ const MAX_WARNINGS: usize = 20;
 const STAND_IN: &str = "\"withheld\"";
 
 /// Octopus's name for the folder of the version that is being installed (reference section 1.4).
-const FOLDER: &str = "Octopus.Action.Package.InstallationDirectoryPath";
+pub(super) const FOLDER: &str = "Octopus.Action.Package.InstallationDirectoryPath";
 
 /// Octopus's names for what becomes of a token without a value in a file (reference section 1.4):
 /// by default it stays as it is, with a warning; the first makes it a failure, the second does not.
@@ -34,18 +34,18 @@ const IGNORE_UNRESOLVED: &str = "Octopus.Action.Package.IgnoreVariableReplacemen
 /// name it is told, too.
 pub(super) fn written(
     context: &ActionContext<'_>,
-    cache: &Cache,
-    files: &[PackageFile],
+    files: &dyn Files,
     inputs: &Inputs,
     folder: &Path,
 ) -> Result<(BTreeMap<String, Vec<u8>>, bool), ActionError> {
+    let list = files.list();
     let mut variables = withheld::template_variables(context.variables);
     variables.set(FOLDER, folder.display().to_string());
     let of_variables = |variable: &Variable| names_folder(&variable.value);
     let mut package = Package {
         context,
-        cache,
-        files,
+        source: files,
+        files: &list,
         written: BTreeMap::new(),
         names_folder: context.variables.iter().any(of_variables),
         variables,
@@ -60,8 +60,8 @@ pub(super) fn written(
 /// A package's files and what becomes of them.
 struct Package<'a> {
     context: &'a ActionContext<'a>,
-    cache: &'a Cache,
-    files: &'a [PackageFile],
+    source: &'a dyn Files,
+    files: &'a [FoundFile],
     written: BTreeMap<String, Vec<u8>>,
     /// The variables, and the folder that the files will be in.
     variables: TemplateVariables,
@@ -71,15 +71,15 @@ struct Package<'a> {
 
 impl Package<'_> {
     /// A file as it is so far.
-    fn bytes(&self, file: &PackageFile) -> Result<Vec<u8>, ActionError> {
+    fn bytes(&self, file: &FoundFile) -> Result<Vec<u8>, ActionError> {
         self.context.stop.check()?;
         match self.written.get(&file.path) {
             Some(bytes) => Ok(bytes.clone()),
-            None => load(self.cache, file),
+            None => load(self.source, file),
         }
     }
 
-    fn write(&mut self, file: &PackageFile, bytes: Option<Vec<u8>>) {
+    fn write(&mut self, file: &FoundFile, bytes: Option<Vec<u8>>) {
         if let Some(bytes) = bytes {
             self.written.insert(file.path.clone(), bytes);
         }
@@ -244,13 +244,9 @@ fn render(
     let rendered = Template::parse(text)
         .render(variables, &options)
         .map_err(|error| ActionError::failed(format!("substitute: {path}: {error}")))?;
-    let is_set = |name: &str| {
-        let value = context.variables.get(name);
-        value.and_then(mantle_shared::inputs::switch) == Some(true)
-    };
     if let Some(problem) = rendered.problems.first()
-        && is_set(FAIL_ON_UNRESOLVED)
-        && !is_set(IGNORE_UNRESOLVED)
+        && context.is_on(FAIL_ON_UNRESOLVED)
+        && !context.is_on(IGNORE_UNRESOLVED)
     {
         return Err(ActionError::failed(format!(
             "substitute: {path}, {problem}; '{FAIL_ON_UNRESOLVED}' makes that a failure"
@@ -271,8 +267,8 @@ fn matching<'a>(
     context: &ActionContext<'_>,
     key: &str,
     patterns: &[String],
-    files: &'a [PackageFile],
-) -> Result<Vec<&'a PackageFile>, ActionError> {
+    files: &'a [FoundFile],
+) -> Result<Vec<&'a FoundFile>, ActionError> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let glob = glob(key, pattern)?;
@@ -309,14 +305,12 @@ fn glob(key: &str, pattern: &str) -> Result<Glob, ActionError> {
         })
 }
 
-fn load(cache: &Cache, file: &PackageFile) -> Result<Vec<u8>, ActionError> {
+fn load(source: &dyn Files, file: &FoundFile) -> Result<Vec<u8>, ActionError> {
     if file.size_bytes > MAX_TEXT_FILE_BYTES {
         return Err(ActionError::failed(format!(
             "{} has {} bytes; only files of up to {MAX_TEXT_FILE_BYTES} bytes are written from variables",
             file.path, file.size_bytes
         )));
     }
-    cache
-        .package_file(file)
-        .map_err(|error| ActionError::failed(format!("{}: {error}; deploy again", file.path)))
+    source.load(file)
 }

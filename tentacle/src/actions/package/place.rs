@@ -169,27 +169,47 @@ impl Place {
         self.root.join(format!("{folder}{INSTALL_RECORD_SUFFIX}"))
     }
 
-    /// Removes versions beyond the `keep` that were in use last, never the current one. Folders
-    /// that never were in use are failed installations and do not count. What cannot be removed is
-    /// a warning: the new version is in use all the same.
-    pub(super) fn retain(&self, context: &ActionContext<'_>, keep: u32, current: &str) {
-        let mut others: Vec<_> = self
-            .records()
-            .into_iter()
-            .filter(|record| record.folder != current)
-            .collect();
+    /// Removes versions beyond the `keep` good ones that were in use last, never the current one nor,
+    /// if any is kept, the one that it took the place of. What never was in use, or failed once it was,
+    /// does not count. What cannot be removed is a warning: the new version is in use all the same.
+    pub(super) fn retain(&self, context: &ActionContext<'_>, keep: u32, current: &InstallRecord) {
+        let mut others = self.records();
+        others.retain(|record| record.folder != current.folder);
         others.sort_by_key(|record| std::cmp::Reverse(record.activated_at_us));
-        let used = others.iter().filter(|record| record.activated_at_us > 0);
-        let kept: Vec<_> = used.take(keep as usize).map(|r| r.folder.clone()).collect();
-        for record in others {
-            if kept.contains(&record.folder) {
-                continue;
-            }
-            match self.remove(&record) {
+        let good = |record: &&InstallRecord| record.activated_at_us > 0 && !record.unproven;
+        let kept = others.iter().filter(good).take(keep as usize);
+        let mut kept: Vec<_> = kept.map(|record| record.folder.clone()).collect();
+        if keep > 0 {
+            kept.extend(before(current).cloned());
+        }
+        others.retain(|record| !kept.contains(&record.folder));
+        self.remove_all(context, &others);
+    }
+
+    /// Removes what earlier installations left that did not succeed, save for what is in use and what
+    /// that took the place of.
+    pub(super) fn remove_failed(&self, context: &ActionContext<'_>) {
+        let mut records = self.records();
+        let Some(current) = switch::current_folder(self) else {
+            records.retain(|record| record.activated_at_us == 0);
+            return self.remove_all(context, &records);
+        };
+        let in_use = records.iter().find(|record| record.folder == current);
+        let before = in_use.and_then(before).cloned();
+        records.retain(|record| {
+            let failed = record.activated_at_us == 0 || record.unproven;
+            failed && record.folder != current && Some(&record.folder) != before.as_ref()
+        });
+        self.remove_all(context, &records);
+    }
+
+    fn remove_all(&self, context: &ActionContext<'_>, records: &[InstallRecord]) {
+        for record in records {
+            match self.remove(record) {
                 Ok(()) => context.verbose(format!("removed the earlier version {}", record.folder)),
                 Err(error) => context.warning(format!(
                     "the earlier version {} could not be removed: {error}",
-                    self.folder(&record).display()
+                    self.folder(record).display()
                 )),
             }
         }
@@ -204,6 +224,11 @@ impl Place {
         fs::remove_file(self.record_path(&record.folder))?;
         fs::remove_dir_all(away)
     }
+}
+
+/// What a version took the place of.
+fn before(record: &InstallRecord) -> Option<&String> {
+    record.replaced.as_ref()?.folder.as_ref()
 }
 
 /// A name as one folder that every platform takes: what could lead elsewhere is percent-encoded,

@@ -16,12 +16,12 @@ use crate::cache::InstallRecord;
 /// What a link that is not renamed yet begins with.
 pub(super) const TEMP_PREFIX: &str = ".current-";
 
-/// Switches, and notes in the records which versions were in use.
+/// Switches, and notes in the records which versions were in use; gives the record as it is then.
 pub(super) fn to(
     context: &ActionContext<'_>,
     place: &Place,
     record: &InstallRecord,
-) -> Result<(), ActionError> {
+) -> Result<InstallRecord, ActionError> {
     let before = current_folder(place);
     if let Some(before) = before.as_deref().filter(|before| *before != record.folder) {
         note_previous(place, before).map_err(failed(place.root()))?;
@@ -41,7 +41,8 @@ pub(super) fn to(
     used.activated_at_us = jiff::Timestamp::now().as_microsecond();
     place
         .write_record(&used)
-        .map_err(failed(&place.folder(record)))
+        .map_err(failed(&place.folder(record)))?;
+    Ok(used)
 }
 
 /// The version before may lack the note that it was in use, if a kill fell between its switch and

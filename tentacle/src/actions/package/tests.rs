@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 
+use mantle_shared::Digest;
 use serde_json::json;
 
 use super::super::test_context::{Bench, message};
+use super::making::flush_files;
 use super::*;
 use crate::cache::test_packages::Package as TestPackage;
 
@@ -407,7 +410,12 @@ fn files_can_name_the_folder_that_they_are_in_and_going_back_is_a_switch_all_the
     assert_eq!(versions(&bench), ["1.0", "1.0_1"]);
     let place = ("production", "octofx");
     let used = in_use(&bench.state_dir.apps(), place, "OctoFX.Web");
-    assert_eq!(used, Some((home(&bench).join("1.0"), "1.0".to_owned())));
+    let one = InUse {
+        folder: home(&bench).join("1.0"),
+        version: "1.0".to_owned(),
+        custom: None,
+    };
+    assert_eq!(used, Some(one));
 }
 
 #[test]

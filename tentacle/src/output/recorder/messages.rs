@@ -71,8 +71,9 @@ impl CaptureSink for Recorder {
             ServiceMessage::CreateArtifact { path, name } => {
                 self.want_artifact(ArtifactRequest { path, name });
             }
+            ServiceMessage::ResultMessage { .. } if self.result.settled => {}
             ServiceMessage::ResultMessage { message } => {
-                self.result_message = Some(self.masks.mask(&message));
+                self.result.message = Some(self.masks.mask(&message));
             }
             ServiceMessage::NotSupported { name } => self.say(
                 Level::Warning,

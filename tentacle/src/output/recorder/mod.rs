@@ -13,6 +13,7 @@ mod in_hand;
 mod messages;
 mod outputs;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +26,7 @@ use zeroize::Zeroizing;
 
 use self::dropping::{Dropping, Reason};
 pub use self::in_hand::{Holding, InHand};
-pub use self::outputs::ArtifactRequest;
+pub use self::outputs::{ArtifactRequest, SetVariable};
 use super::lines::{Ends, LineSplitter};
 use super::seal::Sealer;
 use super::spool::{self, Held, SpoolStore};
@@ -57,6 +58,14 @@ pub struct RecorderOptions {
     pub wake: Box<dyn Fn() + Send>,
 }
 
+/// What the action's children say of its result.
+#[derive(Default)]
+struct SaidResult {
+    message: Option<String>,
+    /// Why the attempt fails is known; what is said later does not change it.
+    settled: bool,
+}
+
 /// Numbers and stores the records of one attempt.
 pub struct Recorder {
     store: Box<dyn SpoolStore>,
@@ -65,13 +74,15 @@ pub struct Recorder {
     hasher: RecordHasher,
     stdout_level: Option<Level>,
     stderr_level: Option<Level>,
-    result_message: Option<String>,
+    result: SaidResult,
     buffer: Vec<u8>,
     /// The records in `buffer`, until they are known to be stored.
     buffered: Vec<Record>,
     stored_bytes: u64,
     dropping: Option<Dropping>,
     outputs: OutputTally,
+    /// What was set so far; the tally bounds it.
+    set: BTreeMap<String, SetVariable>,
     /// Output variables that were left out.
     outputs_left_out: u64,
     /// Files that are to be kept.
@@ -105,12 +116,13 @@ impl Recorder {
             hasher: RecordHasher::new(),
             stdout_level: Some(Level::Info),
             stderr_level: Some(Level::Error),
-            result_message: None,
+            result: SaidResult::default(),
             buffer: Vec::new(),
             buffered: Vec::new(),
             stored_bytes: 0,
             dropping: None,
             outputs: OutputTally::default(),
+            set: BTreeMap::new(),
             outputs_left_out: 0,
             artifacts: Vec::new(),
             artifacts_beyond: 0,
@@ -183,7 +195,12 @@ impl Recorder {
 
     /// What the script said about its result, if it did.
     pub fn result_message(&self) -> Option<&str> {
-        self.result_message.as_deref()
+        self.result.message.as_deref()
+    }
+
+    /// What is said about the result from now on does not change it.
+    pub fn settle_result(&mut self) {
+        self.result.settled = true;
     }
 
     /// Masks a text that is to be stored elsewhere.

@@ -2,10 +2,13 @@
 //!
 //! Both are bounded: what is beyond is left out with a warning that names it, and the step goes on.
 
+use std::collections::BTreeMap;
+
 use mantle_shared::Digest;
 use mantle_shared::artifacts::MOST_ARTIFACTS;
 use mantle_shared::outputs::{OUTPUT_NAME_BYTES, OUTPUT_VALUE_BYTES, OUTPUTS_TOLD};
 use mantle_shared::protocol::{Level, RecordBody};
+use zeroize::Zeroizing;
 
 use super::Recorder;
 
@@ -16,6 +19,14 @@ pub struct ArtifactRequest {
     pub path: String,
     /// What it is to be called; its own name if that is empty.
     pub name: String,
+}
+
+/// An output variable as it was set last.
+pub struct SetVariable {
+    /// Its value, in clear: it is in memory only.
+    pub value: Zeroizing<String>,
+    /// It is a secret.
+    pub sensitive: bool,
 }
 
 impl Recorder {
@@ -42,6 +53,10 @@ impl Recorder {
             );
         }
         let sensitive = sensitive || leaks;
+        let set = SetVariable {
+            value: Zeroizing::new(value.to_owned()),
+            sensitive,
+        };
         let value = if sensitive {
             self.learn(value);
             match self.options.sealer.seal(&name, value) {
@@ -61,12 +76,18 @@ impl Recorder {
             self.leave_out(&name, value.len(), &refused.to_string());
             return;
         }
+        self.set.insert(name.clone(), set);
         self.append(RecordBody::Variable {
             name,
             value,
             sensitive,
         });
         self.flush();
+    }
+
+    /// The output variables that were set so far, by name: what comes later in the attempt sees them.
+    pub fn variables_set(&self) -> &BTreeMap<String, SetVariable> {
+        &self.set
     }
 
     /// Says that an output variable is not kept, for the first of them by name. The step goes on: what

@@ -91,9 +91,60 @@ pub struct Package {
     /// named as their paths.
     #[serde(default)]
     pub structured: Option<OneOrMany<String>>,
+    /// Scripts that run while it is installed.
+    #[serde(default)]
+    pub scripts: Option<PackageScripts>,
+    /// Whether the scripts `PreDeploy`, `Deploy`, `PostDeploy` and `DeployFailed` in the package's root run.
+    #[serde(default)]
+    pub packaged_scripts: Option<Switch>,
+    /// A folder into which the version is copied as well, for what must find it at a path of its own.
+    #[serde(default)]
+    pub custom_directory: Option<CustomDirectory>,
+    /// Whether nothing is done if exactly this version is in use already, with the same configuration.
+    #[serde(default)]
+    pub skip_if_installed: Option<Switch>,
     /// How many earlier versions stay on the target.
     #[serde(default)]
     pub keep: Option<Count>,
+}
+
+/// Where a `package` action copies the version to.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomDirectory {
+    /// The folder, as an absolute path of the target.
+    pub path: String,
+    /// Whether what is in it and is not the version's is removed.
+    #[serde(default)]
+    pub purge: Option<Switch>,
+    /// What stays all the same, as globs relative to the folder.
+    #[serde(default)]
+    pub exclude: Option<OneOrMany<String>>,
+}
+
+/// Scripts of a `package` action. Their texts are taken as they are: no templates.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackageScripts {
+    /// What runs them; by default it follows from the platform.
+    #[serde(default)]
+    pub shell: Option<Shell>,
+    /// Whether lines of their output such as `##octopus[setVariable ...]` are obeyed, as they are
+    /// unless this says no.
+    #[serde(default)]
+    pub service_messages: Option<Switch>,
+    /// Runs when the files are unpacked, before anything is written into them.
+    #[serde(default)]
+    pub pre_deploy: Option<String>,
+    /// Runs when the files are as they will be, before the version is in use.
+    #[serde(default)]
+    pub deploy: Option<String>,
+    /// Runs when the version is in use.
+    #[serde(default)]
+    pub post_deploy: Option<String>,
+    /// Runs when any of it failed.
+    #[serde(default)]
+    pub deploy_failed: Option<String>,
 }
 
 /// `http.check`.
@@ -187,7 +238,7 @@ pub struct Manual {
 pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<(), D::Error> {
     match uses {
         "script" => Script::deserialize(with).and_then(|script| sound_script(&script)),
-        "package" => Package::deserialize(with).map(drop),
+        "package" => Package::deserialize(with).and_then(|package| sound_package(&package)),
         "http.check" => HttpCheck::deserialize(with).and_then(|check| sound_check(&check)),
         "haproxy.drain" => HaproxyDrain::deserialize(with).map(drop),
         "haproxy.enable" => HaproxyEnable::deserialize(with).map(drop),
@@ -209,6 +260,24 @@ fn sound_script<E: de::Error>(script: &Script) -> Result<(), E> {
         )),
         (None, Some(_), Some(_)) | (Some(_), None, None) => Ok(()),
     }
+}
+
+/// A path that is known must be absolute somewhere: which platform it is for is not known here.
+fn sound_package<E: de::Error>(package: &Package) -> Result<(), E> {
+    let Some(directory) = &package.custom_directory else {
+        return Ok(());
+    };
+    let path = directory.path.trim();
+    let absolute = path.starts_with(['/', '\\'])
+        || path
+            .get(1..3)
+            .is_some_and(|two| [":\\", ":/"].contains(&two));
+    if absolute || path.contains("#{") {
+        return Ok(());
+    }
+    Err(E::custom(format!(
+        "'custom_directory' is to be in '{path}', which is no absolute path; write one such as /var/www/shop or D:\\Sites\\Shop"
+    )))
 }
 
 fn sound_manual<E: de::Error>(manual: &Manual) -> Result<(), E> {
