@@ -27,7 +27,7 @@ use crate::state_dir::StateDir;
 /// The server does not let this machine in.
 pub const EXIT_FORBIDDEN: u8 = 4;
 /// The machine has joined already.
-pub const EXIT_REFUSED: u8 = 6;
+pub use super::EXIT_REFUSED;
 
 /// How often the first work connection is tried: the token is spent by then, so a lost packet must
 /// not waste it.

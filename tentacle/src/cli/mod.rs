@@ -7,6 +7,7 @@ pub mod join;
 mod run;
 mod set_variable;
 mod status;
+mod try_action;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,12 +20,18 @@ use crate::state_dir::StateDir;
 pub const EXIT_INTERNAL: u8 = 1;
 /// The command line is wrong.
 pub const EXIT_USAGE: u8 = 2;
+/// The action failed.
+pub const EXIT_FAILED: u8 = 3;
 /// What was named does not exist.
 pub const EXIT_NOT_FOUND: u8 = 5;
+/// A rule forbids it, as things stand.
+pub const EXIT_REFUSED: u8 = 6;
 /// A file's content is wrong.
 pub const EXIT_INVALID: u8 = 7;
 /// The server cannot be reached.
 pub const EXIT_UNREACHABLE: u8 = 9;
+/// It was cancelled.
+pub const EXIT_CANCELLED: u8 = 20;
 
 /// The agent: carries out on this machine what the server orders.
 #[derive(Debug, Parser)]
@@ -50,6 +57,8 @@ enum Command {
     /// Shows how the agent is configured, and puts variables into the files of others.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Carries one action out, here and without a server, to see what it does.
+    Try(try_action::TryArgs),
     /// Carries one attempt out. For the agent itself.
     #[command(hide = true)]
     ExecAttempt(exec_attempt::ExecAttemptArgs),
@@ -121,6 +130,7 @@ fn run(command: Command, state_dir: &StateDir) -> Result<ExitCode, Failure> {
         Command::Status(args) => status::run(&args, state_dir),
         Command::Doctor(args) => doctor::run(&args, state_dir),
         Command::Config(command) => config::run(&command, state_dir),
+        Command::Try(args) => try_action::run(&args),
         Command::ExecAttempt(args) => return Ok(exec_attempt::run(&args, state_dir)),
         Command::SetVariable(args) => set_variable::run(&args),
     }

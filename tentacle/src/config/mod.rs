@@ -24,6 +24,7 @@ mod yaml;
 
 use std::fmt;
 
+pub(crate) use settings::as_text;
 pub use settings::{Setting, Settings, SettingsError};
 pub use substitute::{MAX_PROBLEMS, Substituted, substitute};
 pub use text::TextEncoding;
@@ -177,6 +178,11 @@ struct Edited {
     set: Vec<String>,
     refused: Vec<Refused>,
     warnings: Vec<String>,
+}
+
+/// The value of a YAML text that was written for this program; see `yaml::value`.
+pub(crate) fn yaml_value(text: &str) -> Result<serde_json::Value, ConfigError> {
+    yaml::value(text)
 }
 
 /// Puts the variables that have a place in a file there. `name` is the file's, for `Format::Auto`.

@@ -162,7 +162,8 @@ fn named(item: Value) -> Result<Setting, SettingsError> {
     })
 }
 
-fn as_text(value: Value) -> Option<String> {
+/// The text of a value, as the server has it; `None` for null.
+pub(crate) fn as_text(value: Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text),

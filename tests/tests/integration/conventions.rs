@@ -344,7 +344,7 @@ async fn a_folder_of_its_own_is_made_equal_to_the_version_and_back_again() {
 
     // What is in use already is left alone: no script runs.
     let task = deploy(&fleet, "1.0", "succeeded").await;
-    assert_eq!(said(&fleet, &task).await, [place.clone()]);
+    assert_eq!(said(&fleet, &task).await, std::slice::from_ref(&place));
     assert_eq!(
         (in_use(&fleet), versions(&fleet)),
         ("1.0".to_owned(), vec!["1.0".to_owned()])

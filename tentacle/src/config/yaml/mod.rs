@@ -10,8 +10,10 @@ mod edit;
 mod fragment;
 mod parse;
 mod scalar;
+mod value;
 
 use self::parse::{Content, Document, Node};
+pub(super) use self::value::value;
 use super::edits::Edits;
 use super::settings::Settings;
 use super::wanted::{Wanted, join};

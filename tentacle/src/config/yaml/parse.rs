@@ -13,6 +13,8 @@ pub(super) struct Document {
     /// The first comment, if nothing but it and the document's mark stands before it: where, and
     /// what follows the `#`.
     pub(super) first_comment: Option<(usize, String)>,
+    /// The first comment that may have been meant as a template.
+    pub(super) template: Option<usize>,
 }
 
 /// A node and its places, in bytes.
@@ -130,6 +132,9 @@ impl<'a> Reader<'a> {
             let range = span.byte_range().unwrap_or_default();
             match event {
                 Event::Comment(text, _) => {
+                    if text.starts_with('{') {
+                        current.template.get_or_insert(range.start);
+                    }
                     if at_start {
                         current.first_comment = Some((range.start, text.into_owned()));
                     }
