@@ -33,6 +33,7 @@ use crate::journal::{AppendError, Journal};
 use crate::link::{HelloFacts, Link, LinkCommand, LinkEvent};
 use crate::output::recorder::now_us;
 use crate::process;
+use crate::service::Manager;
 use crate::state_dir::StateDir;
 use crate::supervisor::files::Facts;
 use attempts::Attempts;
@@ -120,6 +121,8 @@ pub struct Driver {
     writing: Option<JoinHandle<()>>,
     /// When tombstones were last looked through.
     pruned: Instant,
+    /// Who is told that the loop goes round.
+    manager: Manager,
 }
 
 impl std::fmt::Debug for Driver {
@@ -155,6 +158,7 @@ impl Driver {
             written: None,
             writing: None,
             pruned: Instant::now(),
+            manager: Manager::none(),
             config,
         };
         driver.status.journal_lost_at_us = driver
@@ -165,6 +169,12 @@ impl Driver {
             .map(|began| began.at_us);
         driver.recover_all();
         Ok(driver)
+    }
+
+    /// Names who is told that the agent works, goes on and ends.
+    #[must_use]
+    pub fn with_manager(self, manager: Manager) -> Self {
+        Self { manager, ..self }
     }
 
     /// What the first `Hello` says.
@@ -183,6 +193,8 @@ impl Driver {
         let mut look = interval(LOOK);
         let mut tick = interval(TICK);
         self.write_status();
+        // Not only once the server is there: a machine must come up without it.
+        self.manager.ready(&self.status.line());
         loop {
             let searching = self.attempts.any_found_again();
             tokio::select! {
@@ -209,6 +221,7 @@ impl Driver {
     }
 
     async fn leave(&mut self, mut link: Link) {
+        self.manager.stopping();
         self.handle(Input::Drain);
         self.attempts.stop_shipping();
         self.status.connection = Connection::Stopped;
@@ -379,6 +392,7 @@ impl Driver {
         self.status.running = ledger.open().count();
         self.status.unacknowledged = ledger.unacknowledged().count();
         self.write_status();
+        self.manager.alive(Instant::now(), &self.status.line());
     }
 
     /// Says of which attempts the output is held back for want of room: once a connection, for a server that

@@ -21,6 +21,8 @@ pub mod journal;
 pub mod link;
 pub mod output;
 pub mod process;
+pub mod rights;
+pub mod service;
 pub mod settings;
 pub mod state_dir;
 pub mod supervisor;

@@ -15,6 +15,7 @@ use crate::durable;
 use crate::identity::{Identity, IdentityError};
 use crate::output::recorder::now_us;
 use crate::process;
+use crate::rights as access;
 use crate::settings;
 use crate::state_dir::StateDir;
 
@@ -69,6 +70,8 @@ pub(super) fn run(args: &DoctorArgs, state_dir: &StateDir) -> Result<(), Failure
     ];
     let missing = durable::missing(folders.iter().map(PathBuf::as_path));
     let mut checks = vec![
+        // Before the folders are made, which makes some of them private.
+        privacy(state_dir),
         rights(state_dir),
         applications(state_dir),
         disk(state_dir),
@@ -170,6 +173,19 @@ fn certificate(identity: &Identity) -> Check {
         left_us / DAY_US
     );
     check("certificate", Verdict::Good, detail)
+}
+
+/// Whether others can get at what the agent goes by, so that it would not start.
+fn privacy(state_dir: &StateDir) -> Check {
+    let what = "privacy";
+    match access::check(state_dir) {
+        Ok(()) => check(
+            what,
+            Verdict::Good,
+            "settings, keys and journal are for the agent's user alone",
+        ),
+        Err(weak) => check(what, Verdict::Bad, weak.to_string()),
+    }
 }
 
 fn rights(state_dir: &StateDir) -> Check {

@@ -16,11 +16,12 @@ use mantle_shared::protocol::{EnrolAccepted, EnrolRefusal, EnrolRequest};
 use mantle_shared::tls::Fingerprint;
 use mantle_shared::token::JoinToken;
 
-use super::{EXIT_INTERNAL, EXIT_UNREACHABLE, EXIT_USAGE, Failure};
+use super::{EXIT_INTERNAL, EXIT_UNREACHABLE, EXIT_USAGE, Failure, joined_service};
 use crate::connection::{self, DialError, Dialled, EnrolError, ProbeError, ServerAddress, Timing};
 use crate::durable;
 use crate::identity::{self, Enrolled, Identity, NewKey};
 use crate::link::HelloFacts;
+use crate::service::Profile;
 use crate::settings;
 use crate::state_dir::StateDir;
 
@@ -61,6 +62,13 @@ pub struct JoinArgs {
     /// Join anew although this machine has an identity; it is replaced at the end.
     #[arg(long)]
     force: bool,
+    /// Then installs the agent as a service and starts it. A machine that has joined this server already
+    /// keeps its identity, so the same line may be typed again.
+    #[arg(long)]
+    install: bool,
+    /// How much of the machine the service and its steps may touch.
+    #[arg(long, value_enum, default_value = "full", requires = "install")]
+    profile: Profile,
 }
 
 impl JoinArgs {
@@ -74,6 +82,8 @@ impl JoinArgs {
             environments: Vec::new(),
             apps: None,
             force: false,
+            install: false,
+            profile: Profile::Full,
         }
     }
 }
@@ -85,7 +95,37 @@ pub fn run(args: &JoinArgs, state_dir: &StateDir) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::from_error(EXIT_INTERNAL, &error))?;
     let timing = Timing::from_environment();
-    runtime.block_on(join(args, state_dir, &timing, &mut std::io::stdout()))
+    let out = &mut std::io::stdout();
+    if !args.install {
+        return runtime.block_on(join(args, state_dir, &timing, out));
+    }
+    // What would fail at the end must not cost a token first.
+    joined_service::check(args.profile, state_dir)?;
+    if let Some(name) = joined_before(args, state_dir)? {
+        tick(
+            out,
+            format_args!("{name} has joined this server already; --force would join anew"),
+        );
+        keep_apps(out, args, state_dir)?;
+    } else {
+        runtime.block_on(join(args, state_dir, &timing, out))?;
+    }
+    // What follows asks the system, in a runtime of its own.
+    drop(runtime);
+    joined_service::start(args.profile, state_dir, &mut |text| tick(out, text))
+}
+
+/// The name under which this machine is an agent of the very server that made the token, unless it is
+/// to join anew.
+fn joined_before(args: &JoinArgs, state_dir: &StateDir) -> Result<Option<String>, Failure> {
+    let token: JoinToken = args
+        .token
+        .parse()
+        .map_err(|error| Failure::from_error(EXIT_USAGE, &error))?;
+    let identity = Identity::load(state_dir.root()).ok();
+    Ok(identity
+        .filter(|identity| !args.force && identity.authority_fingerprint() == token.pin)
+        .map(|identity| identity.name))
 }
 
 /// Joins, saying each check to `out`.
@@ -115,13 +155,14 @@ pub(crate) async fn join(
     let joined = prove(args, state_dir, timing, &server, &token, name, out).await;
     let enrolled = joined.inspect_err(|_| durable::remove_empty(&missing))?;
     keep_apps(out, args, state_dir)?;
+    let next = if args.install {
+        String::new()
+    } else {
+        next_command(state_dir, anew)
+    };
     say(
         out,
-        format_args!(
-            "\n{} has joined {server}. {}",
-            enrolled.name,
-            next_command(state_dir, anew)
-        ),
+        format_args!("\n{} has joined {server}. {next}", enrolled.name),
     );
     Ok(())
 }
@@ -139,7 +180,7 @@ fn next_command(state_dir: &StateDir, anew: bool) -> String {
     if anew {
         format!("An agent that runs already must be restarted to use the new identity: {run}")
     } else {
-        format!("Start the agent: {run}")
+        format!("Start the agent: {run}; or as a service: tentacle service install")
     }
 }
 

@@ -4,7 +4,9 @@ mod config;
 mod doctor;
 mod exec_attempt;
 pub mod join;
+mod joined_service;
 mod run;
+mod service;
 mod set_variable;
 mod status;
 mod try_action;
@@ -50,6 +52,9 @@ enum Command {
     Join(join::JoinArgs),
     /// Runs the agent, in the foreground, until it is told to stop.
     Run(run::RunArgs),
+    /// Installs the agent as a service of this machine, starts and stops it.
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
     /// Says whether the agent runs, whether its server is there, and what it is doing.
     Status(status::StatusArgs),
     /// Checks this machine: shells, disk, rights, clock.
@@ -127,6 +132,7 @@ fn run(command: Command, state_dir: &StateDir) -> Result<ExitCode, Failure> {
     match command {
         Command::Join(args) => join::run(&args, state_dir),
         Command::Run(args) => run::run(&args, state_dir),
+        Command::Service(command) => service::run(&command, state_dir),
         Command::Status(args) => status::run(&args, state_dir),
         Command::Doctor(args) => doctor::run(&args, state_dir),
         Command::Config(command) => config::run(&command, state_dir),

@@ -18,6 +18,8 @@ use crate::identity::{Identities, IdentityError};
 use crate::journal::OpenError;
 use crate::link::link;
 use crate::process::STOP_AT_EOF;
+use crate::rights;
+use crate::service::Manager;
 use crate::settings::{self, Origin, SettingsError};
 use crate::state_dir::{StateDir, StateDirError, StateLock};
 
@@ -67,6 +69,7 @@ fn size(text: &str) -> Result<u64, String> {
 
 pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
     log();
+    rights::check(state_dir).map_err(|error| Failure::from_error(EXIT_INVALID, &error))?;
     let identities = Identities::load(state_dir.root()).map_err(|error| {
         let code = match &error {
             IdentityError::NotJoined { .. } => EXIT_NOT_FOUND,
@@ -154,6 +157,7 @@ async fn work(
         };
         Failure::from_error(code, &error)
     })?;
+    let driver = driver.with_manager(Manager::from_environment());
     let (stop, eof) = (stop_signals()?, end_of_input()?);
     let stop = async {
         tokio::select! {

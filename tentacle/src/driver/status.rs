@@ -66,6 +66,18 @@ impl Status {
         }
     }
 
+    /// One line, for a service manager.
+    pub(super) fn line(&self) -> String {
+        let connection = match &self.connection {
+            Connection::Connecting => "not connected yet",
+            Connection::Connected { stale: false, .. } => "connected",
+            Connection::Connected { stale: true, .. } => "connected to a restored backup",
+            Connection::Disconnected { .. } => "not connected",
+            Connection::Stopped => "stopped",
+        };
+        format!("{connection}; {} steps running", self.running)
+    }
+
     pub(super) fn connected(&mut self, clock_ahead_us: i64, stale: bool) {
         self.connection = Connection::Connected {
             since_us: now_us(),

@@ -94,8 +94,11 @@ pub fn spawn_detached(
     mut command: tokio::process::Command,
 ) -> std::io::Result<tokio::process::Child> {
     // What this process was told is not for those that it starts: an agent that was started by a step
-    // carries that step's mark.
+    // carries that step's mark, and what a step starts must not speak to the agent's service manager.
     command.env_remove(MARK).env_remove(STOP_AT_EOF);
+    for variable in crate::service::notify::VARIABLES {
+        command.env_remove(variable);
+    }
     platform::spawn_detached(command)
 }
 
