@@ -7,6 +7,7 @@ pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod gateway;
+pub mod installers;
 pub mod orchestrator;
 pub mod packages;
 pub mod security;

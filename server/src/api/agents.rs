@@ -3,7 +3,9 @@
 use axum::extract::State;
 use http::StatusCode;
 
-use super::body::{Agent, JoinToken, JoinTokenCreate, JoinTokenCreated, Page};
+use super::body::{
+    Agent, InstallCommandCreate, JoinToken, JoinTokenCreate, JoinTokenCreated, Page,
+};
 use super::error::ApiResult;
 use super::extract::{Json, Path};
 use crate::services::{Caller, Services};
@@ -47,6 +49,18 @@ pub(super) async fn token_create(
         StatusCode::CREATED,
         Json(services.join_token_create(&caller, &body).await?),
     ))
+}
+
+/// Makes a join token and the line that installs an agent with it, which are in this answer and never
+/// again.
+#[utoipa::path(post, path = "/install-commands", tag = "targets", request_body = InstallCommandCreate, responses((status = 201, body = JoinTokenCreated)))]
+pub(super) async fn install_command(
+    State(services): State<Services>,
+    caller: Caller,
+    Json(body): Json<InstallCommandCreate>,
+) -> ApiResult<(StatusCode, Json<JoinTokenCreated>)> {
+    let created = services.install_command(&caller, &body.token, body.os);
+    Ok((StatusCode::CREATED, Json(created.await?)))
 }
 
 /// Revokes a join token.

@@ -1,6 +1,7 @@
 //! HTTP: one file a resource, each handler extracts, authorises, calls a service and shapes.
 //!
-//! Authentication surrounds the whole of `/api`: a route that nobody thought of is closed.
+//! Authentication surrounds the whole of `/api`: a route that nobody thought of is closed. Open are
+//! only the two of health, the schema, and what a machine fetches before it joins (`install`).
 
 #![expect(
     unused_qualifications,
@@ -19,6 +20,7 @@ mod deployments;
 mod error;
 mod extract;
 mod health;
+mod install;
 mod interruptions;
 mod layers;
 mod locks;
@@ -70,6 +72,8 @@ pub fn router(services: Services) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/schema/v1/project.json", get(schema))
+        .route("/install/agent.sh", get(install::script))
+        .route("/install/{name}", get(install::program))
         .with_state(services)
         .fallback_service(v1)
         .layer(from_fn(layers::deadline))
@@ -124,6 +128,7 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(agents::revoke))
         .routes(routes!(agents::token_list, agents::token_create))
         .routes(routes!(agents::token_revoke))
+        .routes(routes!(agents::install_command))
         .routes(routes!(packages::list))
         .routes(routes!(packages::versions))
         .routes(routes!(packages::show))

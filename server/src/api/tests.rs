@@ -131,6 +131,46 @@ async fn the_schema_of_files_is_open_for_editors() {
 }
 
 #[tokio::test]
+async fn what_a_machine_fetches_before_it_joins_is_open_and_holds_no_more() {
+    let (house, router, key) = opened().await;
+    let ask = r#"{"os": "linux", "token": {}}"#;
+    let commands = "/api/v1/install-commands";
+    let get = async |path: &str| send(&router, Method::GET, path, None, "").await;
+    // Where there is nothing to hand out, it is said where to put it, and no token is made.
+    let (status, body, _) = send(&router, Method::POST, commands, Some(&key), ask).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let problem: Problem = serde_json::from_slice(&body).unwrap();
+    assert_eq!(problem.code, "no-agent-program");
+    assert!(String::from_utf8_lossy(&body).contains("agents/tentacle-linux-x86_64"));
+    let tokens = house.services.join_token_list(&house.admin).await.unwrap();
+    assert!(tokens.is_empty());
+    let (status, _, _) = get("/install/tentacle-linux-x86_64").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    house.put_agent("tentacle-linux-x86_64", "the program");
+    let (status, body, headers) = get("/install/tentacle-linux-x86_64").await;
+    assert_eq!(
+        (status, body.as_slice()),
+        (StatusCode::OK, &b"the program"[..])
+    );
+    assert_eq!(headers.get("content-length").unwrap(), "11");
+    let (status, body, _) = send(&router, Method::POST, commands, Some(&key), ask).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let created: crate::api::body::JoinTokenCreated = serde_json::from_slice(&body).unwrap();
+    assert!(created.command.contains(&created.token));
+    let (status, script, _) = get("/install/agent.sh").await;
+    assert_eq!(status, StatusCode::OK);
+    let script = String::from_utf8(script).unwrap();
+    let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest("the program"));
+    assert!(script.contains(&format!("digest='{digest}'")));
+    assert!(!script.contains("mj1."));
+    for path in ["/install/", "/install/admin.key", "/install/..%2fadmin.key"] {
+        let (status, _, _) = get(path).await;
+        let closed = [StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED];
+        assert!(closed.contains(&status), "{path}: {status}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_field_is_refused_by_name() {
     let (_house, router, key) = opened().await;
     let body = r#"{"name": "ci", "taem": "x"}"#;

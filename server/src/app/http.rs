@@ -27,15 +27,22 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Streams of one HTTP/2 connection; each costs memory before it is authenticated.
 const STREAMS: u32 = 64;
 
+/// What HTTPS is served with.
+pub(super) struct Tls {
+    config: ServerConfig,
+    /// The server's own certificate, in DER.
+    pub(super) leaf: CertificateDer<'static>,
+}
+
 /// TLS with the certificate that the server's own authority issued.
-pub(super) fn own_tls(identity: &ServerIdentity) -> Result<ServerConfig, StartError> {
-    config(identity.chain.clone(), identity.key.clone_key()).map_err(|error| StartError::Socket {
+pub(super) fn own_tls(identity: &ServerIdentity) -> Result<Tls, StartError> {
+    tls(identity.chain.clone(), identity.key.clone_key()).map_err(|error| StartError::Socket {
         why: format!("the server's certificate cannot be used: {error}"),
     })
 }
 
 /// TLS with an operator's own certificate.
-pub(super) fn operator_tls(files: &TlsFiles) -> Result<ServerConfig, StartError> {
+pub(super) fn operator_tls(files: &TlsFiles) -> Result<Tls, StartError> {
     let bad = |path: &Path, why: String| StartError::Certificate {
         path: path.display().to_string(),
         why,
@@ -49,25 +56,29 @@ pub(super) fn operator_tls(files: &TlsFiles) -> Result<ServerConfig, StartError>
     }
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| bad(&files.key, error.to_string()))?;
-    config(chain, key).map_err(|error| bad(&files.certificate, error.to_string()))
+    tls(chain, key).map_err(|error| bad(&files.certificate, error.to_string()))
 }
 
-fn config(
+/// TLS 1.2 is spoken as well: what machines have that are to join, such as Windows PowerShell 5.1 on
+/// Windows Server 2019, knows nothing newer. Agents' own connection is QUIC, which has 1.3 alone.
+fn tls(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<ServerConfig, rustls::Error> {
+) -> Result<Tls, rustls::Error> {
+    let leaf = chain.first().cloned();
+    let leaf = leaf.ok_or(rustls::Error::NoCertificatesPresented)?;
     let mut config = ServerConfig::builder_with_provider(crypto_provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(Tls { config, leaf })
 }
 
 /// Serves until it is stopped, then lets requests under way end.
 pub(super) async fn serve(
     listener: TcpListener,
-    tls: ServerConfig,
+    tls: Tls,
     router: Router,
     stop: CancellationToken,
 ) -> TaskResult {
@@ -77,7 +88,7 @@ pub(super) async fn serve(
         stop.cancelled().await;
         stopper.graceful_shutdown(Some(DRAIN));
     });
-    let tls = RustlsConfig::from_config(Arc::new(tls));
+    let tls = RustlsConfig::from_config(Arc::new(tls.config));
     // An event is a small packet behind another: without this it waits 40 ms for the client to confirm
     // the one before.
     let mut server = axum_server::from_tcp_rustls(listener, tls)?

@@ -22,7 +22,6 @@ use jiff::Timestamp;
 use mantle_domain::permission::{ADMINISTRATORS, Permission};
 use mantle_domain::state::Policy;
 use mantle_domain::upkeep::UpkeepRules;
-use rustls::ServerConfig;
 use serde_json::json;
 
 use self::bind::Sockets;
@@ -31,6 +30,7 @@ pub use self::error::StartError;
 use self::machinery::{Machinery, MachineryConfig};
 use self::server_file::{ServerFile, local_url};
 use crate::gateway::{PushRates, Timing};
+use crate::installers::{Installers, Programs, Reached};
 use crate::packages::PackageRepository;
 use crate::security::{
     Authority, NewApiKey, Secret, api_key_mint, api_key_save, authority_open, master_key_open,
@@ -64,6 +64,8 @@ pub struct ServerOptions {
     pub upkeep: UpkeepRules,
     /// The agent's program, if this machine is to run the steps without targets.
     pub worker: Option<PathBuf>,
+    /// Where agents' programs are that machines fetch which are to join.
+    pub agents: Option<PathBuf>,
 }
 
 /// How agents' certificates are kept.
@@ -89,7 +91,7 @@ pub struct App {
     services: Services,
     supervisor: Supervisor,
     https: TcpListener,
-    tls: ServerConfig,
+    tls: http::Tls,
     file: ServerFile,
     first_key: Option<Secret>,
     data: DataDir,
@@ -136,6 +138,7 @@ impl App {
             None => http::own_tls(&identity)?,
         };
         let mut supervisor = Supervisor::new();
+        let installers = installers(options, &advertise, (https_at, quic_at), &tls)?;
         let server = ServerFacts {
             advertise,
             authority: authority.fingerprint(),
@@ -157,7 +160,13 @@ impl App {
             push_rates: options.push_rates,
             policy: Policy::default(),
         };
-        let services = compose(config, server, options.upkeep, &mut supervisor).await?;
+        let services = compose(
+            config,
+            server,
+            (options.upkeep, installers),
+            &mut supervisor,
+        )
+        .await?;
         if let Some(program) = &options.worker {
             let worker = worker::Worker::new(program, data.path(), quic_at);
             worker.start(services.clone(), &mut supervisor);
@@ -237,7 +246,7 @@ pub enum RunError {
 async fn compose(
     config: MachineryConfig,
     server: ServerFacts,
-    upkeep: UpkeepRules,
+    (upkeep, installers): (UpkeepRules, Installers),
     supervisor: &mut Supervisor,
 ) -> Result<Services, StartError> {
     let (store, packages) = (config.store.clone(), config.packages.clone());
@@ -261,10 +270,38 @@ async fn compose(
         stopping: supervisor.stop_token(Stage::Intake),
         server,
         upkeep,
+        installers,
     });
     moving::start_janitor(services.clone(), Arc::clone(&epochs), supervisor);
     moving::start_collector(services.clone(), epochs, supervisor);
     Ok(services)
+}
+
+/// What is handed to machines that are to join, from the folder that was named, else from the data
+/// directory.
+fn installers(
+    options: &ServerOptions,
+    advertise: &str,
+    (https, quic): (SocketAddr, SocketAddr),
+    tls: &http::Tls,
+) -> Result<Installers, StartError> {
+    let folder = options.agents.clone();
+    let folder = folder.unwrap_or_else(|| options.data.join("agents"));
+    let url = advertised_url(advertise, https.port(), quic.port());
+    let at = Reached::by(&tls.leaf, url, advertise.to_owned());
+    let at = at.ok_or_else(|| StartError::Socket {
+        why: "the certificate of HTTPS cannot be read".to_owned(),
+    })?;
+    Ok(Installers::new(at, Programs::in_folders(vec![folder])))
+}
+
+/// The address of HTTPS for others: the advertised name, at the advertised number where both have one,
+/// since whatever leads there to the one leads to the other.
+fn advertised_url(advertise: &str, https: u16, quic: u16) -> String {
+    match advertise.rsplit_once(':') {
+        Some((host, _)) if https != quic => format!("https://{host}:{https}"),
+        _ => format!("https://{advertise}"),
+    }
 }
 
 fn local(address: &std::io::Result<SocketAddr>) -> Result<SocketAddr, StartError> {
@@ -415,6 +452,23 @@ mod tests {
         );
         assert_eq!(advertise(Some("[::1]:9"), address), "[::1]:9");
         assert!(advertise(None, quic("0.0.0.0:7443")).ends_with(":7443"));
+    }
+
+    #[test]
+    fn https_is_where_agents_are_told_to_dial_or_at_its_own_number() {
+        let table = [
+            (
+                "mantle.example:443",
+                7443,
+                7443,
+                "https://mantle.example:443",
+            ),
+            ("mantle.example:9", 7443, 9, "https://mantle.example:7443"),
+            ("[::1]:9", 8, 9, "https://[::1]:8"),
+        ];
+        for (advertise, https, quic, expected) in table {
+            assert_eq!(advertised_url(advertise, https, quic), expected);
+        }
     }
 
     #[test]

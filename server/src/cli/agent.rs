@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::args::duration;
 use super::exit::CliResult;
 use super::output::{Output, ago, names, or_dash};
-use crate::api::body::{Agent, JoinToken, JoinTokenCreate};
+use crate::api::body::{Agent, InstallCommandCreate, InstallOs, JoinToken, JoinTokenCreate};
 use crate::client::Client;
 
 /// What to do with agents.
@@ -19,6 +19,14 @@ pub(super) enum Command {
     Revoke {
         /// The agent's target, or its id
         name: String,
+    },
+    /// Make the line that installs an agent on a machine and joins it
+    InstallCommand {
+        /// What the machine runs
+        #[arg(long, value_enum, default_value = "linux")]
+        os: InstallOs,
+        #[command(flatten)]
+        token: CreateArgs,
     },
     /// Make, list and revoke join tokens
     #[command(subcommand)]
@@ -93,6 +101,7 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
                 vec![format!("revoked the agent of {}", agent.target)]
             })
         }
+        Command::InstallCommand { os, token } => install_command(os, token, client, out).await,
         Command::Token(command) => token(command, client, out).await,
     }
 }
@@ -105,17 +114,56 @@ fn state(agent: &Agent) -> &'static str {
     }
 }
 
+impl From<CreateArgs> for JoinTokenCreate {
+    fn from(args: CreateArgs) -> Self {
+        Self {
+            uses: Some(args.uses),
+            ttl_s: Some(args.ttl.as_secs()),
+            name: args.name,
+            tags: args.tags,
+            environments: args.environments,
+        }
+    }
+}
+
+async fn install_command(
+    os: InstallOs,
+    token: CreateArgs,
+    client: &Client,
+    out: Output,
+) -> CliResult {
+    let token = token.into();
+    let created = client
+        .install_command(&InstallCommandCreate { os, token })
+        .await?;
+    if !out.is_json() {
+        let where_ = match os {
+            InstallOs::Linux => "in a shell",
+            InstallOs::Windows => "in Windows PowerShell as an administrator",
+        };
+        let JoinToken {
+            uses_left,
+            expires_at,
+            ..
+        } = &created.join_token;
+        out.note(&format!(
+            "paste this {where_} on the machine; it is good for {uses_left} of them and ends {}",
+            ago(*expires_at)
+        ));
+        if os == InstallOs::Windows {
+            out.note("it does not make a service yet: then type 'tentacle run'");
+        }
+    }
+    for warning in &created.warnings {
+        out.warn(warning);
+    }
+    out.object(&created, |created| vec![created.command.clone()])
+}
+
 async fn token(command: TokenCommand, client: &Client, out: Output) -> CliResult {
     match command {
         TokenCommand::Create(args) => {
-            let request = JoinTokenCreate {
-                uses: Some(args.uses),
-                ttl_s: Some(args.ttl.as_secs()),
-                name: args.name,
-                tags: args.tags,
-                environments: args.environments,
-            };
-            let created = client.join_token_create(&request).await?;
+            let created = client.join_token_create(&args.into()).await?;
             if !out.is_json() {
                 out.note("on the machine that is to join:");
                 out.note(&format!("  {}", created.command));

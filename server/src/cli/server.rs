@@ -173,6 +173,15 @@ pub(super) struct RunArgs {
         hide_env_values = true
     )]
     worker: Option<String>,
+    /// Where the agent's programs are that 'agent install-command' lets machines fetch; by default the
+    /// folder 'agents' in the data directory, and then beside this program
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "MANTLE_AGENTS",
+        hide_env_values = true
+    )]
+    agents: Option<PathBuf>,
     /// Let it run none, whatever the environment says; as without --worker
     #[arg(long)]
     no_worker: bool,
@@ -272,6 +281,7 @@ fn run(args: RunArgs, global: &Global, out: Output) -> CliResult {
     let worker = worker_program(&args)?;
     let options = ServerOptions {
         worker,
+        agents: args.agents,
         data: global.data.clone().unwrap_or_else(default_data_dir),
         listen_https: args.listen_https,
         listen_quic: args.listen_quic.unwrap_or(args.listen_https),

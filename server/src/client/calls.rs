@@ -9,15 +9,15 @@ use super::{ANSWER, Client, ClientError};
 use crate::api::body::{
     Agent, ApiKey, ApiKeyCreate, ApiKeyCreated, ApplyRequest, ApplyResult, Artifact, AuditEntry,
     AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
-    HeldLock, Interruption, InterruptionAnswer, InterruptionAnswered, JoinToken, JoinTokenCreate,
-    JoinTokenCreated, Lifecycle, LockBreak, LogLine, MaintenanceSet, Package, PackageCollect,
-    PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody, PlanPrompt, Project,
-    ProjectDetail, RefreshVariables, Release, ReleaseBlockCreate, ReleaseChanges, ReleaseCreate,
-    ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleaseUnblockCreate, RetentionResult, RetentionRun,
-    RevertVariables, Secret, SecretSet, ServerInfo, ServerRecovered, ServerStatus, StatusBody,
-    Target, TargetTags, Task, TaskDetail, TaskEvent, TaskResolve, TaskResolved, Team, TeamAdd,
-    Upload, UploadCreate, VariableExplanation, VariablePlace, VariablePut, VariableRemove,
-    VariableSet, VariableSetDetail, VariableView, VariablesChanged,
+    HeldLock, InstallCommandCreate, Interruption, InterruptionAnswer, InterruptionAnswered,
+    JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LockBreak, LogLine, MaintenanceSet,
+    Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody,
+    PlanPrompt, Project, ProjectDetail, RefreshVariables, Release, ReleaseBlockCreate,
+    ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleaseUnblockCreate,
+    RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet, ServerInfo, ServerRecovered,
+    ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, TaskResolve,
+    TaskResolved, Team, TeamAdd, Upload, UploadCreate, VariableExplanation, VariablePlace,
+    VariablePut, VariableRemove, VariableSet, VariableSetDetail, VariableView, VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -239,6 +239,11 @@ impl Client {
     /// All join tokens.
     pub async fn join_tokens(&self) -> Answer<Page<JoinToken>> {
         self.get(&["join-tokens"], &[]).await
+    }
+
+    /// Makes a join token and the line that installs an agent with it.
+    pub async fn install_command(&self, body: &InstallCommandCreate) -> Answer<JoinTokenCreated> {
+        self.send(Method::POST, &["install-commands"], body).await
     }
 
     /// Makes a join token.

@@ -29,6 +29,7 @@ mod health_apply;
 #[cfg(test)]
 mod health_tests;
 mod in_use;
+mod install_commands;
 #[cfg(test)]
 mod interruption_tests;
 mod interruptions;
@@ -104,6 +105,7 @@ pub use self::renewal::trusted;
 pub use self::retention::RETAIN_EVERY;
 pub use self::targets::TargetSwitch;
 pub use self::wake::{NoWake, Presence, Wake};
+use crate::installers::Installers;
 use crate::packages::PackageRepository;
 use crate::security::MasterKey;
 use crate::store::{AuditEntry, Extent, Store, Tx, audit_append, epoch_current};
@@ -135,6 +137,8 @@ pub struct Parts {
     pub server: ServerFacts,
     /// How much of the past is kept.
     pub upkeep: UpkeepRules,
+    /// What is handed to machines that are to join.
+    pub installers: Installers,
 }
 
 /// Who this server is.

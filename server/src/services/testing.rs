@@ -18,6 +18,7 @@ use crate::api::body::{
     ApiKeyCreate, ApplyFile, ApplyRequest, ApplyResult, PackagePlatform, PackageVersion,
     UploadCreate,
 };
+use crate::installers::{Installers, Programs, Reached};
 use crate::packages::PackageRepository;
 use crate::packages::ingest::tests::tar_of;
 use crate::packages::objects::Objects;
@@ -101,6 +102,15 @@ fn house_with(
             started_at: Timestamp::UNIX_EPOCH,
         },
         upkeep,
+        installers: Installers::new(
+            Reached {
+                url: "https://mantle.example:7443".to_owned(),
+                server: "mantle.example:7443".to_owned(),
+                pin: "cGlu".to_owned(),
+                key_digest: "AB".to_owned(),
+            },
+            Programs::in_folders(vec![folder.path().join("agents")]),
+        ),
     });
     House {
         services,
@@ -122,6 +132,13 @@ pub(crate) fn a_reader() -> Caller {
 }
 
 impl House {
+    /// Puts a program where the server looks for agents.
+    pub(crate) fn put_agent(&self, name: &str, content: &str) {
+        let folder = self.folder.path().join("agents");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), content).unwrap();
+    }
+
     /// A tar archive with one file of this content.
     pub(crate) fn archive(&self, name: &str, content: &str) -> PathBuf {
         let path = self.folder.path().join(name);

@@ -99,6 +99,36 @@ pub struct JoinTokenCreate {
     pub name: Option<String>,
 }
 
+/// What is asked for with the line that installs an agent.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InstallCommandCreate {
+    /// What the machines run.
+    pub os: InstallOs,
+    /// The token that stands in the line.
+    pub token: JoinTokenCreate,
+}
+
+/// An operating system for which there is an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstallOs {
+    /// Linux with systemd.
+    Linux,
+    /// Windows, by PowerShell.
+    Windows,
+}
+
+impl InstallOs {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "Linux",
+            Self::Windows => "Windows",
+        }
+    }
+}
+
 /// A new join token; it is shown this once.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct JoinTokenCreated {

@@ -19,8 +19,8 @@ mod task;
 mod variable;
 
 pub use access::{
-    ApiKey, ApiKeyCreate, ApiKeyCreated, AuditEntry, AuditVerified, JoinToken, JoinTokenCreate,
-    JoinTokenCreated, Secret, SecretSet,
+    ApiKey, ApiKeyCreate, ApiKeyCreated, AuditEntry, AuditVerified, InstallCommandCreate,
+    InstallOs, JoinToken, JoinTokenCreate, JoinTokenCreated, Secret, SecretSet,
 };
 pub use apply::{
     ApplyFile, ApplyRequest, ApplyResult, Change, ChangeKind, Environment, Export, Lifecycle,

@@ -12,6 +12,7 @@ use mantle::api::body::{
 };
 use mantle::app::machinery::{Machinery, MachineryConfig, Waker};
 use mantle::gateway::{Counters, Gateway, PushRates, Sessions, Timing};
+use mantle::installers::{Installers, Programs, Reached};
 use mantle::orchestrator::Online;
 use mantle::packages::PackageRepository;
 use mantle::security::{AGENT_LASTS, Authority, authority_open, master_key_open};
@@ -197,6 +198,7 @@ impl Server {
                 started_at: Timestamp::now(),
             },
             upkeep: UpkeepRules::default(),
+            installers: nothing_to_install(),
         });
         let mut tasks = JoinSet::new();
         let gateway = Arc::clone(&machinery.gateway);
@@ -431,4 +433,15 @@ impl Server {
         let (services, caller) = (&self.services, &self.caller);
         services.upload_finish(caller, &upload, None).await.unwrap()
     }
+}
+
+/// This server has no HTTPS from which an agent could be fetched.
+fn nothing_to_install() -> Installers {
+    let at = Reached {
+        url: String::new(),
+        server: String::new(),
+        pin: String::new(),
+        key_digest: String::new(),
+    };
+    Installers::new(at, Programs::default())
 }
