@@ -21,7 +21,8 @@ pub(super) enum Command {
         name: String,
     },
     /// Make the line that installs an agent on a machine and joins it
-    InstallCommand {
+    #[command(name = "install-command")]
+    Install {
         /// What the machine runs
         #[arg(long, value_enum, default_value = "linux")]
         os: InstallOs,
@@ -101,7 +102,7 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
                 vec![format!("revoked the agent of {}", agent.target)]
             })
         }
-        Command::InstallCommand { os, token } => install_command(os, token, client, out).await,
+        Command::Install { os, token } => install_command(os, token, client, out).await,
         Command::Token(command) => token(command, client, out).await,
     }
 }

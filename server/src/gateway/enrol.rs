@@ -8,8 +8,8 @@ use std::pin::Pin;
 
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::{
-    ENROL_LIMIT_BYTES, EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, Message,
-    RenewAnswer, RenewResult, close,
+    ENROL_LIMIT_BYTES, EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, LeaveResult,
+    Message, RenewAnswer, RenewResult, close,
 };
 use mantle_shared::tls::Fingerprint;
 use quinn::{Connection, SendStream, VarInt};
@@ -45,6 +45,14 @@ pub trait Enroller: Send + Sync {
 
     /// Decides on the renewal of a certificate. What it issues is committed when it returns.
     fn renew(&self, renewal: Renewal) -> Pin<Box<dyn Future<Output = RenewResult> + Send + '_>>;
+
+    /// Lets an agent go that leaves for good. What it says is committed when it returns, and the agent's
+    /// key is let in no more.
+    fn leave(
+        &self,
+        agent: AgentId,
+        remote: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = LeaveResult> + Send + '_>>;
 
     /// An offered key was seen in use: from now on it is the agent's only one. If that cannot be
     /// written down both stay good, until it is seen again.

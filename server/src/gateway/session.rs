@@ -1,14 +1,15 @@
 //! A work connection: who is who, the resync, then messages both ways until it ends.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::{
     AttemptReport, CONTROL_LIMIT_BYTES, EVENTS_LIMIT_BYTES, Echo, EchoAnswer, GoAway,
-    HELLO_LIMIT_BYTES, Hello, Journal, Message, RenewAnswer, RenewCertificate, Unsupported,
-    Welcome, close, negotiate,
+    HELLO_LIMIT_BYTES, Hello, Journal, Leave, LeaveAnswer, Message, RenewAnswer, RenewCertificate,
+    Unsupported, Welcome, close, negotiate,
 };
 use mantle_shared::tls::Fingerprint;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
@@ -166,7 +167,7 @@ async fn greet(connection: &Connection, agent: AgentId, shared: &Shared) -> Resu
     }
     let mut reader = reader.into_limit(CONTROL_LIMIT_BYTES);
     let _newest = shared.greetings.begin(agent, connection);
-    let report = report(&mut reader, &mut send, shared);
+    let report = report(&mut reader, &mut send, (agent, remote), shared);
     let (journal, reports) = tokio::time::timeout(timing.resync, report)
         .await
         .map_err(|_| close::HANDSHAKE_TIMEOUT)??;
@@ -226,10 +227,11 @@ async fn turn_away(
 
 /// The agent's report: which journal it goes by, if it says so, and what stands in it. An echo before
 /// it is answered: a machine that joins proves a round trip and goes again, without a resync, so that
-/// nothing is ordered meanwhile.
+/// nothing is ordered meanwhile. So does one that leaves.
 async fn report(
     reader: &mut Reader,
     send: &mut SendStream,
+    (agent, remote): (AgentId, SocketAddr),
     shared: &Shared,
 ) -> Result<(Option<Journal>, Vec<AttemptReport>), u32> {
     let mut journal = None;
@@ -259,6 +261,10 @@ async fn report(
             }
             Ok(Next::Message(Message::Echo(Echo { request, payload }))) => {
                 Message::from(EchoAnswer { request, payload })
+            }
+            Ok(Next::Message(Message::Leave(Leave { request }))) => {
+                let result = shared.parts.enroller.leave(agent, remote).await;
+                Message::from(LeaveAnswer { request, result })
             }
             // A newer agent may have more to say of itself.
             Ok(Next::Unknown(kind)) => {

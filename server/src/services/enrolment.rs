@@ -13,7 +13,7 @@ use mantle_domain::ids::{AgentId, EnvironmentId, TargetId};
 use mantle_domain::name::{IN_ENVIRONMENTS, IN_TAGS, IN_TARGETS};
 use mantle_domain::variable::tags::Tagged;
 use mantle_shared::protocol::{
-    EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, RenewResult,
+    EnrolAccepted, EnrolRefusal, EnrolRefused, EnrolRequest, LeaveResult, RenewResult,
 };
 use mantle_shared::tls::Fingerprint;
 use serde_json::json;
@@ -78,6 +78,20 @@ impl Enroller for Enrolment {
         Box::pin(async move {
             decided.await.unwrap_or_else(|_| RenewResult::Refused {
                 reason: "the server cannot renew it just now".to_owned(),
+            })
+        })
+    }
+
+    fn leave(
+        &self,
+        agent: AgentId,
+        remote: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = LeaveResult> + Send + '_>> {
+        let this = self.clone();
+        let decided = tokio::spawn(async move { this.let_go(agent, remote).await });
+        Box::pin(async move {
+            decided.await.unwrap_or_else(|_| LeaveResult::Refused {
+                reason: "the server cannot write it down just now".to_owned(),
             })
         })
     }

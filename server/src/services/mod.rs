@@ -37,6 +37,7 @@ mod janitor;
 mod join_tokens;
 #[cfg(test)]
 mod kept_tests;
+mod leaving;
 mod locks;
 pub mod names;
 mod packages;

@@ -8,12 +8,14 @@ mod bulk;
 mod certificate;
 mod control;
 mod enrol;
+mod leave;
 
 pub use attempt::*;
 pub use bulk::*;
 pub use certificate::*;
 pub use control::*;
 pub use enrol::*;
+pub use leave::*;
 
 use super::codec::{self, CodecError};
 use super::frame::{Frame, Header};
@@ -139,6 +141,8 @@ messages! {
     0x0043 CertificateDue,
     0x0044 RenewCertificate,
     0x0045 RenewAnswer,
+    0x0046 Leave,
+    0x0047 LeaveAnswer,
 }
 
 impl Message {

@@ -2,12 +2,13 @@
 
 mod artifact;
 mod certificate;
+mod leave;
 
 use mantle_shared::protocol::{
     Ack, Acquire, AcquireAnswer, AcquireFailure, AcquireProgress, AcquireResult, ArtifactRefusal,
     AttemptEnd, AttemptEnded, AttemptPosition, AttemptReport, CancelAnswer, CancelAttempt,
     CancelResult, Echo, EchoAnswer, Encoding, EnrolAccepted, EnrolRefusal, EnrolRefused,
-    EnrolRequest, FetchObjects, GoAway, Hello, Journal, Level, Message, ObjectFollows,
+    EnrolRequest, FetchObjects, GoAway, Hello, Journal, LeaveResult, Level, Message, ObjectFollows,
     ObjectRefusal, ObjectRefused, ObjectRequest, Outcome, OutputHeld, PackageGrant, Record,
     RecordBody, Records, RecordsGone, RenewResult, ReportedState, Resync, Resynced, StartAnswer,
     StartAttempt, StartRefusal, StartResult, Stream, Unsupported, Welcome,
@@ -113,6 +114,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(bulk_cases());
     cases.extend(enrol_cases());
     cases.extend(certificate::cases());
+    cases.extend(leave::cases());
     cases
 }
 
@@ -561,7 +563,12 @@ pub(crate) fn data_variants(message: &Message) -> Vec<&'static str> {
             RenewResult::Issued { .. } => "RenewResult::Issued",
             RenewResult::Refused { .. } => "RenewResult::Refused",
         }],
-        Message::Hello(_)
+        Message::LeaveAnswer(answer) => vec![match answer.result {
+            LeaveResult::Left => "LeaveResult::Left",
+            LeaveResult::Refused { .. } => "LeaveResult::Refused",
+        }],
+        Message::Leave(_)
+        | Message::Hello(_)
         | Message::Welcome(_)
         | Message::Journal(_)
         | Message::Resynced(_)
@@ -610,6 +617,8 @@ pub(crate) const DATA_VARIANTS: &[&str] = &[
     "RecordBody::Variable",
     "RenewResult::Issued",
     "RenewResult::Refused",
+    "LeaveResult::Left",
+    "LeaveResult::Refused",
     "ReportedState::Accepted",
     "ReportedState::Ended",
     "ReportedState::Running",

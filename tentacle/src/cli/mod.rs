@@ -5,6 +5,7 @@ mod doctor;
 mod exec_attempt;
 pub mod join;
 mod joined_service;
+mod leave;
 mod run;
 mod service;
 mod set_variable;
@@ -50,6 +51,8 @@ struct Cli {
 enum Command {
     /// Makes this machine an agent of a server, and proves it.
     Join(join::JoinArgs),
+    /// Leaves the server: this machine is no target any more.
+    Leave(leave::LeaveArgs),
     /// Runs the agent, in the foreground, until it is told to stop.
     Run(run::RunArgs),
     /// Installs the agent as a service of this machine, starts and stops it.
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command, state_dir: &StateDir) -> Result<ExitCode, Failure> {
     match command {
         Command::Join(args) => join::run(&args, state_dir),
+        Command::Leave(args) => leave::run(&args, state_dir),
         Command::Run(args) => run::run(&args, state_dir),
         Command::Service(command) => service::run(&command, state_dir),
         Command::Status(args) => status::run(&args, state_dir),

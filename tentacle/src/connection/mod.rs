@@ -15,6 +15,7 @@ mod endpoint;
 mod enrol;
 mod framed;
 mod handshake;
+mod leave;
 mod plain_udp;
 mod probe;
 mod reason;
@@ -33,6 +34,7 @@ pub use dial::{DialError, Dialled};
 pub use enrol::EnrolError;
 pub use framed::bad_streams;
 pub use handshake::HandshakeError;
+pub use leave::{LeaveError, Left, leave};
 pub use probe::{ProbeError, RoundTrip, probe_enrolment, round_trip};
 pub use timing::Timing;
 
