@@ -50,6 +50,7 @@ mod offline;
 mod others;
 mod output;
 mod pacing;
+mod packaging;
 mod people;
 mod profiles;
 mod queue;
