@@ -29,6 +29,7 @@ pub(super) enum ServiceCommand {
 }
 
 /// Which service.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 #[derive(Debug, Clone, Args)]
 pub(super) struct Which {
     /// The service's unit, for a second agent of one machine.
@@ -37,6 +38,7 @@ pub(super) struct Which {
 }
 
 /// How to install it.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 #[derive(Debug, Args)]
 pub(super) struct InstallArgs {
     #[command(flatten)]
@@ -56,6 +58,7 @@ pub(super) struct InstallArgs {
 }
 
 /// How to print.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 /// The variables by which systemd says where and how often it is to be told. Meant for the agent alone.
 pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 /// So often a sign of life fits into the time in which one is expected: two may be late or lost.
+#[cfg(target_os = "linux")]
 const SIGNS_OF_LIFE: u32 = 3;
 
 /// The way to the service manager, if there is one.
