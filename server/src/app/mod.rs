@@ -297,7 +297,7 @@ fn installers(
 
 /// The address of HTTPS for others: the advertised name, at the advertised number where both have one,
 /// since whatever leads there to the one leads to the other.
-fn advertised_url(advertise: &str, https: u16, quic: u16) -> String {
+pub(crate) fn advertised_url(advertise: &str, https: u16, quic: u16) -> String {
     match advertise.rsplit_once(':') {
         Some((host, _)) if https != quic => format!("https://{host}:{https}"),
         _ => format!("https://{advertise}"),

@@ -40,6 +40,7 @@ mod schedule;
 mod secret;
 mod server;
 mod server_care;
+mod server_doctor;
 mod status;
 mod target;
 mod task;

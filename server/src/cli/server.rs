@@ -13,7 +13,7 @@ use super::args::{Global, duration, keep, size};
 use super::connect::default_data_dir;
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, line_out, with_schema};
-use super::server_care;
+use super::{server_care, server_doctor};
 use crate::api::error_chain;
 use crate::app::server_file::ServerFile;
 use crate::app::{AgentCertificates, App, ServerOptions, StartError, TlsFiles};
@@ -34,6 +34,9 @@ pub(super) enum Command {
     Recover(server_care::RecoverArgs),
     /// Show how the server stands: restored, ahead of it, missing
     Status,
+    /// Look for what keeps agents and people from the server of this machine, or its data from being
+    /// safe
+    Doctor,
 }
 
 /// How to run.
@@ -262,7 +265,9 @@ pub(super) fn local(
         Command::Run(args) => Ok(run(*args, global, out)),
         Command::Backup(args) => Ok(server_care::backup(&args, global, out)),
         Command::Restore(args) => Ok(server_care::restore(&args, global, out)),
-        command @ (Command::Recover(_) | Command::Status) => Err(Box::new(command)),
+        command @ (Command::Recover(_) | Command::Status | Command::Doctor) => {
+            Err(Box::new(command))
+        }
     }
 }
 
@@ -271,6 +276,7 @@ pub(super) async fn remote(command: Command, global: &Global, out: Output) -> Cl
     match command {
         Command::Recover(args) => server_care::recover(args, global, out).await,
         Command::Status => server_care::status(global, out).await,
+        Command::Doctor => server_doctor::doctor(global, out).await,
         // The others were done before.
         Command::Run(_) | Command::Backup(_) | Command::Restore(_) => Ok(Exit::Success),
     }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use mantle_tests::World;
 use mantle_tests::cli::Output;
 use mantle_tests::document::{blocks, commands};
 use mantle_tests::systemd::{Network, Systemd};
@@ -11,6 +12,15 @@ use mantle_tests::wait::wait_for;
 use crate::fleet::{Fleet, SOON};
 
 const STEP: &str = "  - { step: only, targets: { tag: web }, actions: [{ action: work, uses: script, with: { run: 'echo here I am' } }] }\n";
+
+/// A machine of its own on which nothing of ours is.
+async fn bare(world: &World) -> Systemd {
+    let systemd = Systemd::boot(world, Network::OfTheTest).await;
+    // All of /usr is the real machine's, and can only be read.
+    let layer = "mount -t tmpfs -o mode=755 tmpfs /usr/local/bin";
+    systemd.run(&["sh", "-c", layer]).await.ok();
+    systemd
+}
 
 /// A server, and a machine of its own on which nothing of ours is.
 struct Machine {
@@ -21,20 +31,7 @@ struct Machine {
 impl Machine {
     async fn bare() -> Self {
         let fleet = Fleet::server_only(&[]).await;
-        let systemd = Systemd::boot(&fleet.world, Network::OfTheTest).await;
-        // All of /usr is the real machine's, and can only be read.
-        systemd
-            .run(&[
-                "mount",
-                "-t",
-                "tmpfs",
-                "-o",
-                "mode=755",
-                "tmpfs",
-                "/usr/local/bin",
-            ])
-            .await
-            .ok();
+        let systemd = bare(&fleet.world).await;
         Self { fleet, systemd }
     }
 
@@ -147,6 +144,46 @@ async fn a_pasted_line_makes_a_target_that_deploys_and_may_be_pasted_again() {
 }
 
 #[tokio::test]
+async fn one_line_makes_targets_of_many_machines() {
+    const MACHINES: usize = 3;
+    let fleet = Fleet::server_only(&[]).await;
+    let uses = MACHINES.to_string();
+    let words = [
+        "agent",
+        "install-command",
+        "--tag",
+        "web",
+        "--environment",
+        "test",
+        "--uses",
+        &uses,
+    ];
+    let line = fleet.server.ok(&words).await;
+    let line = line.stdout.trim();
+    let mut machines = Vec::new();
+    for number in 1..=MACHINES {
+        let machine = bare(&World::new()).await;
+        let name = format!("shop{number:02}");
+        machine.run(&["hostname", &name]).await.ok();
+        machine.run(&["sh", "-c", line]).await.ok();
+        fleet.server.target_is(&name, true, SOON).await;
+        machines.push(machine);
+    }
+    fleet.release("step", STEP).await;
+    fleet.deploy("step").await.ok();
+    let log = fleet.log("T-1").await;
+    let here = log.iter().filter(|line| line.text == "here I am");
+    assert_eq!(here.count(), MACHINES);
+    // It is used up, and says so on one machine too many.
+    let late = bare(&World::new()).await;
+    late.run(&["hostname", "late"]).await.ok();
+    late.run(&["sh", "-c", line])
+        .await
+        .exit(4)
+        .complains(&["the token was used already"]);
+}
+
+#[tokio::test]
 async fn another_key_another_program_and_a_token_that_is_no_good_change_nothing() {
     let machine = Machine::bare().await;
     let line = machine.line(&[]).await;
@@ -234,4 +271,37 @@ async fn the_server_says_what_it_lacks_and_where_to_put_it() {
         line.stdout.contains("tentacle.exe\" join --server"),
         "{line}"
     );
+}
+
+#[tokio::test]
+async fn the_servers_doctor_says_whether_agents_and_people_reach_it() {
+    let mut fleet = Fleet::server_only(&[]).await;
+    let found = fleet.server.json(&["server", "doctor"]).await;
+    let verdict = |what: &str| {
+        let items = found["items"].as_array().unwrap();
+        let check = items.iter().find(|check| check["what"] == what);
+        let check = check.unwrap_or_else(|| panic!("{what} in {found}"));
+        check["verdict"].as_str().unwrap().to_owned()
+    };
+    for what in [
+        "privacy",
+        "disk",
+        "agents (UDP)",
+        "people (TCP)",
+        "server",
+        "agents",
+    ] {
+        assert_eq!(verdict(what), "good", "{what}: {found}");
+    }
+    // Others would not get far with this machine's own address.
+    assert_eq!(verdict("name"), "note", "{found}");
+    let key = fleet.server.data().join("ca.key");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&key, open).unwrap();
+    fleet.server.stop().await;
+    let found = fleet.server.run(&["server", "doctor"]).await.exit(1);
+    let mend = format!("chmod 600 {}", key.display());
+    for part in [mend.as_str(), "no server runs with"] {
+        assert!(found.stdout.contains(part), "{part}: {found}");
+    }
 }
