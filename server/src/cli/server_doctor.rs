@@ -380,6 +380,8 @@ mod tests {
     fn keys_that_others_can_read_are_named_with_what_to_type() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
+        let closed = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(dir.path(), closed).unwrap();
         let key = dir.path().join("ca.key");
         std::fs::write(&key, "").unwrap();
         for (mode, verdict) in [(0o600, Verdict::Good), (0o640, Verdict::Bad)] {
