@@ -9,6 +9,8 @@ use mantle_tests::wine::windows_path;
 use mantle_tests::{Agent, Effects, Joining, Platform, Server, World};
 use serde_json::Value;
 
+use crate::fleet::kill_supervisors;
+
 /// Longer than anything here takes: Wine starts, and the machine does other things.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -131,6 +133,31 @@ async fn a_script_that_ends_while_the_agent_is_down_is_reported_in_full() {
     farm.ran_once(&task).await;
 }
 
+/// The system closes the job object of a supervisor that dies, however that was, and with it ends all that the
+/// script started.
+#[tokio::test]
+async fn a_script_ends_with_its_killed_supervisor_and_how_it_ended_is_unknown() {
+    let farm = Farm::start().await;
+    farm.release("1.0.0").await;
+    let task = farm.deploy("1.0.0").await;
+    farm.logged(&task, "line 3").await;
+    assert!(!farm.scripts().is_empty(), "the script runs");
+    assert_eq!(kill_supervisors(&farm.world), 1);
+    wait_until("the script is gone", PATIENCE, || farm.scripts().is_empty()).await;
+    farm.go();
+    let waited = farm.server.run(&["task", "wait", &task]).await.exit(3);
+    let shown = farm.server.json(&["task", "show", &task]).await;
+    let action = &shown["steps"][0]["targets"][0]["actions"][1];
+    assert_eq!(action["state"], "unknown", "{shown}\n{waited}");
+    assert_eq!(action["attempts"], 1, "nothing runs again by itself");
+    let log = farm.log(&task).await;
+    assert!(!log.iter().any(|line| line["text"] == "line 4"), "{log:?}");
+    farm.effects.assert_each_once([("talk", "win01")]);
+    // Nothing of it lives, so that its lock on the target is free.
+    let task = farm.deploy("1.0.0").await;
+    farm.succeeded(&task).await;
+}
+
 #[tokio::test]
 async fn a_second_agent_with_the_same_folder_is_refused() {
     let farm = Farm::start().await;
@@ -203,6 +230,18 @@ impl Farm {
             .as_str()
             .expect("the task's number")
             .to_owned()
+    }
+
+    /// The processes of scripts.
+    fn scripts(&self) -> Vec<i32> {
+        let mut processes = self.world.processes();
+        processes.retain(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line)
+                .to_lowercase()
+                .contains("cmd.exe")
+        });
+        processes
     }
 
     /// Lets the script go on.
