@@ -410,6 +410,7 @@ fn history(entry: &VariableSnapshotEntry, current: bool) -> String {
         reason,
         ..
     } = entry;
+    let at = ago(*at);
     format!("{sign} {number}  {digest}  {at}  {by}  {reason}")
 }
 
