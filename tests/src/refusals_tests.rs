@@ -296,6 +296,17 @@ fn samples() -> Vec<Refusal> {
         });
     }
     all.extend(cannot_answer().into_iter().map(Refusal::CannotAnswer));
+    all.push(Refusal::InputUnsupported {
+        action: action(),
+        input: text("scripts"),
+        targets: vec![target()],
+        agent_version: text("0.1.0"),
+    });
+    all.push(Refusal::ShellMissing {
+        action: action(),
+        shell: text("bash"),
+        targets: vec![target()],
+    });
     all.push(Refusal::PackageForLinux {
         action: action(),
         package: text("Shop.Web"),
@@ -379,6 +390,8 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::AgentOffline { .. } => "AgentOffline",
         Refusal::TargetUnhealthy { .. } => "TargetUnhealthy",
         Refusal::ActionUnsupported { .. } => "ActionUnsupported",
+        Refusal::InputUnsupported { .. } => "InputUnsupported",
+        Refusal::ShellMissing { .. } => "ShellMissing",
         Refusal::PackageForLinux { .. } => "PackageForLinux",
         Refusal::NeedsServerWorker { .. } => "NeedsServerWorker",
         Refusal::Tie(_) => "Tie",

@@ -218,6 +218,26 @@ pub enum Refusal {
         /// The version of the first one's agent.
         agent_version: String,
     },
+    /// A target's agent does not know an input of an action.
+    InputUnsupported {
+        /// The action.
+        action: String,
+        /// The input.
+        input: String,
+        /// The targets whose agents lack it.
+        targets: Vec<String>,
+        /// The version of the first one's agent.
+        agent_version: String,
+    },
+    /// A target has not the shell that an action runs.
+    ShellMissing {
+        /// The action.
+        action: String,
+        /// The shell.
+        shell: String,
+        /// The targets without it.
+        targets: Vec<String>,
+    },
     /// A package that was pushed for Linux would be unpacked on Windows.
     PackageForLinux {
         /// The action.

@@ -134,6 +134,7 @@ pub(crate) fn a_target(name: &str, tags: &[&str], environments: &[&str]) -> Targ
                 .map(|known| known.name)
                 .chain([crate::action::undo::PACKAGE_BACK])
                 .map(|name| format!("action:{name}"))
+                .chain(["inputs:package.scripts".to_owned()])
                 .collect(),
         }),
     }

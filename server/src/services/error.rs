@@ -325,6 +325,8 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::TargetUnhealthy { .. } => Kind::Refused("target-unhealthy"),
         Refusal::AgentOffline { .. } => Kind::Refused("agent-offline"),
         Refusal::ActionUnsupported { .. } => Kind::Refused("action-unsupported"),
+        Refusal::InputUnsupported { .. } => Kind::Refused("input-unsupported"),
+        Refusal::ShellMissing { .. } => Kind::Refused("shell-missing"),
         Refusal::NothingToDo { .. } => Kind::Refused("nothing-to-do"),
         Refusal::RequiredStep { .. } => Kind::Refused("step-required"),
         Refusal::PackageForLinux { .. } => Kind::Refused("package-for-linux"),

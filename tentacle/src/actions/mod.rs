@@ -118,9 +118,14 @@ pub fn find(name: &str) -> Option<&'static dyn Action> {
     all().find(|action| action.name() == name)
 }
 
-/// What `Hello` lists: `action:<name>` for each.
+/// What `Hello` lists: `action:<name>` for each, `inputs:<name>` for inputs that agents of before do
+/// not take, and `shell:<name>` for each shell that is on this machine.
 pub fn features() -> Vec<String> {
-    all()
-        .map(|action| format!("action:{}", action.name()))
-        .collect()
+    let actions = all().map(|action| format!("action:{}", action.name()));
+    let shells = Shell::ALL
+        .into_iter()
+        .filter(|shell| shell.find().is_some());
+    let shells = shells.map(|shell| format!("shell:{shell}"));
+    let inputs = ["inputs:package.scripts".to_owned()];
+    actions.chain(inputs).chain(shells).collect()
 }

@@ -11,6 +11,7 @@ use crate::plan::{Eyes, PlanAsk};
 use crate::process::Action;
 
 pub mod inputs;
+pub mod needs;
 mod transform_line;
 pub mod undo;
 

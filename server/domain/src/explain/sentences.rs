@@ -174,6 +174,24 @@ pub(super) fn message(refusal: &Refusal) -> String {
             "action '{action}' is of type '{uses}', which the agent of {} (version {agent_version}) cannot run",
             listed(targets)
         ),
+        Refusal::InputUnsupported {
+            action,
+            input,
+            targets,
+            agent_version,
+            ..
+        } => format!(
+            "action '{action}' has the input '{input}', which the agent of {} (version {agent_version}) does not know",
+            listed(targets)
+        ),
+        Refusal::ShellMissing {
+            action,
+            shell,
+            targets,
+        } => format!(
+            "action '{action}' runs {shell}, which is not on {}",
+            listed(targets)
+        ),
         Refusal::PackageForLinux {
             action,
             package,
@@ -426,6 +444,13 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
                 }
             },
         ),
+        Refusal::InputUnsupported { .. } => Some(
+            "upgrade the agent, or exclude the action with 'when:' and create a new release"
+                .to_owned(),
+        ),
+        Refusal::ShellMissing { shell, .. } => Some(format!(
+            "install {shell} there and start the agent again, which looks at its start ('tentacle doctor' shows what it finds); or name another under 'shell' and create a new release"
+        )),
         Refusal::PackageForLinux { .. } => Some(
             "keep the action to Linux with 'when: { platform: linux }', or push a version without --platform, then create a new release"
                 .to_owned(),

@@ -1,19 +1,26 @@
-//! For who only looks: what would be planned if every agent could do what its actions need.
+//! For who only looks: what would be planned if every agent could do, and had, what its actions need.
 
 use std::collections::BTreeSet;
 
+use crate::action::needs;
 use crate::explain::Refusal;
 use crate::target::TargetFacts;
 
-/// The targets as they would be if their agents knew every action type that one was refused for.
+/// The targets as they would be if their agents knew every action type and input, and had every shell,
+/// that one was refused for.
 /// `None` if something else is refused as well, which no other agent would mend.
 pub fn as_if_able(targets: &[TargetFacts], refusals: &[Refusal]) -> Option<Vec<TargetFacts>> {
     let mut lacking = BTreeSet::new();
     for refusal in refusals {
-        let Refusal::ActionUnsupported { uses, .. } = refusal else {
+        if let Refusal::ActionUnsupported { uses, .. } = refusal {
+            lacking.insert(format!("action:{uses}"));
+        } else if let Refusal::InputUnsupported { .. } = refusal {
+            lacking.insert(needs::PACKAGE_SCRIPTS.to_owned());
+        } else if let Refusal::ShellMissing { shell, .. } = refusal {
+            lacking.insert(needs::shell_feature(shell));
+        } else {
             return None;
-        };
-        lacking.insert(format!("action:{uses}"));
+        }
     }
     let mut able = targets.to_vec();
     for agent in able.iter_mut().filter_map(|target| target.agent.as_mut()) {

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use mantle_shared::ids::TargetId;
 
 use super::PlanRequest;
+use crate::action::needs;
 use crate::explain::{Refusal, Remedy};
 use crate::fleet::looked_at;
 use crate::plan::{LeftOutReason, Plan, PlanLeftOut, PlanTarget};
-use crate::process::{Pick, TargetSelector, Unavailable, Unhealthy, WORKER_TAG};
+use crate::process::{Action, Pick, TargetSelector, Unavailable, Unhealthy, WORKER_TAG};
 use crate::target::TargetFacts;
 
 /// The targets of one environment.
@@ -200,16 +201,52 @@ impl<'a> Pool<'a> {
         executors: &BTreeSet<TargetId>,
         uses: &str,
     ) -> BTreeMap<&str, &str> {
-        let feature = format!("action:{uses}");
+        self.lacking_feature(executors, &format!("action:{uses}"))
+    }
+
+    /// The same for what the inputs of an action ask for.
+    pub(super) fn lacking_feature(
+        &self,
+        executors: &BTreeSet<TargetId>,
+        feature: &str,
+    ) -> BTreeMap<&str, &str> {
         self.everybody()
             .filter(|member| executors.contains(&member.target.id))
             .filter(|member| member.online || !member.features.is_empty())
-            .filter(|member| !member.features.contains(&feature))
+            .filter(|member| !member.features.iter().any(|own| own == feature))
             .map(|member| {
                 let target = &member.target;
                 (target.name.as_str(), target.agent_version.as_str())
             })
             .collect()
+    }
+
+    /// Those of the executors that have not the shell which an action runs on their platform, by shell.
+    /// Agents that tell of no shell are of a version that never does.
+    pub(super) fn without_shell<'o>(
+        &self,
+        executors: &BTreeSet<TargetId>,
+        action: &'o Action,
+    ) -> BTreeMap<&'o str, Vec<String>> {
+        let mut lacking: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let everybody = self.everybody();
+        for member in everybody.filter(|member| executors.contains(&member.target.id)) {
+            let Some(shell) = needs::shell(action, member.target.platform) else {
+                continue;
+            };
+            let tells = member
+                .features
+                .iter()
+                .any(|own| needs::tells_of_shells(own));
+            if tells && !member.features.contains(&needs::shell_feature(shell)) {
+                let names = lacking.entry(shell).or_default();
+                names.push(member.target.name.clone());
+            }
+        }
+        for names in lacking.values_mut() {
+            names.sort();
+        }
+        lacking
     }
 
     /// Those of the targets that take part whose agents are not connected.

@@ -8,7 +8,7 @@ use mantle_template::same_name;
 
 use super::PlanRequest;
 use super::pool::{Policies, Pool};
-use crate::action::{self, MANUAL};
+use crate::action::{self, MANUAL, needs};
 use crate::explain::{Refusal, nearest};
 use crate::plan::{NO_TARGET, PlanAction, PlanNode, PlanStep, PlanTarget};
 use crate::process::{Action, OnFailure, Step, Unavailable, Unhealthy, When};
@@ -348,7 +348,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Every executor's agent must know the action's type.
+    /// Every executor's agent must know the action's type and its inputs, and have the shell that it
+    /// runs.
     fn check_support(&mut self, action: &Action, executors: &BTreeSet<TargetId>) {
         if action.uses == MANUAL {
             return;
@@ -360,6 +361,25 @@ impl<'a> Planner<'a> {
                 uses: action.uses.clone(),
                 agent_version: (*version).to_owned(),
                 targets: lacking.keys().map(|name| (*name).to_owned()).collect(),
+            });
+            return;
+        }
+        if let Some((feature, input)) = needs::inputs(action) {
+            let lacking = self.pool.lacking_feature(executors, feature);
+            if let Some(version) = lacking.values().next() {
+                self.refusals.push(Refusal::InputUnsupported {
+                    action: action.name.clone(),
+                    input: input.to_owned(),
+                    agent_version: (*version).to_owned(),
+                    targets: lacking.keys().map(|name| (*name).to_owned()).collect(),
+                });
+            }
+        }
+        for (shell, targets) in self.pool.without_shell(executors, action) {
+            self.refusals.push(Refusal::ShellMissing {
+                action: action.name.clone(),
+                shell: shell.to_owned(),
+                targets,
             });
         }
     }

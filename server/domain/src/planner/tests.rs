@@ -143,6 +143,17 @@ fn refusals_say_who_and_why() {
     let agent = new[0].agent.as_mut().unwrap();
     agent.online = false;
     agent.features.clear();
+    // It tells of its shells, and the others do not.
+    let mut bare = farm();
+    let features = &mut bare[0].agent.as_mut().unwrap().features;
+    features.push("shell:bash".to_owned());
+    let mut before = farm();
+    let features = &mut before[0].agent.as_mut().unwrap().features;
+    features.retain(|word| !word.starts_with("inputs:"));
+    let scripted = concat!(
+        "packages: [{ id: Web }]\n",
+        "process: [{ step: S, targets: { tag: web }, uses: package, with: { package: Web, packaged_scripts: true } }]\n"
+    );
     let mut absent = farm();
     absent[0].disabled = true;
     absent[1].agent = None;
@@ -157,6 +168,16 @@ fn refusals_say_who_and_why() {
     let nobody: Vec<TargetFacts> = vec![a_target("x", &["web"], &["live"])];
     let web = one_step("targets: { tag: web }");
     for (rest, targets, expected) in [
+        (
+            web.as_str(),
+            &bare,
+            "action 'S' runs sh, which is not on web03; install sh there and start the agent again, which looks at its start ('tentacle doctor' shows what it finds); or name another under 'shell' and create a new release",
+        ),
+        (
+            scripted,
+            &before,
+            "action 'S' has the input 'packaged_scripts', which the agent of web03 (version 0.1.0) does not know; upgrade the agent, or exclude the action with 'when:' and create a new release",
+        ),
         (
             web.as_str(),
             &offline,
