@@ -123,6 +123,33 @@ pub struct OrderPackage {
     /// It was pushed for Linux only: it may hold names that Windows refuses or mixes up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub linux_only: bool,
+    /// How the archive itself is brought, where a release has an action that asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_pushed: Option<AsPushed>,
+}
+
+/// An archive, which is kept and brought like a package of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsPushed {
+    /// The digest of the manifest that lists it alone.
+    pub root: Digest,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+impl OrderPackage {
+    /// The package as its archive alone, if that is known.
+    pub fn archive_alone(&self) -> Option<Self> {
+        let as_pushed = self.as_pushed?;
+        Some(Self {
+            root: as_pushed.root,
+            size_bytes: as_pushed.size_bytes,
+            // Its names are the archive's affair.
+            linux_only: false,
+            as_pushed: None,
+            ..self.clone()
+        })
+    }
 }
 
 /// How much output an attempt may keep on the agent.

@@ -21,6 +21,17 @@ fn samples() -> Vec<(&'static str, Value, bool)> {
     of("script", json!({}), script());
     of("package", json!({"package": "Web"}), package());
     of(
+        "package.transfer",
+        json!({"package": "Web", "to": "/srv/drop"}),
+        vec![
+            (json!({}), true),
+            (json!({"file": "web.zip"}), true),
+            (json!({"file": null, "to": "D:\\Drop"}), true),
+            (json!({"to": null}), false),
+            (json!({"file": 1}), false),
+        ],
+    );
+    of(
         "http.check",
         json!({"url": "http://localhost/"}),
         http_check(),

@@ -296,6 +296,10 @@ fn samples() -> Vec<Refusal> {
         });
     }
     all.extend(cannot_answer().into_iter().map(Refusal::CannotAnswer));
+    all.push(Refusal::ArchiveNotInRelease {
+        action: action(),
+        package: text("Web"),
+    });
     all.push(Refusal::InputUnsupported {
         action: action(),
         input: text("scripts"),
@@ -390,6 +394,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::AgentOffline { .. } => "AgentOffline",
         Refusal::TargetUnhealthy { .. } => "TargetUnhealthy",
         Refusal::ActionUnsupported { .. } => "ActionUnsupported",
+        Refusal::ArchiveNotInRelease { .. } => "ArchiveNotInRelease",
         Refusal::InputUnsupported { .. } => "InputUnsupported",
         Refusal::ShellMissing { .. } => "ShellMissing",
         Refusal::PackageForLinux { .. } => "PackageForLinux",
@@ -421,7 +426,7 @@ fn name(refusal: &Refusal) -> &'static str {
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 49;
+const KINDS: usize = 52;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {

@@ -58,6 +58,7 @@ const TITLES: &[(&str, &str)] = &[
     ("Package", "Inputs of package"),
     ("PackageScripts", "Scripts of package"),
     ("CustomDirectory", "A custom directory"),
+    ("PackageTransfer", "Inputs of package.transfer"),
     ("HttpCheck", "Inputs of http.check"),
     ("HaproxyDrain", "Inputs of haproxy.drain"),
     ("HaproxyEnable", "Inputs of haproxy.enable"),

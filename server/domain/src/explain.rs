@@ -218,6 +218,13 @@ pub enum Refusal {
         /// The version of the first one's agent.
         agent_version: String,
     },
+    /// The release was made before archives themselves could be asked for.
+    ArchiveNotInRelease {
+        /// The action.
+        action: String,
+        /// The package.
+        package: String,
+    },
     /// A target's agent does not know an input of an action.
     InputUnsupported {
         /// The action.

@@ -59,6 +59,7 @@ pub(crate) fn a_package(id: &str, version: &str) -> OrderPackage {
         archive: Digest::of(format!("archive {id} {version}").as_bytes()),
         root: Digest::of(format!("root {id} {version}").as_bytes()),
         linux_only: false,
+        as_pushed: None,
     }
 }
 

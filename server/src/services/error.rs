@@ -325,6 +325,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::TargetUnhealthy { .. } => Kind::Refused("target-unhealthy"),
         Refusal::AgentOffline { .. } => Kind::Refused("agent-offline"),
         Refusal::ActionUnsupported { .. } => Kind::Refused("action-unsupported"),
+        Refusal::ArchiveNotInRelease { .. } => Kind::Refused("archive-not-in-release"),
         Refusal::InputUnsupported { .. } => Kind::Refused("input-unsupported"),
         Refusal::ShellMissing { .. } => Kind::Refused("shell-missing"),
         Refusal::NothingToDo { .. } => Kind::Refused("nothing-to-do"),

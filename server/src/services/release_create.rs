@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mantle_domain::action;
 use mantle_domain::ids::ReleaseId;
 use mantle_domain::lifecycle::Occasion;
 use mantle_domain::permission::Permission;
@@ -17,6 +18,8 @@ use mantle_domain::release::{
     ExistingRelease, ReleaseDraft, ReleaseOptions, Selection, assemble, select, version_of,
 };
 use mantle_domain::variable::{PinnedSecret, VariableValue};
+use mantle_shared::order::AsPushed;
+use mantle_template::same_name;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -104,8 +107,9 @@ impl Services {
         let Reading {
             row,
             definition,
-            selection,
+            mut selection,
         } = reading;
+        self.name_archives(&definition, &mut selection).await?;
         let question = Question::of(&definition, &selection);
         let scanned = self.scan(question, scan).await?;
         let secrets = {
@@ -118,6 +122,27 @@ impl Services {
             definition,
             draft,
         })
+    }
+
+    /// Names how the archives are brought that actions ask for themselves.
+    async fn name_archives(
+        &self,
+        definition: &ProjectDefinition,
+        selection: &mut Selection,
+    ) -> Result<()> {
+        let wanted = action::archives(&definition.process);
+        for package in &mut selection.packages {
+            if !wanted.iter().any(|id| same_name(id, &package.id)) {
+                continue;
+            }
+            let root = self.packages.archive_root(&package.archive).await?;
+            let archive = self.packages.archive(&package.archive).await?;
+            package.as_pushed = Some(AsPushed {
+                root,
+                size_bytes: archive.size_bytes(),
+            });
+        }
+        Ok(())
     }
 
     /// Writes it, unless what it was made of is another by now.

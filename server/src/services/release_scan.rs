@@ -294,6 +294,7 @@ mod tests {
                     archive: summary.archive,
                     root: summary.root,
                     linux_only: false,
+                    as_pushed: None,
                 },
                 requests: vec![ScanRequest {
                     action: "Put".to_owned(),

@@ -116,6 +116,7 @@ fn order_package(row: PackageVersionRow) -> OrderPackage {
         archive: row.archive,
         root: row.root,
         linux_only: row.platform.as_deref() == Some(LINUX_ONLY),
+        as_pushed: None,
     }
 }
 

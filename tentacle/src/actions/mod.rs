@@ -101,6 +101,7 @@ impl ActionError {
 pub static REGISTRY: &[&dyn Action] = &[
     &script::Script,
     &package::Package,
+    &package::Transfer,
     &http_check::HttpCheck,
     &haproxy::Drain,
     &haproxy::Enable,

@@ -14,6 +14,7 @@
 mod agent_faults;
 mod agent_settings;
 mod agent_stops;
+mod archives;
 mod artifacts;
 mod backups;
 mod cancels;

@@ -18,6 +18,9 @@ pub mod undo;
 /// The type that a person carries out.
 pub const MANUAL: &str = "manual";
 
+/// The type that brings a package's archive, not taken apart.
+pub const PACKAGE_TRANSFER: &str = "package.transfer";
+
 /// How far an action type has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
@@ -75,6 +78,10 @@ pub const TYPES: &[ActionType] = &[
     checked(
         "package",
         "install a package and make it the current version",
+    ),
+    checked(
+        PACKAGE_TRANSFER,
+        "put a package's archive into a folder, as it was pushed",
     ),
     checked("http.check", "wait until an address answers as expected"),
     checked(
@@ -149,6 +156,13 @@ pub fn packages(action: &Action) -> Vec<String> {
         Some(Value::String(id)) => vec![id.clone()],
         _ => Vec::new(),
     }
+}
+
+/// The packages whose archives themselves some action of a process asks for.
+pub fn archives(process: &crate::process::Process) -> Vec<String> {
+    let actions = process.steps.iter().flat_map(|step| &step.actions);
+    let transfers = actions.filter(|action| action.uses == PACKAGE_TRANSFER);
+    transfers.flat_map(packages).collect()
 }
 
 /// The action can look up any variable by name, so it gets every one that is no secret: a script,

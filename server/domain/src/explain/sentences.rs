@@ -174,6 +174,9 @@ pub(super) fn message(refusal: &Refusal) -> String {
             "action '{action}' is of type '{uses}', which the agent of {} (version {agent_version}) cannot run",
             listed(targets)
         ),
+        Refusal::ArchiveNotInRelease { action, package } => format!(
+            "action '{action}' needs the archive of '{package}', and the release does not name how to bring it"
+        ),
         Refusal::InputUnsupported {
             action,
             input,
@@ -444,6 +447,9 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
                 }
             },
         ),
+        Refusal::ArchiveNotInRelease { .. } => {
+            Some("create a new release with the same version of the package".to_owned())
+        }
         Refusal::InputUnsupported { .. } => Some(
             "upgrade the agent, or exclude the action with 'when:' and create a new release"
                 .to_owned(),

@@ -12,6 +12,10 @@ pub fn schema() -> Value {
     let inputs: Vec<(&str, Value)> = [
         ("script", generator.subschema_for::<inputs::Script>()),
         ("package", generator.subschema_for::<inputs::Package>()),
+        (
+            "package.transfer",
+            generator.subschema_for::<inputs::PackageTransfer>(),
+        ),
         ("http.check", generator.subschema_for::<inputs::HttpCheck>()),
         (
             "haproxy.drain",

@@ -13,8 +13,8 @@ use mantle_template::{Options, Variables, render};
 use serde_json::Value;
 
 use super::PlanRequest;
-use crate::action::runs_scripts;
 use crate::action::undo::PACKAGE_BACK;
+use crate::action::{PACKAGE_TRANSFER, runs_scripts};
 use crate::fleet::Fleet;
 use crate::order::{Done, OrderContext, effective_among};
 use crate::plan::{Plan, PlanAction, PlanLock};
@@ -101,7 +101,10 @@ fn of_type(request: &PlanRequest<'_>, action: &Action) -> Vec<String> {
         uses if uses.starts_with("nginx.") => Some("nginx".to_owned()),
         _ => None,
     };
-    let directory = custom_directory(request, action).map(|path| format!("{FOLDER}{path}"));
+    let transfer = text("to").filter(|_| action.uses == PACKAGE_TRANSFER);
+    let directory = transfer
+        .or(custom_directory(request, action))
+        .map(|path| format!("{FOLDER}{path}"));
     name.into_iter().chain(directory).collect()
 }
 

@@ -8,7 +8,7 @@ use mantle_template::same_name;
 
 use super::PlanRequest;
 use super::pool::{Policies, Pool};
-use crate::action::{self, MANUAL, needs};
+use crate::action::{self, MANUAL, PACKAGE_TRANSFER, needs};
 use crate::explain::{Refusal, nearest};
 use crate::plan::{NO_TARGET, PlanAction, PlanNode, PlanStep, PlanTarget};
 use crate::process::{Action, OnFailure, Step, Unavailable, Unhealthy, When};
@@ -267,6 +267,13 @@ impl<'a> Planner<'a> {
         for id in action::packages(action) {
             let held = self.request.packages.packages.iter();
             match held.clone().find(|held| same_name(&held.id, &id)) {
+                Some(package) if action.uses == PACKAGE_TRANSFER => match package.archive_alone() {
+                    Some(archive) => pinned.push(archive),
+                    None => self.refusals.push(Refusal::ArchiveNotInRelease {
+                        action: action.name.clone(),
+                        package: id,
+                    }),
+                },
                 Some(package) => pinned.push(package.clone()),
                 None => self.refusals.push(Refusal::PackageNotInRelease {
                     action: action.name.clone(),
@@ -331,7 +338,8 @@ impl<'a> Planner<'a> {
             .filter(|target| executors.contains(&target.id))
             .map(|target| target.name.clone())
             .collect();
-        if windows.is_empty() {
+        // An archive is only laid down.
+        if windows.is_empty() || action.uses == PACKAGE_TRANSFER {
             return;
         }
         let used = action::packages(action);

@@ -178,6 +178,14 @@ fn marked(variables: &[Variable]) -> Vec<Variable> {
     marked
 }
 
+/// What a package is; how it is brought makes no other.
+fn content(package: Option<&OrderPackage>) -> Option<OrderPackage> {
+    Some(OrderPackage {
+        as_pushed: None,
+        ..package?.clone()
+    })
+}
+
 /// The packages that are not the same, by id.
 pub fn packages(first: &[OrderPackage], second: &[OrderPackage]) -> Vec<PackageChange> {
     let of = |held: &[OrderPackage], id: &str| -> Option<OrderPackage> {
@@ -197,7 +205,7 @@ pub fn packages(first: &[OrderPackage], second: &[OrderPackage]) -> Vec<PackageC
             from: of(first, id),
             to: of(second, id),
         })
-        .filter(|change| change.from != change.to)
+        .filter(|change| content(change.from.as_ref()) != content(change.to.as_ref()))
         .collect()
 }
 

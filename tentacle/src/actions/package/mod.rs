@@ -22,6 +22,7 @@ mod source;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod transforms;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ use place::Place;
 use scripts::InlineScripts;
 
 pub(super) use back::Back;
+pub(super) use transfer::Transfer;
 
 #[cfg(not(unix))]
 pub(super) use switch::complete_all;

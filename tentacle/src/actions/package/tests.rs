@@ -42,6 +42,7 @@ fn deliver(bench: &mut Bench, version: &str, files: &BTreeMap<String, Vec<u8>>) 
         archive: Digest::of(b"archive"),
         root: made.root,
         linux_only: false,
+        as_pushed: None,
     }];
 }
 

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use mantle_shared::inputs::{self, StatusRange};
 
-use super::MANUAL;
 use super::transform_line::Transform;
+use super::{MANUAL, PACKAGE_TRANSFER};
 use crate::file::duration;
 use crate::name;
 
@@ -147,6 +147,19 @@ pub struct PackageScripts {
     pub deploy_failed: Option<String>,
 }
 
+/// `package.transfer`.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackageTransfer {
+    /// The package's id.
+    pub package: String,
+    /// The folder into which its archive is put, as an absolute path of the target.
+    pub to: String,
+    /// The archive's name there; `ID.VERSION.FORMAT` by default.
+    #[serde(default)]
+    pub file: Option<String>,
+}
+
 /// `http.check`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -239,6 +252,9 @@ pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<()
     match uses {
         "script" => Script::deserialize(with).and_then(|script| sound_script(&script)),
         "package" => Package::deserialize(with).and_then(|package| sound_package(&package)),
+        PACKAGE_TRANSFER => {
+            PackageTransfer::deserialize(with).and_then(|transfer| absolute("to", &transfer.to))
+        }
         "http.check" => HttpCheck::deserialize(with).and_then(|check| sound_check(&check)),
         "haproxy.drain" => HaproxyDrain::deserialize(with).map(drop),
         "haproxy.enable" => HaproxyEnable::deserialize(with).map(drop),
@@ -262,12 +278,16 @@ fn sound_script<E: de::Error>(script: &Script) -> Result<(), E> {
     }
 }
 
-/// A path that is known must be absolute somewhere: which platform it is for is not known here.
 fn sound_package<E: de::Error>(package: &Package) -> Result<(), E> {
     let Some(directory) = &package.custom_directory else {
         return Ok(());
     };
-    let path = directory.path.trim();
+    absolute("custom_directory", &directory.path)
+}
+
+/// A path that is known must be absolute somewhere: which platform it is for is not known here.
+fn absolute<E: de::Error>(key: &str, path: &str) -> Result<(), E> {
+    let path = path.trim();
     let absolute = path.starts_with(['/', '\\'])
         || path
             .get(1..3)
@@ -276,7 +296,7 @@ fn sound_package<E: de::Error>(package: &Package) -> Result<(), E> {
         return Ok(());
     }
     Err(E::custom(format!(
-        "'custom_directory' is to be in '{path}', which is no absolute path; write one such as /var/www/shop or D:\\Sites\\Shop"
+        "'{key}' is to be in '{path}', which is no absolute path; write one such as /var/www/shop or D:\\Sites\\Shop"
     )))
 }
 

@@ -38,6 +38,7 @@ pub(super) fn a_package() -> OrderPackage {
         archive: Digest::of(b"archive"),
         root: Digest::of(b"root"),
         linux_only: false,
+        as_pushed: None,
     }
 }
 
