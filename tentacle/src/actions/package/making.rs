@@ -53,14 +53,27 @@ impl Making<'_> {
         let built = self
             .write_into(&staging, &written)
             .and_then(|()| flush(&staging).map_err(place::failed(&staging)));
-        self.appear(&staging, built, digest)
+        let record = self.appear(&staging, built, digest)?;
+        self.tell("installed", &record);
+        Ok(record)
+    }
+
+    fn tell(&self, what: &str, record: &InstallRecord) {
+        self.context.info(format!(
+            "{} {} {what} in {}",
+            record.package,
+            record.version,
+            self.place.folder(record).display()
+        ));
     }
 
     /// A folder with the package's files and nothing else, for scripts to work in. Nothing takes it
     /// for a version until [`Self::complete`].
     pub(super) fn unpack(&self) -> Result<InstallRecord, ActionError> {
         let staging = self.stage()?;
-        self.appear(&staging, Ok(()), self.of_nothing())
+        let record = self.appear(&staging, Ok(()), self.of_nothing())?;
+        self.tell("unpacked", &record);
+        Ok(record)
     }
 
     /// Writes variables into what lies in such a folder now.
@@ -228,12 +241,6 @@ impl Making<'_> {
             .and_then(|()| durable::sync_folder(place.root()))
             .inspect(|()| fault::point("package.installed"))
             .map_err(place::failed(&folder))?;
-        self.context.info(format!(
-            "{} {} installed in {}",
-            package.id,
-            package.version,
-            folder.display()
-        ));
         Ok(record)
     }
 
