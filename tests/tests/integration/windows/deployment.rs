@@ -165,6 +165,80 @@ async fn a_second_agent_with_the_same_folder_is_refused() {
     second.exit(1).complains(&["another tentacle is running"]);
 }
 
+#[tokio::test]
+async fn scripts_of_a_package_run_by_cmd_in_their_order_and_its_copy_is_served() {
+    let farm = Farm::start().await;
+    let live = farm.world.path("live");
+    farm.world.file("live/left.txt", "somebody's");
+    let yaml = format!(
+        r#"mantle: v1
+project: scripted
+lifecycle: standard
+packages: [{{ id: Scripted }}]
+process:
+  - step: Web
+    targets: {{ tag: web }}
+    uses: package
+    with:
+      package: Scripted
+      packaged_scripts: true
+      substitute: [page.txt]
+      custom_directory: {{ path: '{}', purge: true }}
+      scripts:
+        shell: cmd
+        pre_deploy: |
+          @echo off
+          echo said pre_deploy
+          copy page.template page.txt >nul
+          "%MANTLE_TENTACLE%" set-variable Color blue
+        post_deploy: |
+          @echo off
+          echo said post_deploy %COLOR% %CD%
+"#,
+        windows_path(&live)
+    );
+    let file = farm.world.file("scripted.yaml", yaml).display().to_string();
+    farm.server.ok(&["apply", "--yes", "-f", &file]).await;
+    let files = [
+        ("page.template", "#{Color}"),
+        (
+            "Deploy.cmd",
+            "@echo off\r\necho said Deploy %COLOR% %CD%\r\n",
+        ),
+    ];
+    for (name, text) in files {
+        farm.world.file(&format!("scripted-1.0/{name}"), text);
+    }
+    farm.push("scripted-1.0", "Scripted.1.0.tar.gz").await;
+    farm.server
+        .ok(&["release", "create", "scripted", "1.0"])
+        .await;
+    let words = ["deploy", "scripted", "1.0", "-e", "test", "--detach"];
+    let task = farm.server.json(&words).await;
+    let task = task["number"].as_str().unwrap().to_owned();
+    farm.succeeded(&task).await;
+    let log = farm.log(&task).await;
+    let said = log.iter().filter_map(|line| line["text"].as_str());
+    let said: Vec<&str> = said.filter_map(|text| text.strip_prefix("said ")).collect();
+    let place = windows_path(&live);
+    assert_eq!(
+        said,
+        [
+            "pre_deploy",
+            &format!("Deploy blue {place}"),
+            &format!("post_deploy blue {place}"),
+        ]
+    );
+    let page = std::fs::read_to_string(live.join("page.txt")).unwrap();
+    assert_eq!(page, "blue");
+    let mut left: Vec<String> = std::fs::read_dir(&live)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["page.template", "page.txt"]);
+}
+
 /// A server and one Windows agent.
 struct Farm {
     world: World,
@@ -206,20 +280,25 @@ impl Farm {
         self.world.file(&format!("{folder}/web/index.html"), page);
         self.world
             .file(&format!("{folder}/web/picture.raw"), noise());
-        let archive = self.world.path(&format!("Site.{version}.tar.gz"));
+        self.push(&folder, &format!("Site.{version}.tar.gz")).await;
+        self.server
+            .ok(&["release", "create", "site", version])
+            .await;
+    }
+
+    /// Packs a folder and pushes it.
+    async fn push(&self, folder: &str, archive: &str) {
+        let archive = self.world.path(archive);
         let packed = std::process::Command::new("tar")
             .arg("-czf")
             .arg(&archive)
             .arg("-C")
-            .arg(self.world.path(&folder))
+            .arg(self.world.path(folder))
             .arg(".")
             .status();
         assert!(packed.unwrap().success());
         let archive = archive.display().to_string();
         self.server.ok(&["package", "push", &archive]).await;
-        self.server
-            .ok(&["release", "create", "site", version])
-            .await;
     }
 
     /// The number of the task that deploys it.
