@@ -33,7 +33,7 @@ pub(super) fn run(args: &LeaveArgs, state_dir: &StateDir) -> Result<(), Failure>
     let apps = settings::apps(state_dir).ok().map(|apps| apps.path);
     refuse_unfinished(args, state_dir)?;
     // One that runs would hold the data, and could begin something meanwhile.
-    let stopped = service::stop()?;
+    let stopped = service::stop(state_dir)?;
     let told = refuse_unfinished(args, state_dir)
         .and_then(|()| refuse_running(state_dir))
         .and_then(|()| tell_server(args, state_dir));
@@ -44,7 +44,7 @@ pub(super) fn run(args: &LeaveArgs, state_dir: &StateDir) -> Result<(), Failure>
         return Err(failure);
     }
     if args.purge {
-        service::uninstall()?;
+        service::uninstall(state_dir)?;
         purge(state_dir)?;
     }
     remove(&state_dir.identity())?;
@@ -105,8 +105,11 @@ mod service {
 
     const UNIT: &str = "tentacle.service";
 
-    /// Whether it ran and was stopped.
-    pub(super) fn stop() -> Result<bool, Failure> {
+    /// Whether it ran and was stopped. Another agent's service is let alone.
+    pub(super) fn stop(state_dir: &StateDir) -> Result<bool, Failure> {
+        if !systemd::serves(UNIT, state_dir) {
+            return Ok(false);
+        }
         match systemd::standing(UNIT) {
             Ok(Some(standing)) if standing.pid != 0 => {
                 systemd::stop(UNIT).map_err(fail)?;
@@ -125,7 +128,10 @@ mod service {
         Ok(())
     }
 
-    pub(super) fn uninstall() -> Result<(), Failure> {
+    pub(super) fn uninstall(state_dir: &StateDir) -> Result<(), Failure> {
+        if !systemd::serves(UNIT, state_dir) {
+            return Ok(());
+        }
         match systemd::standing(UNIT) {
             Ok(None) | Err(ServiceError::NoSystemd) => Ok(()),
             Ok(Some(_)) => systemd::uninstall(UNIT, &mut print).map(drop).map_err(fail),
@@ -139,7 +145,7 @@ mod service {
 mod service {
     use super::{Failure, StateDir};
 
-    pub(super) fn stop() -> Result<bool, Failure> {
+    pub(super) fn stop(_state_dir: &StateDir) -> Result<bool, Failure> {
         Ok(false)
     }
 
@@ -147,7 +153,7 @@ mod service {
         Ok(())
     }
 
-    pub(super) fn uninstall() -> Result<(), Failure> {
+    pub(super) fn uninstall(_state_dir: &StateDir) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -131,6 +131,7 @@ mod linux {
             ServiceError::NoSystemd
             | ServiceError::NotRoot
             | ServiceError::Replaceable { .. }
+            | ServiceError::Anothers { .. }
             | ServiceError::NotJoined { .. } => EXIT_REFUSED,
             ServiceError::Path(_) | ServiceError::OnlyConfined(_) => EXIT_USAGE,
             ServiceError::NotInstalled { .. } => EXIT_NOT_FOUND,

@@ -76,6 +76,14 @@ pub enum ServiceError {
         /// Its unit.
         unit: String,
     },
+    /// The unit is another agent's.
+    #[error("the service {unit} runs an agent with another data directory than {}; give this one a service of its own with 'tentacle service install --unit NAME', or name the other with --data", .data.display())]
+    Anothers {
+        /// The unit.
+        unit: String,
+        /// This agent's data directory.
+        data: PathBuf,
+    },
     /// A program said no.
     #[error("'{command}' failed{}", said(.text))]
     Command {
@@ -145,7 +153,19 @@ pub fn check(options: &Install, state_dir: &StateDir) -> Result<UnitOptions, Ser
     if !rustix::process::geteuid().is_root() {
         return Err(ServiceError::NotRoot);
     }
+    let unit = fs::read_to_string(unit_file(&options.unit)).unwrap_or_default();
+    if unit.starts_with(MARK) && !unit::serves(&unit, state_dir.root()) {
+        return Err(ServiceError::Anothers {
+            unit: options.unit.clone(),
+            data: state_dir.root().to_owned(),
+        });
+    }
     plan(options, state_dir)
+}
+
+/// Whether this service runs the agent with this data directory.
+pub fn serves(name: &str, state_dir: &StateDir) -> bool {
+    fs::read_to_string(unit_file(name)).is_ok_and(|unit| unit::serves(&unit, state_dir.root()))
 }
 
 /// What the unit will say.
@@ -383,7 +403,20 @@ fn give_folders(
         Profile::Full => (0, 0),
         Profile::Confined => confined_user(root, say)?,
     };
-    if give_tree(root, user, group).map_err(|source| failed("give away", root, source))? {
+    let own = [state_dir.identity(), root.join("settings.json")];
+    let moves = owner(root).map_err(|source| failed("look at", root, source))? != (user, group);
+    // Only with the profile does all of it change hands. At other times what a join has written, as root,
+    // is the agent's, and whatever steps gave to others stays theirs.
+    let trees = if moves {
+        vec![root.to_owned()]
+    } else {
+        own.to_vec()
+    };
+    for tree in trees {
+        give_tree(&tree, &root.join("apps"), (user, group))
+            .map_err(|source| failed("give away", &tree, source))?;
+    }
+    if moves {
         say(&format!("{} belongs to user {user} now", root.display()));
     }
     if profile == Profile::Confined {
@@ -423,35 +456,38 @@ fn confined_user(home: &Path, say: Say<'_>) -> Result<(u32, u32), ServiceError> 
         })
 }
 
-/// Gives a tree to a user. A link is given, never what it leads to.
-fn give_tree(root: &Path, user: u32, group: u32) -> io::Result<bool> {
-    let mut changed = false;
+/// Gives a tree to a user, but for installed versions. A link is given, never what it leads to.
+fn give_tree(root: &Path, installed: &Path, (user, group): (u32, u32)) -> io::Result<()> {
     let mut left = vec![root.to_owned()];
     while let Some(path) = left.pop() {
         let meta = match fs::symlink_metadata(&path) {
+            Ok(_) if path == installed => continue,
             Ok(meta) => meta,
             // What a running agent has removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        changed |= give(&path, user, group)?;
+        give(&path, user, group)?;
         if meta.is_dir() {
             for entry in fs::read_dir(&path)? {
                 left.push(entry?.path());
             }
         }
     }
-    Ok(changed)
+    Ok(())
 }
 
-fn give(path: &Path, user: u32, group: u32) -> io::Result<bool> {
+fn give(path: &Path, user: u32, group: u32) -> io::Result<()> {
+    if owner(path)? == (user, group) {
+        return Ok(());
+    }
+    std::os::unix::fs::lchown(path, Some(user), Some(group))
+}
+
+fn owner(path: &Path) -> io::Result<(u32, u32)> {
     use std::os::unix::fs::MetadataExt as _;
     let meta = fs::symlink_metadata(path)?;
-    if (meta.uid(), meta.gid()) == (user, group) {
-        return Ok(false);
-    }
-    std::os::unix::fs::lchown(path, Some(user), Some(group))?;
-    Ok(true)
+    Ok((meta.uid(), meta.gid()))
 }
 
 fn systemctl(words: &[&str]) -> Result<String, ServiceError> {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::unit::{BadPath, Profile, UnitOptions, polkit_rule, unit, unit_name};
+use super::unit::{BadPath, Profile, UnitOptions, polkit_rule, serves, unit, unit_name};
 
 fn options() -> UnitOptions {
     UnitOptions {
@@ -102,6 +102,21 @@ fn no_path_can_say_anything_else() {
         ] {
             let refusal: BadPath = unit(&options).unwrap_err();
             assert!(refusal.path.starts_with(path), "{refusal}");
+        }
+    }
+}
+
+#[test]
+fn a_unit_is_known_by_the_data_that_it_runs_with() {
+    for data in ["/var/lib/tentacle", "/srv/my data"] {
+        let text = unit(&UnitOptions {
+            data: data.into(),
+            ..options()
+        });
+        let text = text.unwrap();
+        assert!(serves(&text, Path::new(data)));
+        for other in ["/var/lib", "/srv/tentacle", "/srv/my data 2"] {
+            assert!(!serves(&text, Path::new(other)), "{other}");
         }
     }
 }

@@ -193,6 +193,16 @@ pub fn unit_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Whether the unit runs an agent with this data directory.
+pub fn serves(unit: &str, data: &Path) -> bool {
+    let Ok(data) = quoted(data) else {
+        return false;
+    };
+    let run = format!(" --data {data} run");
+    unit.lines()
+        .any(|line| line.starts_with("ExecStart=") && line.ends_with(&run))
+}
+
 /// A path as one word of a unit, taken for what it is.
 fn quoted(path: &Path) -> Result<String, BadPath> {
     let text = checked(path)?;

@@ -211,7 +211,10 @@ async fn the_confined_agent_deploys_as_its_own_user_and_writes_nowhere_else() {
     assert_eq!(service["profile"], "confined");
     let says = service["says"].as_str().unwrap();
     assert!(says.starts_with("connected"), "{says}");
-    // The other way again: the data is root's, and the agent is the same target.
+    // The other way again: the data is root's, and the agent is the same target. What is installed
+    // belongs to whom a step gave it.
+    let keep = "mkdir -p /var/lib/tentacle/apps/site && chown nobody /var/lib/tentacle/apps/site";
+    machine.shell(keep).await.ok();
     machine.agent(&["service", "install"]).await.ok();
     machine.agent(&["service", "restart"]).await.ok();
     machine.fleet.server.target_is("web01", true, SOON).await;
@@ -220,6 +223,10 @@ async fn the_confined_agent_deploys_as_its_own_user_and_writes_nowhere_else() {
         .await
         .ok();
     assert!(owner.stdout.lines().all(|user| user == "root"), "{owner}");
+    let kept = machine
+        .shell("stat -c %U /var/lib/tentacle/apps/site")
+        .await;
+    assert_eq!(kept.stdout.trim(), "nobody");
 }
 
 #[tokio::test]
@@ -249,6 +256,31 @@ async fn each_command_of_the_service_may_be_typed_twice_and_the_data_stays() {
         "{again}"
     );
     machine.fleet.server.target_is("web01", true, SOON).await;
+    // A second agent on the machine neither takes nor ends the service of the first.
+    let second = ["--data", "/srv/second"];
+    let server = machine.fleet.server.addresses().quic.to_string();
+    let token = machine.fleet.server.token().await;
+    let join = [
+        "join",
+        "--install",
+        "--server",
+        &server,
+        "--token",
+        &token,
+        "--name",
+        "web02",
+    ];
+    machine
+        .agent(&[&second[..], &join].concat())
+        .await
+        .exit(6)
+        .complains(&["another data directory than /srv/second", "--unit NAME"]);
+    machine
+        .agent(&[&second[..], &["leave", "--purge"]].concat())
+        .await
+        .ok();
+    let serves = machine.systemd.property(UNIT, "ActiveState").await;
+    assert_eq!(serves, "active");
     for _ in 0..2 {
         machine.agent(&["service", "stop"]).await.ok();
     }
