@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use mantle_domain::permission::Permission;
 use mantle_domain::queue::{Priority, schedule};
+use mantle_domain::state::went_on_despite;
 use mantle_shared::Digest;
 use mantle_shared::ids::{AttemptId, TaskId};
 use mantle_shared::protocol::{Level, RecordBody, Stream};
@@ -193,13 +194,12 @@ impl Services {
                 action: String::new(),
                 text: text.clone(),
             }));
-            if row.outcome == Some(TaskOutcome::Succeeded) && !events.message().is_empty() {
-                warned.push(TaskWarning {
-                    target: String::new(),
-                    action: String::new(),
-                    text: events.message(),
-                });
-            }
+            let despite = went_on_despite(events.state());
+            warned.extend(despite.into_iter().map(|text| TaskWarning {
+                target: String::new(),
+                action: String::new(),
+                text,
+            }));
         }
         let mut log = LogReader::new(row.id, 0);
         for _ in 0..REMARKS_BATCHES {

@@ -249,7 +249,8 @@ fn of_one(
 ) -> String {
     let order = plan.step(way.2.of).map_or(&[][..], |step| &step.subjects);
     let was_begun = |id: &&TargetId| has_begun(state, way.2.of, **id);
-    let (mut done, mut not) = (Vec::new(), Vec::new());
+    // Those that nothing undoes have no reason of their own: it is said of the action.
+    let (mut done, mut not, mut nothing) = (Vec::new(), Vec::new(), Vec::new());
     let mut left: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     for target in order.iter().rev().filter(was_begun) {
         let name = plan
@@ -262,17 +263,19 @@ fn of_one(
         match &fate.not {
             Some(why) => not.push(format!("{name} ({why})")),
             None if fate.is_back() => done.push(name),
-            None => not.push(name),
+            None => nothing.push(name),
         }
     }
+    let not = [&nothing, &not]
+        .into_iter()
+        .filter(|names| !names.is_empty());
+    let not: Vec<String> = not.map(|names| listed(names)).collect();
+    // A clause of its own, so that the reason of one target is not read as that of the others.
+    let not = not.join(", nor ");
     let mut said = match (done.is_empty(), not.is_empty()) {
         (false, true) => format!("rolled back: {}", listed(&done)),
-        (true, _) => format!("not rolled back: {}", listed(&not)),
-        (false, false) => format!(
-            "partly rolled back: {}, but not {}",
-            listed(&done),
-            listed(&not)
-        ),
+        (true, _) => format!("not rolled back: {not}"),
+        (false, false) => format!("partly rolled back: {}, but not {not}", listed(&done)),
     };
     for ((action, why), names) in left {
         let _ = write!(

@@ -59,3 +59,4 @@ pub use model::{
 };
 pub use resolution::{Resolution, ResolvedAs, Unresolvable, is_known_end, unresolved};
 pub use unsuccessful::unsuccessful;
+pub use verdict::went_on_despite;

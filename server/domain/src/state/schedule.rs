@@ -28,7 +28,7 @@ mod cancelling;
 mod pause;
 mod steps;
 
-pub(super) use steps::why_no_more;
+pub(super) use steps::{went_well, why_no_more};
 
 /// Takes the state as far as it goes at this moment; the events that led there are appended.
 pub(super) fn advance(state: &mut Cow<'_, State>, moment: &Moment<'_>, events: &mut Vec<Event>) {

@@ -12,6 +12,8 @@ use super::model::{
     AcquisitionStatus, AttemptStatus, Cancel, CancelCause, Closed, Exclusion, NodeState, State,
     StepState, Verdict,
 };
+use super::resolution::ResolvedAs;
+use super::schedule::went_well;
 use super::view;
 use crate::explain::listed;
 use crate::file::duration;
@@ -39,19 +41,25 @@ pub(super) fn stopped(state: &State, cancel: &Cancel) -> (Verdict, String) {
             (Verdict::TimedOut, message, "the end of its time")
         }
     };
-    let failure = state.plan.as_deref().and_then(|plan| {
-        let (_, text) = first_failure(state, plan, |outcome| match outcome {
+    let causes = state.plan.as_deref().map(|plan| {
+        causes(state, plan, |outcome| match outcome {
             Outcome::Failed | Outcome::TimedOut | Outcome::Interrupted => true,
             Outcome::Succeeded
             | Outcome::Cancelled
             | Outcome::NotStarted
             | Outcome::Unknown
             | Outcome::Abandoned => false,
-        })?;
-        Some(text)
+        })
     });
-    if let Some(failure) = failure {
-        let _ = write!(message, "; before that {failure}");
+    let (before, after): (Vec<Cause>, Vec<Cause>) = causes
+        .into_iter()
+        .flatten()
+        .partition(|cause| cause.at <= cancel.at);
+    if !before.is_empty() {
+        message = format!("{}; then {message}", sentence(before));
+    }
+    if !after.is_empty() {
+        let _ = write!(message, "; then {}", sentence(after));
     }
     let unknown = open_ends(state, Outcome::Unknown, Timestamp::MIN);
     if !unknown.is_empty() {
@@ -157,13 +165,41 @@ fn kept_out(state: &State) -> Vec<String> {
 /// What is worth knowing of a success: which targets failed where that was allowed, which a person
 /// went on without, and which failures one ignored.
 pub(super) fn success(state: &State, plan: &Plan) -> String {
+    let_pass(state, plan).join("; ")
+}
+
+/// The same so far, a sentence each, of a deployment that goes on or ended in whatever way; and where an
+/// agent said the opposite of what a person had said.
+pub fn went_on_despite(state: &State) -> Vec<String> {
+    let Some(plan) = state.plan.as_deref() else {
+        return Vec::new();
+    };
+    let contradicted = state.attempts.values().filter_map(|attempt| {
+        let (said, end) = attempt.contradiction()?;
+        let as_said = match said.ended {
+            ResolvedAs::Succeeded => "succeeded",
+            ResolvedAs::Failed => "failed",
+        };
+        Some(format!(
+            "{} said that {} {as_said}, its agent later that it {}",
+            said.by,
+            named(plan, attempt.node)?,
+            in_words(end.outcome)
+        ))
+    });
+    let_pass(state, plan)
+        .into_iter()
+        .chain(contradicted)
+        .collect()
+}
+
+fn let_pass(state: &State, plan: &Plan) -> Vec<String> {
     let parts = [
         set_aside(state, plan),
         excluded(state, plan),
         ignored(state, plan),
     ];
-    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join("; ")
+    parts.into_iter().filter(|part| !part.is_empty()).collect()
 }
 
 fn excluded(state: &State, plan: &Plan) -> String {
@@ -238,42 +274,111 @@ pub(super) fn failed(state: &State, plan: &Plan) -> String {
     parts.join("; ")
 }
 
-/// The first failure, in a sentence.
+/// Why it failed, in a sentence.
 fn failure(state: &State, plan: &Plan) -> String {
-    let name = |target: TargetId| {
-        plan.target(target)
-            .map_or_else(|| target.to_string(), |t| t.name.clone())
-    };
-    let acquisition = state
-        .acquisitions
-        .iter()
-        .find_map(|(target, a)| match &a.status {
-            AcquisitionStatus::Failed { message } => Some(format!(
-                "packages could not be brought to {}: {message}",
-                name(*target)
-            )),
+    let causes = causes(state, plan, |_| true);
+    if causes.is_empty() {
+        return "a step failed".to_owned();
+    }
+    sentence(causes)
+}
+
+/// Something that made a deployment fail.
+struct Cause {
+    /// Since when it is so.
+    at: Timestamp,
+    /// The step in which that was: what happened in one moment happened in the order of the steps.
+    step: u32,
+    /// What happened.
+    text: String,
+}
+
+fn sentence(causes: Vec<Cause>) -> String {
+    let texts: Vec<String> = causes.into_iter().map(|cause| cause.text).collect();
+    texts.join("; ")
+}
+
+/// Everything that made it fail, the first first. Of the actions that ended in one of these ways and the
+/// steps that could not be judged only the first, since what follows mostly comes of that.
+fn causes(state: &State, plan: &Plan, counts: impl Fn(Outcome) -> bool) -> Vec<Cause> {
+    let first = [first_failure(state, plan, counts), unjudgeable(state, plan)];
+    let first = first.into_iter().flatten();
+    let mut causes: Vec<Cause> = first
+        .min_by_key(|cause| (cause.at, cause.step))
+        .into_iter()
+        .chain(not_gone_on(state, plan))
+        .chain(none_went_well(state, plan))
+        .collect();
+    causes.sort_by_key(|cause| (cause.at, cause.step));
+    // No step begins before the packages are there.
+    causes.splice(0..0, not_brought(state, plan));
+    causes
+}
+
+/// Where packages could not be brought to, a sentence for each reason.
+fn not_brought(state: &State, plan: &Plan) -> Vec<Cause> {
+    let mut reasons: Vec<(&String, Vec<String>)> = Vec::new();
+    for (target, acquisition) in &state.acquisitions {
+        let why = match &acquisition.status {
+            AcquisitionStatus::Failed { message } => message,
             AcquisitionStatus::Pending
             | AcquisitionStatus::Ordered { .. }
             | AcquisitionStatus::Waiting { .. }
-            | AcquisitionStatus::Done { .. } => None,
-        });
-    let first_node = first_failure(state, plan, |_| true);
-    let first = [first_node, unjudgeable(state, plan)];
-    // What happened in one moment happened in the order of the steps.
-    let first = first.into_iter().flatten().min_by_key(|(when, _)| *when);
-    acquisition
-        .or(first.map(|(_, text)| text))
-        .or_else(|| not_gone_on(state, plan))
-        .unwrap_or_else(|| "a step failed".to_owned())
+            | AcquisitionStatus::Done { .. } => continue,
+        };
+        let known = plan.target(*target);
+        let name = known.map_or_else(|| target.to_string(), |known| known.name.clone());
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((why, vec![name])),
+        }
+    }
+    let said = reasons.into_iter().map(|(why, mut names)| {
+        names.sort();
+        Cause {
+            at: Timestamp::MIN,
+            step: 0,
+            text: format!("packages could not be brought to {}: {why}", listed(&names)),
+        }
+    });
+    said.collect()
 }
 
-/// The first action that ended in one of these ways where nobody allowed it: when that was and its step,
-/// and a sentence.
-fn first_failure(
-    state: &State,
-    plan: &Plan,
-    counts: impl Fn(Outcome) -> bool,
-) -> Option<((Timestamp, u32), String)> {
+/// The steps that failed although no more targets did than may: none went well.
+fn none_went_well(state: &State, plan: &Plan) -> Vec<Cause> {
+    let steps = (0_u32..).zip(plan.steps.iter().zip(&state.steps));
+    let failed = steps.filter_map(|(index, (step, known))| {
+        let StepState::Finished {
+            ended,
+            failed: true,
+            subjects,
+            ..
+        } = known
+        else {
+            return None;
+        };
+        let failed = subjects.values().filter(|subject| subject.has_failed());
+        let failed = u32::try_from(failed.count()).unwrap_or(u32::MAX);
+        let none = failed > 0 && went_well(state, subjects).is_none();
+        // What was stopped did not get its chance.
+        let stopped = state
+            .cancel
+            .as_ref()
+            .is_some_and(|cancel| cancel.at <= *ended);
+        (none && !stopped && failed <= step.max_failed).then(|| Cause {
+            at: *ended,
+            step: index,
+            text: format!(
+                "'{}' went well on no target, so that it failed although {} may fail",
+                step.name, step.max_failed
+            ),
+        })
+    });
+    failed.collect()
+}
+
+/// The first action that ended in one of these ways where nobody allowed it.
+fn first_failure(state: &State, plan: &Plan, counts: impl Fn(Outcome) -> bool) -> Option<Cause> {
     let allowed = |node: NodeRef| {
         let subject = plan.node(node).map(|planned| planned.subject);
         subject.is_some_and(|subject| {
@@ -304,31 +409,39 @@ fn first_failure(
         format!(": {message}")
     };
     let text = format!("'{}' {}{on}{why}", action.name, in_words(outcome));
-    Some(((at, node.step), text))
+    Some(Cause {
+        at,
+        step: node.step,
+        text,
+    })
 }
 
-/// The first step whose condition could not be judged; when that was, and its index.
-fn unjudgeable(state: &State, plan: &Plan) -> Option<((Timestamp, u32), String)> {
+/// The first step whose condition could not be judged.
+fn unjudgeable(state: &State, plan: &Plan) -> Option<Cause> {
     let steps = (0_u32..).zip(plan.steps.iter().zip(&state.steps));
-    let failed = steps.filter_map(|(index, (step, known))| {
+    let failed = steps.filter_map(|(step, (planned, known))| {
         let StepState::Finished { ended, .. } = known else {
             return None;
         };
-        let reason = view::unjudgeable(state, index)?.sentence();
-        let text = format!("'{}' was not run: {reason}", step.name);
-        Some(((*ended, index), text))
+        let reason = view::unjudgeable(state, step)?.sentence();
+        let text = format!("'{}' was not run: {reason}", planned.name);
+        Some(Cause {
+            at: *ended,
+            step,
+            text,
+        })
     });
-    failed.min_by_key(|(when, _)| *when)
+    failed.min_by_key(|cause| (cause.at, cause.step))
 }
 
-/// Which step did not go on after its first target, and who said so.
-fn not_gone_on(state: &State, plan: &Plan) -> Option<String> {
-    state.interruptions.values().find_map(|one| {
-        let Question::Pause { step, .. } = &one.question else {
+/// Which steps did not go on after their first target, and who said so.
+fn not_gone_on(state: &State, plan: &Plan) -> Vec<Cause> {
+    let asked = state.interruptions.values().filter_map(|one| {
+        let Question::Pause { step, .. } = one.question else {
             return None;
         };
-        let name = &plan.step(*step)?.name;
-        match one.closed? {
+        let name = &plan.step(step)?.name;
+        let (at, text) = match one.closed? {
             Closed::Answered(Answer::Abort) => {
                 let given = one
                     .given
@@ -338,17 +451,21 @@ fn not_gone_on(state: &State, plan: &Plan) -> Option<String> {
                     "" => String::new(),
                     notes => format!(": {notes}"),
                 };
-                Some(format!(
-                    "{} stopped '{name}' after its first target{notes}",
-                    given.by
-                ))
+                let by = &given.by;
+                let text = format!("{by} stopped '{name}' after its first target{notes}");
+                (given.at, text)
             }
-            Closed::Expired => Some(format!(
-                "nobody said in time whether '{name}' may go on after its first target"
-            )),
-            Closed::Answered(_) | Closed::Cancelled | Closed::Moot | Closed::Resolved => None,
-        }
-    })
+            Closed::Expired => (
+                one.deadline,
+                format!("nobody said in time whether '{name}' may go on after its first target"),
+            ),
+            Closed::Answered(_) | Closed::Cancelled | Closed::Moot | Closed::Resolved => {
+                return None;
+            }
+        };
+        Some(Cause { at, step, text })
+    });
+    asked.collect()
 }
 
 /// A verdict as the end of a sentence.

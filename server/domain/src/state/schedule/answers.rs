@@ -274,7 +274,7 @@ fn said(what: &str, given: &Given) -> String {
     }
 }
 
-fn joined(first: &str, second: &str) -> String {
+pub(super) fn joined(first: &str, second: &str) -> String {
     if first.is_empty() {
         second.to_owned()
     } else {

@@ -10,7 +10,9 @@ use super::super::model::{
 };
 use super::super::verdict;
 use super::Look;
+use super::answers::joined;
 use super::steps::why_no_more;
+use crate::plan::NodeRef;
 
 impl Look<'_> {
     /// Nothing new starts; what runs is waited for. If everything ran to its end all the same, the
@@ -29,18 +31,17 @@ impl Look<'_> {
             .nodes
             .iter()
             .filter(|(_, node)| matches!(node, NodeState::Waiting { .. }))
-            .map(|(node, _)| Event::NodeFinished {
-                node: *node,
-                end: NodeEnd {
-                    outcome: Outcome::Cancelled,
-                    message: match self.state.cancel.as_ref().map(|cancel| &cancel.cause) {
-                        Some(CancelCause::OutOfTime) => "the deployment ran out of time",
-                        Some(CancelCause::Asked { .. }) | None => "cancelled before it started",
-                    }
-                    .to_owned(),
-                },
-                at: self.moment.now,
-                waived_by: None,
+            .map(|(node, _)| {
+                let why = match self.state.cancel.as_ref().map(|cancel| &cancel.cause) {
+                    Some(CancelCause::OutOfTime) => "the deployment ran out of time",
+                    Some(CancelCause::Asked { .. }) | None => "cancelled",
+                };
+                Event::NodeFinished {
+                    node: *node,
+                    end: self.given_up(*node, Outcome::Cancelled, why),
+                    at: self.moment.now,
+                    waived_by: None,
+                }
             })
             .collect();
         if !waiting.is_empty() {
@@ -75,6 +76,24 @@ impl Look<'_> {
             return Vec::new();
         }
         self.close_cancelled()
+    }
+
+    /// How a node ends that waits and is not started any more: as its last attempt did that may have run.
+    pub(super) fn given_up(&self, node: NodeRef, never: Outcome, why: &str) -> NodeEnd {
+        let ran = self.state.attempts_of(node).filter_map(|attempt| {
+            let end = attempt.node_end()?;
+            (end.outcome != Outcome::NotStarted).then_some((attempt.number, end))
+        });
+        match ran.max_by_key(|(number, _)| *number) {
+            Some((_, end)) => NodeEnd {
+                outcome: end.outcome,
+                message: joined(&end.message, &format!("{why} before it was tried again")),
+            },
+            None => NodeEnd {
+                outcome: never,
+                message: format!("{why} before it started"),
+            },
+        }
     }
 
     /// Nothing: whether a start in flight was cancelled is the agent's word. Sabotage does not wait.

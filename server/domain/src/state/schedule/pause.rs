@@ -9,6 +9,7 @@ use super::super::decide::after;
 use super::super::event::Event;
 use super::super::model::{Closed, SubjectState};
 use super::Look;
+use super::steps::went_well;
 use crate::interruption::{Answer, Question};
 use crate::plan::PlanStep;
 
@@ -54,18 +55,12 @@ impl Look<'_> {
             }
             None => {}
         }
-        let went_well = subjects.iter().find(|(target, subject)| match subject {
-            SubjectState::Done { failed, .. } => {
-                !failed && !self.state.excluded.contains_key(*target)
-            }
-            SubjectState::Active { .. } | SubjectState::PassedOver { .. } => false,
-        });
-        match went_well {
+        match went_well(self.state, subjects) {
             None => Gate::OneAtATime,
-            Some((subject, _)) => {
+            Some(subject) => {
                 let question = Question::Pause {
                     step: index,
-                    subject: *subject,
+                    subject,
                 };
                 let deadline = after(self.moment.now, self.moment.policy.person);
                 Gate::Shut(Some(raised(self.moment, question, deadline)))

@@ -126,7 +126,9 @@ impl Look<'_> {
                 OnFailure::Stop | OnFailure::Rollback => true,
                 OnFailure::Continue => false,
             };
-        let failed = failures > allowed || subjects.values().any(was_not_gone_on_to);
+        let failed = failures > allowed
+            || subjects.values().any(was_not_gone_on_to)
+            || (failures > 0 && went_well(self.state, subjects).is_none());
         let mut room = Room {
             no_more: failures > allowed && stops,
             // What a person will say of a failure is not known yet.
@@ -315,11 +317,11 @@ impl Look<'_> {
                             }),
                             Some(NodeState::Waiting { .. }) => ended.push(Event::NodeFinished {
                                 node,
-                                end: NodeEnd {
-                                    outcome: Outcome::TimedOut,
-                                    message: "the step ran out of time before it started"
-                                        .to_owned(),
-                                },
+                                end: self.given_up(
+                                    node,
+                                    Outcome::TimedOut,
+                                    "the step ran out of time",
+                                ),
                                 at,
                                 waived_by: None,
                             }),
@@ -430,6 +432,19 @@ impl Look<'_> {
             asking::ended((self.state, self.plan, self.moment), node, end)
         })
     }
+}
+
+/// The first subject that went through well. Where there is none nothing was deployed, however many may
+/// fail.
+pub(in super::super) fn went_well(
+    state: &State,
+    subjects: &BTreeMap<TargetId, SubjectState>,
+) -> Option<TargetId> {
+    let well = subjects.iter().find(|(target, subject)| match subject {
+        SubjectState::Done { failed, .. } => !failed && !state.excluded.contains_key(*target),
+        SubjectState::Active { .. } | SubjectState::PassedOver { .. } => false,
+    });
+    well.map(|(target, _)| *target)
 }
 
 /// A person said, or nobody said otherwise, not to go on to it.

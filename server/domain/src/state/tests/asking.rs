@@ -128,6 +128,35 @@ fn fail_is_what_it_would_be_if_nobody_were_asked() {
 }
 
 #[test]
+fn what_was_let_pass_is_named_also_where_it_then_ends_badly() {
+    let plan = a_guided_farm();
+    for cancelled in [true, false] {
+        let mut run = Run::of(plan.clone());
+        run.end("a@web01", Outcome::Failed);
+        run.answer(1, "ann", Answer::Ignore);
+        run.end("b@web01", Outcome::Failed);
+        if cancelled {
+            run.input(Input::CancelRequested {
+                by: "bob".to_owned(),
+            });
+        } else {
+            run.answer(2, "ann", Answer::Exclude);
+            assert_eq!(run.verdict(), None);
+        }
+        let mut named = went_on_despite(&run.state);
+        let last = named.pop();
+        if cancelled {
+            assert_eq!(run.verdict(), Some(Verdict::Cancelled));
+            let ignored = "went on although this had failed: 'a' on web01 (ignored by ann)";
+            assert_eq!(last.as_deref(), Some(ignored));
+        } else {
+            assert_eq!(last.as_deref(), Some("went on without web01 (by ann)"));
+        }
+        assert_eq!(named, [""; 0]);
+    }
+}
+
+#[test]
 fn every_bad_end_is_asked_about_and_no_good_one_nor_one_on_purpose() {
     use Outcome::{Abandoned, Cancelled, Failed, Interrupted, Succeeded, TimedOut, Unknown};
     for (outcome, asks) in [
@@ -524,6 +553,20 @@ fn after_the_first_target_a_person_or_time_may_stop_it() {
         assert_eq!(statuses(&run, 0), [Succeeded, Skipped, Skipped]);
         assert_eq!(view::progress(&run.state).steps[0].status, Failed);
     }
+}
+
+#[test]
+fn a_person_who_stops_it_is_named_beside_a_failure_that_was_allowed() {
+    let mut run = Run::of(a_canary(1));
+    run.end("a@web01", Outcome::Failed);
+    run.after(seconds(1));
+    run.end("a@web02", Outcome::Succeeded);
+    run.answer(1, "ann", Answer::Abort);
+    assert_eq!(run.verdict(), Some(Verdict::Failed));
+    assert_eq!(
+        run.message(),
+        "'a' failed on web01: exit code 3; ann stopped 'farm' after its first target"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use mantle_shared::ids::AttemptId;
-use mantle_shared::protocol::Outcome;
+use mantle_shared::protocol::{Outcome, StartRefusal};
 
 use super::super::view::{Status, progress};
 use super::super::*;
@@ -184,6 +184,42 @@ fn a_failed_attempt_is_not_repeated_under_a_cancel() {
     });
     assert!(run.state.is_finished());
     assert_eq!(run.state.attempts.len(), 1);
+}
+
+#[test]
+fn what_waits_for_another_try_when_it_is_cancelled_ends_as_its_last_try_did() {
+    let mut action = an_action("a", &[1]);
+    action.retries.count = 5;
+    action.retries.backoff_ms = 60_000;
+    let plan = a_plan(&[1], vec![a_step("s", &[1], vec![action])]);
+    let mut run = Run::of(plan.clone());
+    run.end("a@web01", Outcome::Failed);
+    assert_eq!(run.live_names(), [""; 0], "it waits");
+    run.after(SignedDuration::from_secs(1));
+    cancel(&mut run);
+    let ended = |run: &Run| {
+        let shown = progress(&run.state).steps[0].subjects[0].actions[0].clone();
+        (shown.status, shown.message)
+    };
+    let why = "exit code 3; cancelled before it was tried again";
+    assert_eq!(ended(&run), (Status::Failed, why.to_owned()));
+    assert_eq!(run.verdict(), Some(Verdict::Cancelled));
+    let message = format!("'a' failed on web01: {why}; then cancelled by ann");
+    assert_eq!(run.message(), message);
+
+    // Where no try ran, nothing was started.
+    let mut run = Run::of(plan);
+    let attempt = run.attempt("a@web01");
+    run.input(Input::StartAnswered {
+        attempt,
+        answer: StartAnswer::Refused {
+            reason: StartRefusal::Draining,
+            message: "it is stopping".to_owned(),
+        },
+    });
+    cancel(&mut run);
+    let why = "cancelled before it started";
+    assert_eq!(ended(&run), (Status::Cancelled, why.to_owned()));
 }
 
 #[test]

@@ -97,6 +97,22 @@ fn judge(state: &State, event: &Event, ordered: &mut BTreeSet<mantle_shared::ids
             assert!(known.is_over(), "what may run is resolved");
             assert!(known.is_unresolved(), "what is known is resolved");
         }
+        Event::StepFinished {
+            step,
+            failed: false,
+            ..
+        } => {
+            let subjects = state.steps[*step as usize].subjects().unwrap();
+            let failed = subjects.values().any(SubjectState::has_failed);
+            let well = |(target, subject): (_, &SubjectState)| {
+                matches!(subject, SubjectState::Done { failed: false, .. })
+                    && !state.excluded.contains_key(target)
+            };
+            assert!(
+                !failed || subjects.iter().any(well),
+                "a step that went well on no target has succeeded"
+            );
+        }
         Event::DeploymentFinished { .. } => {
             assert_eq!(state.live_attempts().count(), 0, "it ends under an attempt");
             let open = state.open_interruptions().count();

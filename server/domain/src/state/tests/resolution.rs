@@ -312,6 +312,11 @@ fn a_late_word_stands_beside_it_and_is_a_contradiction_only_if_it_says_the_oppos
         assert_eq!(known.end.as_ref().unwrap().outcome, late);
         assert_eq!(known.resolution.as_ref().unwrap().ended, ended);
         assert_eq!(known.contradiction().is_some(), contradicts, "{late:?}");
+        assert_eq!(
+            went_on_despite(&run.state).len(),
+            usize::from(contradicts),
+            "{late:?}"
+        );
         assert_eq!((run.verdict(), run.message()), (verdict, message));
         let shown = view::progress(&run.state);
         let action = &shown.steps[0].subjects[0].actions[0];

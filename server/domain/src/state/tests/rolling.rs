@@ -142,6 +142,55 @@ fn failures_within_the_budget_are_set_aside_and_the_rollout_goes_on() {
 }
 
 #[test]
+fn a_step_that_went_well_on_no_target_has_failed_whatever_its_budget() {
+    let bad = Outcome::Failed;
+    let good = Outcome::Succeeded;
+    // What may fail, what ended how, in a step of so many targets; whether it failed.
+    let table: &[(u32, &[Outcome], bool)] = &[
+        (1, &[bad], true),
+        (1, &[good], false),
+        (2, &[bad, bad], true),
+        (3, &[bad, Outcome::Unknown, bad], true),
+        (2, &[bad, bad, good], false),
+        (2, &[good, bad, bad], false),
+        (9, &[bad, good], false),
+    ];
+    for on_failure in [OnFailure::Stop, OnFailure::Continue] {
+        for (budget, ends, failed) in table {
+            let targets: Vec<u128> = (1..).take(ends.len()).collect();
+            let farm = PlanStep {
+                max_failed: *budget,
+                on_failure,
+                ..a_rolling_step(&targets, 1, &["a"])
+            };
+            let mut run = Run::of(a_plan(&targets, vec![farm]));
+            for (target, end) in targets.iter().zip(*ends) {
+                run.end(&format!("a@web{target:02}"), *end);
+            }
+            let (verdict, aside) = if *failed {
+                (Verdict::Failed, 0)
+            } else {
+                let bad = ends.iter().filter(|end| **end != good).count();
+                (Verdict::Succeeded, bad)
+            };
+            assert_eq!(run.verdict(), Some(verdict), "{budget} {ends:?}");
+            assert_eq!(run.state.set_aside.len(), aside, "{budget} {ends:?}");
+            super::laws::hold(&run.log);
+        }
+    }
+    let farm = PlanStep {
+        max_failed: 1,
+        ..a_rolling_step(&[1], 1, &["a"])
+    };
+    let mut run = Run::of(a_plan(&[1], vec![farm]));
+    run.end("a@web01", bad);
+    assert_eq!(
+        run.message(),
+        "'a' failed on web01: exit code 3; 'farm' went well on no target, so that it failed although 1 may fail"
+    );
+}
+
+#[test]
 fn one_failure_beyond_the_budget_stops_the_rollout_or_not() {
     for (on_failure, after) in [
         (OnFailure::Stop, vec![]),

@@ -331,6 +331,26 @@ fn what_nothing_undoes_is_named_and_a_package_that_stays_is_no_way_back() {
 }
 
 #[test]
+fn the_reason_of_one_target_is_not_said_of_those_that_nothing_undoes() {
+    let step = a_step_that_rolls_back(&[1, 2, 3], 1, &["install"]);
+    let way = a_way_back(0, &step, &[]);
+    let mut run = Run::of(guided(a_plan(&[1, 2, 3], vec![step, way])));
+    run.end("install@web01", BAD);
+    run.answer(1, "ann", Answer::Exclude);
+    run.end("install@web02", GOOD);
+    run.end("install@web03", BAD);
+    run.answer(2, "ann", Answer::Fail);
+    assert!(
+        run.message().ends_with(
+            "; not rolled back: web03 and web02, nor web01 (ann said to go on without it); \
+             'install' is not undone on web03, web02 and web01 (no script)"
+        ),
+        "{}",
+        run.message()
+    );
+}
+
+#[test]
 fn a_target_with_a_package_of_another_step_does_not_run_what_ran_there_before() {
     let mut other = a_step("other", &[1], vec![an_action("other", &[1])]);
     other.actions[0].uses = "package".to_owned();

@@ -97,6 +97,10 @@ fn a_step_that_waits_when_its_time_is_up_is_over_at_once_and_is_not_tried_again(
     waits.end("a@web01", Outcome::Failed);
     waits.after(seconds(60));
     assert_eq!(waits.verdict(), Some(Verdict::Failed));
+    assert_eq!(
+        waits.message(),
+        "'a' failed on web01: exit code 3; the step ran out of time before it was tried again"
+    );
     assert_eq!(waits.state.attempts.len(), 1);
 
     // What fails while it is being stopped has no further try either.
@@ -222,8 +226,33 @@ fn what_failed_before_its_time_was_up_is_said_too() {
     assert_eq!(run.verdict(), Some(Verdict::TimedOut));
     assert_eq!(
         run.message(),
-        "it did not end within 1m30s, so it was stopped during 'a' on web01 and 'a' on web03; before that \
-         'a' failed on web02: exit code 3"
+        "'a' failed on web02: exit code 3; then it did not end within 1m30s, so it was stopped during \
+         'a' on web01 and 'a' on web03"
+    );
+}
+
+#[test]
+fn packages_that_did_not_come_are_said_before_the_end_of_the_time() {
+    let mut install = single("install", 1);
+    install.actions[0].packages = vec![a_package()];
+    let mut other = a_step("other", &[2], vec![an_action("copy", &[2])]);
+    other.actions[0].packages = vec![a_package()];
+    let tell = PlanStep {
+        run: RunCondition::Failure,
+        ..single("tell", 1)
+    };
+    let mut plan = a_plan(&[1, 2], vec![install, other, tell]);
+    plan.timeouts.packages_ms = Some(30_000);
+    plan.timeouts.deployment_ms = Some(90_000);
+    let mut run = Run::of(plan);
+    run.after(seconds(30));
+    run.after(seconds(60));
+    stopped(&mut run, "tell@web01");
+    assert_eq!(run.verdict(), Some(Verdict::TimedOut));
+    assert_eq!(
+        run.message(),
+        "packages could not be brought to web01 and web02: the packages did not arrive in time; then it \
+         did not end within 1m30s, so it was stopped during 'tell' on web01"
     );
 }
 
