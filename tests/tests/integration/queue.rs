@@ -192,6 +192,7 @@ async fn what_expires_or_is_cancelled_before_its_turn_never_runs() {
     let deploy_a = ["deploy", "a", "1.0", "-e", "test"];
     for (more, part) in [
         (["--at", "in 31 days"], "more than 30 days ahead"),
+        (["--at", "2020-01-01 00:00"], "which is over: it is "),
         (["--expires", "2020-01-01 10:00"], "which is over"),
     ] {
         let refused = fleet.server.run(&[&deploy_a[..], &more].concat()).await;

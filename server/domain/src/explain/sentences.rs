@@ -379,7 +379,8 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             })
         }
         Refusal::BadSchedule { .. } => Some(
-            "give a start within 30 days with --at and an end after it with --expires".to_owned(),
+            "give a start within 30 days with --at, such as --at 22:00 or --at 'in 2h', and an end after it with --expires; without --at it starts at once"
+                .to_owned(),
         ),
         Refusal::BadField { .. } => {
             Some("give at most 10, such as --field ticket:OPS-12".to_owned())

@@ -9,6 +9,10 @@ use crate::explain::Refusal;
 /// whoever planned it, and the release is old by then.
 pub const AHEAD_MOST: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// How long ago a start may have been: the person's clock is not the server's, and 'now' takes a moment
+/// to get there. As far apart as Kerberos lets clocks be (RFC 4120).
+const LATE_MOST: SignedDuration = SignedDuration::from_mins(5);
+
 /// When a task may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Window {
@@ -18,10 +22,19 @@ pub struct Window {
     pub expires: Option<Timestamp>,
 }
 
-/// Can it be meant? A start in the past means at once, as it does when a clock is a little off.
+/// Can it be meant? A start that is just over means at once, since clocks are a little off; what is longer
+/// ago is a slip, and a deployment at once is what least was meant.
 pub fn check(window: Window, now: Timestamp) -> Result<(), Refusal> {
     let refuse = |detail: String| Err(Refusal::BadSchedule { detail });
     let Window { at, expires } = window;
+    if let Some(at) = at
+        && now.duration_since(at) > LATE_MOST
+    {
+        let now = now.strftime("%Y-%m-%dT%H:%M:%SZ");
+        return refuse(format!(
+            "it is scheduled for {at}, which is over: it is {now} now"
+        ));
+    }
     for (what, time) in [("it is scheduled for", at), ("it expires at", expires)] {
         if let Some(time) = time
             && time.duration_since(now) > AHEAD_MOST
@@ -58,6 +71,18 @@ mod tests {
             (None, None, None),
             (time("2026-11-26T22:00:00Z"), None, None),
             (time("2026-11-26T11:59:00Z"), None, None),
+            (time("2026-11-26T11:55:00Z"), None, None),
+            (
+                time("2026-11-26T11:54:59Z"),
+                None,
+                Some("for 2026-11-26T11:54:59Z, which is over: it is 2026-11-26T12:00:00Z now"),
+            ),
+            (time("2020-01-01T00:00:00Z"), None, Some("which is over")),
+            (
+                time("2020-01-01T00:00:00Z"),
+                time("2026-11-26T22:00:00Z"),
+                Some("which is over"),
+            ),
             (time("2026-12-26T12:00:00Z"), None, None),
             (time("2026-12-26T12:00:01Z"), None, Some("30 days")),
             (None, time("2026-12-27T12:00:00Z"), Some("30 days")),
