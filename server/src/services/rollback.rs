@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use mantle_domain::explain::listed;
 use mantle_domain::ids::{EnvironmentId, ReleaseId};
 use mantle_domain::plan::basis::ReleaseDigests;
 
@@ -69,15 +70,12 @@ pub(super) async fn earlier(
     };
     let Some(task) = found else {
         let known: Vec<String> = versions(tx, &past, from.id).await?;
-        let detail = match (&wanted, known.is_empty()) {
-            (Some(wanted), _) => format!(
+        let detail = match &wanted {
+            Some(wanted) => format!(
                 "{slug} {} was never deployed to {name} with success",
                 wanted.version
             ),
-            (None, _) => format!(
-                "there is no release to go back to: none but {} was deployed to {name} with success",
-                from.version
-            ),
+            None => none_before(slug, name, &from.version, past.is_empty(), &known),
         };
         let help = match known.as_slice() {
             [] => {
@@ -119,6 +117,28 @@ fn before(past: &[TaskRow], from: ReleaseId) -> Result<Option<&TaskRow>> {
     Ok(None)
 }
 
+/// Why there is nothing to go back to: nothing succeeded, nothing else did, or all else that did was gone
+/// back from.
+fn none_before(
+    slug: &str,
+    environment: &str,
+    from: &str,
+    nothing_succeeded: bool,
+    others: &[String],
+) -> String {
+    let why = match others {
+        _ if nothing_succeeded => format!(
+            "no release of {slug} was ever deployed to {environment} with success; the last one was {from}"
+        ),
+        [] => format!("none but {from} was deployed to {environment} with success"),
+        others => format!(
+            "what was deployed to {environment} with success beside {from} was gone back from: {}",
+            listed(others)
+        ),
+    };
+    format!("there is no release to go back to: {why}")
+}
+
 /// The versions of what succeeded, but for one.
 async fn versions(tx: &mut Tx, past: &[TaskRow], but: ReleaseId) -> Result<Vec<String>> {
     const SHOWN: usize = 5;
@@ -146,4 +166,47 @@ async fn last_release(
         .into_iter()
         .find(|row| row.environment_id == environment);
     Ok(here.map(|row| row.release_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::none_before;
+
+    #[test]
+    fn what_it_cannot_go_back_to_is_said_as_it_is() {
+        let known = |versions: &[&str]| -> Vec<String> {
+            versions
+                .iter()
+                .map(|version| (*version).to_owned())
+                .collect()
+        };
+        let table = [
+            (
+                true,
+                known(&[]),
+                "no release of shop was ever deployed to test with success; the last one was 1.0",
+            ),
+            (
+                false,
+                known(&[]),
+                "none but 1.0 was deployed to test with success",
+            ),
+            (
+                false,
+                known(&["2.0.0"]),
+                "what was deployed to test with success beside 1.0 was gone back from: 2.0.0",
+            ),
+            (
+                false,
+                known(&["2.1", "2.0"]),
+                "what was deployed to test with success beside 1.0 was gone back from: 2.1 and 2.0",
+            ),
+        ];
+        for (nothing, others, why) in table {
+            assert_eq!(
+                none_before("shop", "test", "1.0", nothing, &others),
+                format!("there is no release to go back to: {why}")
+            );
+        }
+    }
 }
