@@ -58,17 +58,65 @@ fn text(cell: &StatusCell) -> String {
         let OlderVariables { used, now } = older;
         running = format!("{running} (variables {used}, the release has {now})");
     }
-    match cell.last_state {
-        TaskState::Succeeded => running,
-        TaskState::Running if cell.awaits_person => format!(
-            "{running} ({} waits for a person: {})",
-            cell.last_version, cell.last_task
-        ),
-        state => format!(
-            "{running} ({} {}: {})",
-            cell.last_version,
-            state.as_str(),
-            cell.last_task
-        ),
+    let running_now = |awaits_person: bool| {
+        if awaits_person {
+            "waits for a person"
+        } else {
+            TaskState::Running.as_str()
+        }
+    };
+    let mut tasks = Vec::new();
+    if let Some(first) = &cell.under_way {
+        let how = running_now(first.awaits_person);
+        tasks.push(format!("{} {how}: {}", first.version, first.task));
+    }
+    let how = match cell.last_state {
+        TaskState::Succeeded => None,
+        TaskState::Running => Some(running_now(cell.awaits_person)),
+        state => Some(state.as_str()),
+    };
+    tasks.extend(how.map(|how| format!("{} {how}: {}", cell.last_version, cell.last_task)));
+    if tasks.is_empty() {
+        return running;
+    }
+    format!("{running} ({})", tasks.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_runs_is_shown_before_what_was_asked_for_after_it() {
+        let waits = json!({"version": "1.1", "task": "T-4", "awaits_person": true});
+        let runs = json!({"version": "1.1", "task": "T-4"});
+        let table = [
+            (json!({"last_state": "succeeded"}), "1.0"),
+            (
+                json!({"last_state": "running", "awaits_person": true}),
+                "1.0 (1.2 waits for a person: T-5)",
+            ),
+            (json!({"last_state": "failed"}), "1.0 (1.2 failed: T-5)"),
+            (
+                json!({"last_state": "queued", "under_way": waits}),
+                "1.0 (1.1 waits for a person: T-4; 1.2 queued: T-5)",
+            ),
+            (
+                json!({"last_state": "cancelled", "under_way": runs}),
+                "1.0 (1.1 running: T-4; 1.2 cancelled: T-5)",
+            ),
+        ];
+        for (more, shown) in table {
+            let mut cell = json!({
+                "environment": "test", "running": "1.0", "last_version": "1.2",
+                "last_task": "T-5", "at": "2026-11-23T10:00:00Z",
+            });
+            let more = more.as_object().unwrap().clone();
+            cell.as_object_mut().unwrap().extend(more);
+            let cell: StatusCell = serde_json::from_value(cell).unwrap();
+            assert_eq!(text(&cell), shown);
+        }
     }
 }

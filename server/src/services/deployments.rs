@@ -16,11 +16,13 @@ use super::in_use::older_variables;
 use super::plans::Footing;
 use super::release_compare::lines;
 use super::{Caller, SHOWN, Services, at, names, resolution, tasks};
-use crate::api::body::{DeploymentDiff, DeploymentManifest, StatusBody, StatusCell, StatusRow};
+use crate::api::body::{
+    DeploymentDiff, DeploymentManifest, StatusBody, StatusCell, StatusRow, StatusUnderWay,
+};
 use crate::store::{
-    DeploymentCurrentRow, ProjectRow, TaskRow, Tx, deployment_current_list,
+    DeploymentCurrentRow, ProjectRow, TaskKind, TaskRow, Tx, deployment_current_list,
     deployment_manifest_find, environment_list, project_list, release_fetch, release_list,
-    task_fetch,
+    task_fetch, task_list_running,
 };
 
 /// What was asked: the body of a deployment's task. Read for as long as the task is kept, so
@@ -94,6 +96,7 @@ impl Services {
         let only = project.and_then(|_| projects.first().map(|row| row.id));
         let current = deployment_current_list(&mut tx, only).await?;
         let known = environment_list(&mut tx).await?;
+        let running = task_list_running(&mut tx, u32::MAX).await?;
         let mut rows = Vec::with_capacity(projects.len());
         for row in projects {
             let of_project = current.iter().filter(|c| c.project_id == row.id);
@@ -101,7 +104,9 @@ impl Services {
             for entry in of_project {
                 let environment = known.iter().find(|e| e.id == entry.environment_id);
                 if let Some(environment) = environment {
-                    cells.push(cell(&mut tx, &environment.name, entry).await?);
+                    let mut cell = cell(&mut tx, &environment.name, entry).await?;
+                    cell.under_way = under_way(&mut tx, &running, entry).await?;
+                    cells.push(cell);
                 }
             }
             rows.push(StatusRow {
@@ -201,5 +206,31 @@ async fn cell(tx: &mut Tx, environment: &str, row: &DeploymentCurrentRow) -> Res
         last_state: tasks::task_state(&task),
         awaits_person: task.awaits_person_since_us.is_some(),
         at: at(row.changed_at_us),
+        under_way: None,
     })
+}
+
+/// The deployment that runs at a place although a later one was asked for.
+async fn under_way(
+    tx: &mut Tx,
+    running: &[TaskRow],
+    row: &DeploymentCurrentRow,
+) -> Result<Option<StatusUnderWay>> {
+    let is_it = |task: &&TaskRow| {
+        task.kind == TaskKind::Deployment
+            && task.project_id == Some(row.project_id)
+            && task.environment_id == Some(row.environment_id)
+            && task.id != row.task_id
+    };
+    let Some(task) = running.iter().find(is_it) else {
+        return Ok(None);
+    };
+    let Some(release) = task.release_id else {
+        return Ok(None);
+    };
+    Ok(Some(StatusUnderWay {
+        version: release_fetch(tx, release).await?.version,
+        task: tasks::number(task.number),
+        awaits_person: task.awaits_person_since_us.is_some(),
+    }))
 }

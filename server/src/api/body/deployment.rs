@@ -376,6 +376,21 @@ pub struct StatusCell {
     pub awaits_person: bool,
     /// When it was queued, or ended.
     pub at: Timestamp,
+    /// The deployment that runs there, if that is not the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<StatusUnderWay>,
+}
+
+/// A deployment that runs although a later one was asked for.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StatusUnderWay {
+    /// Its release.
+    pub version: String,
+    /// Its number.
+    pub task: String,
+    /// Nothing but a person is awaited in it.
+    #[serde(default)]
+    pub awaits_person: bool,
 }
 
 /// What a deployment in fact used.

@@ -31,7 +31,7 @@ pub use deployment::{
     DeploymentChoices, DeploymentCreate, DeploymentDiff, DeploymentManifest, LeftOutTarget,
     PlanAction, PlanBody, PlanNode, PlanNotUndone, PlanPrompt, PlanPutBack, PlanRequest,
     PlanRollBack, PlanStep, PlanTarget, RetentionCount, RetentionItem, RetentionResult,
-    RetentionRun, Rollback, StatusBody, StatusCell, StatusRow, UnavailableTargets,
+    RetentionRun, Rollback, StatusBody, StatusCell, StatusRow, StatusUnderWay, UnavailableTargets,
     UnhealthyTargets,
 };
 pub use health::{
