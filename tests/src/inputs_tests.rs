@@ -46,7 +46,60 @@ fn samples() -> Vec<(&'static str, Value, bool)> {
         json!({"backend": "web", "server": "a"}),
         enable(),
     );
+    of("notify", json!({"text": "done"}), notify());
     all
+}
+
+fn notify() -> Vec<(Value, bool)> {
+    let mail = json!({"server": "mail:587", "from": "a@example.com", "to": "b@example.com"});
+    let mail_with = |more: Value| {
+        let mut mail = mail.clone();
+        let more = more.as_object().unwrap().clone();
+        mail.as_object_mut().unwrap().extend(more);
+        json!({"email": mail})
+    };
+    vec![
+        (json!({}), false),
+        (json!({"webhook": "https://example.com/x"}), true),
+        (
+            json!({"slack": "https://example.com/x", "teams": "https://example.com/y", "title": "T"}),
+            true,
+        ),
+        (
+            json!({"webhook": "http://x/", "body": {"a": [1, null]}, "headers": {"X-A": "b"}, "sign": "key",
+                   "within": "10s", "timeout": "1s", "ignore_failure": true}),
+            true,
+        ),
+        (json!({"webhook": "http://x/", "body": "text"}), true),
+        (json!({"slack": "http://x/", "sign": "key"}), false),
+        (json!({"slack": "http://x/", "body": {}}), false),
+        (json!({"slack": "http://x/", "headers": {"A": "b"}}), false),
+        (json!({"slack": "http://x/", "headers": {}}), true),
+        (json!({"webhook": "http://x/", "text": null}), false),
+        (json!({"webhook": "http://x/", "retries": 2}), false),
+        (json!({"webhook": "http://x/", "within": "10"}), false),
+        (mail_with(json!({})), true),
+        (
+            mail_with(
+                json!({"to": ["a@x.y", "b@x.y"], "cc": "c@x.y", "bcc": ["d@x.y"], "html": "<p>",
+                             "priority": "high", "user": "u", "password": "p", "security": "tls", "insecure": "true"}),
+            ),
+            true,
+        ),
+        (
+            mail_with(json!({"cc": null, "insecure": null, "html": null})),
+            true,
+        ),
+        (mail_with(json!({"priority": "urgent"})), false),
+        (mail_with(json!({"security": "ssl"})), false),
+        (mail_with(json!({"user": "u"})), false),
+        (
+            mail_with(json!({"user": "u", "password": "p", "security": "none"})),
+            false,
+        ),
+        (mail_with(json!({"subject": "x"})), false),
+        (mail_with(json!({"from": null})), false),
+    ]
 }
 
 fn script() -> Vec<(Value, bool)> {
@@ -339,6 +392,11 @@ fn templates_are_taken_where_the_agent_gets_a_text() {
         (
             "haproxy.enable",
             json!({"backend": "#{B}", "server": "#{S}", "wait_up": "#{Time}"}),
+        ),
+        (
+            "notify",
+            json!({"text": "#{T}", "webhook": "#{Url}", "ignore_failure": "#{Yes}", "within": "#{Time}",
+                   "email": {"server": "#{M}", "from": "#{F}", "to": "#{To}", "insecure": "#{Yes}"}}),
         ),
     ] {
         assert_eq!(action::check(uses, &with), Ok(()), "{uses} {with}");

@@ -53,6 +53,7 @@ pub mod namespaces;
 pub mod process;
 pub mod proxy;
 pub mod pty;
+pub mod receivers;
 #[cfg(test)]
 mod refusals_tests;
 pub mod sabotage;

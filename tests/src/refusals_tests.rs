@@ -138,7 +138,7 @@ fn samples() -> Vec<Refusal> {
         },
         Refusal::NeedsServerWorker {
             step: step(),
-            uses: text("notify"),
+            uses: text("deploy.release"),
         },
         Refusal::Tie(Tie {
             variable: text("Port"),

@@ -62,6 +62,8 @@ const TITLES: &[(&str, &str)] = &[
     ("HttpCheck", "Inputs of http.check"),
     ("HaproxyDrain", "Inputs of haproxy.drain"),
     ("HaproxyEnable", "Inputs of haproxy.enable"),
+    ("Notify", "Inputs of notify"),
+    ("Email", "A mail"),
     ("Manual", "Inputs of manual"),
 ];
 

@@ -6,7 +6,9 @@
 
 mod context;
 mod haproxy;
+mod http;
 mod http_check;
+mod notify;
 mod package;
 mod run_script;
 mod script;
@@ -103,6 +105,7 @@ pub static REGISTRY: &[&dyn Action] = &[
     &package::Package,
     &package::Transfer,
     &http_check::HttpCheck,
+    &notify::Notify,
     &haproxy::Drain,
     &haproxy::Enable,
 ];

@@ -36,9 +36,12 @@ pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
         })
 }
 
-/// A switch: true or false, also as a text.
+/// A switch: true or false, also as a text; nothing is false.
 pub(crate) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     let value = Value::deserialize(deserializer)?;
+    if value.is_null() {
+        return Ok(false);
+    }
     value
         .as_bool()
         .or_else(|| value.as_str().and_then(inputs::switch))
@@ -65,9 +68,10 @@ pub(crate) fn optional_number<'de, D: Deserializer<'de>>(
         .ok_or_else(|| D::Error::custom(format!("{value} is no whole number")))
 }
 
-/// A list of texts, or one text alone.
+/// A list of texts, or one text alone; nothing is an empty list.
 pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     match Value::deserialize(deserializer)? {
+        Value::Null => Ok(Vec::new()),
         Value::String(text) => Ok(vec![text]),
         Value::Array(list) => list
             .into_iter()

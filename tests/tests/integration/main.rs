@@ -47,6 +47,7 @@ mod maintenance;
 mod many;
 mod masking;
 mod messages;
+mod notify;
 mod offline;
 mod others;
 mod output;

@@ -12,6 +12,7 @@ use crate::process::Action;
 
 pub mod inputs;
 pub mod needs;
+pub mod notify;
 mod transform_line;
 pub mod undo;
 
@@ -112,7 +113,12 @@ pub const TYPES: &[ActionType] = &[
         support: Support::Person,
         on_server: true,
     },
-    on_server("notify", "send a message"),
+    ActionType {
+        name: "notify",
+        summary: "tell people and programs, by webhook, chat or mail",
+        support: Support::Checked,
+        on_server: true,
+    },
     on_server("deploy.release", "deploy a release of another project"),
     on_server(
         "health.check",

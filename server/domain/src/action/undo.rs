@@ -28,7 +28,7 @@ pub enum Undo {
 /// What undoes an action of a step.
 pub fn undo(action: &Action, step: &Step) -> Undo {
     match action.uses.as_str() {
-        MANUAL | "http.check" | "tcp.check" | "process.check" => Undo::Nothing,
+        MANUAL | "notify" | "http.check" | "tcp.check" | "process.check" => Undo::Nothing,
         "script" => match action.with.get(ROLLBACK) {
             Some(Value::String(text)) => by(action, "script", of_script(action, text)),
             _ => Undo::Impossible("it has no 'rollback' script".to_owned()),

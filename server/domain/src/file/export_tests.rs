@@ -221,7 +221,7 @@ fn actions() -> impl Strategy<Value = Action> {
         .prop_map(
             |(with, run_on, run, when, timeout_ms, grace_ms, count, flag)| Action {
                 name: String::new(),
-                uses: "notify".to_owned(),
+                uses: "deploy.release".to_owned(),
                 with: with
                     .into_iter()
                     .filter(|(key, _)| key != "package")

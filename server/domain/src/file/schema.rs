@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::grammar::Document;
-use crate::action::{self, inputs};
+use crate::action::{self, inputs, notify};
 
 /// The schema, draft 7, which is what editors understand.
 pub fn schema() -> Value {
@@ -25,6 +25,7 @@ pub fn schema() -> Value {
             "haproxy.enable",
             generator.subschema_for::<inputs::HaproxyEnable>(),
         ),
+        ("notify", generator.subschema_for::<notify::Notify>()),
         (action::MANUAL, generator.subschema_for::<inputs::Manual>()),
     ]
     .into_iter()

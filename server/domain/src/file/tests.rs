@@ -168,9 +168,9 @@ lifecycles:
             ["'Test'", "is optional", "by itself"],
         ),
         (
-            of_steps("  - { step: Tell, uses: notify }\n"),
+            of_steps("  - { step: Tell, uses: deploy.release }\n"),
             "a.yaml:4:25: ",
-            ["'Tell'", "'notify'", "refused"],
+            ["'Tell'", "'deploy.release'", "refused"],
         ),
     ] {
         let found = given.iter().find(|warning| warning.starts_with(place));
@@ -386,7 +386,9 @@ fn refusals_name_place_reason_and_remedy() {
             "f.yaml:5:14: expected a map with 'tag', found a list",
         ),
         (
-            project("process:\n  - { step: A, uses: notify }\n  - { step: A, uses: notify }\n"),
+            project(
+                "process:\n  - { step: A, uses: deploy.release }\n  - { step: A, uses: deploy.release }\n",
+            ),
             "f.yaml:5:13: step or action 'A' stands at line 4 already; give one of them another name",
         ),
         (
@@ -532,7 +534,7 @@ fn hostile_yaml_ends_in_an_error() {
 
 #[test]
 fn anchors_and_several_documents_are_allowed() {
-    let text = "mantle: v1\nenvironments: &all [{ name: dev }]\n---\nmantle: v1\nproject: a\n---\nmantle: v1\nproject: b\nprocess:\n  - step: S\n    uses: notify\n    with: { x: &t [1, 2], y: *t }\n";
+    let text = "mantle: v1\nenvironments: &all [{ name: dev }]\n---\nmantle: v1\nproject: a\n---\nmantle: v1\nproject: b\nprocess:\n  - step: S\n    uses: deploy.release\n    with: { x: &t [1, 2], y: *t }\n";
     let parsed = parse(
         &[Source {
             name: "f.yaml",

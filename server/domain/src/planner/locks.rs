@@ -81,6 +81,8 @@ fn chosen(action: &Action) -> Vec<Lock> {
     match &action.locks {
         Some(locks) => locks.clone(),
         None if runs_scripts(action) => vec![Lock::exclusive(TARGET)],
+        // A message touches nothing of its machine, and waits for nobody there.
+        None if action.uses == "notify" => Vec::new(),
         None => vec![Lock::shared(TARGET)],
     }
 }

@@ -219,9 +219,9 @@ fn refusals_say_who_and_why() {
             "action 'Out' runs on targets with tag 'lb', and environment 'test' has none to run it; let 'lb01' take part: mantle target enable lb01",
         ),
         (
-            "process: [{ step: Tell, uses: notify }]\n",
+            "process: [{ step: Tell, uses: deploy.release }]\n",
             &farm(),
-            "step 'Tell' ('notify') has no targets, so a worker runs it once, and no target that takes part has the tag 'server-worker'; start the server with 'mantle server run --worker', or give a machine that 'mantle target list' shows the tag 'server-worker'",
+            "step 'Tell' ('deploy.release') has no targets, so a worker runs it once, and no target that takes part has the tag 'server-worker'; start the server with 'mantle server run --worker', or give a machine that 'mantle target list' shows the tag 'server-worker'",
         ),
     ] {
         assert_eq!(refusals(rest, targets), [expected], "{rest}");
@@ -267,7 +267,7 @@ fn what_does_not_apply_is_skipped_with_a_reason() {
         "environments: [{ name: test }, { name: live }]\n",
         "process:\n",
         "  - { step: Live, uses: manual, with: { instructions: look }, when: { environments: live } }\n",
-        "  - { step: NotTest, uses: notify, when: { not_environments: test } }\n",
+        "  - { step: NotTest, uses: deploy.release, when: { not_environments: test } }\n",
         "  - { step: Off, targets: { tag: web }, uses: script, with: { run: x }, disabled: true }\n",
         "  - { step: Mac, targets: { tag: lb }, uses: script, with: { run: x }, when: { platform: windows } }\n",
         "  - { step: Run, targets: { tag: lb, pick: one }, uses: script, with: { run: x } }\n",
@@ -408,7 +408,7 @@ fn the_reference_example_plans_as_far_as_this_version_goes() {
         refused,
         [Refusal::NeedsServerWorker {
             step: "Tell the team".to_owned(),
-            uses: "notify".to_owned()
+            uses: "deploy.release".to_owned()
         }]
     );
     let options = PlanOptions {

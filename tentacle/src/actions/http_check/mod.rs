@@ -4,11 +4,8 @@
 //! login page would look like success. The last status, the beginning of the body and the last
 //! error are in the failure.
 
-mod client;
 #[cfg(test)]
 mod tests;
-mod tls;
-mod url;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,10 +14,9 @@ use mantle_shared::inputs::StatusRange;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value};
 
+use super::http::{self, Answer, Request, Url};
 use super::values;
 use super::{Action, ActionContext, ActionError, ActionReport};
-use client::{Answer, Request};
-use url::Url;
 
 /// How much of a body stands in a failure.
 const SNIPPET_CHARS: usize = 400;
@@ -125,9 +121,9 @@ impl Action for HttpCheck {
     fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError> {
         let inputs: Inputs = context.inputs()?;
         let url = Url::parse(&inputs.url).map_err(ActionError::input)?;
-        client::check_headers(&inputs.headers).map_err(ActionError::input)?;
+        http::check_headers(&inputs.headers).map_err(ActionError::input)?;
         let tls = if url.is_https {
-            Some(tls::config(inputs.insecure).map_err(ActionError::failed)?)
+            Some(http::tls_config(inputs.insecure).map_err(ActionError::failed)?)
         } else {
             None
         };
@@ -140,6 +136,7 @@ impl Action for HttpCheck {
             let request = Request {
                 url: &url,
                 headers: &inputs.headers,
+                body: None,
                 tls: tls.as_ref(),
                 deadline: begun + inputs.timeout,
                 stop: context.stop,
@@ -211,7 +208,7 @@ fn judge(inputs: &Inputs, outcome: Result<Answer, String>) -> Result<String, Obj
         None => Ok(status),
         Some(why) => {
             let short = format!("{status} ({why})");
-            let body = snippet(&answer.body);
+            let body = http::snippet(&answer.body, SNIPPET_CHARS);
             let long = if body.is_empty() {
                 format!("{short}, with an empty body")
             } else {
@@ -220,16 +217,4 @@ fn judge(inputs: &Inputs, outcome: Result<Answer, String>) -> Result<String, Obj
             Err(Objection { short, long })
         }
     }
-}
-
-/// The beginning of a body on one line, without what would move a terminal's cursor.
-fn snippet(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let words: Vec<_> = text.split_whitespace().collect();
-    words
-        .join(" ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(SNIPPET_CHARS)
-        .collect()
 }

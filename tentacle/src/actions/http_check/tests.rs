@@ -1,43 +1,13 @@
 //! Checks against a server that answers by script.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::net::TcpListener;
 
 use serde_json::json;
 
+use super::super::http::testing::server;
 use super::super::test_context::{Bench, message};
 use super::*;
-
-/// Answers each connection with the next text, the last one for ever. Gives its address and what
-/// was asked.
-fn server(answers: &[&str]) -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&asked);
-    let answers: Vec<String> = answers.iter().map(|text| (*text).to_owned()).collect();
-    thread::spawn(move || {
-        for (number, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            seen.lock().unwrap().push(read_head(&mut stream));
-            let answer = answers.get(number).or(answers.last()).unwrap();
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    (url, asked)
-}
-
-fn read_head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
-}
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 const BAD: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 10\r\n\r\nnot\x1b[2Jyet";

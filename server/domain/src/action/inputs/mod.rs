@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use mantle_shared::inputs::{self, StatusRange};
 
+use super::notify::Notify;
 use super::transform_line::Transform;
 use super::{MANUAL, PACKAGE_TRANSFER};
 use crate::file::duration;
@@ -258,6 +259,7 @@ pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<()
         "http.check" => HttpCheck::deserialize(with).and_then(|check| sound_check(&check)),
         "haproxy.drain" => HaproxyDrain::deserialize(with).map(drop),
         "haproxy.enable" => HaproxyEnable::deserialize(with).map(drop),
+        "notify" => Notify::deserialize(with).and_then(|notify| notify.sound()),
         MANUAL => Manual::deserialize(with).and_then(|manual| sound_manual(&manual)),
         _ => de::IgnoredAny::deserialize(with).map(drop),
     }

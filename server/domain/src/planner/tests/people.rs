@@ -95,10 +95,10 @@ fn what_the_server_would_have_to_run_is_refused_by_its_name() {
   - step: Mixed
     actions:
       - { action: Ask, uses: manual, with: { instructions: look } }
-      - { action: Tell, uses: notify, with: {} }
+      - { action: Tell, uses: deploy.release, with: {} }
 ";
     let refused = refusals(text, &farm());
-    assert!(refused[0].contains("('notify')"), "{refused:?}");
+    assert!(refused[0].contains("('deploy.release')"), "{refused:?}");
 }
 
 #[test]

@@ -2,17 +2,17 @@
 
 /// A URL that can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) is_https: bool,
+pub(in crate::actions) struct Url {
+    pub(in crate::actions) is_https: bool,
     /// Without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(in crate::actions) host: String,
+    pub(in crate::actions) port: u16,
     /// Path and query, percent-encoded where they must be.
-    pub(super) target: String,
+    pub(in crate::actions) target: String,
 }
 
 impl Url {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::actions) fn parse(text: &str) -> Result<Self, String> {
         let bad = |why: &str| format!("url: '{text}' {why}");
         let text = text.trim();
         let (scheme, rest) = text
@@ -47,7 +47,7 @@ impl Url {
     }
 
     /// What goes into the `Host` header.
-    pub(super) fn host_header(&self) -> String {
+    pub(in crate::actions) fn host_header(&self) -> String {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)
         } else {

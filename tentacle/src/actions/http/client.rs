@@ -1,4 +1,4 @@
-//! One GET over HTTP/1.1, with a deadline for all of it.
+//! One request over HTTP/1.1, with a deadline for all of it.
 //!
 //! Small on purpose: no redirects, no cookies, no compression, one connection a request. What comes
 //! is bounded: the head to 64 KiB, the body to 1 MiB, of which more is simply not read.
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use super::super::StopToken;
 use super::url::Url;
+use crate::actions::StopToken;
 
 const MAX_HEAD_BYTES: u64 = 64 * 1024;
 const MAX_BODY_BYTES: u64 = 1024 * 1024;
@@ -22,23 +22,31 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) reason: String,
-    pub(super) body: Vec<u8>,
+pub(in crate::actions) struct Answer {
+    pub(in crate::actions) status: u16,
+    pub(in crate::actions) reason: String,
+    pub(in crate::actions) body: Vec<u8>,
 }
 
-/// What is asked, and until when.
-pub(super) struct Request<'a> {
-    pub(super) url: &'a Url,
-    pub(super) headers: &'a BTreeMap<String, String>,
-    pub(super) tls: Option<&'a Arc<ClientConfig>>,
-    pub(super) deadline: Instant,
-    pub(super) stop: &'a StopToken,
+/// What is sent along.
+pub(in crate::actions) struct Body<'a> {
+    /// Its media type.
+    pub(in crate::actions) kind: &'a str,
+    pub(in crate::actions) bytes: &'a [u8],
+}
+
+/// What is asked, and until when. With a body it is a POST, without one a GET.
+pub(in crate::actions) struct Request<'a> {
+    pub(in crate::actions) url: &'a Url,
+    pub(in crate::actions) headers: &'a BTreeMap<String, String>,
+    pub(in crate::actions) body: Option<Body<'a>>,
+    pub(in crate::actions) tls: Option<&'a Arc<ClientConfig>>,
+    pub(in crate::actions) deadline: Instant,
+    pub(in crate::actions) stop: &'a StopToken,
 }
 
 /// Refuses headers that would break the request.
-pub(super) fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
+pub(in crate::actions) fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), String> {
     for (name, value) in headers {
         let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
         if name.is_empty() || !name.chars().all(is_token) {
@@ -53,7 +61,7 @@ pub(super) fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), St
 
 impl Request<'_> {
     /// Sends it; the error is for people.
-    pub(super) fn send(&self) -> Result<Answer, String> {
+    pub(in crate::actions) fn send(&self) -> Result<Answer, String> {
         let stream = self.connect()?;
         let answer = match self.tls {
             None => self.exchange(stream),
@@ -95,12 +103,16 @@ impl Request<'_> {
 
     fn exchange(&self, mut stream: impl Read + Write) -> io::Result<Answer> {
         stream.write_all(self.head().as_bytes())?;
+        if let Some(body) = &self.body {
+            stream.write_all(body.bytes)?;
+        }
         stream.flush()?;
         read_answer(stream)
     }
 
     fn head(&self) -> String {
-        let mut head = format!("GET {} HTTP/1.1\r\n", self.url.target);
+        let method = self.body.as_ref().map_or("GET", |_| "POST");
+        let mut head = format!("{method} {} HTTP/1.1\r\n", self.url.target);
         let mut add = |name: &str, value: &str| {
             if !self
                 .headers
@@ -120,6 +132,10 @@ impl Request<'_> {
         );
         add("Accept", "*/*");
         add("Connection", "close");
+        if let Some(body) = &self.body {
+            add("Content-Type", body.kind);
+            add("Content-Length", &body.bytes.len().to_string());
+        }
         for (name, value) in self.headers {
             head.push_str(name);
             head.push_str(": ");

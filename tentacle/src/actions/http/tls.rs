@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 /// The configuration of a check. The error is for people.
-pub(super) fn config(insecure: bool) -> Result<Arc<ClientConfig>, String> {
+pub(in crate::actions) fn config(insecure: bool) -> Result<Arc<ClientConfig>, String> {
     let provider = crypto_provider();
     // Checks speak TLS 1.2 as well: what is deployed need not be younger than that.
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
