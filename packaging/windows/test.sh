@@ -30,5 +30,9 @@ if [ ! -f "$WINEPREFIX/ready" ]; then
   unset TMPDIR
   touch "$WINEPREFIX/ready"
 fi
+# The stand-in for IIS, where Windows has it.
+inetsrv=$WINEPREFIX/drive_c/windows/system32/inetsrv
+mkdir -p "$inetsrv"
+cp "$top/windows-test/appcmd.exe" "$top/windows-test/bcryptprimitives.dll" "$inetsrv/"
 cargo build --quiet --workspace --bins --features tentacle/faults,mantle/faults
 cargo nextest run --profile windows -p mantle-tests --features tentacle/faults,mantle/faults -E 'test(/^windows::/)'

@@ -9,6 +9,7 @@
 //!   attempts/<id>/ one folder an attempt: claim, spool, result, working directory
 //!   artifacts/     files that attempts left behind, until the server has them
 //!   cache/         packages by content
+//!   undo/          how to take back what actions changed, for rollbacks; for the agent's user alone
 //!   settings.json  where installed versions are
 //!   apps/          installed versions, unless the settings name another root
 //! ```
@@ -169,6 +170,11 @@ impl StateDir {
     /// Packages by content.
     pub fn cache(&self) -> PathBuf {
         self.root.join("cache")
+    }
+
+    /// How to take back what actions changed.
+    pub fn undo(&self) -> PathBuf {
+        self.root.join("undo")
     }
 
     /// The root of installed versions.

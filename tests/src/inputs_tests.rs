@@ -47,7 +47,88 @@ fn samples() -> Vec<(&'static str, Value, bool)> {
         enable(),
     );
     of("notify", json!({"text": "done"}), notify());
+    of(
+        "iis.site",
+        json!({"site": "S", "path": "C:\\S"}),
+        iis_site(),
+    );
+    of(
+        "iis.application",
+        json!({"site": "S", "application": "/a", "path": "C:\\S"}),
+        vec![
+            (json!({}), true),
+            (
+                json!({"pool": "P", "authentication": {"basic": true}}),
+                true,
+            ),
+            (json!({"application": null}), false),
+            (json!({"bindings": "http/*:80:"}), false),
+        ],
+    );
+    of(
+        "iis.virtual_directory",
+        json!({"site": "S", "directory": "/a", "path": "C:\\S"}),
+        vec![
+            (json!({}), true),
+            (json!({"application": "/b"}), true),
+            (json!({"application": null}), true),
+            (json!({"pool": "P"}), false),
+        ],
+    );
+    of("iis.app_pool", json!({"name": "P"}), iis_pool());
+    of(
+        "iis.feature",
+        json!({"features": "IIS-WebServerRole"}),
+        vec![
+            (json!({}), true),
+            (json!({"features": ["A", "B"], "source": "D:\\sxs"}), true),
+            (json!({"features": {}}), false),
+            (json!({"feature": "A"}), false),
+        ],
+    );
     all
+}
+
+fn iis_site() -> Vec<(Value, bool)> {
+    vec![
+        (json!({}), true),
+        (
+            json!({"pool": "P", "bindings": "http/*:80:", "keep_bindings": "true", "start": false}),
+            true,
+        ),
+        (
+            json!({"pool": {"name": "P", "clr": "none"}, "bindings": ["http/*:80:", {"protocol": "https", "address": "*", "port": 443,
+                   "host": "a", "certificate": "a1b2c3d4e5f60718293a4b5c6d7e8f9011223344", "store": "MY", "sni": true}],
+                   "authentication": {"anonymous": true, "windows": "False", "basic": null}}),
+            true,
+        ),
+        (json!({"bindings": {"port": "8080"}}), true),
+        (json!({"bindings": []}), false),
+        (json!({"bindings": [{"prot": "http"}]}), false),
+        (json!({"pool": {"name": "P", "state": "started"}}), false),
+        (json!({"pool": {"clr": "none"}}), false),
+        (json!({"pool": {"name": "P", "clr": "v3"}}), false),
+        (json!({"authentication": {"digest": true}}), false),
+        (json!({"start": "perhaps"}), false),
+        (json!({"name": "S"}), false),
+    ]
+}
+
+fn iis_pool() -> Vec<(Value, bool)> {
+    vec![
+        (json!({}), true),
+        (
+            json!({"clr": "v4.0", "pipeline": "classic", "identity": "user", "user": "u", "password": "p", "enable_32bit": "true",
+                   "always_running": false, "idle_timeout": "20m", "recycle_every": "0s", "settings": {"queueLength": 10}, "state": "recycled"}),
+            true,
+        ),
+        (json!({"state": "running"}), false),
+        (json!({"pipeline": "fast"}), false),
+        (json!({"identity": "me"}), false),
+        (json!({"idle_timeout": "soon"}), false),
+        (json!({"enable_32bit": "perhaps"}), false),
+        (json!({"site": "S"}), false),
+    ]
 }
 
 fn notify() -> Vec<(Value, bool)> {
@@ -397,6 +478,11 @@ fn templates_are_taken_where_the_agent_gets_a_text() {
             "notify",
             json!({"text": "#{T}", "webhook": "#{Url}", "ignore_failure": "#{Yes}", "within": "#{Time}",
                    "email": {"server": "#{M}", "from": "#{F}", "to": "#{To}", "insecure": "#{Yes}"}}),
+        ),
+        (
+            "iis.site",
+            json!({"site": "#{S}", "path": "#{P}", "pool": {"name": "#{N}", "clr": "#{C}", "idle_timeout": "#{T}"},
+                   "bindings": ["#{B}", {"port": "#{Port}", "sni": "#{Yes}"}], "start": "#{Yes}"}),
         ),
     ] {
         assert_eq!(action::check(uses, &with), Ok(()), "{uses} {with}");

@@ -11,6 +11,8 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::world::World;
 
 /// The variable that names the agent's executable.
@@ -44,6 +46,22 @@ pub fn agent_program(world: &World) -> PathBuf {
     script
 }
 
+/// What the stand-in for IIS of this world keeps; nothing before it was first called.
+///
+/// # Panics
+/// When it is no JSON.
+pub fn iis_state(world: &World) -> Value {
+    match std::fs::read(world.path("iis/iis.json")) {
+        Ok(bytes) => serde_json::from_slice(&bytes).expect("JSON"),
+        Err(_) => Value::Null,
+    }
+}
+
+/// Lets it have this instead.
+pub fn set_iis_state(world: &World, state: &Value) {
+    world.file("iis/iis.json", state.to_string());
+}
+
 /// A path of this machine as Windows programs see it.
 pub fn windows_path(path: &Path) -> String {
     format!("Z:{}", path.display().to_string().replace('/', "\\"))
@@ -70,6 +88,8 @@ fn prefix(world: &World, template: &Path) -> PathBuf {
         (template.join("drive_c"), prefix.join("drive_c")),
         (PathBuf::from("../drive_c"), drives.join("c:")),
         (PathBuf::from("/"), drives.join("z:")),
+        // Where the stand-in for IIS keeps what it has.
+        (world.dir("iis"), drives.join("y:")),
     ] {
         symlink(target, link).expect("a drive of the test's Wine");
     }

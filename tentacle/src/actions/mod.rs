@@ -8,6 +8,7 @@ mod context;
 mod haproxy;
 mod http;
 mod http_check;
+mod iis;
 mod notify;
 mod package;
 mod run_script;
@@ -15,6 +16,7 @@ mod script;
 mod shells;
 #[cfg(test)]
 mod test_context;
+mod tool;
 mod values;
 mod withheld;
 
@@ -51,6 +53,11 @@ pub trait Action: Sync {
     /// Keys under `with:` whose texts the action evaluates itself, if at all.
     fn verbatim(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    /// Whether it can be carried out on this platform at all.
+    fn here(&self) -> bool {
+        true
     }
 
     /// Whether it takes these inputs, their templates evaluated. Nothing is done.
@@ -106,12 +113,17 @@ pub static REGISTRY: &[&dyn Action] = &[
     &package::Transfer,
     &http_check::HttpCheck,
     &notify::Notify,
+    &iis::Site,
+    &iis::Application,
+    &iis::VirtualDirectory,
+    &iis::AppPool,
+    &iis::Feature,
     &haproxy::Drain,
     &haproxy::Enable,
 ];
 
 /// What servers order to undo one of these, and no file names.
-static UNDOING: &[&dyn Action] = &[&package::Back];
+static UNDOING: &[&dyn Action] = &[&package::Back, &iis::Restore];
 
 fn all() -> impl Iterator<Item = &'static dyn Action> {
     REGISTRY.iter().chain(UNDOING).copied()
@@ -122,10 +134,11 @@ pub fn find(name: &str) -> Option<&'static dyn Action> {
     all().find(|action| action.name() == name)
 }
 
-/// What `Hello` lists: `action:<name>` for each, `inputs:<name>` for inputs that agents of before do
+/// What `Hello` lists: `action:<name>` for each that this platform has, `inputs:<name>` for inputs that agents of before do
 /// not take, and `shell:<name>` for each shell that is on this machine.
 pub fn features() -> Vec<String> {
-    let actions = all().map(|action| format!("action:{}", action.name()));
+    let here = all().filter(|action| action.here());
+    let actions = here.map(|action| format!("action:{}", action.name()));
     let shells = Shell::ALL
         .into_iter()
         .filter(|shell| shell.find().is_some());

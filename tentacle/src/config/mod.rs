@@ -28,6 +28,7 @@ pub(crate) use settings::as_text;
 pub use settings::{Setting, Settings, SettingsError};
 pub use substitute::{MAX_PROBLEMS, Substituted, substitute};
 pub use text::TextEncoding;
+pub(crate) use xml::{Attribute, Document, NodeId};
 
 /// The largest file that is edited: configuration, not data.
 pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -292,7 +293,7 @@ pub fn transform(
     let (source, encoding) = text::decode(bytes, xml::declared_encoding(bytes).as_deref())?;
     let rules = text::decode(transform, xml::declared_encoding(transform).as_deref())
         .map_err(ConfigError::from)
-        .and_then(|(text, _)| xml::Document::parse(&text))
+        .and_then(|(text, _)| Document::parse(&text))
         .map_err(|error| ConfigError::Transform(vec![error.in_file(transform_name)]))?;
     let outcome = xdt::apply(&source, &rules)?;
     let tell = |message: &xdt::Message| {

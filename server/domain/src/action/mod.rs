@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::plan::{Eyes, PlanAsk};
 use crate::process::Action;
 
+pub mod iis;
 pub mod inputs;
 pub mod needs;
 pub mod notify;
@@ -94,10 +95,22 @@ pub const TYPES: &[ActionType] = &[
         "put a server back into a HAProxy backend and wait until it is up",
     ),
     named("systemd.service", "install and start a systemd service"),
-    named("iis.site", "create or update an IIS web site"),
-    named(
+    checked("iis.site", "create or update an IIS web site"),
+    checked(
         "iis.application",
         "create or update an application of an IIS site",
+    ),
+    checked(
+        "iis.virtual_directory",
+        "create or update a virtual directory of an IIS site",
+    ),
+    checked(
+        "iis.app_pool",
+        "create, update, start, stop or recycle an IIS application pool",
+    ),
+    checked(
+        "iis.feature",
+        "turn on parts of Windows that IIS is made of",
     ),
     named("windows.service", "create or update a Windows service"),
     named("nginx.drain", "take a server out of an nginx upstream"),

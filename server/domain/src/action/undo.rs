@@ -11,6 +11,8 @@ use crate::process::{Action, Step};
 /// The type that puts back the version of a package that was in use before: agents know it, and no
 /// file names it.
 pub const PACKAGE_BACK: &str = "package.back";
+/// The type that takes back what an action changed in IIS: agents know it, and no file names it.
+pub const IIS_RESTORE: &str = "iis.restore";
 /// The input that is a script's own undo.
 pub const ROLLBACK: &str = "rollback";
 
@@ -44,6 +46,14 @@ pub fn undo(action: &Action, step: &Step) -> Undo {
             .filter_map(|(key, value)| Some((key.to_owned(), value?)))
             .collect(),
         ),
+        "iis.site" | "iis.application" | "iis.virtual_directory" | "iis.app_pool" => by(
+            action,
+            IIS_RESTORE,
+            [("action".to_owned(), Value::from(action.name.clone()))]
+                .into_iter()
+                .collect(),
+        ),
+        "iis.feature" => Undo::Impossible("parts of Windows stay where they are".to_owned()),
         "haproxy.drain" => by(action, "haproxy.enable", balanced(action, step)),
         "haproxy.enable" => by(action, "haproxy.drain", balanced(action, step)),
         uses => Undo::Impossible(format!("'{uses}' cannot be undone")),
@@ -124,7 +134,8 @@ mod tests {
         "      - { action: Warm, uses: script, with: { run: warm } }\n",
         "      - { action: File, uses: script, with: { package: Web, file: a.sh, rollback: undo, substitute: true } }\n",
         "      - { action: Check, uses: http.check, with: { url: \"http://localhost/\" } }\n",
-        "      - { action: Iis, uses: iis.site }\n",
+        "      - { action: Iis, uses: iis.site, with: { site: S, path: \"C:\\\\S\" } }\n",
+        "      - { action: Copy, uses: file.copy }\n",
         "      - { action: In, uses: haproxy.enable, with: { backend: b, server: \"#{S}\", wait_up: 2m } }\n",
     );
 
@@ -154,7 +165,8 @@ mod tests {
                 json!("it has no 'rollback' script"),
                 json!({"script": {"run": "undo", "substitute": true}}),
                 json!(null),
-                json!("'iis.site' cannot be undone"),
+                json!({"iis.restore": {"action": "Iis"}}),
+                json!("'file.copy' cannot be undone"),
                 json!({"haproxy.drain": {"backend": "b", "server": "#{S}", "wait": "5m"}}),
             ]
         );

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::grammar::Document;
-use crate::action::{self, inputs, notify};
+use crate::action::{self, iis, inputs, notify};
 
 /// The schema, draft 7, which is what editors understand.
 pub fn schema() -> Value {
@@ -25,6 +25,17 @@ pub fn schema() -> Value {
             "haproxy.enable",
             generator.subschema_for::<inputs::HaproxyEnable>(),
         ),
+        ("iis.site", generator.subschema_for::<iis::Site>()),
+        (
+            "iis.application",
+            generator.subschema_for::<iis::Application>(),
+        ),
+        (
+            "iis.virtual_directory",
+            generator.subschema_for::<iis::VirtualDirectory>(),
+        ),
+        ("iis.app_pool", generator.subschema_for::<iis::AppPool>()),
+        ("iis.feature", generator.subschema_for::<iis::Feature>()),
         ("notify", generator.subschema_for::<notify::Notify>()),
         (action::MANUAL, generator.subschema_for::<inputs::Manual>()),
     ]

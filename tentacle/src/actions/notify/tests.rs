@@ -61,7 +61,11 @@ fn a_webhook_gets_what_it_is_about_and_a_signature() {
     let signed = payload::signature("key", request.split_once("\r\n\r\n").unwrap().1.as_bytes());
     assert_eq!(header(request, "Mantle-Signature"), Some(signed.as_str()));
     // The address is said by its host alone.
-    assert!(!bench.said.text().contains("/hook"), "{}", bench.said.text());
+    assert!(
+        !bench.said.text().contains("/hook"),
+        "{}",
+        bench.said.text()
+    );
 }
 
 #[test]

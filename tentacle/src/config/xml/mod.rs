@@ -11,7 +11,7 @@ pub(super) mod xpath;
 
 pub(super) use settings::replace as replace_settings;
 pub(super) use structured::replace;
-pub(super) use tree::{Attribute, Document, Element, Kind, NodeId};
+pub(crate) use tree::{Attribute, Document, Element, Kind, NodeId};
 
 /// The encoding that a document's declaration names, if its bytes can be read without knowing it.
 pub(super) fn declared_encoding(bytes: &[u8]) -> Option<String> {

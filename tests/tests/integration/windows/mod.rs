@@ -6,10 +6,13 @@
 //! - Its `mklink` makes no junctions, so that `current` is not there, and the agent's test build is told
 //!   to warn where it would fail.
 //! - There is no `bcryptprimitives.dll`; one of ours lies beside the agent in these tests.
+//! - There is no IIS. A stand-in for `appcmd.exe` (`tentacle/examples/appcmd.rs`) keeps sites and pools; no
+//!   `netsh` binds certificates.
 //! - QUIC's own socket cannot be opened for want of its options, so these tests always take the
 //!   plain one.
 
 mod deployment;
+mod iis;
 mod supervisor;
 
 use mantle_tests::World;

@@ -16,7 +16,7 @@ use mantle_shared::inputs::{self, StatusRange};
 
 use super::notify::Notify;
 use super::transform_line::Transform;
-use super::{MANUAL, PACKAGE_TRANSFER};
+use super::{MANUAL, PACKAGE_TRANSFER, iis};
 use crate::file::duration;
 use crate::name;
 
@@ -259,6 +259,11 @@ pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<()
         "http.check" => HttpCheck::deserialize(with).and_then(|check| sound_check(&check)),
         "haproxy.drain" => HaproxyDrain::deserialize(with).map(drop),
         "haproxy.enable" => HaproxyEnable::deserialize(with).map(drop),
+        "iis.site" => iis::Site::deserialize(with).and_then(|site| site.sound()),
+        "iis.application" => iis::Application::deserialize(with).and_then(|own| own.sound()),
+        "iis.virtual_directory" => iis::VirtualDirectory::deserialize(with).map(drop),
+        "iis.app_pool" => iis::AppPool::deserialize(with).and_then(|pool| pool.sound()),
+        "iis.feature" => iis::Feature::deserialize(with).map(drop),
         "notify" => Notify::deserialize(with).and_then(|notify| notify.sound()),
         MANUAL => Manual::deserialize(with).and_then(|manual| sound_manual(&manual)),
         _ => de::IgnoredAny::deserialize(with).map(drop),
