@@ -104,16 +104,11 @@ impl HaProxy {
     /// # Panics
     /// When it does not come up.
     pub async fn start(world: &World, servers: &[WebServer]) -> Self {
-        let mut balancer = None;
-        // HAProxy cannot be asked which port the system chose, so a free one is named, which
-        // another process may take first: then with others, once or twice.
-        for _ in 0..3 {
-            balancer = Self::launch(world, servers).await;
-            if balancer.is_some() {
-                break;
-            }
-        }
-        let balancer = balancer.expect("HAProxy starts");
+        let places: Vec<_> = servers
+            .iter()
+            .map(|server| (server.name.as_str(), server.address))
+            .collect();
+        let balancer = Self::start_before(world, &places).await;
         wait_for("all servers are up", UP_DEADLINE, || async {
             let states = balancer.states().await?;
             let up = states.iter().filter(|s| s.status == "UP").count();
@@ -127,7 +122,24 @@ impl HaProxy {
         balancer
     }
 
-    async fn launch(world: &World, servers: &[WebServer]) -> Option<Self> {
+    /// Starts it before servers of these names and addresses, which need not be there yet.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_before(world: &World, servers: &[(&str, SocketAddr)]) -> Self {
+        let mut balancer = None;
+        // HAProxy cannot be asked which port the system chose, so a free one is named, which
+        // another process may take first: then with others, once or twice.
+        for _ in 0..3 {
+            balancer = Self::launch(world, servers).await;
+            if balancer.is_some() {
+                break;
+            }
+        }
+        balancer.expect("HAProxy starts")
+    }
+
+    async fn launch(world: &World, servers: &[(&str, SocketAddr)]) -> Option<Self> {
         let (front, api) = (free_port(), free_port());
         let socket = world.path("haproxy.sock");
         let _ = std::fs::remove_file(&socket);
@@ -298,7 +310,12 @@ fn free_port() -> SocketAddr {
     listener.local_addr().expect("its address")
 }
 
-fn config(front: SocketAddr, api: SocketAddr, socket: &Path, servers: &[WebServer]) -> String {
+fn config(
+    front: SocketAddr,
+    api: SocketAddr,
+    socket: &Path,
+    servers: &[(&str, SocketAddr)],
+) -> String {
     let mut text = format!(
         "global
     stats socket ipv4@{api} level admin
@@ -329,8 +346,8 @@ backend {BACKEND}
 ",
         socket = socket.display()
     );
-    for server in servers {
-        let _ = writeln!(text, "    server {} {}", server.name, server.address);
+    for (name, address) in servers {
+        let _ = writeln!(text, "    server {name} {address}");
     }
     text
 }

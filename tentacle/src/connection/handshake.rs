@@ -12,6 +12,7 @@ use quinn::{Connection, SendStream};
 use super::framed::{self, Incoming, MessageReader, StreamError};
 use super::priority;
 use super::reason;
+use super::silence::fell_silent;
 use super::timing::Timing;
 use crate::link::HelloFacts;
 
@@ -43,6 +44,14 @@ pub enum HandshakeError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// Nothing came from the server any more.
+    #[error(
+        "the server fell silent in the middle of the greeting, for {seconds} s; it was most likely restarted"
+    )]
+    Silent {
+        /// How long nothing came.
+        seconds: u64,
+    },
     /// The server said something else.
     #[error("the server answered the agent's greeting with {got}; it is of another age")]
     Unexpected {
@@ -66,11 +75,18 @@ pub(super) async fn greet(
     timing: &Timing,
 ) -> Result<Welcomed, HandshakeError> {
     let greeting = exchange(connection, hello(facts));
-    match tokio::time::timeout(timing.welcome_timeout, greeting).await {
-        Ok(Ok(welcomed)) => Ok(welcomed),
-        Ok(Err(error)) => Err(closed_or(connection, error)),
-        Err(_elapsed) => Err(HandshakeError::Timeout {
-            seconds: timing.welcome_timeout.as_secs(),
+    let greeting = tokio::time::timeout(timing.welcome_timeout, greeting);
+    tokio::select! {
+        biased;
+        greeted = greeting => match greeted {
+            Ok(Ok(welcomed)) => Ok(welcomed),
+            Ok(Err(error)) => Err(closed_or(connection, error)),
+            Err(_elapsed) => Err(HandshakeError::Timeout {
+                seconds: timing.welcome_timeout.as_secs(),
+            }),
+        },
+        () = fell_silent(connection, timing.greeting_silence) => Err(HandshakeError::Silent {
+            seconds: timing.greeting_silence.as_secs(),
         }),
     }
 }

@@ -208,6 +208,7 @@ impl ConnectError {
                 HandshakeError::Closed { code, .. } => *code,
                 HandshakeError::Stream(_)
                 | HandshakeError::Timeout { .. }
+                | HandshakeError::Silent { .. }
                 | HandshakeError::Unexpected { .. }
                 | HandshakeError::Version { .. } => None,
             },

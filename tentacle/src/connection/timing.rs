@@ -15,6 +15,8 @@ pub struct Timing {
     pub connect_timeout: Duration,
     /// From the handshake to `Welcome`.
     pub welcome_timeout: Duration,
+    /// The same for a server from which nothing at all comes, not even an acknowledgement.
+    pub greeting_silence: Duration,
     /// From `Welcome` to the last `Resynced`.
     pub resync_timeout: Duration,
     /// A frame on the control stream must be gone after this long, or the server reads no more.
@@ -34,6 +36,7 @@ impl Default for Timing {
             keepalive: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(10),
             welcome_timeout: Duration::from_secs(15),
+            greeting_silence: Duration::from_secs(3),
             resync_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
             backoff_first: Duration::from_millis(500),

@@ -122,7 +122,16 @@ fn bind() -> io::Result<UdpSocket> {
 impl Proxy {
     /// A perfect line to `upstream`; to be called within a runtime. `seed` decides every die that faults will throw.
     pub fn start(upstream: SocketAddr, seed: u64) -> io::Result<Self> {
-        let front = bind()?;
+        Self::at(bind()?, upstream, seed)
+    }
+
+    /// Like [`Self::start`], with the clients' end in the network of a process: a way out of it.
+    pub fn start_in_network_of(pid: i32, upstream: SocketAddr, seed: u64) -> io::Result<Self> {
+        let front = crate::namespaces::in_network_of(pid, bind_std)?;
+        Self::at(UdpSocket::from_std(front)?, upstream, seed)
+    }
+
+    fn at(front: UdpSocket, upstream: SocketAddr, seed: u64) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             addr: front.local_addr()?,
             front,

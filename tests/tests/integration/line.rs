@@ -1,5 +1,6 @@
 //! What a line does to a connection, and a server that comes back: S19, S20, trap by trap.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use mantle::gateway::Timing;
@@ -74,6 +75,47 @@ process:
         assert_eq!(agent.seen().connections, 1, "{:?}", agent.seen().ends);
         agent.stop().await;
     }
+}
+
+/// A server that is killed when the agent has its half of the handshake, and is back at once, can say
+/// nothing about it: no packet of such a connection is one that it could answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_gone_in_the_middle_of_the_greeting_is_left_within_seconds() {
+    let world = World::new();
+    let server = Server::start(&world).await;
+    let proxy = Proxy::start(server.addr, 21).unwrap();
+    let home = server.enrol("web01", &["web"], proxy.addr()).await;
+    // When it fell silent, and when the agent began anew.
+    let silent: Arc<OnceLock<Instant>> = Arc::default();
+    let anew: Arc<OnceLock<Instant>> = Arc::default();
+    let (of_client, of_server) = (
+        (Arc::clone(&silent), Arc::clone(&anew)),
+        (Arc::clone(&silent), Arc::clone(&anew)),
+    );
+    proxy.tap(Direction::ToClient, move |packet| {
+        let (silent, anew) = &of_server;
+        // A long header is of a handshake; what follows is never let through.
+        let is_handshake = packet.first().is_some_and(|byte| byte & 0x80 != 0);
+        if is_handshake || anew.get().is_some() {
+            return Verdict::Pass;
+        }
+        silent.get_or_init(Instant::now);
+        Verdict::Drop
+    });
+    proxy.tap(Direction::ToServer, move |packet| {
+        let (silent, anew) = &of_client;
+        let begins = packet.first().is_some_and(|byte| byte & 0xf0 == 0xc0);
+        if begins && silent.get().is_some() {
+            anew.get_or_init(Instant::now);
+        }
+        Verdict::Pass
+    });
+    let agent = FullAgent::start(&home, patient());
+    server.online(home.agent, true).await;
+    let (silent, anew) = (silent.get().unwrap(), anew.get().unwrap());
+    let took = anew.duration_since(*silent);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    agent.stop().await;
 }
 
 /// Both ends' idle timeout in [`pause`]; without the switch of the environment it is under a minute.

@@ -48,6 +48,7 @@ mod many;
 mod masking;
 mod messages;
 mod notify;
+mod octofx;
 mod offline;
 mod others;
 mod output;

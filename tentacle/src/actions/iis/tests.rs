@@ -113,7 +113,7 @@ const OTHER: &str = "b1b2c3d4e5f60718293a4b5c6d7e8f9011223344";
 /// A site with all that can be said of one.
 fn whole(path: &str, port: u16, certificate: &str) -> Value {
     json!({
-        "site": "Shop & Co",
+        "site": "The Shop",
         "path": path,
         "pool": {"name": "Shop", "clr": "none", "identity": "network_service", "idle_timeout": "1h30m"},
         "bindings": [
@@ -129,7 +129,7 @@ fn a_site_is_made_whole_and_is_not_touched_again() {
     let (bench, iis) = (Bench::new(), Fake::default());
     site(&bench, &iis, whole("C:\\Sites\\1", 8080, PRINT)).unwrap();
     let there = iis.there();
-    let made = &there.sites["Shop & Co"];
+    let made = &there.sites["The Shop"];
     assert!(made.started);
     assert_eq!(
         made.bindings,
@@ -148,8 +148,8 @@ fn a_site_is_made_whole_and_is_not_touched_again() {
         there.certificates["hostnameport=shop.example.com:443"],
         PRINT
     );
-    assert!(!there.logins["Shop & Co anonymousAuthentication"]);
-    assert!(there.logins["Shop & Co windowsAuthentication"]);
+    assert!(!there.logins["The Shop anonymousAuthentication"]);
+    assert!(there.logins["The Shop windowsAuthentication"]);
     assert_eq!(
         bench.said.variable("Iis.Path").as_deref(),
         Some("C:\\Sites\\1")
@@ -174,8 +174,8 @@ fn a_new_version_changes_what_differs_and_the_folder_last() {
             &format!(
                 "http add sslcert hostnameport=shop.example.com:443 certhash={OTHER} appid={{6b0c2ea1-6a4e-4ae5-9c0f-0b6f52b4a6d1}} certstorename=MY"
             ),
-            "set site /site.name:Shop & Co /-bindings.[protocol='http',bindingInformation='*:8080:'] /+bindings.[protocol='http',bindingInformation='*:8081:']",
-            "set vdir /vdir.name:Shop & Co/ /physicalPath:C:\\Sites\\2",
+            "set site /site.name:The Shop /-bindings.[protocol='http',bindingInformation='*:8080:'] /+bindings.[protocol='http',bindingInformation='*:8081:']",
+            "set vdir /vdir.name:The Shop/ /physicalPath:C:\\Sites\\2",
         ]
     );
     assert_eq!(

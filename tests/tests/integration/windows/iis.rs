@@ -37,7 +37,7 @@ process:
         uses: iis.site
         when: { platform: windows }
         with:
-          site: Gulls & Co
+          site: The Gulls
           path: "#{Place}"
           pool: Gulls
           bindings: ["http/*:8080:"]
@@ -106,7 +106,7 @@ impl Farm {
     /// The folder that the site on IIS leads to.
     fn leads_to(&self) -> String {
         let state = iis_state(&self.world);
-        let root = &state["sites"]["Gulls & Co"]["applications"]["/"]["directories"]["/"];
+        let root = &state["sites"]["The Gulls"]["applications"]["/"]["directories"]["/"];
         root.as_str().unwrap_or_default().to_owned()
     }
 
@@ -122,7 +122,7 @@ async fn one_project_goes_over_linux_and_windows_each_in_its_own_way_and_back() 
     let farm = Farm::start().await;
     farm.deploy("1.0.0").await.ok();
     let state = iis_state(&farm.world);
-    let site = &state["sites"]["Gulls & Co"];
+    let site = &state["sites"]["The Gulls"];
     assert_eq!(site["started"], Value::Bool(true), "{state:#}");
     assert_eq!(site["applications"]["/"]["pool"], "Gulls");
     assert_eq!(
