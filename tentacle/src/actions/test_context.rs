@@ -145,7 +145,11 @@ impl Bench {
     }
 
     /// Something that needs a context with these inputs.
-    pub(crate) fn with_inputs<T>(&self, with: Value, work: impl FnOnce(&ActionContext<'_>) -> T) -> T {
+    pub(crate) fn with_inputs<T>(
+        &self,
+        with: Value,
+        work: impl FnOnce(&ActionContext<'_>) -> T,
+    ) -> T {
         let with: Map<String, Value> = serde_json::from_value(with).unwrap();
         let variables = Variables::new(
             self.variables

@@ -408,7 +408,7 @@ fn the_reference_example_plans_as_far_as_this_version_goes() {
         refused,
         [Refusal::NeedsServerWorker {
             step: "Tell the team".to_owned(),
-            uses: "deploy.release".to_owned()
+            uses: "notify".to_owned()
         }]
     );
     let options = PlanOptions {
