@@ -109,10 +109,15 @@ impl Services {
                 "send the BLAKE3 of the file",
             )
         })?;
+        if let Some(found) = self.whole_version(&name).await? {
+            return present(&found, &name, request, digest);
+        }
         let now = self.now();
         let mut tx = self.store.begin().await?;
-        if let Some(found) = package_version_find(&mut tx, &name.id, &name.version).await? {
-            return present(&found, &name, request, digest);
+        if let Some(found) = package_version_find(&mut tx, &name.id, &name.version).await?
+            && found.archive != digest
+        {
+            return Err(exists(&name.id, &name.version));
         }
         let by = &caller.actor.name;
         let same = upload_find_same(&mut tx, by, digest).await?;
@@ -148,6 +153,27 @@ impl Services {
         let created = self.packages.uploads().create(file_id(&row), spec).await;
         let status = created.map_err(|error| begin_error(error, size_bytes))?;
         Ok(upload_shape(&row, &status))
+    }
+
+    /// A version that is there with all of its bytes. One whose bytes are lost or damaged is as good as
+    /// not there: the same archive, pushed again, puts them back.
+    async fn whole_version(&self, name: &PackageName) -> Result<Option<PackageVersionRow>> {
+        let mut tx = self.store.read().await?;
+        let Some(found) = package_version_find(&mut tx, &name.id, &name.version).await? else {
+            return Ok(None);
+        };
+        drop(tx);
+        let report = self.packages.verify(&found.root, &found.archive).await?;
+        if report.is_intact() {
+            return Ok(Some(found));
+        }
+        tracing::warn!(
+            package.id = %name.id,
+            package.version = %name.version,
+            problems = report.problem_count,
+            "bytes of a package are lost or damaged; it is taken in again"
+        );
+        Ok(None)
     }
 
     /// How far an upload is.
@@ -491,8 +517,11 @@ impl From<IngestError> for Error {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::time::{Duration, SystemTime};
+
     use super::*;
     use crate::packages::ingest::tests::tar_of;
+    use crate::packages::objects::Key;
     use crate::services::testing::a_house;
 
     #[tokio::test]
@@ -513,6 +542,63 @@ mod tests {
         house.push("Shop", "1.1.0", "anywhere").await;
         let shown = services.package_show(admin, "Shop", "1.1.0").await.unwrap();
         assert_eq!(shown.platform, None);
+    }
+
+    #[tokio::test]
+    async fn what_lost_bytes_is_made_whole_by_the_same_push_and_by_no_other() {
+        let house = a_house().await;
+        let bytes = tar_of(&[("index.html", b"hello".as_slice()), ("app.js", b"run")]);
+        house
+            .push_tar("Shop", "1.0.0", bytes.clone(), None)
+            .await
+            .unwrap();
+        let (services, admin) = (&house.services, &house.admin);
+        let request = |bytes: &[u8]| UploadCreate {
+            file_name: "Shop.1.0.0.tar".to_owned(),
+            size_bytes: bytes.len() as u64,
+            digest: Digest::of(bytes).to_string(),
+            id: None,
+            version: None,
+        };
+        let again = services
+            .upload_create(admin, &request(&bytes))
+            .await
+            .unwrap();
+        assert!(again.present);
+        let mut tx = services.store.read().await.unwrap();
+        let row = package_version_find(&mut tx, "Shop", "1.0.0")
+            .await
+            .unwrap()
+            .unwrap();
+        drop(tx);
+        let objects = services.packages.objects();
+        let lost = Digest::of(b"hello");
+        let later = SystemTime::now() + Duration::from_hours(48);
+        assert!(
+            objects
+                .remove(Key::Object(lost), later, Duration::ZERO)
+                .unwrap()
+        );
+        let other = tar_of(&[("index.html", b"another".as_slice())]);
+        let refused = services.upload_create(admin, &request(&other)).await;
+        assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+        house
+            .push_tar("Shop", "1.0.0", bytes.clone(), None)
+            .await
+            .unwrap();
+        let whole = services
+            .packages
+            .verify(&row.root, &row.archive)
+            .await
+            .unwrap();
+        assert!(whole.is_intact(), "{whole:?}");
+        assert!(
+            services
+                .upload_create(admin, &request(&bytes))
+                .await
+                .unwrap()
+                .present
+        );
     }
 
     #[test]

@@ -27,6 +27,17 @@ const BUSY_TRIES: u32 = 120;
 /// How often damaged bytes are fetched: once more.
 const CORRUPT_TRIES: u8 = 2;
 
+/// What to do about a refusal.
+fn why(reason: ObjectRefusal) -> &'static str {
+    match reason {
+        ObjectRefusal::Missing => {
+            ", which it has lost; push the package's file again with 'mantle package push': that puts back what is lost"
+        }
+        ObjectRefusal::NotGranted => ", which is not of this task",
+        ObjectRefusal::Busy => ": it has been busy all the time",
+    }
+}
+
 /// Why objects did not come.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -34,7 +45,7 @@ pub enum FetchError {
     #[error("{0}")]
     Network(String),
     /// The server will not send an object.
-    #[error("the server does not send object {}", .digest.short())]
+    #[error("the server does not send object {}{}", .digest.short(), why(*.reason))]
     Refused {
         /// Which one.
         digest: Digest,

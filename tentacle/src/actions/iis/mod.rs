@@ -27,7 +27,7 @@ use server::{Iis, Installed};
 use state::Site as SiteState;
 use undo::Log;
 use wanted::{
-    ApplicationInputs, Authentication, DirectoryInputs, PoolChoice, PoolInputs, PoolState,
+    ApplicationInputs, Authentication, DirectoryInputs, PoolChoice, PoolSettings, PoolState,
     SiteInputs,
 };
 
@@ -386,15 +386,14 @@ impl Action for AppPool {
     }
 
     fn check(&self, with: &Map<String, Value>) -> Result<(), ActionError> {
-        read_inputs::<PoolInputs>(with)?
-            .pool
+        read_inputs::<PoolSettings>(with)?
             .read()
             .map(drop)
             .map_err(input)
     }
 
     fn run(&self, context: &ActionContext<'_>) -> Result<ActionReport, ActionError> {
-        let inputs: PoolInputs = context.inputs()?;
+        let inputs: PoolSettings = context.inputs()?;
         make_pool(&Installed::find(context.stop)?, context, &inputs)
     }
 }
@@ -402,10 +401,10 @@ impl Action for AppPool {
 fn make_pool(
     iis: &impl Iis,
     context: &ActionContext<'_>,
-    inputs: &PoolInputs,
+    inputs: &PoolSettings,
 ) -> Result<ActionReport, ActionError> {
-    let settings = inputs.pool.read().map_err(input)?;
-    let name = inputs.pool.name.as_str();
+    let settings = inputs.read().map_err(input)?;
+    let name = inputs.name.as_str();
     let log = log(context, &context.names.action);
     let since = undo::length(&log)?;
     let changes = change::pool(name, iis.pool(name)?.as_ref(), &settings);

@@ -45,6 +45,10 @@ impl Fake {
     fn there(&self) -> StandIn {
         let mut there = self.at.borrow().clone();
         there.calls.clear();
+        // In which order they stand is nothing to anybody.
+        for site in there.sites.values_mut() {
+            site.bindings.sort();
+        }
         there
     }
 
@@ -96,7 +100,7 @@ fn directory(bench: &Bench, iis: &Fake, with: Value) -> Result<ActionReport, Act
 
 fn pool(bench: &Bench, iis: &Fake, with: Value) -> Result<ActionReport, ActionError> {
     bench.with_inputs(with, |context| {
-        let inputs: PoolInputs = context.inputs()?;
+        let inputs: PoolSettings = context.inputs()?;
         make_pool(iis, context, &inputs)
     })
 }

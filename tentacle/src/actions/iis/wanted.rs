@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::values;
 use super::binding::{self, Wanted};
@@ -52,24 +52,6 @@ pub(super) struct DirectoryInputs {
     pub(super) path: String,
 }
 
-/// `iis.app_pool`: the settings of a pool, and beside them `state`.
-#[derive(Debug)]
-pub(super) struct PoolInputs {
-    pub(super) pool: PoolSettings,
-    pub(super) state: Option<PoolState>,
-}
-
-impl<'de> Deserialize<'de> for PoolInputs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut all = Map::deserialize(deserializer)?;
-        let state = all.remove("state").unwrap_or_default();
-        Ok(Self {
-            state: serde_json::from_value(state).map_err(D::Error::custom)?,
-            pool: serde_json::from_value(Value::Object(all)).map_err(D::Error::custom)?,
-        })
-    }
-}
-
 /// What a pool is to be in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -95,14 +77,21 @@ impl<'de> Deserialize<'de> for PoolChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(name) => Ok(Self::Name(name)),
-            other => serde_json::from_value(other)
-                .map(Self::Settings)
-                .map_err(D::Error::custom),
+            other => {
+                let settings: PoolSettings =
+                    serde_json::from_value(other).map_err(D::Error::custom)?;
+                if settings.state.is_some() {
+                    return Err(D::Error::custom(
+                        "unknown field `state`: an action 'iis.app_pool' starts and stops pools",
+                    ));
+                }
+                Ok(Self::Settings(settings))
+            }
         }
     }
 }
 
-/// A pool and what is set of it; the rest stays as it is.
+/// `iis.app_pool`: a pool and what is set of it; the rest stays as it is.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PoolSettings {
@@ -127,6 +116,8 @@ pub(super) struct PoolSettings {
     recycle_every: Option<String>,
     #[serde(default)]
     settings: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    pub(super) state: Option<PoolState>,
 }
 
 /// Which ways to log in are open; what is not said stays as it is.
