@@ -92,4 +92,6 @@ for dir in /tmp /var /var/tmp /etc /run /root /home; do
   [ "$(stat -c %d "$dir")" = "$(stat -c %d /)" ] || refuse "$dir is not of this root"
 done
 touch /usr/mantle-probe 2>/dev/null && refuse "/usr can be written"
+# Only these namespaces are in the group: what systemd mounts for a service, such as its credentials, reaches the service.
+mount --make-rshared /
 exec "$@"
