@@ -39,6 +39,31 @@ pub fn duration_ms(text: &str) -> Option<u64> {
     Some(total)
 }
 
+/// The most characters of a service's name: systemd takes 255 with its ending.
+const LONGEST_SERVICE_NAME: usize = 200;
+
+/// A name that a service may have; an error says what is wrong with it. It becomes the name of a file
+/// and an argument of commands, so it is neither a path nor an option.
+pub fn service_name(name: &str) -> Result<&str, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '.' | '@' | '-');
+    if let Some(short) = name.strip_suffix(".service") {
+        return Err(format!(
+            "'{name}' is the name of a unit; write '{short}', the name of the service"
+        ));
+    }
+    if name.is_empty() || name.len() > LONGEST_SERVICE_NAME {
+        return Err(format!(
+            "the name of a service has from 1 to {LONGEST_SERVICE_NAME} characters"
+        ));
+    }
+    if !name.chars().all(fits) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err(format!(
+            "'{name}' cannot be the name of a service: it begins with a letter or a digit, and has only letters, digits and : _ . @ - in it"
+        ));
+    }
+    Ok(name)
+}
+
 /// HTTP statuses that are right: one, or all from one to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusRange {

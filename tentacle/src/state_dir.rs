@@ -11,6 +11,7 @@
 //!   cache/         packages by content
 //!   undo/          how to take back what actions changed, for rollbacks; for the agent's user alone
 //!   settings.json  where installed versions are
+//!   services/      what services were before a deployment changed them, and their credentials
 //!   apps/          installed versions, unless the settings name another root
 //! ```
 
@@ -165,6 +166,11 @@ impl StateDir {
     /// Files that attempts left behind, until the server has them.
     pub fn artifacts(&self) -> PathBuf {
         self.root.join("artifacts")
+    }
+
+    /// What services were before a deployment changed them.
+    pub fn services(&self) -> PathBuf {
+        self.root.join("services")
     }
 
     /// Packages by content.

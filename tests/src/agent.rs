@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use crate::binaries::binary;
@@ -56,6 +56,7 @@ pub struct Agent {
     platform: Platform,
     disk: Option<KeptDisk>,
     mounts_of: Option<i32>,
+    enter: Vec<String>,
     process: Option<Process>,
 }
 
@@ -97,6 +98,7 @@ impl Agent {
             platform: how.platform,
             disk: None,
             mounts_of: None,
+            enter: Vec::new(),
             process: None,
         };
         let data = agent.data_as_seen();
@@ -130,6 +132,12 @@ impl Agent {
     /// Lets it see the mounts of this process in all lives to come.
     pub fn see_mounts_of(&mut self, pid: i32) {
         self.mounts_of = Some(pid);
+    }
+
+    /// Puts these words before its command in all lives to come, such as those of
+    /// [`crate::systemd::Systemd::enter`].
+    pub fn enter(&mut self, words: Vec<String>) {
+        self.enter = words;
     }
 
     /// The disk of [`Self::keep_on_small_disk`].
@@ -188,6 +196,8 @@ impl Agent {
             command = disk.enter(&command);
         } else if let Some(pid) = self.mounts_of {
             command = small_disk::in_mounts_of(pid, &command);
+        } else if let Some((program, words)) = self.enter.split_first() {
+            command = behind(program, words, &command);
         }
         let name = format!("agent {}", self.name);
         self.process = Some(Process::spawn(&self.world, &name, command));
@@ -210,4 +220,18 @@ impl Agent {
     pub async fn stop(&mut self) -> ExitStatus {
         self.process().stop(STOP_DEADLINE).await
     }
+}
+
+/// The command with a program and its words before it, and the same environment.
+fn behind(program: &str, words: &[String], command: &Command) -> Command {
+    let mut wrapped = Command::new(program);
+    wrapped.args(words).arg(command.get_program());
+    wrapped.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
 }

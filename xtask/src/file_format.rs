@@ -71,6 +71,12 @@ const TITLES: &[(&str, &str)] = &[
     ("Feature", "Inputs of iis.feature"),
     ("Notify", "Inputs of notify"),
     ("Email", "A mail"),
+    ("SystemdService", "Inputs of systemd.service"),
+    ("Service", "Inputs of service"),
+    ("NginxDrain", "Inputs of nginx.drain"),
+    ("NginxEnable", "Inputs of nginx.enable"),
+    ("TcpCheck", "Inputs of tcp.check"),
+    ("Wait", "Inputs of wait"),
     ("Manual", "Inputs of manual"),
 ];
 

@@ -4,20 +4,26 @@
 //! thread of its own, and may block; it must look at [`ActionContext::stop`] while it waits. Its
 //! inputs have their templates evaluated before it sees them.
 
+mod command;
 mod context;
 mod haproxy;
 mod http;
 mod http_check;
 mod iis;
+mod nginx;
 mod notify;
 mod package;
 mod run_script;
 mod script;
+mod service;
 mod shells;
+mod systemd;
+mod tcp_check;
 #[cfg(test)]
 mod test_context;
 mod tool;
 mod values;
+mod wait;
 mod withheld;
 
 use serde_json::{Map, Value};
@@ -120,10 +126,16 @@ pub static REGISTRY: &[&dyn Action] = &[
     &iis::Feature,
     &haproxy::Drain,
     &haproxy::Enable,
+    &systemd::SystemdService,
+    &service::Service,
+    &tcp_check::TcpCheck,
+    &nginx::Drain,
+    &nginx::Enable,
+    &wait::Wait,
 ];
 
 /// What servers order to undo one of these, and no file names.
-static UNDOING: &[&dyn Action] = &[&package::Back, &iis::Restore];
+static UNDOING: &[&dyn Action] = &[&package::Back, &iis::Restore, &systemd::back::Back];
 
 fn all() -> impl Iterator<Item = &'static dyn Action> {
     REGISTRY.iter().chain(UNDOING).copied()

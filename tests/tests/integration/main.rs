@@ -65,6 +65,7 @@ mod rollbacks;
 mod rolling_back;
 mod server_faults;
 mod service;
+mod services;
 mod snapshot;
 mod transfers;
 mod tries;

@@ -94,7 +94,11 @@ pub const TYPES: &[ActionType] = &[
         "haproxy.enable",
         "put a server back into a HAProxy backend and wait until it is up",
     ),
-    named("systemd.service", "install and start a systemd service"),
+    checked(
+        "systemd.service",
+        "make a systemd service, start it and wait until it is up",
+    ),
+    checked("service", "start, stop or restart a service that is there"),
     checked("iis.site", "create or update an IIS web site"),
     checked(
         "iis.application",
@@ -113,12 +117,16 @@ pub const TYPES: &[ActionType] = &[
         "turn on parts of Windows that IIS is made of",
     ),
     named("windows.service", "create or update a Windows service"),
-    named("nginx.drain", "take a server out of an nginx upstream"),
-    named("nginx.enable", "put a server back into an nginx upstream"),
+    checked(
+        "nginx.drain",
+        "take a server out of an nginx upstream and wait for its connections",
+    ),
+    checked("nginx.enable", "put a server back into an nginx upstream"),
     named("nginx.site", "write an nginx site and reload"),
     named("file.template", "write a file from a template"),
     named("file.copy", "copy files of a package"),
-    named("tcp.check", "wait until a port accepts connections"),
+    checked("tcp.check", "wait until a port accepts connections"),
+    checked("wait", "let time pass"),
     named("process.check", "wait until a process runs"),
     ActionType {
         name: MANUAL,

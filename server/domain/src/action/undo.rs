@@ -13,6 +13,8 @@ use crate::process::{Action, Step};
 pub const PACKAGE_BACK: &str = "package.back";
 /// The type that takes back what an action changed in IIS: agents know it, and no file names it.
 pub const IIS_RESTORE: &str = "iis.restore";
+/// The type that puts back the unit that a service had before: agents know it, and no file names it.
+pub const SYSTEMD_BACK: &str = "systemd.service.back";
 /// The input that is a script's own undo.
 pub const ROLLBACK: &str = "rollback";
 
@@ -30,7 +32,7 @@ pub enum Undo {
 /// What undoes an action of a step.
 pub fn undo(action: &Action, step: &Step) -> Undo {
     match action.uses.as_str() {
-        MANUAL | "notify" | "http.check" | "tcp.check" | "process.check" => Undo::Nothing,
+        MANUAL | "notify" | "wait" | "http.check" | "tcp.check" | "process.check" => Undo::Nothing,
         "script" => match action.with.get(ROLLBACK) {
             Some(Value::String(text)) => by(action, "script", of_script(action, text)),
             _ => Undo::Impossible("it has no 'rollback' script".to_owned()),
@@ -54,8 +56,12 @@ pub fn undo(action: &Action, step: &Step) -> Undo {
                 .collect(),
         ),
         "iis.feature" => Undo::Impossible("parts of Windows stay where they are".to_owned()),
+        "systemd.service" => by(action, SYSTEMD_BACK, only(action, &["name", "within"])),
+        "service" => of_service(action),
         "haproxy.drain" => by(action, "haproxy.enable", balanced(action, step)),
         "haproxy.enable" => by(action, "haproxy.drain", balanced(action, step)),
+        "nginx.drain" => by(action, "nginx.enable", upstream(action, step)),
+        "nginx.enable" => by(action, "nginx.drain", upstream(action, step)),
         uses => Undo::Impossible(format!("'{uses}' cannot be undone")),
     }
 }
@@ -88,14 +94,47 @@ fn of_script(action: &Action, text: &str) -> Map<String, Value> {
     with
 }
 
+/// A service that was started is stopped again, and the other way round.
+fn of_service(action: &Action) -> Undo {
+    let opposite = match action.with.get("state").and_then(Value::as_str) {
+        Some("restarted") => return Undo::Nothing,
+        Some("started") => "stopped",
+        Some("stopped") => "started",
+        Some(_) | None => return Undo::Impossible("its 'state' is not known before".to_owned()),
+    };
+    let mut with = action.with.clone();
+    with.insert("state".to_owned(), Value::from(opposite));
+    by(action, "service", with)
+}
+
+/// These of its inputs alone.
+fn only(action: &Action, keys: &[&str]) -> Map<String, Value> {
+    let kept = |(key, _): &(&String, &Value)| keys.contains(&key.as_str());
+    let inputs = action.with.iter().filter(kept);
+    inputs
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
 /// The other way at the same server of the same balancer: as the step itself does it where it
 /// does, with the times that its author found right.
 fn balanced(action: &Action, step: &Step) -> Map<String, Value> {
-    let server = ["socket", "backend", "server"];
+    opposite(action, step, &["socket", "backend", "server"])
+}
+
+/// The same for nginx.
+fn upstream(action: &Action, step: &Step) -> Map<String, Value> {
+    opposite(action, step, &["upstream", "server", "file", "config"])
+}
+
+fn opposite(action: &Action, step: &Step, server: &[&str]) -> Map<String, Value> {
     let same = |other: &&Action| {
         let opposite = matches!(
             (action.uses.as_str(), other.uses.as_str()),
-            ("haproxy.drain", "haproxy.enable") | ("haproxy.enable", "haproxy.drain")
+            ("haproxy.drain", "haproxy.enable")
+                | ("haproxy.enable", "haproxy.drain")
+                | ("nginx.drain", "nginx.enable")
+                | ("nginx.enable", "nginx.drain")
         );
         opposite
             && !other.disabled
@@ -106,11 +145,7 @@ fn balanced(action: &Action, step: &Step) -> Map<String, Value> {
     if let Some(other) = step.actions.iter().find(same) {
         return other.with.clone();
     }
-    let kept = |(key, _): &(&String, &Value)| server.contains(&key.as_str());
-    let inputs = action.with.iter().filter(kept);
-    inputs
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
+    only(action, server)
 }
 
 #[cfg(test)]
@@ -135,6 +170,10 @@ mod tests {
         "      - { action: File, uses: script, with: { package: Web, file: a.sh, rollback: undo, substitute: true } }\n",
         "      - { action: Check, uses: http.check, with: { url: \"http://localhost/\" } }\n",
         "      - { action: Iis, uses: iis.site, with: { site: S, path: \"C:\\\\S\" } }\n",
+        "      - { action: Run, uses: systemd.service, with: { name: web, exec: /bin/web, within: 5s } }\n",
+        "      - { action: Stop it, uses: service, with: { name: cron, state: stopped } }\n",
+        "      - { action: Again, uses: service, with: { name: cron, state: restarted } }\n",
+        "      - { action: Off, uses: nginx.drain, with: { upstream: u, server: \"#{S}\", wait: 5m } }\n",
         "      - { action: Copy, uses: file.copy }\n",
         "      - { action: In, uses: haproxy.enable, with: { backend: b, server: \"#{S}\", wait_up: 2m } }\n",
     );
@@ -166,6 +205,10 @@ mod tests {
                 json!({"script": {"run": "undo", "substitute": true}}),
                 json!(null),
                 json!({"iis.restore": {"action": "Iis"}}),
+                json!({"systemd.service.back": {"name": "web", "within": "5s"}}),
+                json!({"service": {"name": "cron", "state": "started"}}),
+                json!(null),
+                json!({"nginx.enable": {"upstream": "u", "server": "#{S}"}}),
                 json!("'file.copy' cannot be undone"),
                 json!({"haproxy.drain": {"backend": "b", "server": "#{S}", "wait": "5m"}}),
             ]

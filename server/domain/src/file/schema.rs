@@ -37,6 +37,21 @@ pub fn schema() -> Value {
         ("iis.app_pool", generator.subschema_for::<iis::AppPool>()),
         ("iis.feature", generator.subschema_for::<iis::Feature>()),
         ("notify", generator.subschema_for::<notify::Notify>()),
+        (
+            "systemd.service",
+            generator.subschema_for::<inputs::SystemdService>(),
+        ),
+        ("service", generator.subschema_for::<inputs::Service>()),
+        (
+            "nginx.drain",
+            generator.subschema_for::<inputs::NginxDrain>(),
+        ),
+        (
+            "nginx.enable",
+            generator.subschema_for::<inputs::NginxEnable>(),
+        ),
+        ("tcp.check", generator.subschema_for::<inputs::TcpCheck>()),
+        ("wait", generator.subschema_for::<inputs::Wait>()),
         (action::MANUAL, generator.subschema_for::<inputs::Manual>()),
     ]
     .into_iter()

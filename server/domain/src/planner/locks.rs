@@ -13,7 +13,7 @@ use mantle_template::{Options, Variables, render};
 use serde_json::Value;
 
 use super::PlanRequest;
-use crate::action::undo::PACKAGE_BACK;
+use crate::action::undo::{PACKAGE_BACK, SYSTEMD_BACK};
 use crate::action::{PACKAGE_TRANSFER, runs_scripts};
 use crate::fleet::Fleet;
 use crate::order::{Done, OrderContext, effective_among};
@@ -98,7 +98,9 @@ fn of_type(request: &PlanRequest<'_>, action: &Action) -> Vec<String> {
         "haproxy.drain" | "haproxy.enable" => text("backend")
             .zip(text("server"))
             .map(|(backend, server)| format!("haproxy:{backend}/{server}")),
-        "windows.service" | "systemd.service" => text("name").map(|name| format!("service:{name}")),
+        "windows.service" | "service" | "systemd.service" | SYSTEMD_BACK => {
+            text("name").map(|name| format!("service:{name}"))
+        }
         uses if uses.starts_with("iis.") => Some("iis".to_owned()),
         uses if uses.starts_with("nginx.") => Some("nginx".to_owned()),
         _ => None,
