@@ -9,8 +9,6 @@ use schemars::JsonSchema;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
-use mantle_shared::inputs::{self, StatusRange};
-
 use super::notify::Notify;
 use super::transform_line::Transform;
 use super::{MANUAL, PACKAGE_TRANSFER, iis};
