@@ -2,7 +2,7 @@
 //! deployed to test by a release, promoted to production, signed and told of. What its comments claim
 //! is looked at.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mantle_tests::binaries::binary;
@@ -23,13 +23,14 @@ use crate::fleet::{QUICK, SOON};
 /// A deployment of it takes a while: each web server is drained, started and asked three times.
 const PATIENCE: Duration = Duration::from_mins(4);
 const ENVIRONMENTS: &[&str] = &["test", "production"];
+/// The agents' data inside: services have a `/tmp` of their own, so it is not there.
+const DATA: &str = "/var/lib/tentacle";
 /// The example's own port, on the loopback of each web server.
 const PORT: u16 = 8080;
 
 /// A web server: a machine with its own network and its own systemd, in which the agent is a unit.
 struct Web {
     name: &'static str,
-    world: World,
     systemd: Systemd,
     way_in: WayIn,
     _way_out: Proxy,
@@ -43,7 +44,7 @@ impl Web {
         systemd.run(&up).await.ok();
         let quic = server.addresses().quic;
         let way_out = Proxy::start_in_network_of(systemd.pid(), quic, 1).expect("a way out");
-        let data = world.path("agent");
+        let data = PathBuf::from(DATA);
         let tentacle = binary("tentacle").display().to_string();
         let address = way_out.addr().to_string();
         let token = server.token().await;
@@ -68,24 +69,30 @@ impl Web {
         let way_in = WayIn::open(systemd.pid(), PORT).await;
         Self {
             name,
-            world,
             systemd,
             way_in,
             _way_out: way_out,
         }
     }
 
+    /// Where the versions of the package are, as this process can reach it.
+    fn apps(&self, environment: &str) -> PathBuf {
+        self.systemd
+            .path(&format!("{DATA}/apps/{environment}/octofx/OctoFX.Web"))
+    }
+
     /// A file of the version in use.
     fn installed(&self, environment: &str, file: &str) -> String {
-        let root = self.world.path("agent/apps").join(environment);
-        let path = root.join("octofx/OctoFX.Web/current").join(file);
+        let path = self.apps(environment);
+        // The link leads to where the version is inside.
+        let current = std::fs::read_link(path.join("current")).expect("a version in use");
+        let path = path.join(current.file_name().unwrap()).join(file);
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// How many versions are on it.
     fn versions(&self, environment: &str) -> usize {
-        let root = self.world.path("agent/apps").join(environment);
-        let found = std::fs::read_dir(root.join("octofx/OctoFX.Web")).expect("versions");
+        let found = std::fs::read_dir(self.apps(environment)).expect("versions");
         let is_version = |name: &str| name.starts_with(|c: char| c.is_ascii_digit());
         found
             .filter(|entry| is_version(&entry.as_ref().unwrap().file_name().to_string_lossy()))

@@ -24,7 +24,7 @@ const FARM: &str = concat!(
     "    actions:\n",
     "      - { action: Out, uses: haproxy.drain, run_on: { tag: lb }, with: { backend: b, server: \"#{Octopus.Machine.Name}\" } }\n",
     "      - { action: Install, uses: package, with: { package: Web } }\n",
-    "      - { action: Start, uses: systemd.service, when: { platform: linux } }\n",
+    "      - { action: Start, uses: systemd.service, with: { name: web, exec: /bin/web }, when: { platform: linux } }\n",
     "      - { action: Iis, uses: iis.site, with: { site: S, path: \"C:\\\\S\" }, when: { platform: windows } }\n",
 );
 

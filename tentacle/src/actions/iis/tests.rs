@@ -45,7 +45,10 @@ impl Fake {
     fn there(&self) -> StandIn {
         let mut there = self.at.borrow().clone();
         there.calls.clear();
-        // In which order they stand is nothing to anybody.
+        // What is as it is by itself is as if nobody had said it, and the order is nothing to anybody.
+        there
+            .logins
+            .retain(|key, on| *on != key.ends_with("anonymousAuthentication"));
         for site in there.sites.values_mut() {
             site.bindings.sort();
         }
