@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use mantle_domain::action::{Support, TYPES};
-use mantle_domain::explain::{NamedRelease, Refusal, Remedy};
+use mantle_domain::explain::{NamedRelease, Part, Refusal, Remedy};
 use mantle_domain::interruption::CannotAnswer;
 use mantle_domain::plan::basis::PlanKind;
 use mantle_domain::variable::Tie;
@@ -131,7 +131,18 @@ fn samples() -> Vec<Refusal> {
             target: None,
         },
         Refusal::NotJoined { target: target() },
-        Refusal::AgentOffline { target: target() },
+        Refusal::AgentOffline {
+            target: target(),
+            part: Part::OneOfSeveral,
+        },
+        Refusal::AgentOffline {
+            target: target(),
+            part: Part::Alone,
+        },
+        Refusal::AgentOffline {
+            target: target(),
+            part: Part::ForOthers,
+        },
         Refusal::TargetUnhealthy {
             target: target(),
             why: text("disk: / is full"),
@@ -261,6 +272,8 @@ fn samples() -> Vec<Refusal> {
     let remedies = [
         None,
         Some(Box::new(Remedy::Enable(target()))),
+        Some(Box::new(Remedy::Connect(target()))),
+        Some(Box::new(Remedy::Cure(target()))),
         Some(Box::new(Remedy::Join(target()))),
         Some(Box::new(Remedy::Tag(target()))),
     ];

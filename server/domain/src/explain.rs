@@ -199,6 +199,9 @@ pub enum Refusal {
     AgentOffline {
         /// The target.
         target: String,
+        /// What it is there for.
+        #[serde(default)]
+        part: Part,
     },
     /// A target that takes part is unhealthy, and there is no deployment while one is.
     TargetUnhealthy {
@@ -479,10 +482,27 @@ pub enum Remedy {
     Enable(String),
     /// This one only has to come out of maintenance.
     EndMaintenance(String),
+    /// This one is left out while it is away.
+    Connect(String),
+    /// This one is left out while it is unhealthy.
+    Cure(String),
     /// This one is expected: an agent has to join under its name.
     Join(String),
     /// This one takes part but has not the tag.
     Tag(String),
+}
+
+/// What a target is in a deployment for: whether the deployment can do without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Steps are about it, and about others that are there.
+    #[default]
+    OneOfSeveral,
+    /// Steps are about it, and about nothing else that is there.
+    Alone,
+    /// It runs actions for others, by `run_on`, or steps without targets.
+    ForOthers,
 }
 
 impl Refusal {

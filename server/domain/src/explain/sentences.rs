@@ -1,6 +1,6 @@
 //! The sentences themselves.
 
-use super::{NamedRelease, Refusal, Remedy, about, listed};
+use super::{NamedRelease, Part, Refusal, Remedy, about, listed};
 use crate::action::{self, Support};
 use crate::plan::basis::PlanKind;
 use crate::process::WORKER_TAG;
@@ -24,6 +24,12 @@ fn remedied(remedy: Option<&Remedy>, tag: Option<&str>, environment: &str) -> St
         (Some(Remedy::EndMaintenance(target)), _) => {
             format!("let '{target}' take part: mantle target maintenance {target} off")
         }
+        (Some(Remedy::Connect(target)), _) => {
+            format!("bring '{target}' back: {}", looked_at(target))
+        }
+        (Some(Remedy::Cure(target)), _) => format!(
+            "look at '{target}' with 'mantle target show {target}'; once it is cured, check it with 'mantle target check {target}'"
+        ),
         (Some(Remedy::Join(target)), _) => format!(
             "let '{target}' join: mantle agent token create --name {target}, then on the machine the line that it shows"
         ),
@@ -34,6 +40,11 @@ fn remedied(remedy: Option<&Remedy>, tag: Option<&str>, environment: &str) -> St
             format!("let one join: {join}, then on the machine the line that it shows")
         }
     }
+}
+
+/// How a target that is away is looked into.
+fn looked_at(target: &str) -> String {
+    format!("look at it with 'mantle target show {target}' and, on the machine, 'tentacle doctor'")
 }
 
 pub(super) fn message(refusal: &Refusal) -> String {
@@ -162,7 +173,7 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::TargetUnhealthy { target, why } => {
             format!("target '{target}' is unhealthy: {why}")
         }
-        Refusal::AgentOffline { target } => {
+        Refusal::AgentOffline { target, .. } => {
             format!("target '{target}' is offline: its agent is not connected")
         }
         Refusal::ActionUnsupported {
@@ -434,9 +445,16 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         Refusal::TargetUnhealthy { target, .. } => Some(format!(
             "look at it with 'mantle target show {target}'; once it is cured, check it with 'mantle target check {target}'; or deploy with --unhealthy skip or --unhealthy deploy"
         )),
-        Refusal::AgentOffline { target } => Some(format!(
-            "look at it with 'mantle target show {target}' and, on the machine, 'tentacle doctor'; or leave it out: mantle target disable {target}"
-        )),
+        Refusal::AgentOffline { target, part } => {
+            let look = looked_at(target);
+            Some(match part {
+                Part::OneOfSeveral => {
+                    format!("{look}; or deploy without what is away: --unavailable skip")
+                }
+                Part::Alone => format!("{look}; nothing else that is connected is deployed to"),
+                Part::ForOthers => format!("{look}; others need it, so that it is never left out"),
+            })
+        }
         Refusal::ActionUnsupported { uses, .. } => Some(
             match action::find(uses).map(|known| known.support) {
                 Some(Support::NameOnly) => format!(

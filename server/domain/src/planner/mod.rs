@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mantle_shared::ids::TaskId;
+use mantle_shared::ids::{TargetId, TaskId};
 
 use crate::explain::{Refusal, nearest};
-use crate::plan::{Guidance, PLAN_FORMAT, Plan, PlanBefore, PlanFacts, PlanTarget, read_by};
+use crate::plan::{
+    Guidance, PLAN_FORMAT, Plan, PlanBefore, PlanFacts, PlanStep, PlanTarget, read_by,
+};
 use crate::process::{Timeouts, Unavailable, Unhealthy};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
 use crate::target::TargetFacts;
@@ -140,7 +142,8 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         .flat_map(|action| &action.nodes)
         .flat_map(|node| [node.subject, node.executor])
         .collect();
-    refusals.extend(pool.offline(&taking_part));
+    let (subjects, for_others) = parts(&steps);
+    refusals.extend(pool.offline(&subjects, &for_others));
     if refusals.is_empty() && taking_part.is_empty() && request.options.is_a_choice() {
         refusals.push(Refusal::NothingToDo {
             project: request.process.project.clone(),
@@ -185,6 +188,19 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
     plan.warnings = Pool::warnings(&plan);
     plan.warnings.extend(warnings);
     Ok(plan)
+}
+
+/// The targets that steps are about, and those that run anything for others.
+fn parts(steps: &[PlanStep]) -> (BTreeSet<TargetId>, BTreeSet<TargetId>) {
+    let nodes = || {
+        let actions = steps.iter().flat_map(|step| &step.actions);
+        actions.flat_map(|action| &action.nodes)
+    };
+    let others = nodes().filter(|node| node.executor != node.subject);
+    (
+        nodes().map(|node| node.subject).collect(),
+        others.map(|node| node.executor).collect(),
+    )
 }
 
 /// How long it may take: as the operator says, else the project, else the environment.

@@ -6,7 +6,7 @@ use mantle_shared::ids::TargetId;
 
 use super::PlanRequest;
 use crate::action::needs;
-use crate::explain::{Refusal, Remedy};
+use crate::explain::{Part, Refusal, Remedy};
 use crate::fleet::looked_at;
 use crate::plan::{LeftOutReason, Plan, PlanLeftOut, PlanTarget};
 use crate::process::{Action, Pick, TargetSelector, Unavailable, Unhealthy, WORKER_TAG};
@@ -249,14 +249,32 @@ impl<'a> Pool<'a> {
         lacking
     }
 
-    /// Those of the targets that take part whose agents are not connected.
-    pub(super) fn offline(&self, taking_part: &BTreeSet<TargetId>) -> Vec<Refusal> {
-        self.everybody()
-            .filter(|member| !member.online && taking_part.contains(&member.target.id))
-            .map(|member| Refusal::AgentOffline {
-                target: member.target.name.clone(),
-            })
-            .collect()
+    /// Those of the targets that take part whose agents are not connected: of what steps are about,
+    /// and of what runs anything for others.
+    pub(super) fn offline(
+        &self,
+        subjects: &BTreeSet<TargetId>,
+        for_others: &BTreeSet<TargetId>,
+    ) -> Vec<Refusal> {
+        let is_there = |member: &Member| member.online && subjects.contains(&member.target.id);
+        let several = self.everybody().any(is_there);
+        let away = self.everybody().filter(|member| !member.online);
+        away.filter_map(|member| {
+            let id = &member.target.id;
+            let tags = &member.target.tags;
+            // Of a step without targets its worker is the subject too.
+            let is_worker = subjects.contains(id) && has_tag(tags, WORKER_TAG);
+            let serves = for_others.contains(id) || is_worker;
+            let part = match (serves, subjects.contains(id)) {
+                (true, _) => Part::ForOthers,
+                (false, true) if several => Part::OneOfSeveral,
+                (false, true) => Part::Alone,
+                (false, false) => return None,
+            };
+            let target = member.target.name.clone();
+            Some(Refusal::AgentOffline { target, part })
+        })
+        .collect()
     }
 
     /// Whether any target of any environment has a tag.
@@ -310,7 +328,7 @@ impl<'a> Pool<'a> {
     }
 
     /// What would let a target of the environment take part: one with this tag, if one is named.
-    /// The least that has to be done comes first.
+    /// The least that has to be done comes first, and what the operator chose before all others.
     pub(super) fn remedy(&self, tag: Option<&str>) -> Option<Box<Remedy>> {
         let mut here: Vec<&TargetFacts> = self
             .request
@@ -319,24 +337,39 @@ impl<'a> Pool<'a> {
             .filter(|target| is_in(target, self.request.environment))
             .collect();
         here.sort_by(|a, b| a.name.cmp(&b.name));
-        let absent = |wanted: Absence| {
+        let tagged = || {
             here.iter()
                 .filter(|target| tag.is_none_or(|tag| has_tag(&target.tags, tag)))
+                .filter(|target| is_chosen(target, self.request))
+        };
+        let absent = |wanted: Absence| {
+            tagged()
                 .find(|target| absence(target, self.request) == Some(wanted))
                 .map(|target| target.name.clone())
         };
-        absent(Absence::Disabled)
-            .map(Remedy::Enable)
+        let left_out = |wanted: fn(&TargetFacts) -> bool| {
+            tagged()
+                .filter(|target| absence(target, self.request).is_none())
+                .find(|target| wanted(target))
+                .map(|target| target.name.clone())
+        };
+        let is_away =
+            |target: &TargetFacts| target.agent.as_ref().is_some_and(|agent| !agent.online);
+        left_out(is_away)
+            .map(Remedy::Connect)
+            .or_else(|| left_out(|target| target.unhealthy.is_some()).map(Remedy::Cure))
+            .or_else(|| absent(Absence::Disabled).map(Remedy::Enable))
             .or_else(|| absent(Absence::Maintenance).map(Remedy::EndMaintenance))
             .or_else(|| absent(Absence::NotJoined).map(Remedy::Join))
             .or_else(|| self.first().map(Remedy::Tag))
             .map(Box::new)
     }
 
-    /// The first target that takes part, by name.
+    /// The first target that takes part, by name; one that the operator chose if there is any.
     pub(super) fn first(&self) -> Option<String> {
-        self.members
-            .first()
+        let chosen = self.members.iter().find(|member| member.chosen);
+        chosen
+            .or(self.members.first())
             .map(|member| member.target.name.clone())
     }
 

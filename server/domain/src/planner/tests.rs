@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::explain::Part;
 use crate::process::{OnFailure, Start, Timeouts, Unavailable, Unhealthy, WORKER_TAG};
 use crate::release::{ReleaseDraft, ScannedFiles};
 use crate::target::Platform;

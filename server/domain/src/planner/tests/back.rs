@@ -64,7 +64,7 @@ fn names(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-fn targets(plan: &Plan, ids: &[mantle_shared::ids::TargetId]) -> Vec<String> {
+fn targets(plan: &Plan, ids: &[TargetId]) -> Vec<String> {
     let names = ids.iter().map(|id| plan.target(*id).unwrap().name.clone());
     names.collect()
 }

@@ -140,7 +140,10 @@ fn targets_that_are_away_fail_or_are_skipped_as_operator_step_or_project_say() {
             Err(refusals) => {
                 assert!(!skips, "{text}");
                 let target = "web02".to_owned();
-                assert_eq!(refusals, [Refusal::AgentOffline { target }]);
+                let part = Part::OneOfSeveral;
+                assert_eq!(refusals, [Refusal::AgentOffline { target, part }]);
+                let help = refusals[0].next().unwrap();
+                assert!(help.contains("--unavailable skip"), "{help}");
             }
         }
     }
@@ -164,7 +167,63 @@ fn targets_that_are_away_fail_or_are_skipped_as_operator_step_or_project_say() {
     away(&mut targets, "lb01");
     let refused = plan(&release(FARM), "test", &targets, &skip).unwrap_err();
     let target = "lb01".to_owned();
-    assert_eq!(refused, [Refusal::AgentOffline { target }]);
+    let part = Part::ForOthers;
+    assert_eq!(refused, [Refusal::AgentOffline { target, part }]);
+    let help = refused[0].next().unwrap();
+    assert!(help.contains("'mantle target show lb01'"), "{help}");
+    for harm in ["disable", "--unavailable"] {
+        assert!(!help.contains(harm), "{help}");
+    }
+}
+
+#[test]
+fn who_chose_a_target_that_cannot_take_part_is_told_how_it_could_and_of_no_other() {
+    let only = |name: &str| PlanOptions {
+        unavailable: Some(Unavailable::Skip),
+        unhealthy: Some(Unhealthy::Skip),
+        only_targets: [name.to_owned()].into(),
+        ..PlanOptions::default()
+    };
+    let text = one_step("targets: { tag: web }");
+    let advice = |change: fn(&mut TargetFacts), name: &str| {
+        let mut targets = farm();
+        let first = targets.iter_mut().find(|one| one.name == "web01").unwrap();
+        change(first);
+        let refused = plan(&release(&text), "test", &targets, &only(name)).unwrap_err();
+        refused[0].next().unwrap()
+    };
+    let gone = |one: &mut TargetFacts| one.agent.as_mut().unwrap().online = false;
+    for (change, name, help) in [
+        (
+            gone as fn(&mut TargetFacts),
+            "web01",
+            "bring 'web01' back: look at it with 'mantle target show web01'",
+        ),
+        (
+            |one| one.unhealthy = Some("disk: full".to_owned()),
+            "web01",
+            "'mantle target check web01'",
+        ),
+        (
+            |one| one.disabled = true,
+            "web01",
+            "mantle target enable web01",
+        ),
+    ] {
+        let said = advice(change, name);
+        assert!(said.contains(help), "{said}");
+    }
+    // Alone it is not said to be skipped.
+    let mut targets = farm();
+    away(&mut targets, "web01");
+    let options = PlanOptions {
+        only_targets: ["web01".to_owned()].into(),
+        ..PlanOptions::default()
+    };
+    let refused = plan(&release(&text), "test", &targets, &options).unwrap_err();
+    let part = Part::Alone;
+    let target = "web01".to_owned();
+    assert_eq!(refused, [Refusal::AgentOffline { target, part }]);
 }
 
 #[test]
