@@ -10,14 +10,14 @@ use mantle_domain::explain::Refusal;
 use mantle_domain::plan::{LeftOutReason, Plan};
 use mantle_domain::planner;
 use mantle_domain::project::ProjectDefinition;
-use mantle_domain::queue::Reason;
-use mantle_domain::queue::Turn as Place;
+use mantle_domain::queue::{Awaited, Reason, Turn as Place};
 use mantle_domain::state::{Input, State};
 use mantle_shared::ids::TaskId;
 
 use super::active::{About, Context, Deployment, Deploys};
 use super::commit::{manifest, write_deployment};
 use super::{LEASE, Orchestrator};
+use crate::services::Presence;
 use crate::services::planning::{Pins, Wanted};
 use crate::services::progress::{Course, Way, digests_of};
 use crate::services::queue::{Queue, expire};
@@ -47,6 +47,7 @@ impl Orchestrator {
         };
         let waiting = queue.waiting();
         self.awaited.retain(|task, _| waiting.contains(task));
+        self.parts.online.keep_awaited(&waiting);
         self.next_look = queue.next_look(now);
         let mut started = Vec::new();
         for lot in queue.lots() {
@@ -55,7 +56,7 @@ impl Orchestrator {
                 match place.turn {
                     // One that still waits for agents leaves its place to the next, so that who
                     // comes after the last place is asked as well.
-                    Place::Now | Place::Waits(Reason::Agents | Reason::Full { .. }) if room > 0 => {
+                    Place::Now | Place::Waits(Reason::Agents(_) | Reason::Full { .. }) if room > 0 => {
                         if self.try_begin(place.task).await {
                             room -= 1;
                             started.push(place.task);
@@ -64,7 +65,7 @@ impl Orchestrator {
                     Place::Expired { .. } => self.expire(place.task, now).await,
                     Place::Now
                     | Place::Waits(
-                        Reason::Agents
+                        Reason::Agents(_)
                         | Reason::Full { .. }
                         | Reason::Behind { .. }
                         | Reason::Scheduled { .. },
@@ -78,7 +79,7 @@ impl Orchestrator {
     async fn read_queue(&self) -> Result<Queue, StoreError> {
         let mut tx = self.parts.store.read().await?;
         let queue = Queue::read(&mut tx).await?;
-        Ok(queue.awaiting(|task| self.awaited.contains_key(&task)))
+        Ok(queue.awaiting(|task| self.parts.online.awaited(task)))
     }
 
     async fn try_begin(&mut self, task: TaskId) -> bool {
@@ -132,17 +133,20 @@ impl Orchestrator {
             let mut tx = self.parts.store.read().await?;
             let context = Arc::new(load_context(&mut tx, &row).await?);
             let since = self.awaited.entry(task).or_insert_with(Instant::now);
-            let patient = since.elapsed() < AGENTS_RETURN;
-            let input = match &context.about {
+            let patience = AGENTS_RETURN.saturating_sub(since.elapsed());
+            let first = match &context.about {
                 About::Deployment(deploys) => {
-                    self.plan(&mut tx, &row, (&context, deploys), patient)
+                    self.plan(&mut tx, &row, (&context, deploys), patience)
                         .await?
                 }
                 About::HealthCheck(checks) => self.plan_check(&mut tx, task, &checks.order).await?,
             };
-            match input {
-                Some(input) => (context, input),
-                None => return Ok(false),
+            match first {
+                First::Input(input) => (context, input),
+                First::Awaits(targets, within) => {
+                    self.note_awaited(task, targets, within);
+                    return Ok(false);
+                }
             }
         };
         self.deployments.insert(
@@ -231,8 +235,18 @@ impl Orchestrator {
         Ok(true)
     }
 
-    /// A plan leaves out, as being away, an agent that was not connected since this server began.
-    fn leaves_out_a_stranger(&self, plan: &Plan) -> bool {
+    /// Whoever looks at the queue is told whom a task waits for, and how long.
+    fn note_awaited(&self, task: TaskId, targets: BTreeSet<String>, within: Duration) {
+        let whom = Awaited {
+            targets: targets.into_iter().collect(),
+            until: Timestamp::now() + within,
+        };
+        self.parts.online.note_awaited(task, whom);
+    }
+
+    /// The targets that a plan leaves out as being away and whose agents were not connected since
+    /// this server began.
+    fn strangers_left_out(&self, plan: &Plan) -> BTreeSet<String> {
         let away = plan.left_out.iter().filter(|target| match target.why {
             LeftOutReason::Unavailable => true,
             LeftOutReason::Excluded
@@ -241,8 +255,11 @@ impl Orchestrator {
             | LeftOutReason::Maintenance
             | LeftOutReason::Unhealthy => false,
         });
-        let mut agents = away.filter_map(|target| target.agent);
-        agents.any(|agent| !self.parts.online.was_here(agent))
+        let strangers = away.filter(|target| {
+            let agent = target.agent;
+            agent.is_some_and(|agent| !self.parts.online.was_here(agent))
+        });
+        strangers.map(|target| target.name.clone()).collect()
     }
 
     /// What its plan is, or why it has none; nothing yet if only the absence of agents forbids it
@@ -252,11 +269,12 @@ impl Orchestrator {
         tx: &mut Tx,
         row: &TaskRow,
         (context, deploys): (&Arc<Context>, &Deploys),
-        patient: bool,
-    ) -> Result<Option<Input>, StoreError> {
+        patience: Duration,
+    ) -> Result<First, StoreError> {
         let order = order(row)?;
+        let patient = !patience.is_zero();
         let refuse = |refusal: &Refusal| {
-            Ok(Some(Input::Refuse {
+            Ok(First::Input(Input::Refuse {
                 message: refusal.message(),
             }))
         };
@@ -285,7 +303,6 @@ impl Orchestrator {
         let before = facts::before(tx, deploys.project_id, deploys.environment_id).await?;
         let environment_says = definition(&environment)?;
         let footing = order.footing(deploys.digests);
-        let absent = |refusal: &Refusal| matches!(refusal, Refusal::AgentOffline { .. });
         let targets = facts::targets(tx, self.parts.online.as_ref()).await?;
         let made_of = Arc::clone(context);
         let options = order.options.clone();
@@ -308,26 +325,51 @@ impl Orchestrator {
             planner::plan(&wanted.request(&targets))
         });
         Ok(match planned.await? {
-            // After a start all agents are away for a moment: none of them is left out for that.
-            Ok(plan) if patient && self.leaves_out_a_stranger(&plan) => None,
             Ok(plan) => {
+                // After a start all agents are away for a moment: none is left out for that.
+                let strangers = self.strangers_left_out(&plan);
+                if patient && !strangers.is_empty() {
+                    return Ok(First::Awaits(strangers, patience));
+                }
                 if let Some(asked) = &order.plan
                     && let Some(refusal) = bound(tx, asked, &plan, footing).await?
                 {
                     return refuse(&refusal);
                 }
-                Some(Input::Begin {
+                First::Input(Input::Begin {
                     plan: Arc::new(plan),
                 })
             }
-            Err(refusals) if patient && refusals.iter().all(absent) => None,
             Err(refusals) => {
+                if let Some(away) = only_absence(&refusals).filter(|_| patient) {
+                    return Ok(First::Awaits(away, patience));
+                }
                 let sentences: BTreeSet<String> = refusals.iter().map(Refusal::message).collect();
                 let message = sentences.into_iter().collect::<Vec<_>>().join("; ");
-                Some(Input::Refuse { message })
+                First::Input(Input::Refuse { message })
             }
         })
     }
+}
+
+/// What a queued task begins with once its turn has come.
+pub(super) enum First {
+    /// With that.
+    Input(Input),
+    /// With nothing yet: the agents of these targets may come back within that time.
+    Awaits(BTreeSet<String>, Duration),
+}
+
+/// The targets whose absence alone forbids a plan; `None` if anything else does.
+fn only_absence(refusals: &[Refusal]) -> Option<BTreeSet<String>> {
+    let away = refusals.iter().map(|refusal| {
+        if let Refusal::AgentOffline { target, .. } = refusal {
+            Some(target.clone())
+        } else {
+            None
+        }
+    });
+    away.collect()
 }
 
 /// Does what may take seconds, such as evaluating templates, beside the threads that serve. One at a

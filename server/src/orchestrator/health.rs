@@ -1,7 +1,7 @@
 //! Health checks: tasks like deployments, without a release. What they find is read out of their logs
 //! once they are over, and shown in the transaction that ends them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::Orchestrator;
 use super::active::{About, Checks, Context, Decided};
-use super::admit::AGENTS_RETURN;
+use super::admit::{AGENTS_RETURN, First};
 use super::commit::audit;
 use crate::services::planning::Pins;
 use crate::services::{facts, health as checks};
@@ -79,10 +79,10 @@ impl Orchestrator {
         tx: &mut Tx,
         task: TaskId,
         order: &HealthOrder,
-    ) -> Result<Option<Input>, StoreError> {
+    ) -> Result<First, StoreError> {
         let declared = health_check_list(tx).await?;
         if declared.iter().all(|check| check.id != order.id) {
-            return Ok(Some(Input::Refuse {
+            return Ok(First::Input(Input::Refuse {
                 message: format!(
                     "health check '{}' was removed before its turn came",
                     order.check.name
@@ -90,17 +90,20 @@ impl Orchestrator {
             }));
         }
         let targets = facts::targets(tx, self.parts.online.as_ref()).await?;
-        let may_return = self.began.elapsed() < AGENTS_RETURN;
+        let patience = AGENTS_RETURN.saturating_sub(self.began.elapsed());
         let away = targets.iter().filter(|target| {
             let wanted = order.only.is_empty() || order.only.contains(&target.id);
             wanted && order.check.may_check(target)
         });
-        let mut agents = away.filter_map(|target| target.agent.as_ref());
-        if may_return && agents.any(|agent| !agent.online && !self.parts.online.was_here(agent.id))
-        {
-            return Ok(None);
+        let strangers = away.filter(|target| {
+            let agent = target.agent.as_ref();
+            agent.is_some_and(|agent| !agent.online && !self.parts.online.was_here(agent.id))
+        });
+        let strangers: BTreeSet<String> = strangers.map(|target| target.name.clone()).collect();
+        if !patience.is_zero() && !strangers.is_empty() {
+            return Ok(First::Awaits(strangers, patience));
         }
-        Ok(Some(match health::plan(task, order, &targets) {
+        Ok(First::Input(match health::plan(task, order, &targets) {
             Ok(plan) => Input::Begin {
                 plan: Arc::new(plan),
             },

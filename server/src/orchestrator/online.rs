@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock};
 
-use mantle_shared::ids::{AgentId, JournalId};
+use mantle_domain::queue::Awaited;
+use mantle_shared::ids::{AgentId, JournalId, TaskId};
 
 use crate::gateway::SessionId;
 use crate::services::Presence;
@@ -14,6 +15,8 @@ pub struct Online {
     agents: RwLock<HashMap<AgentId, Entry>>,
     /// All that were there since this process began.
     known: RwLock<BTreeSet<AgentId>>,
+    /// Whom queued tasks wait for since their turn came.
+    awaited: RwLock<HashMap<TaskId, Awaited>>,
 }
 
 /// How an agent is there.
@@ -65,6 +68,22 @@ impl Online {
             .collect()
     }
 
+    /// A queued task waits for agents.
+    pub(super) fn note_awaited(&self, task: TaskId, whom: Awaited) {
+        self.awaited
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(task, whom);
+    }
+
+    /// Only these tasks are still queued.
+    pub(super) fn keep_awaited(&self, queued: &BTreeSet<TaskId>) {
+        self.awaited
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|task, _| queued.contains(task));
+    }
+
     pub(super) fn enter(&self, agent: AgentId, session: SessionId, journal: Option<JournalId>) {
         self.agents
             .write()
@@ -99,5 +118,10 @@ impl Online {
 impl Presence for Online {
     fn is_online(&self, agent: AgentId) -> bool {
         self.session(agent).is_some()
+    }
+
+    fn awaited(&self, task: TaskId) -> Option<Awaited> {
+        let awaited = self.awaited.read().unwrap_or_else(PoisonError::into_inner);
+        awaited.get(&task).cloned()
     }
 }

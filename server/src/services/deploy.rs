@@ -26,7 +26,6 @@ use super::error::{Error, Result};
 use super::planning::{Pins, Wanted};
 use super::plans::Footing;
 use super::progress::{Course, NewDeployment, Queued, Way, queue};
-use super::queue::task_in_queue;
 use super::{
     Caller, Deed, Services, choices, facts, mint, names, plan_shape, plans, prompts, rollback,
     teams,
@@ -212,7 +211,7 @@ impl Services {
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = task_fetch(&mut tx, id).await?;
-        let task = task_in_queue(&mut tx, &row, now).await?;
+        let task = self.task_in_queue(&mut tx, &row, now).await?;
         tx.commit().await?;
         self.wake.task_queued(id);
         Ok(task)

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use mantle_domain::permission::Permission;
 use mantle_domain::queue::{
-    Lane, Look, Place, Queued, Reason, Running, Turn, URGENT_IN_A_ROW, arrange, next_look,
+    Awaited, Lane, Look, Place, Queued, Reason, Running, Turn, URGENT_IN_A_ROW, arrange, next_look,
 };
 use mantle_shared::ids::TaskId;
 use serde_json::json;
@@ -80,7 +80,7 @@ impl Queue {
                 moved_up: row.moved_up_at_us.map(at),
                 not_before: row.not_before_us.map(at),
                 expires: row.expires_at_us.map(at),
-                awaits_agents: false,
+                awaits: None,
             });
         }
         for row in running {
@@ -104,9 +104,9 @@ impl Queue {
 
     /// Notes which tasks wait for agents since their turn came.
     #[must_use]
-    pub fn awaiting(mut self, awaits: impl Fn(TaskId) -> bool) -> Self {
+    pub fn awaiting(mut self, awaits: impl Fn(TaskId) -> Option<Awaited>) -> Self {
         for task in self.lots_mut().flat_map(|lot| &mut lot.queued) {
-            task.awaits_agents = awaits(task.task);
+            task.awaits = awaits(task.task);
         }
         self
     }
@@ -170,7 +170,7 @@ impl Services {
     pub async fn task_queue(&self, caller: &Caller) -> Result<Page<Task>> {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
-        let places = Queue::read(&mut tx).await?.places(self.now());
+        let places = self.queue_read(&mut tx).await?.places(self.now());
         let mut items = Vec::with_capacity(places.len());
         for place in &places {
             let row = task_fetch(&mut tx, place.task).await?;
@@ -206,36 +206,47 @@ impl Services {
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = task_fetch(&mut tx, row.id).await?;
-        let task = task_in_queue(&mut tx, &row, now).await?;
+        let task = self.task_in_queue(&mut tx, &row, now).await?;
         tx.commit().await?;
         self.wake.task_queued(row.id);
         Ok(task)
     }
-}
 
-/// A task as the API shows it, with its place and what it waits for while it is queued.
-pub(super) async fn task_in_queue(tx: &mut Tx, row: &TaskRow, now: Timestamp) -> Result<Task> {
-    match row.state {
-        TaskState::Running | TaskState::Done => return Ok(task_shape(row)),
-        TaskState::Queued => {}
+    /// A task as the API shows it, with its place and what it waits for while it is queued.
+    pub(super) async fn task_in_queue(
+        &self,
+        tx: &mut Tx,
+        row: &TaskRow,
+        now: Timestamp,
+    ) -> Result<Task> {
+        match row.state {
+            TaskState::Running | TaskState::Done => return Ok(task_shape(row)),
+            TaskState::Queued => {}
+        }
+        let places = self.queue_read(tx).await?.places(now);
+        let own = places.iter().find(|place| place.task == row.id);
+        Ok(own.map_or_else(|| task_shape(row), |place| placed(row, place)))
     }
-    let places = Queue::read(tx).await?.places(now);
-    let own = places.iter().find(|place| place.task == row.id);
-    Ok(own.map_or_else(|| task_shape(row), |place| placed(row, place)))
+
+    /// The queue, with what the orchestrator knows of it.
+    async fn queue_read(&self, tx: &mut Tx) -> Result<Queue> {
+        let queue = Queue::read(tx).await?;
+        Ok(queue.awaiting(|task| self.presence.awaited(task)))
+    }
 }
 
 fn placed(row: &TaskRow, place: &Place) -> Task {
     let mut task = task_shape(row);
     task.position = u32::try_from(place.position).ok();
     task.waiting = Some(place.turn.sentence());
-    task.behind = match place.turn {
+    task.behind = match &place.turn {
         Turn::Waits(Reason::Behind { number: ahead, .. }) if row.kind == TaskKind::HealthCheck => {
-            let ahead = number(ahead);
+            let ahead = number(*ahead);
             task.waiting = Some(format!("waits for {ahead}, another run of the same check"));
             None
         }
-        Turn::Waits(Reason::Behind { number: ahead, .. }) => Some(number(ahead)),
-        Turn::Waits(Reason::Scheduled { .. } | Reason::Full { .. } | Reason::Agents)
+        Turn::Waits(Reason::Behind { number: ahead, .. }) => Some(number(*ahead)),
+        Turn::Waits(Reason::Scheduled { .. } | Reason::Full { .. } | Reason::Agents(_))
         | Turn::Now
         | Turn::Expired { .. } => None,
     };

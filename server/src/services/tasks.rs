@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::deployments::DeploymentOrder;
 use super::error::{Error, Result};
-use super::queue::task_in_queue;
 use super::task_events::{EventReader, moment};
 use super::{Caller, Deed, Services, at, interruptions, names, plan_shape};
 use crate::api::body::{
@@ -68,7 +67,7 @@ impl Services {
         let mut tx = self.store.read().await?;
         let row = names::task(&mut tx, text).await?;
         let reader = read_events(&mut tx, row.id).await?;
-        let mut task = task_in_queue(&mut tx, &row, self.now()).await?;
+        let mut task = self.task_in_queue(&mut tx, &row, self.now()).await?;
         if task.message.is_empty() {
             task.message = reader.message();
         }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use mantle_domain::queue::Awaited;
 use mantle_shared::ids::{AgentId, TaskId};
 
 /// What services tell the orchestrator and the gateway.
@@ -49,6 +50,10 @@ pub struct NoWake;
 pub trait Presence: Send + Sync + 'static {
     /// The agent is connected and has been resynced.
     fn is_online(&self, agent: AgentId) -> bool;
+    /// The agents that a queued task waits for since its turn came.
+    fn awaited(&self, _task: TaskId) -> Option<Awaited> {
+        None
+    }
 }
 
 impl Presence for NoWake {

@@ -1,6 +1,7 @@
 //! The queue of a real server: who starts when there is no room, and what waits for its time.
 
 use mantle_tests::cli::Output;
+use mantle_tests::wait::wait_for;
 use serde_json::Value;
 
 use crate::fleet::{Fleet, SOON, number, quoted};
@@ -204,4 +205,26 @@ async fn what_expires_or_is_cancelled_before_its_turn_never_runs() {
     fleet.world.file("gate", "");
     fleet.task_is(&hold, "succeeded", SOON).await;
     fleet.effects.assert_each_once([("hold", "hold-test")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_turn_has_come_and_whose_agent_is_away_says_for_whom_it_waits_and_how_long() {
+    let mut fleet = narrow().await;
+    project(&fleet, "a", false).await;
+    let task = deploy(&fleet, "a", "test", &["--at", "in 3s"]).await;
+    fleet.server.kill9();
+    fleet.agents[0].stop().await;
+    fleet.server.restart().await;
+    wait_for("it waits for its agent", SOON, || async {
+        let waits = queue(&fleet).await;
+        let why = why(&waits, &task);
+        let awaited = why.starts_with("waits for the agent of web01, which may come back, until ");
+        awaited.then_some(()).ok_or_else(|| why.to_owned())
+    })
+    .await;
+    let shown = fleet.server.ok(&["task", "show", &task]).await;
+    said(&shown, "queued: it waits for the agent of web01");
+    fleet.agents[0].run();
+    fleet.task_is(&task, "succeeded", SOON).await;
+    fleet.effects.assert_each_once([("a", "a-test")]);
 }

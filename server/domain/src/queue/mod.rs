@@ -121,7 +121,16 @@ pub struct Queued {
     /// It does not start any more from then on.
     pub expires: Option<Timestamp>,
     /// Its turn has come and it waits for agents to connect: it keeps its key and takes no place.
-    pub awaits_agents: bool,
+    pub awaits: Option<Awaited>,
+}
+
+/// The agents that a task waits for since its turn came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    /// The targets whose agents are away, in order.
+    pub targets: Vec<String>,
+    /// Until then; what becomes of it without them is decided then.
+    pub until: Timestamp,
 }
 
 /// A task that runs.
@@ -200,7 +209,7 @@ pub enum Reason {
         limit: usize,
     },
     /// It waits for agents to connect.
-    Agents,
+    Agents(Awaited),
 }
 
 impl Turn {
@@ -234,8 +243,25 @@ impl Reason {
             Self::Full { limit } => {
                 format!("waits for its turn: {limit} tasks run at once on this server")
             }
-            Self::Agents => "waits for agents that are not connected".to_owned(),
+            Self::Agents(awaited) => awaited.sentence(),
         }
+    }
+}
+
+/// So many targets are named; a fleet is away as a whole after a restart.
+const NAMED_MOST: usize = 3;
+
+impl Awaited {
+    fn sentence(&self) -> String {
+        let (named, more) = self.targets.split_at(self.targets.len().min(NAMED_MOST));
+        let named = named.join(", ");
+        let whose = match (self.targets.len(), more.len()) {
+            (1, _) => format!("the agent of {named}"),
+            (_, 0) => format!("the agents of {named}"),
+            (_, more) => format!("the agents of {named} and {more} more"),
+        };
+        let until = self.until.strftime("%H:%M:%S UTC");
+        format!("waits for {whose}, which may come back, until {until}")
     }
 }
 
@@ -263,8 +289,8 @@ pub fn arrange(look: &Look<'_>) -> Vec<Place> {
     let in_use = look.running.iter().filter(|r| !r.awaits_person).count();
     let mut room = look.limit.saturating_sub(in_use);
     for task in by_lanes(first, look) {
-        let turn = if task.awaits_agents {
-            Turn::Waits(Reason::Agents)
+        let turn = if let Some(awaited) = &task.awaits {
+            Turn::Waits(Reason::Agents(awaited.clone()))
         } else if room > 0 {
             room -= 1;
             Turn::Now
@@ -363,7 +389,7 @@ fn by_lanes<'a>(first: Vec<&'a Queued>, look: &Look<'_>) -> Vec<&'a Queued> {
             None => match normal.pop_front() {
                 Some(task) => {
                     // One that takes no place gives nothing away.
-                    if !task.awaits_agents {
+                    if task.awaits.is_none() {
                         in_a_row = 0;
                     }
                     order.push(task);
@@ -386,7 +412,7 @@ fn by_turns<'a>(tasks: Vec<&'a Queued>, running: &[Running], lane: Lane) -> Vec<
     for (index, task) in tasks.iter().enumerate() {
         let turn = had.entry(task.owner).or_default();
         turns.insert((*turn, task.number, index));
-        if !task.awaits_agents {
+        if task.awaits.is_none() {
             *turn += 1;
         }
     }

@@ -32,7 +32,14 @@ fn queued(number: u64, project: u128) -> Queued {
         moved_up: None,
         not_before: None,
         expires: None,
-        awaits_agents: false,
+        awaits: None,
+    }
+}
+
+fn away(targets: &[&str]) -> Awaited {
+    Awaited {
+        targets: targets.iter().map(|&name| name.to_owned()).collect(),
+        until: at(4980),
     }
 }
 
@@ -161,8 +168,16 @@ fn every_waiting_task_says_why() {
             ..queued(7, 7)
         },
         Queued {
-            awaits_agents: true,
+            awaits: Some(away(&["db1"])),
             ..queued(8, 8)
+        },
+        Queued {
+            awaits: Some(away(&["db1", "db2"])),
+            ..queued(9, 9)
+        },
+        Queued {
+            awaits: Some(away(&["a", "b", "c", "d", "e"])),
+            ..queued(10, 10)
         },
     ];
     let runs = [running(0, 2, "a")];
@@ -173,7 +188,12 @@ fn every_waiting_task_says_why() {
         (4, "waits for T-3, which comes first for the same project"),
         (6, "is scheduled for 1970-01-01T00:33:20Z"),
         (7, "has expired at 1970-01-01T00:16:40Z"),
-        (8, "waits for agents that are not connected"),
+        (
+            8,
+            "waits for the agent of db1, which may come back, until 01:23:00 UTC",
+        ),
+        (9, "waits for the agents of db1, db2, which"),
+        (10, "waits for the agents of a, b, c and 2 more, which"),
     ];
     for (number, said) in table {
         let sentence = turn(&all, &runs, number).sentence();
