@@ -7,10 +7,10 @@ use mantle_domain::process::WORKER_TAG;
 use super::deploy::{WaitArgs, highlights, summary, wait, warned};
 use super::exit::{CliResult, Exit, Failure};
 use super::live::{harmless, line_text, print_log};
-use super::output::{Output, ago, clock, json_line, line_out, or_dash};
+use super::output::{Output, ago, clock, json_line, line_out, or_dash, size};
 use crate::api::body::{
-    ActionView, LogKind, LogLine, Task, TaskDetail, TaskPriority, TaskResolve, TaskState,
-    UnresolvedAttempt, WorkState,
+    ActionView, LogKind, LogLine, PackagesView, Task, TaskDetail, TaskPriority, TaskResolve,
+    TaskState, UnresolvedAttempt, WorkState,
 };
 use crate::client::Client;
 
@@ -328,6 +328,7 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
             digest.get(..12).unwrap_or(digest)
         ));
     }
+    lines.extend(packages(detail));
     for step in &detail.steps {
         let why = match step.message.as_str() {
             "" => String::new(),
@@ -373,6 +374,33 @@ fn lines(detail: &TaskDetail) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The packages that have to be there before the first step begins, until they are.
+fn packages(detail: &TaskDetail) -> Vec<String> {
+    let is_there = |one: &PackagesView| one.state == WorkState::Succeeded;
+    if detail.packages.iter().all(is_there) {
+        return Vec::new();
+    }
+    let head = "  packages, before the first step:".to_owned();
+    let each = detail
+        .packages
+        .iter()
+        .map(|one| format!("     {}", on_the_way(one)));
+    std::iter::once(head).chain(each).collect()
+}
+
+/// How far a target's packages are.
+pub(super) fn on_the_way(one: &PackagesView) -> String {
+    let far = match (one.done_bytes, one.total_bytes) {
+        (Some(done), Some(total)) => format!("  {} of {}", size(done), size(total)),
+        _ => String::new(),
+    };
+    let why = match one.message.as_str() {
+        "" => String::new(),
+        message => format!(": {}", harmless(message)),
+    };
+    format!("{}  {}{far}{why}", one.target, one.state.as_str())
 }
 
 /// What was said of an action's end beside what the server decided.

@@ -75,6 +75,7 @@ impl Orchestrator {
         turn: &mut Turn,
     ) {
         let task = answer.task;
+        self.parts.online.transfers.over(task, Some(agent));
         let Some(deployment) = self.deployments.get_mut(&task) else {
             self.stray(agent, "acquisition");
             return;

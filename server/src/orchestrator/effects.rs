@@ -156,6 +156,7 @@ impl Orchestrator {
                 self.parts
                     .grants
                     .give(agent, task, packages.iter().map(|package| package.root));
+                self.parts.online.transfers.ordered(task, agent, request);
                 let left = deadline.duration_since(Timestamp::now()).as_millis().max(0);
                 Ok(Acquire {
                     request,

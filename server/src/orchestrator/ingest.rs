@@ -205,8 +205,11 @@ impl Ingest {
                 Some(Fact::AcquireAnswered { agent, answer })
             }
             Arrival::Refused(refusal) => Some(Fact::Refused(refusal)),
-            Arrival::AcquireProgressed { .. }
-            | Arrival::Records { .. }
+            Arrival::AcquireProgressed { agent, progress } => {
+                self.parts.online.transfers.progressed(agent, progress);
+                None
+            }
+            Arrival::Records { .. }
             | Arrival::RecordsGone { .. }
             | Arrival::AttemptEnded { .. } => None,
         }

@@ -33,6 +33,7 @@ mod people;
 mod recovery;
 mod resolutions;
 mod run;
+mod transfers;
 mod turn;
 
 use std::sync::Arc;

@@ -6,8 +6,9 @@ use std::sync::{PoisonError, RwLock};
 use mantle_domain::queue::Awaited;
 use mantle_shared::ids::{AgentId, JournalId, TaskId};
 
+use super::transfers::Transfers;
 use crate::gateway::SessionId;
-use crate::services::Presence;
+use crate::services::{Arrived, Presence};
 
 /// The agents that may be given orders, by the connection on which they reported their journal.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub struct Online {
     known: RwLock<BTreeSet<AgentId>>,
     /// Whom queued tasks wait for since their turn came.
     awaited: RwLock<HashMap<TaskId, Awaited>>,
+    /// How far packages are on their way.
+    pub(super) transfers: Transfers,
 }
 
 /// How an agent is there.
@@ -123,5 +126,9 @@ impl Presence for Online {
     fn awaited(&self, task: TaskId) -> Option<Awaited> {
         let awaited = self.awaited.read().unwrap_or_else(PoisonError::into_inner);
         awaited.get(&task).cloned()
+    }
+
+    fn arrived(&self, task: TaskId, agent: AgentId) -> Option<Arrived> {
+        self.transfers.arrived(task, agent)
     }
 }

@@ -569,6 +569,7 @@ impl Orchestrator {
             }
             self.stop_waiting(task);
             self.parts.grants.take_back(task);
+            self.parts.online.transfers.over(task, None);
             self.look_again = true;
         }
     }

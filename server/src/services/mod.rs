@@ -67,6 +67,7 @@ mod rollback;
 mod secrets;
 mod targets;
 pub mod task_events;
+mod task_packages;
 mod tasks;
 mod teams;
 #[cfg(test)]
@@ -105,7 +106,7 @@ pub use self::plans::{Footing, bound};
 pub use self::renewal::trusted;
 pub use self::retention::RETAIN_EVERY;
 pub use self::targets::TargetSwitch;
-pub use self::wake::{NoWake, Presence, Wake};
+pub use self::wake::{Arrived, NoWake, Presence, Wake};
 use crate::installers::Installers;
 use crate::packages::PackageRepository;
 use crate::security::MasterKey;

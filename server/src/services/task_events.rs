@@ -172,7 +172,10 @@ impl EventReader {
                 failed,
                 ..
             } => subject(*step, *s, self.subject_end(*step, *s, *failed), text()),
-            Event::NodeWaiting { node, .. } => action(*node, WorkState::Waiting, text()),
+            Event::NodeWaiting { node, .. } => {
+                let why = view::why_waiting(&self.state, *node, None);
+                action(*node, WorkState::Waiting, why)
+            }
             Event::NodeSkipped { node, reason } => {
                 action(*node, WorkState::Skipped, reason.sentence())
             }

@@ -88,6 +88,7 @@ impl Services {
             task,
             left_out: reader.plan().map(plan_shape::left_out).unwrap_or_default(),
             steps: reader.steps(),
+            packages: self.packages_on_the_way(row.id, reader.state()),
             last_event: reader.last(),
         })
     }

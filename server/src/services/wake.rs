@@ -42,6 +42,15 @@ pub trait Wake: Send + Sync + 'static {
     fn recovered(&self, _epoch: u64) {}
 }
 
+/// How much of its packages an agent says it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// Bytes that are there.
+    pub done_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+}
+
 /// Wakes nobody: for tests of services, and for a server that only serves its API.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoWake;
@@ -52,6 +61,10 @@ pub trait Presence: Send + Sync + 'static {
     fn is_online(&self, agent: AgentId) -> bool;
     /// The agents that a queued task waits for since its turn came.
     fn awaited(&self, _task: TaskId) -> Option<Awaited> {
+        None
+    }
+    /// How much of what a task needs an agent says is there.
+    fn arrived(&self, _task: TaskId, _agent: AgentId) -> Option<Arrived> {
         None
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use mantle::api::body::WorkState;
 use mantle::gateway::{PushRate, PushRates};
 use mantle_tests::wait::{wait_for, wait_until};
 use mantle_tests::{Effects, World};
@@ -68,6 +69,18 @@ async fn s24_while_a_package_flows_at_its_pace_a_line_and_a_cancel_arrive_at_onc
     let big = server.deploy("big").await;
     let sent = || server.counters.bulk_bytes.load(Ordering::SeqCst);
     wait_until("the package flows", SOON, || sent() > RATE_BYTES / 2).await;
+
+    wait_for("the task to say how far the package is", SOON, || async {
+        let task = server.task(&big).await;
+        let known = task.packages.iter().find(|one| one.target == "web01");
+        let known = known.ok_or_else(|| format!("{:?}", task.packages))?;
+        let far = known.done_bytes.zip(known.total_bytes);
+        let on_its_way = far.is_some_and(|(done, total)| done > 0 && done < total);
+        (on_its_way && known.state == WorkState::Running)
+            .then_some(())
+            .ok_or_else(|| format!("{known:?}"))
+    })
+    .await;
 
     let told = Instant::now();
     std::fs::write(&gate, "").unwrap();

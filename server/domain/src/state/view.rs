@@ -10,6 +10,7 @@ use super::model::{
     AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, StepState, SubjectState,
     Verdict,
 };
+use super::locks::Blocked;
 use super::resolution::ResolvedAs;
 use super::schedule::why_no_more;
 pub use super::status::Status;
@@ -433,6 +434,16 @@ fn passed_over(state: &State, step: &StepState, subject: TargetId) -> Option<Ski
     }
 }
 
+/// Why a node waits that is to be started.
+pub fn why_waiting(state: &State, node: NodeRef, blocked: Option<&Blocked>) -> String {
+    let executor = executor(state, node);
+    match (blocked, state.last_attempt(node).and_then(over_message)) {
+        (Some(blocked), _) => blocked.sentence(&executor),
+        (None, Some(over)) => over,
+        (None, None) => format!("waits for the agent of {executor} to connect"),
+    }
+}
+
 fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
     let mut attempts: Vec<(&AttemptId, &Attempt)> = state
         .attempts
@@ -444,12 +455,7 @@ fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
     let (status, message, ended) = match state.nodes.get(&node) {
         None => (Status::Pending, String::new(), None),
         Some(NodeState::Waiting { blocked, .. }) => {
-            let executor = executor(state, node);
-            let message = match (blocked, last.and_then(|(_, attempt)| over_message(attempt))) {
-                (Some(blocked), _) => blocked.sentence(&executor),
-                (None, Some(over)) => over,
-                (None, None) => format!("waits for the agent of {executor} to connect"),
-            };
+            let message = why_waiting(state, node, blocked.as_ref());
             (Status::Waiting, message, None)
         }
         Some(NodeState::Running { attempt }) => {

@@ -63,7 +63,7 @@ pub use target::{
     TargetTags,
 };
 pub use task::{
-    ActionView, LogKind, LogLine, StepView, SubjectView, Task, TaskDetail, TaskEvent,
+    ActionView, LogKind, LogLine, PackagesView, StepView, SubjectView, Task, TaskDetail, TaskEvent,
     TaskEventKind, TaskPriority, TaskState, TaskWarning, WorkState,
 };
 pub use variable::{

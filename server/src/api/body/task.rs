@@ -156,6 +156,10 @@ pub struct TaskDetail {
     pub task: Task,
     /// The steps; empty until it has begun.
     pub steps: Vec<StepView>,
+    /// The packages that have to be on a target before the first step begins, one entry a target
+    /// whose agent fetches any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<PackagesView>,
     /// The last event that this picture contains: follow the events after it.
     pub last_event: u64,
     /// What is worth a look, if `warnings` is set: the first of them.
@@ -195,6 +199,24 @@ pub struct TaskWarning {
     pub action: String,
     /// What it is.
     pub text: String,
+}
+
+/// What a target's agent fetches before the first step begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PackagesView {
+    /// The target's name.
+    pub target: String,
+    /// How it stands.
+    pub state: WorkState,
+    /// Bytes that are there, while they are on their way and the agent says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_bytes: Option<u64>,
+    /// Bytes in all, while they are on their way and the agent says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<u64>,
+    /// Why it waits or failed, or what it came to; may be empty.
+    #[serde(default)]
+    pub message: String,
 }
 
 /// One step of a task.

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use crate::api::body::{
-    ActionView, LogLine, StepView, SubjectView, Task, TaskDetail, TaskEvent, TaskEventKind,
-    WorkState,
+    ActionView, LogLine, PackagesView, StepView, SubjectView, Task, TaskDetail, TaskEvent,
+    TaskEventKind, WorkState,
 };
 
 /// What is known.
@@ -16,6 +16,10 @@ pub(super) struct Picture {
     pub task: Task,
     /// Its steps; empty until it has begun.
     pub steps: Vec<StepView>,
+    /// The packages that have to be there before the first step begins.
+    pub packages: Vec<PackagesView>,
+    /// Since when actions wait, by target, action and executor.
+    waiting: HashMap<(String, String, String), Timestamp>,
     known: u64,
     /// How far actions say they are, by target, action and executor; of which attempt.
     progress: HashMap<(String, String, String), (u32, u8)>,
@@ -27,6 +31,8 @@ impl Picture {
         Self {
             task,
             steps: Vec::new(),
+            packages: Vec::new(),
+            waiting: HashMap::new(),
             known: 0,
             progress: HashMap::new(),
         }
@@ -36,11 +42,13 @@ impl Picture {
     pub(super) fn begin(&mut self, detail: TaskDetail) {
         self.task = detail.task;
         self.steps = detail.steps;
+        self.packages = detail.packages;
         self.known = detail.last_event;
     }
 
     /// Takes an event into the picture, unless it is in it already.
     pub(super) fn apply(&mut self, event: &TaskEvent) {
+        self.note_waiting(event);
         if event.seq <= self.known {
             return;
         }
@@ -77,8 +85,45 @@ impl Picture {
                     clock(&mut action.started_at, &mut action.ended_at, state, at);
                 }
             }
-            TaskEventKind::Packages | TaskEventKind::Note => {}
+            TaskEventKind::Packages => {
+                let mut packages = self.packages.iter_mut();
+                let own = packages.find(|own| Some(&own.target) == event.target.as_ref());
+                if let (Some(own), Some(state)) = (own, event.state) {
+                    own.state = state;
+                    own.message.clone_from(&event.message);
+                    (own.done_bytes, own.total_bytes) = (None, None);
+                }
+            }
+            TaskEventKind::Note => {}
         }
+    }
+
+    /// Also of what is in the picture already: the matrix does not say since when something waits.
+    fn note_waiting(&mut self, event: &TaskEvent) {
+        let place = (&event.target, &event.action, &event.executor);
+        let (Some(target), Some(action), Some(executor)) = place else {
+            return;
+        };
+        if event.kind != TaskEventKind::Action {
+            return;
+        }
+        let place = (target.clone(), action.clone(), executor.clone());
+        if event.state == Some(WorkState::Waiting) {
+            self.waiting.entry(place).or_insert(event.at);
+        } else {
+            self.waiting.remove(&place);
+        }
+    }
+
+    /// Since when an action waits, or else is at work.
+    pub(super) fn since(&self, target: &str, action: &ActionView) -> Option<Timestamp> {
+        let place = (
+            target.to_owned(),
+            action.name.clone(),
+            action.executor.clone(),
+        );
+        let waits = self.waiting.get(&place).copied();
+        waits.or(action.started_at)
     }
 
     /// Takes a report of progress into the picture; other lines change nothing.

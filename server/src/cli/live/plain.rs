@@ -1,12 +1,16 @@
 //! Without a terminal: one line a change, each log line with its target and action.
 
+use jiff::Timestamp;
 use mantle_shared::protocol::CUT_MARK;
 use tokio::time::Instant;
 
 use super::picture::Picture;
 use super::{HEARTBEAT, Screen};
-use crate::api::body::{LogKind, LogLine, TaskEvent, TaskEventKind, TaskState, WorkState};
+use crate::api::body::{
+    LogKind, LogLine, PackagesView, TaskEvent, TaskEventKind, TaskState, WorkState,
+};
 use crate::cli::output::{clock, line_err};
+use crate::cli::task::on_the_way;
 
 /// Prints lines.
 pub(super) struct Plain {
@@ -44,7 +48,7 @@ impl Screen for Plain {
 
     fn tick(&mut self, picture: &Picture) {
         if self.spoke.elapsed() >= HEARTBEAT {
-            let text = format!("still waiting: {}", doing(picture));
+            let text = format!("still waiting: {}", doing(picture, Timestamp::now()));
             self.say(&text);
         }
     }
@@ -169,19 +173,27 @@ fn asked_line(picture: &Picture, event: &TaskEvent) -> Option<String> {
 }
 
 /// What is under way, for a sign of life.
-fn doing(picture: &Picture) -> String {
-    let now = jiff::Timestamp::now();
-    let mut running: Vec<String> = Vec::new();
+fn doing(picture: &Picture, now: Timestamp) -> String {
+    let open = |one: &&PackagesView| matches!(one.state, WorkState::Running | WorkState::Waiting);
+    let packages = picture.packages.iter().filter(open);
+    let mut running: Vec<String> = packages
+        .map(|one| format!("packages of {}", on_the_way(one)))
+        .collect();
     for subject in picture.steps.iter().flat_map(|step| &step.targets) {
         for action in &subject.actions {
             if matches!(action.state, WorkState::Running | WorkState::Waiting) {
-                let since = action
-                    .started_at
-                    .map_or(0, |at| now.as_second() - at.as_second());
+                let since = picture.since(&subject.target, action);
+                let since = since.map_or(0, |at| now.as_second() - at.as_second());
+                let why = match action.message.as_str() {
+                    message if action.state == WorkState::Waiting && !message.is_empty() => {
+                        format!(": {}", harmless(message))
+                    }
+                    _ => String::new(),
+                };
                 let percent = picture.percent(&subject.target, action);
                 let percent = percent.map_or_else(String::new, |percent| format!(" {percent} %"));
                 running.push(format!(
-                    "{} › {} {}{percent} ({})",
+                    "{} › {} {}{percent} ({}){why}",
                     subject.target,
                     action.name,
                     action.state.as_str(),
@@ -201,7 +213,63 @@ fn doing(picture: &Picture) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    fn a_picture() -> Picture {
+        let task = serde_json::from_value(serde_json::json!({
+            "id": "00000000-0000-0000-0000-000000000001", "number": "T-7", "kind": "deployment",
+            "project": "shop", "version": "1.0", "environment": "test", "state": "running",
+            "created_at": "1970-01-01T00:00:00Z", "created_by": "ada",
+        }));
+        let mut picture = Picture::new(task.unwrap());
+        let step = serde_json::from_value(serde_json::json!({
+            "number": 1, "name": "S", "state": "running", "targets": [{
+                "target": "w2", "state": "running", "actions": [{
+                    "name": "S", "uses": "script", "executor": "w2", "state": "pending",
+                    "attempts": 0,
+                }],
+            }],
+        }));
+        picture.steps = vec![step.unwrap()];
+        picture
+    }
+
+    fn an_event(kind: &str, state: &str, message: &str, seq: u64) -> TaskEvent {
+        let event = serde_json::json!({
+            "seq": seq, "at": "1970-01-01T00:00:10Z", "kind": kind, "step": 1, "target": "w2",
+            "action": "S", "executor": "w2", "state": state, "message": message,
+        });
+        serde_json::from_value(event).unwrap()
+    }
+
+    #[test]
+    fn a_sign_of_life_says_what_is_waited_for_and_since_when() {
+        let now = Timestamp::from_second(45).unwrap();
+        let away = "waits for the agent of w2 to connect";
+        let mut picture = a_picture();
+        assert_eq!(doing(&picture, now), "running");
+        picture.apply(&an_event("action", "waiting", away, 1));
+        assert_eq!(
+            doing(&picture, now),
+            format!("w2 › S waiting (0:35): {away}")
+        );
+        picture.apply(&an_event("action", "running", "", 2));
+        assert_eq!(doing(&picture, now), "w2 › S running (0:35)");
+
+        // Before the first step packages are on their way, of which there need be no event.
+        let mut picture = a_picture();
+        let packages = serde_json::json!({"target": "w2", "state": "waiting", "message": away});
+        picture.packages = vec![serde_json::from_value(packages).unwrap()];
+        assert_eq!(
+            doing(&picture, now),
+            format!("packages of w2  waiting: {away}")
+        );
+        picture.apply(&an_event("packages", "running", "", 1));
+        assert_eq!(doing(&picture, now), "packages of w2  running");
+        picture.apply(&an_event("packages", "succeeded", "8 bytes sent", 2));
+        assert_eq!(doing(&picture, now), "running");
+    }
 
     #[test]
     fn what_a_target_prints_cannot_steer_the_terminal() {
