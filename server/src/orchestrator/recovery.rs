@@ -10,11 +10,13 @@ use mantle_shared::ids::TaskId;
 
 use super::active::Deployment;
 use super::admit::load_context;
+use super::effects::now_us;
 use super::turn::Turn;
 use super::{LEASE, Orchestrator};
 use crate::store::{
-    StoreError, TaskRow, Tx, agent_list_revoked, epoch_current, task_event_list, task_fetch,
-    task_lease_clear, task_lease_renew, task_lease_take, task_list_running,
+    StoreError, TaskRow, Tx, agent_list_revoked, agent_mark_seen_until, connected_find,
+    connected_keep, epoch_current, task_event_list, task_fetch, task_lease_clear, task_lease_renew,
+    task_lease_take, task_list_running,
 };
 
 /// Between two tries.
@@ -113,6 +115,50 @@ impl Orchestrator {
         };
         self.deployments.insert(task, deployment);
         Ok(())
+    }
+
+    /// Writes down who is connected, for the server that comes after this one if it is killed.
+    pub(super) async fn note_connected(&mut self) {
+        let agents = self.parts.online.agents();
+        if agents.is_empty() && self.connected_noted.is_empty() {
+            return;
+        }
+        let at_us = now_us();
+        let noted = self
+            .parts
+            .store
+            .write(async |tx| connected_keep(tx, &agents, at_us).await)
+            .await;
+        match noted {
+            Ok(()) => self.connected_noted = agents,
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "who is connected cannot be noted; it is tried again"
+            ),
+        }
+    }
+
+    /// Who was connected when this server's predecessor was killed was last seen then, not when it
+    /// connected. Who left or came since says so itself.
+    pub(super) async fn settle_connected(&self) {
+        let settled = self
+            .parts
+            .store
+            .write(async |tx| {
+                if let Some((agents, at_us)) = connected_find(tx).await? {
+                    for agent in agents {
+                        agent_mark_seen_until(tx, agent, at_us).await?;
+                    }
+                }
+                Ok::<_, StoreError>(())
+            })
+            .await;
+        if let Err(error) = settled {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "when agents were last seen cannot be made up for; the times shown are older"
+            );
+        }
     }
 
     /// Keeps the leases. One that was lost shows at the next write, which is guarded by its epoch.

@@ -46,6 +46,8 @@ pub struct Orchestrator {
     pub(super) awaited: HashMap<TaskId, Instant>,
     /// Tasks that are not driven for now.
     pub(super) parked: HashMap<TaskId, Parked>,
+    /// The agents that were connected when that was last written down.
+    pub(super) connected_noted: BTreeSet<AgentId>,
     cancels: Vec<TaskId>,
     /// Tasks in which somebody answered.
     pub(super) answered: Vec<TaskId>,
@@ -102,6 +104,7 @@ impl Orchestrator {
             look_again: true,
             awaited: HashMap::new(),
             parked: HashMap::new(),
+            connected_noted: BTreeSet::new(),
             cancels: Vec::new(),
             answered: Vec::new(),
             resolutions_stale: true,
@@ -132,6 +135,7 @@ impl Orchestrator {
         }
         self.began = Instant::now();
         self.patient_until = Timestamp::now() + patience();
+        self.settle_connected().await;
         self.recover().await;
         let mut renew = tokio::time::interval(RENEW);
         let mut sweep = tokio::time::interval(SWEEP);
@@ -147,7 +151,10 @@ impl Orchestrator {
                 // Where nobody can hint any more the sweep finds everything.
                 Some(command) = self.commands.recv() => self.note(command),
                 () = tokio::time::sleep(wait) => {}
-                _ = renew.tick() => self.renew_leases().await,
+                _ = renew.tick() => {
+                    self.renew_leases().await;
+                    self.note_connected().await;
+                }
                 _ = sweep.tick() => {
                     if fault::sabotaged("hints-not-made-up-for") {
                         continue;

@@ -192,6 +192,17 @@ pub async fn agent_mark_seen(tx: &mut Tx, id: AgentId, at_us: i64) -> Result<()>
     .await
 }
 
+/// Notes that an agent was here at least until then.
+pub async fn agent_mark_seen_until(tx: &mut Tx, id: AgentId, at_us: i64) -> Result<()> {
+    tx.exec(
+        "UPDATE agent SET last_seen_at_us = $2
+         WHERE id = $1 AND (last_seen_at_us IS NULL OR last_seen_at_us < $2)",
+        params![id, at_us],
+    )
+    .await
+    .map(|_| ())
+}
+
 /// The agents that are revoked.
 pub async fn agent_list_revoked(tx: &mut Tx) -> Result<Vec<AgentId>> {
     tx.rows(

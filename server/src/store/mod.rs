@@ -60,6 +60,7 @@ pub use agent::{
     agent_find_of_target, agent_insert, agent_key_find, agent_key_find_offered, agent_key_insert,
     agent_key_list_allowed, agent_key_mark_current, agent_key_retire_offered, agent_list,
     agent_list_revoked, agent_mark_connected, agent_mark_revoked, agent_mark_seen,
+    agent_mark_seen_until,
 };
 pub use answered::{
     AnsweredVariables, Leaving, answered_drop_left, answered_list_left, task_answered,
@@ -161,9 +162,9 @@ pub use secret::{
 };
 pub use server_meta::{
     MAX_RUNNING, META_AUTHORITY, META_CONNECTION_ID_KEY, META_INSTANCE_ID, META_MASTER_KEY_CHECK,
-    META_RESET_KEY, META_RESTORED, epoch_current, epoch_next, epoch_raise, max_running,
-    max_running_keep, now_us, server_meta_find, server_meta_keep, server_meta_remove,
-    server_meta_replace,
+    META_RESET_KEY, META_RESTORED, connected_find, connected_keep, epoch_current, epoch_next,
+    epoch_raise, max_running, max_running_keep, now_us, server_meta_find, server_meta_keep,
+    server_meta_remove, server_meta_replace,
 };
 pub use snapshot::{SnapshotKind, snapshot_fetch, snapshot_keep};
 pub use target::{

@@ -1,5 +1,10 @@
 //! What the server knows about itself: its identity, its keys for the wire, its counters.
 
+use std::collections::BTreeSet;
+
+use mantle_shared::ids::AgentId;
+use uuid::Uuid;
+
 use super::error::{Result, StoreError};
 use super::tx::Tx;
 use super::value::params;
@@ -18,6 +23,9 @@ pub const META_AUTHORITY: &str = "authority";
 
 /// That the database comes from a backup, until it was recovered; JSON.
 pub const META_RESTORED: &str = "restored";
+
+/// Which agents are connected, and when that was noted: 8 bytes, then 16 an agent.
+const META_CONNECTED: &str = "connected";
 
 /// How many tasks run at once, as the server was last started; digits.
 const META_MAX_RUNNING: &str = "max_running";
@@ -57,6 +65,39 @@ pub async fn server_meta_find(tx: &mut Tx, name: &str) -> Result<Option<Vec<u8>>
     .await?
     .map(|row| row.get("value"))
     .transpose()
+}
+
+/// Notes which agents are connected: what a server that is killed leaves behind.
+pub async fn connected_keep(tx: &mut Tx, agents: &BTreeSet<AgentId>, at_us: i64) -> Result<()> {
+    let mut value = at_us.to_be_bytes().to_vec();
+    for agent in agents {
+        value.extend_from_slice(agent.as_uuid().as_bytes());
+    }
+    tx.exec(
+        "INSERT INTO server_meta (name, value) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![META_CONNECTED, value],
+    )
+    .await
+    .map(|_| ())
+}
+
+/// The agents that were connected when that was last noted, and when that was. What cannot be read is
+/// as if it were not there.
+pub async fn connected_find(tx: &mut Tx) -> Result<Option<(BTreeSet<AgentId>, i64)>> {
+    let Some(value) = server_meta_find(tx, META_CONNECTED).await? else {
+        return Ok(None);
+    };
+    let Some((at, agents)) = value.split_first_chunk::<8>() else {
+        return Ok(None);
+    };
+    let ids = agents
+        .chunks_exact(16)
+        .filter_map(|id| Uuid::from_slice(id).ok());
+    Ok(Some((
+        ids.map(AgentId::from_uuid).collect(),
+        i64::from_be_bytes(*at),
+    )))
 }
 
 /// Sets the value if there is none yet, and says which one holds now.

@@ -1,5 +1,7 @@
 //! API keys, join tokens, agents and their keys.
 
+use std::collections::BTreeSet;
+
 use mantle_domain::ids::{ApiKeyId, JoinTokenId, TargetId};
 use mantle_shared::tls::Fingerprint;
 
@@ -9,10 +11,10 @@ use crate::store::{
     AgentKeyRow, AgentKeyStatus, AgentProfile, AgentStatus, ApiKeyRow, Extent, JoinTokenRow, Store,
     StoreError, agent_fetch, agent_find_of_target, agent_insert, agent_key_find, agent_key_insert,
     agent_key_list_allowed, agent_key_mark_current, agent_list, agent_mark_connected,
-    agent_mark_revoked, agent_mark_seen, api_key_find, api_key_find_live, api_key_insert,
-    api_key_list, api_key_mark_revoked, api_key_mark_used, join_token_find, join_token_insert,
-    join_token_list, join_token_mark_revoked, join_token_use, target_delete, target_fetch,
-    target_insert,
+    agent_mark_revoked, agent_mark_seen, agent_mark_seen_until, api_key_find, api_key_find_live,
+    api_key_insert, api_key_list, api_key_mark_revoked, api_key_mark_used, connected_find,
+    connected_keep, join_token_find, join_token_insert, join_token_list, join_token_mark_revoked,
+    join_token_use, target_delete, target_fetch, target_insert,
 };
 
 on_both!(
@@ -213,9 +215,25 @@ async fn a_revoked_agent_has_no_allowed_key(store: &Store) {
         .await
         .unwrap();
     agent_mark_seen(&mut tx, world.agent, 21).await.unwrap();
+    for earlier in [20, 21] {
+        agent_mark_seen_until(&mut tx, world.agent, earlier)
+            .await
+            .unwrap();
+    }
     let agent = agent_fetch(&mut tx, world.agent).await.unwrap();
     assert_eq!(agent.profile, profile);
     assert_eq!((agent.highest_epoch, agent.last_seen_at_us), (17, Some(21)));
+    agent_mark_seen_until(&mut tx, world.agent, 25)
+        .await
+        .unwrap();
+    let agent = agent_fetch(&mut tx, world.agent).await.unwrap();
+    assert_eq!(agent.last_seen_at_us, Some(25));
+    assert_eq!(connected_find(&mut tx).await.unwrap(), None);
+    for here in [BTreeSet::from([world.agent]), BTreeSet::new()] {
+        connected_keep(&mut tx, &here, 26).await.unwrap();
+        let found = connected_find(&mut tx).await.unwrap();
+        assert_eq!(found, Some((here, 26)));
+    }
     agent_mark_revoked(&mut tx, world.agent, 30).await.unwrap();
     assert!(agent_key_list_allowed(&mut tx).await.unwrap().is_empty());
     assert!(agent_mark_revoked(&mut tx, world.agent, 31).await.is_err());
