@@ -21,7 +21,7 @@ use crate::services::Presence;
 use crate::services::planning::{Pins, Wanted};
 use crate::services::progress::{Course, Way, digests_of};
 use crate::services::queue::{Queue, expire};
-use crate::services::{DeploymentOrder, bound, facts};
+use crate::services::{DeploymentOrder, bound, facts, teams};
 use crate::store::{
     EnvironmentRow, StoreError, TaskKind, TaskRow, Tx, environment_fetch, epoch_current,
     project_fetch, release_fetch, task_fetch, task_lease_take,
@@ -56,7 +56,9 @@ impl Orchestrator {
                 match place.turn {
                     // One that still waits for agents leaves its place to the next, so that who
                     // comes after the last place is asked as well.
-                    Place::Now | Place::Waits(Reason::Agents(_) | Reason::Full { .. }) if room > 0 => {
+                    Place::Now | Place::Waits(Reason::Agents(_) | Reason::Full { .. })
+                        if room > 0 =>
+                    {
                         if self.try_begin(place.task).await {
                             room -= 1;
                             started.push(place.task);
@@ -325,7 +327,7 @@ impl Orchestrator {
             planner::plan(&wanted.request(&targets))
         });
         Ok(match planned.await? {
-            Ok(plan) => {
+            Ok(mut plan) => {
                 // After a start all agents are away for a moment: none is left out for that.
                 let strangers = self.strangers_left_out(&plan);
                 if patient && !strangers.is_empty() {
@@ -336,6 +338,8 @@ impl Orchestrator {
                 {
                     return refuse(&refusal);
                 }
+                let members = teams::members(tx).await?;
+                plan.warnings.extend(teams::unanswerable(&plan, &members));
                 First::Input(Input::Begin {
                     plan: Arc::new(plan),
                 })

@@ -69,7 +69,7 @@ mod targets;
 pub mod task_events;
 mod task_packages;
 mod tasks;
-mod teams;
+pub mod teams;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -4,19 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_domain::permission::Permission;
-use mantle_domain::plan::Plan;
+use mantle_domain::plan::{Eyes, Plan};
 use serde_json::json;
 
 use super::error::{Error, Result};
 use super::{Caller, Deed, Services, at, names};
 use crate::api::body::{Page, Team, TeamMember};
 use crate::store::{
-    ApiKeyRow, TeamMemberRow, Tx, api_key_find_live, api_key_list, team_member_delete,
+    ApiKeyRow, StoreError, TeamMemberRow, Tx, api_key_find_live, api_key_list, team_member_delete,
     team_member_insert, team_member_list,
 };
 
 /// The names of the keys in each team.
-pub(super) type Members = BTreeMap<String, BTreeSet<String>>;
+pub type Members = BTreeMap<String, BTreeSet<String>>;
 
 /// Use cases of teams.
 impl Services {
@@ -129,7 +129,7 @@ pub(super) async fn of_caller(tx: &mut Tx, caller: &Caller) -> Result<Vec<String
 }
 
 /// Who is in which team, of the keys that are not revoked.
-pub(super) async fn members(tx: &mut Tx) -> Result<Members> {
+pub async fn members(tx: &mut Tx) -> std::result::Result<Members, StoreError> {
     let mut all = Members::new();
     for team in teams(tx).await? {
         let names = team.members.into_iter().map(|member| member.key).collect();
@@ -138,8 +138,10 @@ pub(super) async fn members(tx: &mut Tx) -> Result<Members> {
     Ok(all)
 }
 
-/// What a plan asks of teams that nobody can answer, or too few, as things stand.
-pub(super) fn unanswerable(plan: &Plan, members: &Members) -> Vec<String> {
+/// What a plan asks of teams that nobody can answer, or too few, as things stand; of four eyes those
+/// of whoever deploys do not count.
+pub fn unanswerable(plan: &Plan, members: &Members) -> Vec<String> {
+    let deployer = &plan.facts.created_by;
     let actions = plan.steps.iter().flat_map(|step| &step.actions);
     let asking = actions.filter(|action| !action.nodes.is_empty());
     let asks = asking.filter_map(|action| Some((action, action.ask.as_ref()?)));
@@ -149,11 +151,17 @@ pub(super) fn unanswerable(plan: &Plan, members: &Members) -> Vec<String> {
             continue;
         }
         let named = ask.teams.iter().filter_map(|team| members.get(team));
-        let people: BTreeSet<&String> = named.flatten().collect();
+        let mut people: BTreeSet<&String> = named.flatten().collect();
+        let beside = match ask.eyes {
+            Eyes::Four if people.remove(deployer) => {
+                format!(" beside {deployer}, who deploys and does not count")
+            }
+            Eyes::Any | Eyes::Four => String::new(),
+        };
         if people.len() < ask.approvals as usize {
             let team = ask.teams.first().map_or("TEAM", String::as_str);
             warnings.push(format!(
-                "action '{}' waits for {} of {} to let it go on, and there {}: mantle team add {team} KEY",
+                "action '{}' waits for {} of {} to let it go on, and there {}{beside}: mantle team add {team} KEY",
                 action.name,
                 ask.approvals,
                 ask.teams.join(", "),
@@ -176,7 +184,7 @@ async fn one(tx: &mut Tx, name: &str) -> Result<Team> {
     }))
 }
 
-async fn teams(tx: &mut Tx) -> Result<Vec<Team>> {
+async fn teams(tx: &mut Tx) -> std::result::Result<Vec<Team>, StoreError> {
     let keys = api_key_list(tx).await?;
     let live: Vec<&ApiKeyRow> = keys
         .iter()

@@ -191,6 +191,17 @@ async fn two_people_sign_but_not_who_deployed_and_a_killed_server_forgets_neithe
     for name in ["ann", "cat"] {
         fleet.server.ok(&["team", "add", "managers", name]).await;
     }
+    // Three may sign, so that ann may deploy; with bob alone beside her nobody could let it go on.
+    let plan = ["plan", "signed", "1.0", "-e", "test"];
+    let clear = ann.run(&plan).await.ok();
+    assert!(!clear.stderr.contains("does not count"), "{clear}");
+    fleet
+        .server
+        .ok(&["team", "remove", "managers", "cat"])
+        .await;
+    let few = "1 member beside ann, who deploys and does not count: mantle team add managers KEY";
+    ann.run(&plan).await.ok().complains(&[few]);
+    fleet.server.ok(&["team", "add", "managers", "cat"]).await;
     let args = [
         "deploy", "signed", "1.0", "-e", "test", "--detach", "-o", "json",
     ];
