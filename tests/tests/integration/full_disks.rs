@@ -109,7 +109,7 @@ async fn s45_a_cancel_of_a_step_that_a_full_disk_holds_back_stops_it_and_keeps_i
         let log = fleet.log(&task).await;
         let held = log
             .iter()
-            .any(|line| line.text.contains("is held back on web01"));
+            .any(|line| line.text.contains("was held back on web01"));
         held.then_some(()).ok_or(format!("{:?}", log.last()))
     })
     .await;

@@ -72,6 +72,7 @@ impl Ingest {
                 return None;
             }
         };
+        self.tell_output_came(task, attempt);
         Some(Fact::AttemptEnded {
             agent,
             attempt,
