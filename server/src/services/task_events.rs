@@ -273,11 +273,17 @@ impl EventReader {
                 ..step(
                     *s,
                     WorkState::TimedOut,
-                    "it ran out of time: what runs in it is stopped".to_owned(),
+                    format!(
+                        "{}; what runs in it is stopped",
+                        view::step_late(&self.state, *s)
+                    ),
                 )
             },
             Event::DeploymentTimedOut { .. } => TaskEvent {
-                message: "it ran out of time: what runs is stopped".to_owned(),
+                message: format!(
+                    "{}; what runs is stopped",
+                    view::deployment_late(&self.state)
+                ),
                 ..task(TaskState::Cancelling)
             },
             Event::AttemptStarted { .. }

@@ -22,7 +22,7 @@ mod tcp_check;
 #[cfg(test)]
 mod test_context;
 mod tool;
-mod values;
+pub(crate) mod values;
 mod wait;
 mod withheld;
 

@@ -18,6 +18,7 @@ use super::packages::Cached;
 use super::stop::{StopReason, StopState};
 use super::wake::Waker;
 use super::{EXIT_DONE, EXIT_SETUP, complain};
+use crate::actions::values::show_duration;
 use crate::actions::{self, ActionContext, ActionError, ActionReport, Names, StopToken};
 use crate::artifacts::Artifacts;
 use crate::output::recorder::{Recorder, RecorderOptions, now_us};
@@ -65,7 +66,8 @@ pub(super) fn run(
             };
             let done = supervise(dir, state_dir, &order, sink, evaluator, watcher);
             files::remove_private(dir);
-            conclude(&recorder, &stop, done, started_at_us)
+            let limit = bounded(order.timeout_ms, LONGEST_TIMEOUT);
+            conclude(&recorder, &stop, (done, limit), started_at_us)
         }
         Err(message) => nothing_started(message, started_at_us),
     };
@@ -296,7 +298,7 @@ fn act(
 fn conclude(
     recorder: &Mutex<Recorder>,
     stop: &StopState,
-    done: Done,
+    (done, limit): (Done, Duration),
     started_at_us: i64,
 ) -> AttemptEnd {
     let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
@@ -308,7 +310,10 @@ fn conclude(
         (Err(_), Some(StopReason::TimedOut)) => (
             Outcome::TimedOut,
             None,
-            "stopped at its deadline".to_owned(),
+            format!(
+                "stopped at its deadline: the action's 'timeout' is {}",
+                show_duration(limit)
+            ),
         ),
         (Err(ActionError::Failed { message, exit_code }), None) => {
             let said = recorder.result_message().map(str::to_owned);

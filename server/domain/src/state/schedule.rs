@@ -198,7 +198,7 @@ impl Look<'_> {
         if end.outcome == Outcome::Cancelled && late && self.state.cancel.is_none() {
             end = NodeEnd {
                 outcome: Outcome::TimedOut,
-                message: "the step ran out of time".to_owned(),
+                message: verdict::step_late(self.state, node.step),
             };
         }
         // What a person said of it is final: they looked, and its machine may be gone for good.

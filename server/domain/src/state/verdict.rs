@@ -21,16 +21,55 @@ use crate::interruption::{Answer, Question};
 use crate::plan::{NO_TARGET, NodeRef, Plan};
 use crate::process::RunCondition;
 
+/// How long a step may take: as its plan says or, if that says nothing, as it was begun with.
+pub(super) fn step_limit(state: &State, step: u32) -> Option<String> {
+    let planned = state.plan.as_deref()?.step(step)?.timeout_ms;
+    let ms = planned.or_else(|| match state.steps.get(step as usize)? {
+        StepState::Running {
+            since,
+            end_by: Some(end_by),
+            ..
+        } => u64::try_from(end_by.duration_since(*since).as_millis()).ok(),
+        StepState::Running { end_by: None, .. }
+        | StepState::Pending
+        | StepState::Finished { .. }
+        | StepState::Skipped { .. } => None,
+    });
+    ms.map(duration::format)
+}
+
+/// That a step ran out of time, and of how much.
+pub(super) fn step_late(state: &State, step: u32) -> String {
+    match step_limit(state, step) {
+        Some(limit) => format!("the step ran out of time: its 'timeout' is {limit}"),
+        None => "the step ran out of time".to_owned(),
+    }
+}
+
+/// How long a deployment may take, if that is limited: what it stands does not count.
+pub(super) fn deployment_limit(state: &State) -> Option<String> {
+    let planned = state.plan.as_deref()?.timeouts.deployment_ms;
+    let ms = planned.or_else(|| {
+        let (began, end_by) = state.began_at.zip(state.end_by)?;
+        u64::try_from(end_by.duration_since(began).as_millis()).ok()
+    });
+    ms.map(duration::format)
+}
+
+/// That the deployment ran out of time, and of how much.
+pub(super) fn deployment_late(state: &State) -> String {
+    match deployment_limit(state) {
+        Some(limit) => format!("the deployment ran out of time: its time limit is {limit}"),
+        None => "the deployment ran out of time".to_owned(),
+    }
+}
+
 /// How a deployment ends that was to stop: why, and what remains open.
 pub(super) fn stopped(state: &State, cancel: &Cancel) -> (Verdict, String) {
     let (verdict, mut message, by_what) = match &cancel.cause {
         CancelCause::Asked { by } => (Verdict::Cancelled, format!("cancelled by {by}"), "a cancel"),
         CancelCause::OutOfTime => {
-            let allowed = state.began_at.zip(state.end_by).map(|(began, end_by)| {
-                let ms = end_by.duration_since(began).as_millis();
-                duration::format(u64::try_from(ms).unwrap_or(0))
-            });
-            let mut message = match allowed {
+            let mut message = match deployment_limit(state) {
                 Some(allowed) => format!("it did not end within {allowed}, so it was stopped"),
                 None => "it did not end in time, so it was stopped".to_owned(),
             };

@@ -6,15 +6,15 @@ use mantle_shared::protocol::Outcome;
 use serde::{Deserialize, Serialize};
 
 use super::event::SkipReason;
+use super::locks::Blocked;
 use super::model::{
     AcquisitionStatus, Attempt, AttemptStatus, NodeState, Phase, State, StepState, SubjectState,
     Verdict,
 };
-use super::locks::Blocked;
 use super::resolution::ResolvedAs;
 use super::schedule::why_no_more;
 pub use super::status::Status;
-use super::verdict::in_words;
+use super::verdict::{self, in_words};
 use crate::interruption::Question;
 use crate::plan::{NO_TARGET, NodeRef, Plan, PlanStep};
 
@@ -544,6 +544,16 @@ fn said_late(attempt: &Attempt) -> Option<Status> {
 /// A verdict as the end of a sentence.
 pub fn outcome_in_words(outcome: Outcome) -> &'static str {
     in_words(outcome)
+}
+
+/// That a step ran out of time, and of how much.
+pub fn step_late(state: &State, step: u32) -> String {
+    verdict::step_late(state, step)
+}
+
+/// That the deployment ran out of time, and of how much.
+pub fn deployment_late(state: &State) -> String {
+    verdict::deployment_late(state)
 }
 
 /// What a question waits for, in a sentence without a subject.

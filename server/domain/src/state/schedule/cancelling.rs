@@ -14,6 +14,23 @@ use super::answers::joined;
 use super::steps::why_no_more;
 use crate::plan::NodeRef;
 
+/// Why what waits is not started any more.
+pub(in crate::state) enum GivenUp {
+    /// Somebody cancelled.
+    Cancelled,
+    /// Its time is over, in a sentence that names the limit.
+    Late(String),
+}
+
+impl GivenUp {
+    fn before(&self, what: &str) -> String {
+        match self {
+            Self::Cancelled => format!("cancelled before {what}"),
+            Self::Late(late) => format!("{late}; that was before {what}"),
+        }
+    }
+}
+
 impl Look<'_> {
     /// Nothing new starts; what runs is waited for. If everything ran to its end all the same, the
     /// deployment ends by what the agents' journals say, not by the wish to cancel it.
@@ -33,12 +50,14 @@ impl Look<'_> {
             .filter(|(_, node)| matches!(node, NodeState::Waiting { .. }))
             .map(|(node, _)| {
                 let why = match self.state.cancel.as_ref().map(|cancel| &cancel.cause) {
-                    Some(CancelCause::OutOfTime) => "the deployment ran out of time",
-                    Some(CancelCause::Asked { .. }) | None => "cancelled",
+                    Some(CancelCause::OutOfTime) => {
+                        GivenUp::Late(verdict::deployment_late(self.state))
+                    }
+                    Some(CancelCause::Asked { .. }) | None => GivenUp::Cancelled,
                 };
                 Event::NodeFinished {
                     node: *node,
-                    end: self.given_up(*node, Outcome::Cancelled, why),
+                    end: self.given_up(*node, Outcome::Cancelled, &why),
                     at: self.moment.now,
                     waived_by: None,
                 }
@@ -79,7 +98,7 @@ impl Look<'_> {
     }
 
     /// How a node ends that waits and is not started any more: as its last attempt did that may have run.
-    pub(super) fn given_up(&self, node: NodeRef, never: Outcome, why: &str) -> NodeEnd {
+    pub(super) fn given_up(&self, node: NodeRef, never: Outcome, why: &GivenUp) -> NodeEnd {
         let ran = self.state.attempts_of(node).filter_map(|attempt| {
             let end = attempt.node_end()?;
             (end.outcome != Outcome::NotStarted).then_some((attempt.number, end))
@@ -87,11 +106,14 @@ impl Look<'_> {
         match ran.max_by_key(|(number, _)| *number) {
             Some((_, end)) => NodeEnd {
                 outcome: end.outcome,
-                message: joined(&end.message, &format!("{why} before it was tried again")),
+                message: joined(&end.message, &why.before("it was tried again")),
             },
             None => NodeEnd {
                 outcome: never,
-                message: format!("{why} before it started"),
+                message: match why {
+                    GivenUp::Late(late) => format!("{late}; it had not started"),
+                    GivenUp::Cancelled => why.before("it started"),
+                },
             },
         }
     }

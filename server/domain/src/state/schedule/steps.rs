@@ -12,7 +12,9 @@ use super::super::decide::{after, after_ms};
 use super::super::event::{Event, NodeEnd, SkipReason};
 use super::super::locks::{self, Claimed};
 use super::super::model::{CancelCause, NodeState, State, StepState, SubjectState};
+use super::super::verdict;
 use super::Look;
+use super::cancelling::GivenUp;
 use super::pause::Gate;
 use crate::plan::{NodeRef, PlanAction, PlanNode, PlanStep};
 use crate::process::OnFailure;
@@ -320,7 +322,7 @@ impl Look<'_> {
                                 end: self.given_up(
                                     node,
                                     Outcome::TimedOut,
-                                    "the step ran out of time",
+                                    &GivenUp::Late(verdict::step_late(self.state, index)),
                                 ),
                                 at,
                                 waived_by: None,

@@ -66,7 +66,7 @@ fn a_step_whose_time_is_up_stops_what_runs_and_begins_nothing_more() {
     assert_eq!(run.verdict(), Some(Verdict::Failed));
     assert_eq!(
         run.message(),
-        "'a' timed out on web02: the step ran out of time"
+        "'a' timed out on web02: the step ran out of time: its 'timeout' is 1m"
     );
     let shown = view::progress(&run.state);
     use view::Status::{Failed, Skipped, Succeeded, TimedOut};
