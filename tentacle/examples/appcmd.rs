@@ -1,8 +1,12 @@
 //! The stand-in for IIS as a program: laid as `appcmd.exe` where Windows has that, it lets the tests run
 //! the actions of IIS under Wine. What it keeps is in `Y:\iis.json`, on a drive of the test's own.
 
-// The tests of the actions use more of it.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for tests, which use more of the stand-in than it does"
+)]
 
 #[path = "../src/actions/iis/standin.rs"]
 mod standin;

@@ -62,11 +62,7 @@ async fn a_webhook_is_told_of_success_and_failure_and_its_address_is_in_no_log()
             .any(|line| line.contains("503") && line.contains("trying again")),
         "{said:?}"
     );
-    assert!(
-        said.iter()
-            .any(|line| *line == "webhook at 127.0.0.1: 200 OK"),
-        "{said:?}"
-    );
+    assert!(said.contains(&"webhook at 127.0.0.1: 200 OK"), "{said:?}");
     assert!(!said.iter().any(|line| line.contains("s3cr3t")), "{said:?}");
 
     // A deployment that failed says so, and stays failed.

@@ -511,6 +511,10 @@ impl StandIn {
     }
 }
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "it ends what may fail, as every other answer"
+)]
 fn done(what: &str, name: &str) -> Answer {
     Ok(format!("\"{name}\" {what}\r\n"))
 }

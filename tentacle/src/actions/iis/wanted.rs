@@ -70,7 +70,7 @@ pub(super) enum PoolChoice {
     /// As it is, made with IIS's own settings where it is not there.
     Name(String),
     /// With these.
-    Settings(PoolSettings),
+    Settings(Box<PoolSettings>),
 }
 
 impl<'de> Deserialize<'de> for PoolChoice {
@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for PoolChoice {
                         "unknown field `state`: an action 'iis.app_pool' starts and stops pools",
                     ));
                 }
-                Ok(Self::Settings(settings))
+                Ok(Self::Settings(Box::new(settings)))
             }
         }
     }

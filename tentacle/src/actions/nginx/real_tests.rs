@@ -63,9 +63,8 @@ impl Farm {
             ""
         };
         let temps: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
             .map(|kind| format!("{kind}_temp_path {root}{kind};\n"))
-            .collect();
+            .concat();
         let config = format!(
             "{user} daemon off; worker_processes 1; pid {root}nginx.pid; error_log {root}error.log;\n\
              events {{}}\nhttp {{ access_log off;\n{temps}\

@@ -279,10 +279,9 @@ impl Service {
         let since = now();
         let name = &inputs.name;
         let verb = match inputs.restart {
-            Restart::Always => "restart",
             Restart::Reload => "reload-or-restart",
             Restart::Changed if before.is_active() => "",
-            Restart::Changed => "restart",
+            Restart::Always | Restart::Changed => "restart",
         };
         self.enable(inputs.enable, context.stop)?;
         if verb.is_empty() {
