@@ -204,11 +204,6 @@ fn who_chose_a_target_that_cannot_take_part_is_told_how_it_could_and_of_no_other
             "web01",
             "'mantle target check web01'",
         ),
-        (
-            |one| one.disabled = true,
-            "web01",
-            "mantle target enable web01",
-        ),
     ] {
         let said = advice(change, name);
         assert!(said.contains(help), "{said}");
