@@ -182,7 +182,7 @@ fn refusals_say_who_and_why() {
         (
             web.as_str(),
             &offline,
-            "target 'web01' is offline: its agent is not connected; look at it with 'mantle target show web01' and, on the machine, 'tentacle doctor'; or leave it out: mantle target disable web01",
+            "target 'web01' is offline: its agent is not connected; look at it with 'mantle target show web01' and, on the machine, 'tentacle doctor'; or deploy without what is away: --unavailable skip",
         ),
         (
             &web,

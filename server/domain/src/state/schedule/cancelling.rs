@@ -22,15 +22,6 @@ pub(in crate::state) enum GivenUp {
     Late(String),
 }
 
-impl GivenUp {
-    fn before(&self, what: &str) -> String {
-        match self {
-            Self::Cancelled => format!("cancelled before {what}"),
-            Self::Late(late) => format!("{late}; that was before {what}"),
-        }
-    }
-}
-
 impl Look<'_> {
     /// Nothing new starts; what runs is waited for. If everything ran to its end all the same, the
     /// deployment ends by what the agents' journals say, not by the wish to cancel it.
@@ -106,13 +97,19 @@ impl Look<'_> {
         match ran.max_by_key(|(number, _)| *number) {
             Some((_, end)) => NodeEnd {
                 outcome: end.outcome,
-                message: joined(&end.message, &why.before("it was tried again")),
+                message: joined(
+                    &end.message,
+                    &match why {
+                        GivenUp::Late(late) => format!("{late}; it was not tried again"),
+                        GivenUp::Cancelled => "cancelled before it was tried again".to_owned(),
+                    },
+                ),
             },
             None => NodeEnd {
                 outcome: never,
                 message: match why {
                     GivenUp::Late(late) => format!("{late}; it had not started"),
-                    GivenUp::Cancelled => why.before("it started"),
+                    GivenUp::Cancelled => "cancelled before it started".to_owned(),
                 },
             },
         }

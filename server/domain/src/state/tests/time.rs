@@ -99,7 +99,7 @@ fn a_step_that_waits_when_its_time_is_up_is_over_at_once_and_is_not_tried_again(
     assert_eq!(waits.verdict(), Some(Verdict::Failed));
     assert_eq!(
         waits.message(),
-        "'a' failed on web01: exit code 3; the step ran out of time before it was tried again"
+        "'a' failed on web01: exit code 3; the step ran out of time: its 'timeout' is 1m; it was not tried again"
     );
     assert_eq!(waits.state.attempts.len(), 1);
 
