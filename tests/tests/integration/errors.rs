@@ -156,7 +156,7 @@ async fn a_deployment_that_cannot_be_is_refused_before_anything_is_touched() {
     refused(
         run(&fleet, &to_test).await,
         6,
-        &["web01", "offline", "mantle target disable web01"],
+        &["web01", "offline", "nothing else that is connected is deployed to"],
     );
 
     refused(
