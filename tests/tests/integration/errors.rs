@@ -156,7 +156,11 @@ async fn a_deployment_that_cannot_be_is_refused_before_anything_is_touched() {
     refused(
         run(&fleet, &to_test).await,
         6,
-        &["web01", "offline", "nothing else that is connected is deployed to"],
+        &[
+            "web01",
+            "offline",
+            "nothing else that is connected is deployed to",
+        ],
     );
 
     refused(

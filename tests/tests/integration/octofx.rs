@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_mins(4);
 const ENVIRONMENTS: &[&str] = &["test", "production"];
 /// The agents' data inside: services have a `/tmp` of their own, so it is not there.
 const DATA: &str = "/var/lib/tentacle";
+/// Where an agent with that folder installs.
+const APPS: &str = "/var/lib/tentacle-apps";
 /// The example's own port, on the loopback of each web server.
 const PORT: u16 = 8080;
 
@@ -78,7 +80,7 @@ impl Web {
     /// Where the versions of the package are, as this process can reach it.
     fn apps(&self, environment: &str) -> PathBuf {
         self.systemd
-            .path(&format!("{DATA}/apps/{environment}/octofx/OctoFX.Web"))
+            .path(&format!("{APPS}/{environment}/octofx/OctoFX.Web"))
     }
 
     /// A file of the version in use.
