@@ -192,7 +192,7 @@ fn refusals_say_who_and_why() {
         (
             &web,
             &new,
-            "target 'web03' is offline: its agent is not connected; look at it with 'mantle target show web03' and, on the machine, 'tentacle doctor'; or leave it out: mantle target disable web03",
+            "target 'web03' is offline: its agent is not connected; look at it with 'mantle target show web03' and, on the machine, 'tentacle doctor'; or deploy without what is away: --unavailable skip",
         ),
         (
             &web,
