@@ -4,7 +4,6 @@
 //! thread of its own, and may block; it must look at [`ActionContext::stop`] while it waits. Its
 //! inputs have their templates evaluated before it sees them.
 
-mod command;
 mod context;
 mod haproxy;
 mod http;

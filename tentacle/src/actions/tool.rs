@@ -35,13 +35,16 @@ impl Said {
 
     /// What it said of its failure, on one line: its errors, or else its output.
     pub(super) fn complaint(&self) -> String {
-        let text = if self.err.trim().is_empty() {
-            &self.out
-        } else {
-            &self.err
+        let text = match self.err.trim() {
+            "" => self.out.trim(),
+            text => text,
         };
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let said: String = words.join(" ").chars().take(1_000).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let said: String = lines.join("; ").chars().take(1_000).collect();
         match (said.is_empty(), self.code) {
             (false, _) => said,
             (true, Some(code)) => format!("it said nothing and ended with exit code {code}"),
@@ -50,20 +53,45 @@ impl Said {
     }
 }
 
-/// Runs a program to its end. It is killed when the stop token trips or the time is over.
+/// Asks a program with these arguments, in the language that its answers are read in. A message
+/// shows them: no secret may be among them.
+pub(super) fn ask(
+    program: &str,
+    arguments: &[&str],
+    within: Duration,
+    stop: &StopToken,
+) -> Result<Said, ActionError> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C");
+    let line = [&[program], arguments].concat().join(" ");
+    run_as(&line, command, within, stop)
+}
+
+/// Runs a program to its end. It is killed when the stop token trips or the time is over. Messages
+/// name it without its arguments.
 pub(super) fn run(
-    mut command: Command,
+    command: Command,
     within: Duration,
     stop: &StopToken,
 ) -> Result<Said, ActionError> {
     let name = command.get_program().to_string_lossy().into_owned();
+    run_as(&name, command, within, stop)
+}
+
+fn run_as(
+    name: &str,
+    mut command: Command,
+    within: Duration,
+    stop: &StopToken,
+) -> Result<Said, ActionError> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => ActionError::failed(format!(
-            "'{name}' is not on this machine; install what it belongs to"
+            "'{}' is not on this machine; install what it belongs to",
+            command.get_program().display()
         )),
         _ => ActionError::failed(format!("'{name}' could not be started: {error}")),
     })?;
@@ -148,6 +176,14 @@ mod tests {
         assert_eq!((said.code, said.is_ok()), (Some(3), false));
         assert_eq!((said.out.as_str(), said.err.as_str()), ("out\n", "err\n"));
         assert_eq!(said.complaint(), "err");
+        let lines = run(sh("echo ' one'; echo; echo two; exit 1"), minute, &stop).unwrap();
+        assert_eq!(lines.complaint(), "one; two");
+        let slow = ask("sleep", &["600"], Duration::from_millis(50), &stop).unwrap_err();
+        assert!(
+            slow.to_string()
+                .starts_with("'sleep 600' did not end within 50ms"),
+            "{slow}"
+        );
         let silent = run(sh("exit 4"), minute, &stop).unwrap();
         assert!(silent.complaint().contains("exit code 4"));
         let missing = run(Command::new("no-such-program-here"), minute, &stop);

@@ -221,6 +221,24 @@ fn whatever_fails_leaves_the_site_as_it_was() {
 }
 
 #[test]
+fn a_way_back_that_fails_is_told_and_gone_when_the_step_rolls_back() {
+    let (bench, iis) = (Bench::new(), Fake::default());
+    site(&bench, &iis, whole("C:\\Sites\\1", 8080, PRINT)).unwrap();
+    let before = iis.there();
+    let mut bench = bench;
+    bench.task = 2;
+    // The folder cannot be changed, and then the bindings not be put back.
+    let set_site_back = "/-bindings.[protocol='http',bindingInformation='*:8081:']";
+    iis.at.borrow_mut().failing = vec!["set vdir".to_owned(), set_site_back.to_owned()];
+    site(&bench, &iis, whole("C:\\Sites\\2", 8081, OTHER)).unwrap_err();
+    assert!(iis.at.borrow().failing.is_empty(), "both were met");
+    assert!(bench.said.text().contains("not taken back: set site"));
+    assert_ne!(iis.there(), before);
+    roll_back(&bench, &iis);
+    assert_eq!(iis.there(), before);
+}
+
+#[test]
 fn a_site_that_cannot_run_is_taken_away_again_and_the_reason_is_said() {
     let (bench, iis) = (Bench::new(), Fake::default());
     let first = json!({"site": "One", "path": "C:\\1", "bindings": "http/*:80:"});

@@ -114,7 +114,7 @@ pub(super) fn carry_out(
         if let Err(error) = tried {
             let own = record.orders.split_off(before.min(record.orders.len()));
             // The one that failed is not known to have done nothing: its way back is gone too.
-            take_back(iis, context, &own);
+            record.orders.extend(take_back(iis, context, own));
             log.write(&record)?;
             return Err(match error {
                 ActionError::Failed { message, exit_code } => ActionError::Failed {
@@ -137,7 +137,7 @@ pub(super) fn back_out(
 ) -> Result<(), ActionError> {
     let mut record = log.read()?;
     let own = record.orders.split_off(since.min(record.orders.len()));
-    take_back(iis, context, &own);
+    record.orders.extend(take_back(iis, context, own));
     log.write(&record)
 }
 
@@ -146,16 +146,33 @@ pub(super) fn length(log: &Log) -> Result<usize, ActionError> {
     log.read().map(|record| record.orders.len())
 }
 
-/// Goes the ways back, the last first. One that fails is told, and the others are gone all the
-/// same: what it takes back may never have been made.
-fn take_back(iis: &impl Iis, context: &ActionContext<'_>, orders: &[Order]) {
-    for order in orders.iter().rev() {
+/// Goes the ways back, the last first, and returns those that are still to go: one that fails is
+/// told and kept for `iis.restore`, and the others are gone all the same.
+fn take_back(iis: &impl Iis, context: &ActionContext<'_>, orders: Vec<Order>) -> Vec<Order> {
+    let mut left = Vec::new();
+    for order in orders.into_iter().rev() {
         let said = order.arguments.join(" ");
-        match iis.take_back(order) {
+        match iis.take_back(&order) {
             Ok(_) => context.info(format!("taken back: {said}")),
-            Err(error) => context.verbose(format!("not taken back: {said}: {error}")),
+            Err(error) if was_never_made(&error) => {
+                context.verbose(format!("nothing to take back: {said}"));
+            }
+            Err(error) => {
+                context.warning(format!("not taken back: {said}: {error}"));
+                left.push(order);
+            }
         }
     }
+    left.reverse();
+    left
+}
+
+/// Whether what was to be taken back is not there: its change was stopped before it was made.
+fn was_never_made(error: &ActionError) -> bool {
+    error
+        .to_string()
+        .to_ascii_lowercase()
+        .contains("cannot find")
 }
 
 /// Takes back all that the action did.
@@ -175,7 +192,7 @@ pub(super) fn restore(
         match iis.order(order) {
             Ok(_) => context.info(format!("taken back: {said}")),
             // Killed before it made the change, it left nothing to take back.
-            Err(error) if error.to_string().contains("Cannot find") => {
+            Err(error) if was_never_made(&error) => {
                 context.info(format!("nothing to take back: {said}"));
             }
             Err(error) => {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::super::command::ask;
+use super::super::tool::ask;
 use super::super::values::show_duration;
 use super::super::{ActionError, StopToken};
 
@@ -41,12 +41,12 @@ impl<'a> Nginx<'a> {
     /// Tests the configuration and gives all of it.
     pub(super) fn test(&self) -> Result<String, ActionError> {
         let answer = self.nginx(&["-T", "-q"])?;
-        if answer.code == Some(0) {
-            return Ok(answer.stdout);
+        if answer.is_ok() {
+            return Ok(answer.out);
         }
         Err(ActionError::failed(format!(
             "nginx does not take its configuration: {}",
-            answer.said()
+            answer.complaint()
         )))
     }
 
@@ -55,10 +55,10 @@ impl<'a> Nginx<'a> {
         let master = self.master(dump)?;
         let old = workers(master);
         let answer = self.nginx(&["-s", "reload"])?;
-        if answer.code != Some(0) {
+        if !answer.is_ok() {
             return Err(ActionError::failed(format!(
                 "nginx does not reload: {}",
-                answer.said()
+                answer.complaint()
             )));
         }
         let deadline = Instant::now() + RELOAD_TIMEOUT;
@@ -98,7 +98,7 @@ impl<'a> Nginx<'a> {
         }
     }
 
-    fn nginx(&self, words: &[&str]) -> Result<super::super::command::Answer, ActionError> {
+    fn nginx(&self, words: &[&str]) -> Result<super::super::tool::Said, ActionError> {
         let config: &[&str] = match &self.config {
             Some(path) => &["-c", path],
             None => &[],
@@ -135,7 +135,7 @@ impl<'a> Nginx<'a> {
     }
 
     fn usual_pid_file(&self) -> Result<PathBuf, ActionError> {
-        let built = self.nginx(&["-V"])?.stderr;
+        let built = self.nginx(&["-V"])?.err;
         let mut words = built.split_whitespace();
         let path = words.find_map(|word| word.strip_prefix("--pid-path="));
         Ok(PathBuf::from(path.unwrap_or("/run/nginx.pid")))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::command::ask;
+use super::super::tool::ask;
 use super::super::values::show_duration;
 use super::super::{ActionError, StopToken};
 
@@ -32,10 +32,10 @@ pub(super) fn set(
         ("stop", STOPPED)
     };
     let answer = ask("sc.exe", &[verb, name], ANSWER_TIMEOUT, stop)?;
-    if answer.code != Some(0) {
+    if !answer.is_ok() {
         return Err(ActionError::failed(format!(
             "'sc {verb} {name}' failed: {}",
-            answer.said()
+            answer.complaint()
         )));
     }
     let deadline = Instant::now() + within;
@@ -56,10 +56,10 @@ pub(super) fn set(
 
 fn state(name: &str, stop: &StopToken) -> Result<u32, ActionError> {
     let answer = ask("sc.exe", &["query", name], ANSWER_TIMEOUT, stop)?;
-    parse(&answer.stdout).ok_or_else(|| {
+    parse(&answer.out).ok_or_else(|| {
         ActionError::failed(format!(
             "Windows does not say what the service {name} is: {}; 'sc query state= all' lists those that there are",
-            answer.said()
+            answer.complaint()
         ))
     })
 }

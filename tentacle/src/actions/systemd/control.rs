@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::super::command::{Answer, ask};
+use super::super::tool::{Said, ask};
 use super::super::values::show_duration;
 use super::super::{ActionContext, ActionError, StopToken};
 
@@ -76,21 +76,17 @@ pub(in super::super) fn order(
     stop: &StopToken,
 ) -> Result<(), ActionError> {
     let answer = systemctl(arguments, within, stop)?;
-    if answer.code == Some(0) {
+    if answer.is_ok() {
         return Ok(());
     }
     Err(ActionError::failed(format!(
         "'systemctl {}' failed: {}",
         arguments.join(" "),
-        answer.said()
+        answer.complaint()
     )))
 }
 
-fn systemctl(
-    arguments: &[&str],
-    within: Duration,
-    stop: &StopToken,
-) -> Result<Answer, ActionError> {
+fn systemctl(arguments: &[&str], within: Duration, stop: &StopToken) -> Result<Said, ActionError> {
     let words = [&["--no-pager", "--no-ask-password"], arguments].concat();
     ask("systemctl", &words, within, stop)
 }
@@ -105,13 +101,13 @@ pub(in super::super) fn state(unit: &str, stop: &StopToken) -> Result<State, Act
     let properties =
         "LoadState,ActiveState,SubState,Result,ExecMainStatus,MainPID,UnitFileState,FragmentPath";
     let answer = systemctl(&["show", "-p", properties, unit], ANSWER_TIMEOUT, stop)?;
-    if answer.code != Some(0) {
+    if !answer.is_ok() {
         return Err(ActionError::failed(format!(
             "systemd does not say what {unit} is: {}",
-            answer.said()
+            answer.complaint()
         )));
     }
-    Ok(parse(&answer.stdout))
+    Ok(parse(&answer.out))
 }
 
 fn parse(text: &str) -> State {
@@ -188,14 +184,14 @@ pub(super) fn tell_journal(context: &ActionContext<'_>, unit: &str, since: u64) 
         unit,
     ];
     match ask("journalctl", &words, ANSWER_TIMEOUT, &stop) {
-        Ok(answer) if answer.code == Some(0) && !answer.stdout.trim().is_empty() => {
+        Ok(answer) if answer.is_ok() && !answer.out.trim().is_empty() => {
             context.error(format!("the journal of {unit}:"));
-            context.error(answer.stdout.trim_end());
+            context.error(answer.out.trim_end());
         }
-        Ok(answer) if answer.code == Some(0) => {
+        Ok(answer) if answer.is_ok() => {
             context.info(format!("{unit} wrote nothing to the journal"));
         }
-        Ok(answer) => context.warning(format!("no journal of {unit}: {}", answer.said())),
+        Ok(answer) => context.warning(format!("no journal of {unit}: {}", answer.complaint())),
         Err(error) => context.warning(format!("no journal of {unit}: {error}")),
     }
 }
