@@ -31,7 +31,7 @@ use self::objects::{ObjectError, Objects, PushLease, WireObject};
 use self::read::Archive;
 use self::transfer::{Reach, ReachCache};
 use self::upload::{UploadError, UploadLimits, Uploads};
-use self::verify::VerifyReport;
+use self::verify::{Enough, Problem, VerifyReport};
 
 /// The repository. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -154,6 +154,25 @@ impl PackageRepository {
         root: &Digest,
         archive: &Digest,
     ) -> Result<VerifyReport, ObjectError> {
+        self.look_through(root, archive, Enough::All).await
+    }
+
+    /// Something of a package that is lost or damaged; nothing more is read once that is found.
+    pub async fn first_problem(
+        &self,
+        root: &Digest,
+        archive: &Digest,
+    ) -> Result<Option<Problem>, ObjectError> {
+        let report = self.look_through(root, archive, Enough::One).await?;
+        Ok(report.problems.into_iter().next())
+    }
+
+    async fn look_through(
+        &self,
+        root: &Digest,
+        archive: &Digest,
+        enough: Enough,
+    ) -> Result<VerifyReport, ObjectError> {
         let (objects, root, archive) = (self.objects.clone(), *root, *archive);
         blocking(move || {
             let mut roots = vec![root];
@@ -167,7 +186,10 @@ impl PackageRepository {
                 }
                 Err(error) => return Err(error),
             };
-            let mut report = verify::verify(&objects, &roots)?;
+            let mut report = match (&lost, enough) {
+                (Some(_), Enough::One) => VerifyReport::default(),
+                (Some(_), Enough::All) | (None, _) => verify::verify(&objects, &roots, enough)?,
+            };
             if let Some(what) = lost {
                 report.problem("the archive", archive, what);
             }

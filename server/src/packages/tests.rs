@@ -357,7 +357,11 @@ fn s74_a_push_cut_anywhere_leaves_whole_objects_and_can_be_repeated() {
                 // The note about the archive is last, so what it leads to is there.
                 Key::Archive(digest) => {
                     let root = objects.archive_root(&digest).unwrap();
-                    assert!(verify::verify(&objects, &[root]).unwrap().is_intact());
+                    assert!(
+                        verify::verify(&objects, &[root], Enough::All)
+                            .unwrap()
+                            .is_intact()
+                    );
                 }
             }
         }
@@ -366,7 +370,11 @@ fn s74_a_push_cut_anywhere_leaves_whole_objects_and_can_be_repeated() {
         let repeated = take_in(&objects, &archive, Format::TarGz).unwrap();
         assert_eq!(repeated.summary, expected);
         let roots = [expected.root, expected.archive_root];
-        assert!(verify::verify(&objects, &roots).unwrap().is_intact());
+        assert!(
+            verify::verify(&objects, &roots, Enough::All)
+                .unwrap()
+                .is_intact()
+        );
     }
 }
 

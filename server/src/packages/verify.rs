@@ -52,14 +52,28 @@ impl VerifyReport {
     }
 }
 
-/// Reads everything that these roots lead to. Blocks. Damage is told of; an error is a store that
-/// cannot be read at all.
-pub fn verify(objects: &Objects, roots: &[Digest]) -> Result<VerifyReport, ObjectError> {
+/// When a verification has found enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enough {
+    /// When everything was read.
+    All,
+    /// Once something is lost or damaged.
+    One,
+}
+
+/// Reads what these roots lead to. Blocks. Damage is told of; an error is a store that cannot be read
+/// at all.
+pub fn verify(
+    objects: &Objects,
+    roots: &[Digest],
+    enough: Enough,
+) -> Result<VerifyReport, ObjectError> {
     let mut report = VerifyReport::default();
     let mut seen: HashSet<(Digest, bool)> = HashSet::new();
     for root in roots {
         visit(objects, root, &mut |object| {
-            if !seen.insert((object.digest, object.is_node)) {
+            let found = enough == Enough::One && !report.is_intact();
+            if found || !seen.insert((object.digest, object.is_node)) {
                 return Ok(false);
             }
             let read = if object.is_node {

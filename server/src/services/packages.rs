@@ -109,8 +109,8 @@ impl Services {
                 "send the BLAKE3 of the file",
             )
         })?;
-        if let Some(found) = self.whole_version(&name).await? {
-            return present(&found, &name, request, digest);
+        if self.is_there(&name, digest).await? {
+            return Ok(present(&name, request));
         }
         let now = self.now();
         let mut tx = self.store.begin().await?;
@@ -155,25 +155,33 @@ impl Services {
         Ok(upload_shape(&row, &status))
     }
 
-    /// A version that is there with all of its bytes. One whose bytes are lost or damaged is as good as
-    /// not there: the same archive, pushed again, puts them back.
-    async fn whole_version(&self, name: &PackageName) -> Result<Option<PackageVersionRow>> {
+    /// Whether the version is there, made of this archive and with all of its bytes. One whose bytes are
+    /// lost or damaged is as good as not there: the same archive, pushed again, puts them back. Another
+    /// archive puts nothing back, so that it is refused by its digest alone.
+    async fn is_there(&self, name: &PackageName, digest: Digest) -> Result<bool> {
         let mut tx = self.store.read().await?;
         let Some(found) = package_version_find(&mut tx, &name.id, &name.version).await? else {
-            return Ok(None);
+            return Ok(false);
         };
         drop(tx);
-        let report = self.packages.verify(&found.root, &found.archive).await?;
-        if report.is_intact() {
-            return Ok(Some(found));
+        if found.archive != digest {
+            return Err(exists(&name.id, &name.version));
         }
+        let broken = self
+            .packages
+            .first_problem(&found.root, &found.archive)
+            .await?;
+        let Some(problem) = broken else {
+            return Ok(true);
+        };
         tracing::warn!(
             package.id = %name.id,
             package.version = %name.version,
-            problems = report.problem_count,
+            problem.path = %problem.path,
+            problem.what = %problem.what,
             "bytes of a package are lost or damaged; it is taken in again"
         );
-        Ok(None)
+        Ok(false)
     }
 
     /// How far an upload is.
@@ -343,23 +351,16 @@ impl IncomingPiece {
     }
 }
 
-fn present(
-    found: &PackageVersionRow,
-    name: &PackageName,
-    request: &UploadCreate,
-    digest: Digest,
-) -> Result<Upload> {
-    if found.archive != digest {
-        return Err(exists(&name.id, &name.version));
-    }
-    Ok(Upload {
+/// There is nothing to send.
+fn present(name: &PackageName, request: &UploadCreate) -> Upload {
+    Upload {
         upload: String::new(),
         offset: request.size_bytes,
         size_bytes: request.size_bytes,
         id: name.id.clone(),
         version: name.version.clone(),
         present: true,
-    })
+    }
 }
 
 fn exists(id: &str, version: &str) -> Error {
@@ -515,116 +516,5 @@ impl From<IngestError> for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use std::time::{Duration, SystemTime};
-
-    use super::*;
-    use crate::packages::ingest::tests::tar_of;
-    use crate::packages::objects::Key;
-    use crate::services::testing::a_house;
-
-    #[tokio::test]
-    async fn what_windows_cannot_have_is_taken_for_linux_alone_and_stays_so_marked() {
-        let house = a_house().await;
-        let bytes = tar_of(&[("aux.txt", b"1".as_slice()), ("A", b"2"), ("a", b"3")]);
-        let refused = house.push_tar("Shop", "1.0.0", bytes.clone(), None).await;
-        let Err(Error::Invalid { detail, .. }) = refused else {
-            panic!("{refused:?}")
-        };
-        assert!(detail.contains("push with --platform linux"), "{detail}");
-        let linux = Some(PackagePlatform::Linux);
-        let pushed = house.push_tar("Shop", "1.0.0", bytes, linux).await.unwrap();
-        assert_eq!((pushed.platform, pushed.files), (linux, 3));
-        let (services, admin) = (&house.services, &house.admin);
-        let shown = services.package_show(admin, "Shop", "1.0.0").await.unwrap();
-        assert_eq!(shown.platform, linux);
-        house.push("Shop", "1.1.0", "anywhere").await;
-        let shown = services.package_show(admin, "Shop", "1.1.0").await.unwrap();
-        assert_eq!(shown.platform, None);
-    }
-
-    #[tokio::test]
-    async fn what_lost_bytes_is_made_whole_by_the_same_push_and_by_no_other() {
-        let house = a_house().await;
-        let bytes = tar_of(&[("index.html", b"hello".as_slice()), ("app.js", b"run")]);
-        house
-            .push_tar("Shop", "1.0.0", bytes.clone(), None)
-            .await
-            .unwrap();
-        let (services, admin) = (&house.services, &house.admin);
-        let request = |bytes: &[u8]| UploadCreate {
-            file_name: "Shop.1.0.0.tar".to_owned(),
-            size_bytes: bytes.len() as u64,
-            digest: Digest::of(bytes).to_string(),
-            id: None,
-            version: None,
-        };
-        let again = services
-            .upload_create(admin, &request(&bytes))
-            .await
-            .unwrap();
-        assert!(again.present);
-        let mut tx = services.store.read().await.unwrap();
-        let row = package_version_find(&mut tx, "Shop", "1.0.0")
-            .await
-            .unwrap()
-            .unwrap();
-        drop(tx);
-        let objects = services.packages.objects();
-        let lost = Digest::of(b"hello");
-        let later = SystemTime::now() + Duration::from_hours(48);
-        assert!(
-            objects
-                .remove(Key::Object(lost), later, Duration::ZERO)
-                .unwrap()
-        );
-        let other = tar_of(&[("index.html", b"another".as_slice())]);
-        let refused = services.upload_create(admin, &request(&other)).await;
-        assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
-        house
-            .push_tar("Shop", "1.0.0", bytes.clone(), None)
-            .await
-            .unwrap();
-        let whole = services
-            .packages
-            .verify(&row.root, &row.archive)
-            .await
-            .unwrap();
-        assert!(whole.is_intact(), "{whole:?}");
-        assert!(
-            services
-                .upload_create(admin, &request(&bytes))
-                .await
-                .unwrap()
-                .present
-        );
-    }
-
-    #[test]
-    fn a_full_disk_names_what_is_kept_free() {
-        let error = UploadError::NoSpace {
-            path: "/data/uploads".into(),
-        };
-        let said = begin_error(error, 42).to_string();
-        assert!(
-            said.contains("/data/uploads") && said.contains("42 bytes"),
-            "{said}"
-        );
-        assert!(
-            said.contains("268435456 bytes of the disk are kept free"),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn archives_that_packages_cannot_be_are_called_so() {
-        for good in ["a.1.0.zip", "a.1.0.tar.gz", "a.1.0.nupkg", "a.1.0"] {
-            assert!(check_ending(good).is_ok(), "{good}");
-        }
-        for bad in ["a.1.0.rar", "a.1.0.7Z", "a.1.0.tar.xz"] {
-            let said = check_ending(bad).unwrap_err().to_string();
-            assert!(said.contains("not supported"), "{said}");
-        }
-    }
-}
+#[path = "package_tests.rs"]
+mod tests;
