@@ -131,6 +131,7 @@ fn samples() -> Vec<Refusal> {
             target: None,
         },
         Refusal::NotJoined { target: target() },
+        Refusal::TargetDisabled { target: target() },
         Refusal::AgentOffline {
             target: target(),
             part: Part::OneOfSeveral,
@@ -404,6 +405,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::UnknownTag { .. } => "UnknownTag",
         Refusal::NoExecutor { .. } => "NoExecutor",
         Refusal::NotJoined { .. } => "NotJoined",
+        Refusal::TargetDisabled { .. } => "TargetDisabled",
         Refusal::AgentOffline { .. } => "AgentOffline",
         Refusal::TargetUnhealthy { .. } => "TargetUnhealthy",
         Refusal::ActionUnsupported { .. } => "ActionUnsupported",
@@ -439,7 +441,7 @@ fn name(refusal: &Refusal) -> &'static str {
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 52;
+const KINDS: usize = 53;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {

@@ -11,6 +11,7 @@ use crate::interruption::CannotAnswer;
 use crate::plan::basis::PlanKind;
 use crate::variable::Tie;
 
+mod remedied;
 mod sentences;
 
 /// A reason why something is not done. Nothing has been changed when one is returned.
@@ -192,6 +193,11 @@ pub enum Refusal {
     },
     /// A target that takes part has no agent yet.
     NotJoined {
+        /// The target.
+        target: String,
+    },
+    /// A target that was chosen by its name is disabled.
+    TargetDisabled {
         /// The target.
         target: String,
     },

@@ -322,6 +322,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::UnknownTag { .. } => Kind::Refused("unknown-tag"),
         Refusal::NoExecutor { .. } => Kind::Refused("no-executor"),
         Refusal::NotJoined { .. } => Kind::Refused("not-joined"),
+        Refusal::TargetDisabled { .. } => Kind::Refused("target-disabled"),
         Refusal::TargetUnhealthy { .. } => Kind::Refused("target-unhealthy"),
         Refusal::AgentOffline { .. } => Kind::Refused("agent-offline"),
         Refusal::ActionUnsupported { .. } => Kind::Refused("action-unsupported"),

@@ -1,6 +1,7 @@
 //! The sentences themselves.
 
-use super::{NamedRelease, Part, Refusal, Remedy, about, listed};
+use super::remedied::{looked_at, remedied};
+use super::{NamedRelease, Part, Refusal, about, listed};
 use crate::action::{self, Support};
 use crate::plan::basis::PlanKind;
 use crate::process::WORKER_TAG;
@@ -11,40 +12,6 @@ fn meant(suggestion: Option<&String>, otherwise: &str) -> String {
         Some(name) => format!("did you mean '{name}'?"),
         None => otherwise.to_owned(),
     }
-}
-
-/// How a target of an environment comes to take part.
-fn remedied(remedy: Option<&Remedy>, tag: Option<&str>, environment: &str) -> String {
-    let tagged = tag.map(|tag| format!("--tag {tag} ")).unwrap_or_default();
-    let join = format!("mantle agent token create {tagged}--environment {environment}");
-    match (remedy, tag) {
-        (Some(Remedy::Enable(target)), _) => {
-            format!("let '{target}' take part: mantle target enable {target}")
-        }
-        (Some(Remedy::EndMaintenance(target)), _) => {
-            format!("let '{target}' take part: mantle target maintenance {target} off")
-        }
-        (Some(Remedy::Connect(target)), _) => {
-            format!("bring '{target}' back: {}", looked_at(target))
-        }
-        (Some(Remedy::Cure(target)), _) => format!(
-            "look at '{target}' with 'mantle target show {target}'; once it is cured, check it with 'mantle target check {target}'"
-        ),
-        (Some(Remedy::Join(target)), _) => format!(
-            "let '{target}' join: mantle agent token create --name {target}, then on the machine the line that it shows"
-        ),
-        (Some(Remedy::Tag(target)), Some(tag)) => format!(
-            "tag a target, such as '{target}': mantle target tag {target} {tag}; or let one join: {join}"
-        ),
-        (Some(Remedy::Tag(_)) | None, _) => {
-            format!("let one join: {join}, then on the machine the line that it shows")
-        }
-    }
-}
-
-/// How a target that is away is looked into.
-fn looked_at(target: &str) -> String {
-    format!("look at it with 'mantle target show {target}' and, on the machine, 'tentacle doctor'")
 }
 
 pub(super) fn message(refusal: &Refusal) -> String {
@@ -169,6 +136,9 @@ pub(super) fn message(refusal: &Refusal) -> String {
         ),
         Refusal::NotJoined { target } => {
             format!("target '{target}' is expected but no agent has joined under that name")
+        }
+        Refusal::TargetDisabled { target } => {
+            format!("target '{target}' is chosen and disabled: nothing is deployed to it")
         }
         Refusal::TargetUnhealthy { target, why } => {
             format!("target '{target}' is unhealthy: {why}")
@@ -441,6 +411,9 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
         }),
         Refusal::NotJoined { target } => Some(format!(
             "run 'tentacle join' on it with --name {target}, or leave it out: mantle target disable {target}"
+        )),
+        Refusal::TargetDisabled { target } => Some(format!(
+            "let it take part: mantle target enable {target}; or leave it out with --exclude {target}"
         )),
         Refusal::TargetUnhealthy { target, .. } => Some(format!(
             "look at it with 'mantle target show {target}'; once it is cured, check it with 'mantle target check {target}'; or deploy with --unhealthy skip or --unhealthy deploy"

@@ -289,6 +289,16 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
                     target: name.clone(),
                 });
             }
+            // Who names it counts on it: it is not left out in silence.
+            Some(target)
+                if target.disabled
+                    && request.options.only_targets.contains(name)
+                    && !request.options.not_targets.contains(name) =>
+            {
+                refusals.push(Refusal::TargetDisabled {
+                    target: name.clone(),
+                });
+            }
             Some(_) => {}
         }
     }

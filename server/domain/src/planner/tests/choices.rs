@@ -204,10 +204,29 @@ fn who_chose_a_target_that_cannot_take_part_is_told_how_it_could_and_of_no_other
             "web01",
             "'mantle target check web01'",
         ),
+        (
+            |one| one.disabled = true,
+            "web01",
+            "mantle target enable web01",
+        ),
     ] {
         let said = advice(change, name);
         assert!(said.contains(help), "{said}");
     }
+    // Beside others it is not left out in silence, unless that was asked for.
+    let mut targets = farm();
+    let first = targets.iter_mut().find(|one| one.name == "web01").unwrap();
+    first.disabled = true;
+    let mut options = PlanOptions {
+        only_targets: names(&["web01", "web02"]),
+        ..PlanOptions::default()
+    };
+    let refused = plan(&release(&text), "test", &targets, &options).unwrap_err();
+    let target = "web01".to_owned();
+    assert_eq!(refused, [Refusal::TargetDisabled { target }]);
+    options.not_targets = names(&["web01"]);
+    let without = plan(&release(&text), "test", &targets, &options).unwrap();
+    assert_eq!(shown(&without), ["S: web02<-web02"]);
     // Alone it is not said to be skipped.
     let mut targets = farm();
     away(&mut targets, "web01");
