@@ -3,13 +3,13 @@
 use mantle_domain::file::duration;
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::process::{Unavailable, Unhealthy};
-use mantle_domain::state::unsuccessful;
+use mantle_domain::state::{Attempt, Event, evolve, unsuccessful};
 
 use super::error::{Error, Result};
-use super::names;
 use super::tasks::{number, read_events};
+use super::{at, names};
 use crate::api::body::{DeploymentChoices, UnavailableTargets, UnhealthyTargets};
-use crate::store::{EnvironmentRow, ProjectRow, TaskState, Tx};
+use crate::store::{EnvironmentRow, ProjectRow, TaskState, Tx, resolution_list_of_task};
 
 /// The planner's options. What is chosen by another deployment is looked up here, so that it is
 /// fixed when it is asked for.
@@ -89,7 +89,22 @@ async fn failed_of(
             ));
         }
     }
-    let failed = unsuccessful(read_events(tx, row.id).await?.state());
+    let mut state = read_events(tx, row.id).await?.state().clone();
+    // What was said a moment ago counts, though it is not among the events yet.
+    for said in resolution_list_of_task(tx, row.id).await? {
+        let attempt = state.attempts.get(&said.attempt_id);
+        if attempt.is_some_and(Attempt::is_unresolved) {
+            let resolved = Event::AttemptResolved {
+                attempt: said.attempt_id,
+                ended: said.ended,
+                by: said.resolved_by,
+                reason: said.reason,
+                at: at(said.at_us),
+            };
+            evolve(&mut state, &resolved);
+        }
+    }
+    let failed = unsuccessful(&state);
     if failed.is_empty() {
         return Err(Error::refused(
             "nothing-failed",

@@ -244,3 +244,30 @@ async fn what_a_task_that_is_over_left_open_is_resolved_and_lets_go_of_its_lock(
     let manifest = fleet.server.json(&["deployment", "show", &task]).await;
     assert_eq!(manifest["resolved"][0]["as"], "succeeded", "{manifest}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_whose_work_was_resolved_as_succeeded_is_not_among_the_failed_ones() {
+    let mut fleet = a_fleet().await;
+    let script = format!(
+        "{}\nwhile [ ! -e '{}' ]; do sleep 0.02; done",
+        fleet.effects.shell("start", "shop", "$MANTLE_TARGET"),
+        fleet.world.path("gate").display(),
+    );
+    let process = format!(
+        "  - {{ step: First, targets: {{ tag: web }}, uses: script, with: {{ run: {} }} }}\n",
+        quoted(&script)
+    );
+    fleet.release("shop", &process).await;
+    let task = lost(&mut fleet, "shop").await;
+    fleet.server.ok(&["agent", "revoke", "web01"]).await;
+    fleet.task_is(&task, "failed", SOON).await;
+    let again = ["deploy", "--failed-only-of", &task];
+    let refused = fleet.server.run(&again).await.exit(6);
+    assert!(refused.stderr.contains("target 'web01'"), "{refused}");
+    resolve(&fleet, &task, "succeeded").await;
+    // Said a moment ago, taken in or not.
+    let refused = fleet.server.run(&again).await.exit(6);
+    let none = format!("no target failed in {task}");
+    assert!(refused.stderr.contains(&none), "{refused}");
+    fleet.world.file("gate", "");
+}

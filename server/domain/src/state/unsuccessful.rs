@@ -3,20 +3,22 @@
 use std::collections::BTreeSet;
 
 use mantle_shared::ids::TargetId;
+use mantle_shared::protocol::Outcome;
 
 use super::back::{begun, is_due};
 use super::event::SkipReason;
-use super::model::{State, StepState, SubjectState};
-use crate::plan::LeftOutReason;
+use super::model::{NodeState, State, StepState, SubjectState};
+use crate::plan::{LeftOutReason, NodeRef};
 
 /// The names of the targets about which something did not go well, was not begun although it
-/// should have been, or which were away; sorted. None before it has begun.
+/// should have been, or which were away; sorted. None before it has begun. What a person resolved as
+/// succeeded went well.
 pub fn unsuccessful(state: &State) -> BTreeSet<String> {
     let Some(plan) = state.plan.as_deref() else {
         return BTreeSet::new();
     };
     let mut targets: BTreeSet<TargetId> = BTreeSet::new();
-    for (step, known) in plan.steps.iter().zip(&state.steps) {
+    for (index, (step, known)) in (0_u32..).zip(plan.steps.iter().zip(&state.steps)) {
         if let Some(back) = &step.back {
             // What was begun there and undone is not there.
             if is_due(state, back.of) {
@@ -32,7 +34,9 @@ pub fn unsuccessful(state: &State) -> BTreeSet<String> {
                     None | Some(SubjectState::Active { .. } | SubjectState::PassedOver { .. }) => {
                         true
                     }
-                    Some(SubjectState::Done { failed, .. }) => *failed,
+                    Some(SubjectState::Done { failed, .. }) => {
+                        *failed && !went_well_after_all(state, index, **subject)
+                    }
                 }
             }
         });
@@ -51,6 +55,26 @@ pub fn unsuccessful(state: &State) -> BTreeSet<String> {
         .map(|target| target.name.clone())
         .chain(away.map(|target| target.name.clone()))
         .collect()
+}
+
+/// All that was to be done about a target of a step that counts as failed there was done, by what a
+/// person or its agent said once that was decided. Where the two disagree it is not.
+fn went_well_after_all(state: &State, step: u32, subject: TargetId) -> bool {
+    let well = |node: &NodeRef| match state.nodes.get(node) {
+        Some(known @ NodeState::Done { .. }) if known.has_failed() => {
+            state.last_attempt(*node).is_some_and(|attempt| {
+                attempt.contradiction().is_none()
+                    && attempt
+                        .node_end()
+                        .is_some_and(|end| end.outcome == Outcome::Succeeded)
+            })
+        }
+        Some(NodeState::Done { .. }) => true,
+        Some(NodeState::Skipped { reason }) => !was_due(reason),
+        Some(NodeState::Waiting { .. } | NodeState::Running { .. } | NodeState::Asking { .. })
+        | None => false,
+    };
+    state.by_subject.about(step, subject).iter().all(well)
 }
 
 /// What was skipped for this reason would have run, had all gone well.
