@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use mantle_domain::queue::Turn;
 
 use super::answers::{AboutArgs, AnswerArgs};
 use super::args::duration;
@@ -283,7 +284,10 @@ pub(super) async fn wait(task: &Task, args: &WaitArgs, client: &Client, out: Out
 }
 
 /// Why a task is still queued, if it is not because its turn comes next.
-fn queued_behind(task: &Task) -> Option<String> {
+pub(super) fn queued_behind(task: &Task) -> Option<String> {
+    if task.state != TaskState::Queued {
+        return None;
+    }
     if let Some(behind) = &task.behind {
         return Some(format!(
             "queued behind {behind}, which deploys {} into {}; 'mantle task show {behind}' shows how that stands",
@@ -292,8 +296,8 @@ fn queued_behind(task: &Task) -> Option<String> {
     }
     let waiting = task.waiting.as_ref().filter(|_| task.position.is_some())?;
     let number = &task.number;
-    let starts_next = task.position == Some(1) && task.at.is_none();
-    (!starts_next).then(|| format!("{number} {waiting}; 'mantle task queue' shows what waits"))
+    (*waiting != Turn::Now.sentence())
+        .then(|| format!("{number} {waiting}; 'mantle task queue' shows what waits"))
 }
 
 /// What in a task is worth a look, a line each, and how to see it.

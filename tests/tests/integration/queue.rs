@@ -1,7 +1,7 @@
 //! The queue of a real server: who starts when there is no room, and what waits for its time.
 
 use mantle_tests::cli::Output;
-use mantle_tests::wait::wait_for;
+use mantle_tests::wait::{wait_for, wait_until};
 use serde_json::Value;
 
 use crate::fleet::{Fleet, SOON, number, quoted};
@@ -227,4 +227,64 @@ async fn whose_turn_has_come_and_whose_agent_is_away_says_for_whom_it_waits_and_
     fleet.agents[0].run();
     fleet.task_is(&task, "succeeded", SOON).await;
     fleet.effects.assert_each_once([("a", "a-test")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_follows_a_task_that_waits_is_told_why_once_and_again_when_that_changes() {
+    let fleet = narrow().await;
+    project(&fleet, "hold", true).await;
+    project(&fleet, "a", false).await;
+    let hold = deploy(&fleet, "hold", "test", &[]).await;
+    fleet.task_is(&hold, "running", SOON).await;
+    let first = deploy(&fleet, "a", "test", &[]).await;
+    let behind = deploy(&fleet, "a", "test", &[]).await;
+    let full = format!("{first} waits for its turn: one task runs at a time on this server");
+    let second = format!("queued behind {first}, which deploys a into test");
+    let turn = format!("{behind} waits for its turn: one task runs at a time on this server");
+    let follow = |name: &str, args: &[&str]| {
+        let said = fleet.world.path(name);
+        let mut command = fleet.server.cli().command(args);
+        command
+            .stdout(std::process::Stdio::null())
+            .stderr(std::fs::File::create(&said).unwrap());
+        (command.spawn().unwrap(), said)
+    };
+    let mut followers = [
+        follow("wait.said", &["task", "wait", &behind]),
+        follow("logs.said", &["task", "logs", &behind, "--follow"]),
+        follow("first.said", &["task", "wait", &first]),
+    ];
+    let said = followers.each_ref().map(|(_, said)| said.clone());
+    let heard = async |at: usize, part: &str| {
+        wait_for(part, SOON, || async {
+            let said = std::fs::read_to_string(&said[at]).unwrap();
+            let is_there = said.contains(part);
+            is_there.then_some(()).ok_or(said)
+        })
+        .await;
+    };
+    heard(0, &second).await;
+    heard(1, &second).await;
+    heard(2, &full).await;
+    // The one before goes, and it waits for room alone.
+    fleet.server.ok(&["task", "cancel", &first]).await;
+    heard(0, &turn).await;
+    heard(1, &turn).await;
+    fleet.world.file("gate", "");
+    fleet.task_is(&behind, "succeeded", SOON).await;
+    wait_until("the followers end", SOON, || {
+        let mut children = followers.iter_mut();
+        children.all(|(child, _)| child.try_wait().unwrap().is_some())
+    })
+    .await;
+    for (at, part) in [
+        (0, &second),
+        (0, &turn),
+        (1, &second),
+        (1, &turn),
+        (2, &full),
+    ] {
+        let said = std::fs::read_to_string(&said[at]).unwrap();
+        assert_eq!(said.matches(part.as_str()).count(), 1, "{part}: {said}");
+    }
 }

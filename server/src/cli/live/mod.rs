@@ -3,6 +3,7 @@
 mod matrix;
 mod picture;
 mod plain;
+mod queued;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use self::matrix::Matrix;
 use self::picture::Picture;
 use self::plain::Plain;
 pub(super) use self::plain::{harmless, log_line as line_text};
+use self::queued::Queued;
 use super::exit::{CliResult, Exit, Failure, of_task};
 use super::output::Output;
 use crate::api::body::{LogLine, Task, TaskDetail, TaskEvent, TaskEventKind, TaskState};
@@ -53,7 +55,7 @@ trait Screen {
     fn finish(&mut self, picture: &Picture);
 }
 
-/// Watches a task to its end, a time limit or Ctrl-C.
+/// Watches a task to its end, a time limit or Ctrl-C. Why it waits was said if it is queued.
 pub(in crate::cli) async fn watch(
     client: &Client,
     task: &Task,
@@ -73,6 +75,7 @@ pub(in crate::cli) async fn watch(
         log: (show == Show::All).then(|| client.follow_log(&task.number, 0)),
         picture: Picture::new(task.clone()),
         screen,
+        queued: Queued::told(task),
         events_over: false,
         log_over: show == Show::Progress,
         lost: false,
@@ -91,6 +94,7 @@ struct Watch<'a> {
     log: Option<Follower>,
     picture: Picture,
     screen: Box<dyn Screen>,
+    queued: Queued,
     events_over: bool,
     log_over: bool,
     lost: bool,
@@ -110,10 +114,18 @@ impl Watch<'_> {
                     self.on_events(followed?).await?;
                 }
                 followed = next_of(&mut self.log), if !self.log_over => self.on_log(followed?)?,
+                () = self.queued.due(), if !self.events_over => self.look().await,
                 _ = tick.tick() => self.screen.tick(&self.picture),
             }
         }
         Ok(())
+    }
+
+    /// Says why the task has not begun, if that has changed.
+    async fn look(&mut self) {
+        if let Some(why) = self.queued.look(self.client, &self.number).await {
+            self.screen.note(&self.picture, &why);
+        }
     }
 
     async fn on_events(&mut self, followed: Followed) -> Result<(), Failure> {
@@ -126,6 +138,9 @@ impl Watch<'_> {
                 let event: TaskEvent = parse(&event)?;
                 let begins = event.kind == TaskEventKind::Task
                     && event.task_state == Some(TaskState::Running);
+                if begins {
+                    self.queued.begun();
+                }
                 if begins && let Ok(detail) = self.client.task(&self.number).await {
                     self.picture.begin(detail);
                 }
@@ -223,7 +238,8 @@ fn parse<T: serde::de::DeserializeOwned>(event: &SseEvent) -> Result<T, Failure>
     })
 }
 
-/// Prints a log line by line to its end or, without `follow`, to what there is now.
+/// Prints a log line by line to its end or, without `follow`, to what there is now. Whoever follows a
+/// task that has not begun is told why.
 pub(in crate::cli) async fn print_log(
     client: &Client,
     number: &str,
@@ -247,8 +263,18 @@ pub(in crate::cli) async fn print_log(
         }
     }
     let mut follower = client.follow_log(number, after);
+    let mut queued = Queued::unknown();
     loop {
-        match follower.next().await? {
+        let followed = tokio::select! {
+            followed = follower.next() => followed?,
+            () = queued.due() => {
+                if let Some(why) = queued.look(client, number).await {
+                    super::output::line_err(&why);
+                }
+                continue;
+            }
+        };
+        match followed {
             Followed::Event(event) if event.name == "done" => {}
             Followed::Event(event) => print(parse(&event)?)?,
             Followed::Lost(error) => {
