@@ -215,6 +215,10 @@ impl Services {
                 break;
             }
         }
+        // Of a task that goes on the words may still come: the mark is set before they are stored.
+        if row.has_warnings && warned.is_empty() && row.state == store::TaskState::Done {
+            warned.push(wordless(row, &log));
+        }
         warned.truncate(WARNED_MOST);
         highlights.truncate(HIGHLIGHTS_MOST);
         Ok((warned, highlights))
@@ -450,10 +454,32 @@ pub(super) fn number(number: u64) -> String {
 
 /// A line of a log that makes its task worth a look.
 fn as_remark(line: LogLine) -> TaskWarning {
+    let text = if line.text.trim().is_empty() {
+        format!("step {} printed a {} without text", line.step, line.level)
+    } else {
+        line.text
+    };
     TaskWarning {
         target: line.target,
         action: line.action,
-        text: line.text,
+        text,
+    }
+}
+
+/// What is said where nothing is left of what a task was marked for.
+fn wordless(row: &TaskRow, log: &LogReader) -> TaskWarning {
+    let text = if let Some(removed) = row.log_removed_at_us.map(at) {
+        let day = removed.strftime("%Y-%m-%d");
+        format!("its warnings stood in its log, which was removed on {day}")
+    } else if log.more {
+        "its warnings stand far down in its log, after many highlights".to_owned()
+    } else {
+        "something was worth a warning of which no text is left in its log".to_owned()
+    };
+    TaskWarning {
+        target: String::new(),
+        action: String::new(),
+        text,
     }
 }
 

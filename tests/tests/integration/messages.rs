@@ -37,6 +37,7 @@ async fn progress_and_highlights_reach_those_who_watch_and_the_summary() {
     let script = "mantle_progress 40 'copying'
 write_highlight 'see http://shop.test'
 echo usual
+write_warning ''
 echo \"##octopus[setVariable name='!' value='']\"
 mantle_progress 100";
     let process = format!(
@@ -58,6 +59,9 @@ mantle_progress 100";
     let over = fleet.server.json(&["task", "show", "T-1"]).await;
     assert_eq!(over["warnings"], true, "{over}");
     assert_eq!(over["warned"][0]["action"], "Say", "{over}");
+    // One without words says at least where it came from.
+    let wordless = "warning: web01 › Say: step 1 printed a warning without text";
+    assert!(output.stderr.contains(wordless), "{output}");
     let logs = fleet
         .server
         .ok(&["task", "logs", "T-1", "-o", "json"])
