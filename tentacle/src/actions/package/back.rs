@@ -3,6 +3,9 @@
 //! Servers order it to undo a `package`; no file names it. What was in use stands in the records of
 //! the versions, written before the switch, so that a kill at any instant leaves it known. Nothing is
 //! switched that the action did not switch: it may be repeated, and what somebody did since stays.
+//!
+//! A folder without its record is never taken for the version that its name says: what it was made of is
+//! known by the record alone. Then the undo fails and says so; it never counts as done.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -26,6 +29,8 @@ struct Inputs {
 /// Where the way back leads.
 #[derive(Debug, PartialEq, Eq)]
 enum Way {
+    /// What is in use has no record, and nothing else says that the action switched: nobody knows.
+    Unknown(String),
     /// The action has not switched anything that is in use.
     Nowhere,
     /// To this folder.
@@ -59,6 +64,13 @@ impl Action for Back {
             record.replaced.as_ref().is_some_and(by)
         };
         let folder = match way(&records, current.clone(), by) {
+            Way::Unknown(folder) => {
+                return Err(ActionError::failed(format!(
+                    "it is not known whether '{}' of this deployment brought {folder} into use, nor what was in use before: {}; it stays in use. Deploy the release that is to run here: its package is brought in again and installed beside it",
+                    inputs.action,
+                    place.without_record(&folder)
+                )));
+            }
             Way::Nowhere => {
                 context.info(format!(
                     "'{}' of this deployment switched nothing here that is still in use; {in_use} stays in use",
@@ -75,10 +87,7 @@ impl Action for Back {
             Way::To(folder) => folder,
         };
         let Some(record) = records.iter().find(|record| record.folder == folder) else {
-            return Err(ActionError::failed(format!(
-                "{}, which was in use before {in_use}, is not on this machine any more; deploy the release that it came with",
-                place.root().join(&folder).display()
-            )));
+            return Err(lost(&place, &folder, in_use));
         };
         context.stop.check()?;
         let left = records
@@ -104,6 +113,25 @@ impl Action for Back {
     }
 }
 
+/// Why the version that was in use before cannot be put back, and what can be done instead.
+fn lost(place: &Place, folder: &str, in_use: &str) -> ActionError {
+    let path = place.root().join(folder);
+    let why = if path.is_dir() {
+        format!(
+            "{folder}, which was in use before {in_use}, cannot be taken for what it was: {}",
+            place.without_record(folder)
+        )
+    } else {
+        format!(
+            "{}, which was in use before {in_use}, is not on this machine any more",
+            path.display()
+        )
+    };
+    ActionError::failed(format!(
+        "{why}; {in_use} stays in use. Deploy the release that {folder} came with: its package is brought in again and installed anew"
+    ))
+}
+
 /// From what is in use back over everything that the action switched: tried again, it may have
 /// installed more than one folder.
 fn way(
@@ -117,6 +145,13 @@ fn way(
             .replaced
             .as_ref()
     };
+    // A record of the action elsewhere says that something else was brought into use since.
+    let unknown = |folder: &String| {
+        !records.iter().any(|record| record.folder == *folder) && !records.iter().any(&by)
+    };
+    if let Some(folder) = current.as_ref().filter(|folder| unknown(folder)) {
+        return Way::Unknown(folder.clone());
+    }
     let mut at = current;
     // No more steps than there are versions: a circle leads nowhere.
     for step in 0..=records.len() {
@@ -182,6 +217,15 @@ mod tests {
             let by = |record: &InstallRecord| record.replaced.is_some();
             let found = way(&records, current.map(str::to_owned), by);
             assert_eq!(found, expected, "{current:?}");
+        }
+        // Without a record of the action nobody knows whether it brought in what has none.
+        for (current, expected) in [
+            ("1.1", Way::Unknown("1.1".to_owned())),
+            ("1.0", Way::Nowhere),
+        ] {
+            let by = |record: &InstallRecord| record.replaced.is_some();
+            let found = way(&[record("1.0", None)], Some(current.to_owned()), by);
+            assert_eq!(found, expected, "{current}");
         }
     }
 }

@@ -49,6 +49,7 @@ impl Making<'_> {
             ));
             return Ok(record);
         }
+        self.tell_passed_over();
         let staging = self.stage()?;
         let built = self
             .write_into(&staging, &written)
@@ -56,6 +57,18 @@ impl Making<'_> {
         let record = self.appear(&staging, built, digest)?;
         self.tell("installed", &record);
         Ok(record)
+    }
+
+    /// Says which folders of this version are passed over, and that it is made anew.
+    fn tell_passed_over(&self) {
+        for folder in self.place.without_records(&self.package.version) {
+            self.context.warning(format!(
+                "{}: it is left alone, and {} {} is brought in again",
+                self.place.without_record(&folder),
+                self.package.id,
+                self.package.version
+            ));
+        }
     }
 
     fn tell(&self, what: &str, record: &InstallRecord) {

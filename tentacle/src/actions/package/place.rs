@@ -165,6 +165,46 @@ impl Place {
         durable::write(&self.record_path(&record.folder), &bytes, Privacy::Folder)
     }
 
+    /// Why a folder that is there is not known for a version.
+    pub(super) fn without_record(&self, folder: &str) -> String {
+        let record = self.record_path(folder);
+        let path = self.root.join(folder);
+        let what = if record.exists() {
+            "cannot be read"
+        } else {
+            "is missing"
+        };
+        format!(
+            "{} is there, and its record {} {what}, so that nobody knows what it holds",
+            path.display(),
+            record.display()
+        )
+    }
+
+    /// Folders with the name of a version, such as `1.0` and `1.0_1`, that have no record that can be read.
+    pub(super) fn without_records(&self, version: &str) -> Vec<String> {
+        let plain = folder_name(version);
+        let of_version = |name: &str| match name.strip_prefix(&plain) {
+            Some("") => true,
+            Some(rest) => rest
+                .strip_prefix('_')
+                .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())),
+            None => false,
+        };
+        let known = self.records();
+        let Ok(entries) = fs::read_dir(&self.root) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| of_version(name) && !known.iter().any(|one| one.folder == *name))
+            .collect();
+        names.sort();
+        names
+    }
+
     fn record_path(&self, folder: &str) -> PathBuf {
         self.root.join(format!("{folder}{INSTALL_RECORD_SUFFIX}"))
     }

@@ -500,6 +500,64 @@ fn what_is_not_there_any_more_or_never_was_cannot_be_put_back_and_says_so() {
 }
 
 #[test]
+fn a_folder_that_lost_its_record_is_not_taken_for_the_version_and_what_happens_instead_is_said() {
+    let mut bench = Bench::new();
+    deliver(&mut bench, "1.0", &site("1.0"));
+    install(&bench, json!({}));
+    bench.task = 2;
+    deliver(&mut bench, "1.1", &site("1.1"));
+    install(&bench, json!({}));
+    let record = |folder: &str| home(&bench).join(format!("{folder}.mantle-install.json"));
+    let of_new = fs::read(record("1.1")).unwrap();
+    for (damage, what) in [(None, "is missing"), (Some("{"), "cannot be read")] {
+        fs::remove_file(record("1.0")).ok();
+        if let Some(text) = damage {
+            fs::write(record("1.0"), text).unwrap();
+        }
+        let said = message(back(&bench));
+        let why = format!(
+            "1.0, which was in use before 1.1, cannot be taken for what it was: {} is there, and its record {} {what}",
+            home(&bench).join("1.0").display(),
+            record("1.0").display()
+        );
+        assert!(said.contains(&why), "{said}");
+        assert!(
+            said.contains("1.1 stays in use. Deploy the release that 1.0 came with"),
+            "{said}"
+        );
+        assert_eq!(current(&bench), "1.1", "nothing is switched");
+    }
+    // Without the record of what is in use an undo is not said to have had nothing to do.
+    fs::remove_file(record("1.1")).unwrap();
+    let said = message(back(&bench));
+    assert!(
+        said.contains("it is not known whether 'Install' of this deployment brought 1.1 into use"),
+        "{said}"
+    );
+    assert_eq!(current(&bench), "1.1");
+    fs::write(record("1.1"), of_new).unwrap();
+    // Its release, deployed again, is installed anew beside the folder, which is left as it is.
+    fs::write(home(&bench).join("1.0/index.html"), "somebody's").unwrap();
+    bench.task = 3;
+    deliver(&mut bench, "1.0", &site("1.0"));
+    install(&bench, json!({}));
+    assert_eq!(current(&bench), "1.0_1");
+    assert!(
+        bench
+            .said
+            .text()
+            .contains("it is left alone, and OctoFX.Web 1.0 is brought in again"),
+        "{}",
+        bench.said.text()
+    );
+    let left = fs::read_to_string(home(&bench).join("1.0/index.html")).unwrap();
+    assert_eq!(left, "somebody's");
+    // What is known again can be undone again.
+    back(&bench).unwrap();
+    assert_eq!(current(&bench), "1.1");
+}
+
+#[test]
 fn a_kill_before_the_switch_leaves_nothing_to_undo() {
     let mut bench = Bench::new();
     deliver(&mut bench, "1.0", &site("1.0"));
