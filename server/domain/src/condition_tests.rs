@@ -5,7 +5,7 @@ use super::*;
 use crate::plan::Plan;
 use crate::planner::PlanOptions;
 use crate::release::{ReleaseDraft, ScannedFiles};
-use crate::state::OutputVariable;
+use crate::state::{Failure, OutputVariable};
 use crate::testing::{a_project, a_release, a_target, plan};
 
 fn release() -> ReleaseDraft {
@@ -47,13 +47,14 @@ fn judged(template: &str, action: Option<usize>, failed: bool) -> Result<bool, S
         value: "true".to_owned(),
         sealed_by: None,
     }];
+    let failure = Failure::unnamed();
     let context = OrderContext {
         plan: &plan,
         process: &release.process,
         variables: &release.variables,
         task_number: "T-7",
         outputs: &outputs,
-        failed,
+        failed: failed.then_some(&failure),
     };
     let step = plan.step(0).unwrap();
     let place = Place {
@@ -196,7 +197,7 @@ fn a_condition_that_takes_too_much_cannot_be_judged() {
         variables: &release.variables,
         task_number: "T-7",
         outputs: &[],
-        failed: false,
+        failed: None,
     };
     let place = Place {
         step: plan.step(0).unwrap(),

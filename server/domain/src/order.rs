@@ -16,7 +16,7 @@ use crate::fleet::Lists;
 use crate::plan::{NodeRef, Plan, PlanAction, PlanStep, PlanTarget};
 use crate::process::{Action, OnFailure};
 use crate::snapshot::{ProcessSnapshot, VariableSnapshot};
-use crate::state::OutputVariable;
+use crate::state::{Failure, OutputVariable};
 use crate::variable::uses::variables_for;
 use crate::variable::{
     DEPLOYMENT_PROCESS, Effective, EffectiveSet, EffectiveValue, PinnedSecret, Situation,
@@ -41,8 +41,8 @@ pub struct OrderContext<'a> {
     pub task_number: &'a str,
     /// The output variables known when the attempt was ordered.
     pub outputs: &'a [OutputVariable],
-    /// Something had failed by then.
-    pub failed: bool,
+    /// What had failed by then.
+    pub failed: Option<&'a Failure>,
 }
 
 /// The order of a node, or why there can be none.

@@ -37,13 +37,14 @@ fn draft(action: u32, outputs: &[OutputVariable], failed: bool) -> OrderDraft {
         a_target("web02", &["web"], &["test"]),
     ];
     let plan = plan(&release, "test", &targets, &PlanOptions::default()).unwrap();
+    let failure = Failure::unnamed();
     let context = OrderContext {
         plan: &plan,
         process: &release.process,
         variables: &release.variables,
         task_number: "T-7",
         outputs,
-        failed,
+        failed: failed.then_some(&failure),
     };
     draft_order(
         &context,
@@ -213,7 +214,7 @@ fn a_lifecycle_says_how_many_versions_stay_where_the_action_does_not() {
             variables: &release.variables,
             task_number: "T-7",
             outputs: &[],
-            failed: false,
+            failed: None,
         };
         let kept = [0, 1, 2].map(|action| {
             let node = NodeRef {

@@ -546,7 +546,7 @@ pub(super) fn manifest<'c>(
         variables: &context.pins.variables,
         task_number: &context.number,
         outputs: &[],
-        failed: false,
+        failed: None,
     };
     let made = manifest::manifest(
         &order,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use mantle_domain::condition::{Place, judge};
 use mantle_domain::order::{self, OrderContext};
 use mantle_domain::plan::{NodeRef, Plan};
-use mantle_domain::state::{Asked, State};
+use mantle_domain::state::{Asked, Failure, State};
 use mantle_template::Options;
 
 use super::active::Context;
@@ -26,8 +26,8 @@ pub(super) fn holds(
         action: asked.node.and_then(|node| plan.action(node)),
         subject: planned.and_then(|planned| plan.target(planned.subject)),
     };
-    let failed = state.has_failed_for(asked.step, asked.node);
-    let known = known(context, state, plan, failed);
+    let failed = state.failure_for(asked.step, asked.node);
+    let known = known(context, state, plan, failed.as_deref());
     judge(&known, &place, asked.template, &Options::new(now)).map_err(|why| why.to_string())
 }
 
@@ -41,8 +41,8 @@ pub(super) fn instructions(
     let Some(plan) = state.plan.as_deref() else {
         return String::new();
     };
-    let failed = state.has_failed_for(node.step, Some(node));
-    let known = known(context, state, plan, failed);
+    let failed = state.failure_for(node.step, Some(node));
+    let known = known(context, state, plan, failed.as_deref());
     order::instructions(&known, node, &Options::new(now))
 }
 
@@ -50,7 +50,7 @@ fn known<'a>(
     context: &'a Context,
     state: &'a State,
     plan: &'a Plan,
-    failed: bool,
+    failed: Option<&'a Failure>,
 ) -> OrderContext<'a> {
     OrderContext {
         plan,

@@ -126,7 +126,7 @@ impl Orchestrator {
                 variables: &context.pins.variables,
                 task_number: &context.number,
                 outputs,
-                failed: known.failed_before,
+                failed: known.failed_before.as_deref(),
             },
             node,
         )

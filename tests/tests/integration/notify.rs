@@ -73,7 +73,10 @@ async fn a_webhook_is_told_of_success_and_failure_and_its_address_is_in_no_log()
     let told = hook.at("/services/T0-s3cr3t");
     assert_eq!(told.len(), 2, "{told:?}");
     let text = told[1].body["text"].as_str().unwrap();
-    assert!(text.starts_with("site 2.0: Failed, "), "{text}");
+    assert_eq!(
+        text,
+        "site 2.0: Failed, 'Work' failed on web01: the script ended with exit code 3"
+    );
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ fn made(release: &ReleaseDraft, targets: &[TargetFacts], variables: &str) -> Man
         variables: &release.variables,
         task_number: "T-1",
         outputs: &[],
-        failed: false,
+        failed: None,
     };
     let digests = ReleaseDigests {
         process: Digest::of(b"process"),

@@ -44,7 +44,7 @@ pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan, ties: &mut Ties) -> 
         variables: request.variables,
         task_number: "",
         outputs: &[],
-        failed: false,
+        failed: None,
     };
     let mut judging = Judging {
         context,

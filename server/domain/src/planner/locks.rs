@@ -165,7 +165,7 @@ fn context<'a>(request: &PlanRequest<'a>, plan: &'a Plan) -> OrderContext<'a> {
         variables: request.variables,
         task_number: "",
         outputs: &[],
-        failed: false,
+        failed: None,
     }
 }
 

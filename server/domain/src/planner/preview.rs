@@ -139,7 +139,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
         variables: request.variables,
         task_number: "",
         outputs: &[],
-        failed: false,
+        failed: None,
     };
     let mut budget = work::budget(plan.targets.len());
     let fleet = Fleet::of_texts(plan, request.process, request.variables);

@@ -54,7 +54,7 @@ fn check_action(
         variables: request.variables,
         task_number: "",
         outputs: &[],
-        failed: false,
+        failed: None,
     };
     let Some(done) = Done::find(&context, step, planned) else {
         return;

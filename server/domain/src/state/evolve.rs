@@ -7,12 +7,14 @@ use mantle_shared::order::OrderPackage;
 
 use super::asking;
 use super::event::Event;
+use super::failure::Failure;
 use super::index::NodeIndex;
 use super::model::{
-    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, NodeState,
+    Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, Late, NodeState,
     OrderFitness, Phase, State, StepState, SubjectState,
 };
 use super::resolution::Resolution;
+use super::verdict;
 use crate::plan::Plan;
 
 /// The state that these events establish.
@@ -84,7 +86,10 @@ pub fn evolve(state: &mut State, event: &Event) {
         | Event::SubjectPassedOver { .. }
         | Event::SubjectFinished { .. }
         | Event::StepTimedOut { .. }
-        | Event::StepFinished { .. } => evolve_step(state, event),
+        | Event::StepFinished { .. } => {
+            evolve_step(state, event);
+            Failure::keep(state, event);
+        }
         Event::NodeWaiting {
             node,
             at,
@@ -189,6 +194,7 @@ fn evolve_step(state: &mut State, event: &Event) {
     else {
         return;
     };
+    let limit = verdict::step_limit(state, *step);
     let Some(slot) = state.steps.get_mut(*step as usize) else {
         return;
     };
@@ -252,8 +258,9 @@ fn evolve_step(state: &mut State, event: &Event) {
                 },
             );
         }
-        (Event::StepTimedOut { deadline, .. }, StepState::Running { stop, .. }) => {
+        (Event::StepTimedOut { deadline, at, .. }, StepState::Running { stop, .. }) => {
             *stop = Some(*deadline);
+            state.late.insert(*step, Late { at: *at, limit });
             for attempt in state.attempts.values_mut() {
                 if attempt.node.step == *step {
                     attempt.cancelling = !attempt.is_over();
@@ -334,7 +341,7 @@ fn evolve_attempt(state: &mut State, event: &Event) {
                         seen_running: false,
                         cancelling: false,
                         outputs_before: state.outputs.len(),
-                        failed_before: state.failed,
+                        failed_before: state.failed_before(),
                         despite: despite.clone(),
                         end: None,
                         resolution: None,

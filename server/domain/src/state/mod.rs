@@ -26,6 +26,7 @@ mod decide;
 mod effect;
 mod event;
 mod evolve;
+mod failure;
 mod index;
 mod input;
 mod judge;
@@ -46,6 +47,7 @@ pub use decide::decide;
 pub use effect::{Effect, next_deadline, outstanding};
 pub use event::{EVENT_FORMAT, Event, NodeEnd, OutputVariable, SkipReason};
 pub use evolve::{evolve, fold};
+pub use failure::Failure;
 pub use index::NodeIndex;
 pub use input::{
     AcquireEnd, Asked, CancelAnswer, Illegal, Input, JudgeCondition, Moment, Policy, Sent,
@@ -55,7 +57,7 @@ pub use judge::{Evidence, judge};
 pub use locks::{Blocked, Claim, LockKeeper, NothingHeld};
 pub use model::{
     Acquisition, AcquisitionStatus, Attempt, AttemptStatus, Cancel, CancelCause, Closed, Exclusion,
-    Interruption, NodeState, OrderFitness, Phase, State, StepState, SubjectState, Verdict,
+    Interruption, Late, NodeState, OrderFitness, Phase, State, StepState, SubjectState, Verdict,
 };
 pub use resolution::{Resolution, ResolvedAs, Unresolvable, is_known_end, unresolved};
 pub use unsuccessful::unsuccessful;

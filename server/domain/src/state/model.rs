@@ -11,6 +11,7 @@ use mantle_shared::uuid::Uuid;
 use serde::{Deserialize, Serialize};
 
 use super::event::{OutputVariable, SkipReason};
+use super::failure::Failure;
 use super::index::NodeIndex;
 use super::locks::Blocked;
 use super::resolution::Resolution;
@@ -35,6 +36,10 @@ pub struct State {
     pub cancel: Option<Cancel>,
     /// Something failed, so what runs on success only does not run any more.
     pub failed: bool,
+    /// What failed, in words, as it was known when a step last failed.
+    pub failure: Option<Arc<Failure>>,
+    /// The steps whose time was up, by index.
+    pub late: BTreeMap<u32, Late>,
     /// The targets that failed in a step which allowed that, and the step: no later one is about
     /// them any more.
     pub set_aside: BTreeMap<TargetId, u32>,
@@ -56,6 +61,15 @@ pub struct State {
     pub tried: BTreeSet<(NodeRef, AttemptId)>,
     /// Output variables in the order in which they became known.
     pub outputs: Vec<OutputVariable>,
+}
+
+/// That a step's time was up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// When it was told to stop.
+    pub at: Timestamp,
+    /// How long it might take, if that is known.
+    pub limit: Option<String>,
 }
 
 /// A target that a person said to go on without.
@@ -392,8 +406,8 @@ pub struct Attempt {
     /// How many output variables were known when it was ordered: its order is made of those, so
     /// that it is the same order when it is sent again.
     pub outputs_before: usize,
-    /// Whether something had failed when it was ordered, for the same reason.
-    pub failed_before: bool,
+    /// What had failed when it was ordered, for the same reason.
+    pub failed_before: Option<Arc<Failure>>,
     /// The attempts whose broken locks it passes over, for the same reason.
     pub despite: Vec<AttemptId>,
     /// How it ended, by the agent's word, also if that came late.
@@ -458,14 +472,16 @@ impl State {
     /// Whether something failed as a step sees it, or the action of a node: for that one, what
     /// failed about its subject in the running step counts as well.
     pub fn has_failed_for(&self, step: u32, node: Option<NodeRef>) -> bool {
-        let here = || {
-            let subject = self.plan.as_ref()?.node(node?)?.subject;
-            let StepState::Running { subjects, .. } = self.steps.get(step as usize)? else {
-                return None;
-            };
-            Some(subjects.get(&subject)?.has_failed())
+        self.failed || self.failed_here(step, node).is_some()
+    }
+
+    /// The subject of a node, if something about it failed in the running step.
+    pub(super) fn failed_here(&self, step: u32, node: Option<NodeRef>) -> Option<TargetId> {
+        let subject = self.plan.as_ref()?.node(node?)?.subject;
+        let StepState::Running { subjects, .. } = self.steps.get(step as usize)? else {
+            return None;
         };
-        self.failed || here().unwrap_or(false)
+        subjects.get(&subject)?.has_failed().then_some(subject)
     }
 
     /// By when what a step that ran out of time has not answered is called unknown.

@@ -40,9 +40,13 @@ pub(super) fn step_limit(state: &State, step: u32) -> Option<String> {
 
 /// That a step ran out of time, and of how much.
 pub(super) fn step_late(state: &State, step: u32) -> String {
-    match step_limit(state, step) {
-        Some(limit) => format!("the step ran out of time: its 'timeout' is {limit}"),
-        None => "the step ran out of time".to_owned(),
+    late("the step", step_limit(state, step).as_deref())
+}
+
+fn late(step: &str, limit: Option<&str>) -> String {
+    match limit {
+        Some(limit) => format!("{step} ran out of time: its 'timeout' is {limit}"),
+        None => format!("{step} ran out of time"),
     }
 }
 
@@ -342,9 +346,12 @@ fn sentence(causes: Vec<Cause>) -> String {
 fn causes(state: &State, plan: &Plan, counts: impl Fn(Outcome) -> bool) -> Vec<Cause> {
     let first = [first_failure(state, plan, counts), unjudgeable(state, plan)];
     let first = first.into_iter().flatten();
+    let first = first.min_by_key(|cause| (cause.at, cause.step));
+    let first: Vec<Cause> = first.into_iter().collect();
+    let late = out_of_time(state, plan, &first);
     let mut causes: Vec<Cause> = first
-        .min_by_key(|cause| (cause.at, cause.step))
         .into_iter()
+        .chain(late)
         .chain(not_gone_on(state, plan))
         .chain(none_went_well(state, plan))
         .collect();
@@ -416,8 +423,15 @@ fn none_went_well(state: &State, plan: &Plan) -> Vec<Cause> {
     failed.collect()
 }
 
-/// The first action that ended in one of these ways where nobody allowed it.
-fn first_failure(state: &State, plan: &Plan, counts: impl Fn(Outcome) -> bool) -> Option<Cause> {
+/// A node that did not end well: since when, which, how, and why.
+type Ended<'a> = (Timestamp, NodeRef, Outcome, &'a str);
+
+/// The actions that ended in one of these ways where nobody allowed it, in steps that failed of it.
+fn failed_nodes<'a>(
+    state: &'a State,
+    plan: &'a Plan,
+    counts: impl Fn(Outcome) -> bool + 'a,
+) -> impl Iterator<Item = Ended<'a>> {
     let allowed = |node: NodeRef| {
         let subject = plan.node(node).map(|planned| planned.subject);
         subject.is_some_and(|subject| {
@@ -425,22 +439,45 @@ fn first_failure(state: &State, plan: &Plan, counts: impl Fn(Outcome) -> bool) -
                 || state.excluded.contains_key(&subject)
         })
     };
-    let failed = state.nodes.iter().filter_map(|(node, known)| match known {
-        NodeState::Done {
+    // One that goes on may yet have allowed what failed in it.
+    let step_failed = |step: u32| {
+        matches!(
+            state.steps.get(step as usize),
+            Some(StepState::Finished { failed: true, .. })
+        )
+    };
+    state
+        .nodes
+        .keys()
+        .filter_map(|node| ended_badly(state, *node))
+        .filter(move |(_, node, outcome, _)| {
+            counts(*outcome) && step_failed(node.step) && !allowed(*node)
+        })
+}
+
+fn ended_badly(state: &State, node: NodeRef) -> Option<Ended<'_>> {
+    match state.nodes.get(&node)? {
+        known @ NodeState::Done {
             outcome,
             message,
             at,
             ..
-        } if known.has_failed() && counts(*outcome) && !allowed(*node) => {
-            Some((*at, *node, *outcome, message))
-        }
+        } if known.has_failed() => Some((*at, node, *outcome, message.as_str())),
         NodeState::Done { .. }
         | NodeState::Waiting { .. }
         | NodeState::Running { .. }
         | NodeState::Asking { .. }
         | NodeState::Skipped { .. } => None,
-    });
-    let (at, node, outcome, message) = failed.min_by_key(|(at, node, ..)| (*at, *node))?;
+    }
+}
+
+/// The first action that ended in one of these ways where nobody allowed it.
+fn first_failure(state: &State, plan: &Plan, counts: impl Fn(Outcome) -> bool) -> Option<Cause> {
+    let failed = failed_nodes(state, plan, counts);
+    cause_of(plan, failed.min_by_key(|(at, node, ..)| (*at, *node))?)
+}
+
+fn cause_of(plan: &Plan, (at, node, outcome, message): Ended<'_>) -> Option<Cause> {
     let (action, on) = (plan.action(node)?, on(plan, node)?);
     let why = if message.is_empty() {
         String::new()
@@ -453,6 +490,65 @@ fn first_failure(state: &State, plan: &Plan, counts: impl Fn(Outcome) -> bool) -
         step: node.step,
         text,
     })
+}
+
+/// The steps whose time was up, as far as none of these says it.
+fn out_of_time(state: &State, plan: &Plan, said: &[Cause]) -> Vec<Cause> {
+    let steps = state.late.iter().filter_map(|(index, known)| {
+        let failed = match state.steps.get(*index as usize)? {
+            StepState::Finished { failed, .. } => *failed,
+            StepState::Pending | StepState::Running { .. } | StepState::Skipped { .. } => false,
+        };
+        let limit = known.limit.as_deref();
+        let sentence = late("the step", limit);
+        let says = |cause: &Cause| cause.step == *index && cause.text.contains(&sentence);
+        let name = &plan.step(*index)?.name;
+        (failed && !said.iter().any(says)).then(|| Cause {
+            at: known.at,
+            step: *index,
+            text: late(&format!("'{name}'"), limit),
+        })
+    });
+    steps.collect()
+}
+
+/// What made it fail so far, so many of it, each with its step, the first first; and how much more there is.
+pub(super) fn told(state: &State, plan: &Plan, most: usize) -> (Vec<String>, usize) {
+    let mut ended: Vec<Ended<'_>> = failed_nodes(state, plan, |_| true).collect();
+    ended.sort_by_key(|(at, node, ..)| (*at, *node));
+    let mut causes: Vec<Cause> = ended
+        .iter()
+        .take(most)
+        .filter_map(|ended| cause_of(plan, *ended))
+        .collect();
+    let more = ended.len().saturating_sub(most);
+    let late = out_of_time(state, plan, &causes);
+    causes.extend(late);
+    causes.extend(unjudgeable(state, plan));
+    causes.extend(not_gone_on(state, plan));
+    causes.extend(none_went_well(state, plan));
+    causes.sort_by_key(|cause| (cause.at, cause.step));
+    let brought = not_brought(state, plan).into_iter().map(|cause| cause.text);
+    let causes = causes.into_iter().map(|cause| in_step(plan, &cause));
+    let mut told: Vec<String> = brought.chain(causes).collect();
+    let more = more + told.len().saturating_sub(most);
+    told.truncate(most);
+    (told, more)
+}
+
+/// The same of one node, if it did not end well.
+pub(super) fn told_of(state: &State, plan: &Plan, node: NodeRef) -> Option<String> {
+    let cause = cause_of(plan, ended_badly(state, node)?)?;
+    Some(in_step(plan, &cause))
+}
+
+/// A cause with its step, unless that has the name of the action.
+fn in_step(plan: &Plan, cause: &Cause) -> String {
+    let name = plan.step(cause.step).map(|step| format!("'{}'", step.name));
+    match name {
+        Some(name) if !cause.text.contains(&name) => format!("step {name}: {}", cause.text),
+        Some(_) | None => cause.text.clone(),
+    }
 }
 
 /// The first step whose condition could not be judged.

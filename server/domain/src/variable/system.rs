@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::literal;
 use crate::fleet::{Lists, looked_at};
 use crate::plan::{PastRelease, Plan, PlanAction, PlanChange, PlanFacts, PlanStep, PlanTarget};
+use crate::state::Failure;
 
 /// What system variables are made of.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +27,8 @@ pub struct Surroundings<'a> {
     pub subject: Option<&'a PlanTarget>,
     /// The tag by which the step chose its targets.
     pub step_tag: Option<&'a str>,
-    /// Something of the deployment has failed.
-    pub failed: bool,
+    /// What of the deployment has failed.
+    pub failed: Option<&'a Failure>,
 }
 
 /// System variables, by name and value. The long values are shared.
@@ -55,15 +56,22 @@ pub fn system_variables(around: &Surroundings<'_>) -> SystemVariables {
         "Octopus.Deployment.Machines",
         Arc::clone(&around.lists.all),
     );
-    put(&mut all, "Octopus.Deployment.Status", status(around.failed));
+    put(
+        &mut all,
+        "Octopus.Deployment.Status",
+        status(around.failed.is_some()),
+    );
     put(&mut all, "Octopus.Task.Id", around.task_number);
     let title = format!("Deploy {project} {release}");
     put(&mut all, "Octopus.Task.Name", title);
-    if around.failed {
+    if let Some(failure) = around.failed {
         // Truthy when something failed and absent otherwise, as the idiom
-        // `#{unless Octopus.Deployment.Error}` needs it.
-        for name in ["Octopus.Deployment.Error", "Octopus.Deployment.ErrorDetail"] {
-            put(&mut all, name, "a step has failed");
+        // `#{unless Octopus.Deployment.Error}` needs it. What an agent said is data.
+        for (name, text) in [
+            ("Octopus.Deployment.Error", &failure.error),
+            ("Octopus.Deployment.ErrorDetail", &failure.detail),
+        ] {
+            put(&mut all, name, literal(text));
         }
     }
     facts(&plan.facts, &mut all);

@@ -66,6 +66,10 @@ fn some_facts() -> PlanFacts {
 
 fn variables(plan: &Plan, failed: bool) -> BTreeMap<String, String> {
     let step = &plan.steps[0];
+    let failure = Failure {
+        error: "'Install' failed on web01: no #{Password}".to_owned(),
+        detail: "'Install' failed on web01: no #{Password}\n'Tell' failed".to_owned(),
+    };
     let around = Surroundings {
         plan,
         lists: &Lists::of(&plan.targets),
@@ -74,7 +78,7 @@ fn variables(plan: &Plan, failed: bool) -> BTreeMap<String, String> {
         action: step.actions.first(),
         subject: plan.targets.first(),
         step_tag: Some("web"),
-        failed,
+        failed: failed.then_some(&failure),
     };
     system_variables(&around)
         .into_iter()
@@ -127,8 +131,15 @@ fn what_is_known_has_its_name_in_the_reference() {
         ("Octopus.Deployment.Machines", "web01,web02"),
         ("Octopus.Deployment.PreviousSuccessful.Id", "t-1"),
         ("Octopus.Deployment.Status", "Failed"),
-        ("Octopus.Deployment.Error", "a step has failed"),
-        ("Octopus.Deployment.ErrorDetail", "a step has failed"),
+        // What an agent said is data.
+        (
+            "Octopus.Deployment.Error",
+            "'Install' failed on web01: no ##{Password}",
+        ),
+        (
+            "Octopus.Deployment.ErrorDetail",
+            "'Install' failed on web01: no ##{Password}\n'Tell' failed",
+        ),
         ("Octopus.Deployment.SpecificMachines", "web01,web02"),
         ("Octopus.Deployment.ExcludedMachines", "web03"),
         // What was written about a release is data.

@@ -171,13 +171,14 @@ fn an_agent_that_cannot_put_a_version_back_is_named() {
 #[test]
 fn orders_of_it_are_made_of_the_actions_that_they_undo() {
     let (release, plan) = planned_after(SHOP, &["web01"]);
+    let failure = crate::state::Failure::unnamed();
     let context = OrderContext {
         plan: &plan,
         process: &release.process,
         variables: &release.variables,
         task_number: "T-1",
         outputs: &[],
-        failed: true,
+        failed: Some(&failure),
     };
     let draft = |step, action| {
         let node = NodeRef {

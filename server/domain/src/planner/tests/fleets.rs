@@ -66,7 +66,7 @@ fn looks(process: &str, web_servers: u16) -> usize {
         variables: question.variables,
         task_number: "",
         outputs: &[],
-        failed: false,
+        failed: None,
     };
     let written = manifest(&context, question.packages, digests, now);
     assert_eq!(written.actions.len(), 4);

@@ -12,6 +12,7 @@ mod cancel;
 mod conditions;
 mod effort;
 mod evidence;
+mod failure;
 mod faults;
 mod golden;
 mod late;

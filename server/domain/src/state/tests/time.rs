@@ -232,6 +232,31 @@ fn what_failed_before_its_time_was_up_is_said_too() {
 }
 
 #[test]
+fn a_steps_limit_is_named_beside_an_earlier_failure_that_was_allowed() {
+    let farm = PlanStep {
+        max_failed: 1,
+        timeout_ms: Some(60_000),
+        ..a_rolling_step(&[1, 2, 3], 1, &["a"])
+    };
+    let mut run = Run::of(a_plan(&[1, 2, 3], vec![farm.clone()]));
+    run.end("a@web01", Outcome::Failed);
+    run.after(seconds(60));
+    stopped(&mut run, "a@web02");
+    assert_eq!(run.verdict(), Some(Verdict::Failed));
+    assert_eq!(
+        run.message(),
+        "'a' failed on web01: exit code 3; 'farm' ran out of time: its 'timeout' is 1m"
+    );
+    super::laws::hold(&run.log);
+    // Where what was stopped says it, it is not said twice.
+    let mut run = Run::of(a_plan(&[1, 2, 3], vec![farm]));
+    run.after(seconds(60));
+    stopped(&mut run, "a@web01");
+    assert_eq!(run.verdict(), Some(Verdict::Failed));
+    assert_eq!(run.message().matches("'timeout' is 1m").count(), 1);
+}
+
+#[test]
 fn packages_that_did_not_come_are_said_before_the_end_of_the_time() {
     let mut install = single("install", 1);
     install.actions[0].packages = vec![a_package()];
