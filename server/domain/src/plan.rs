@@ -305,6 +305,16 @@ pub struct PlanStep {
     pub back: Option<PlanBack>,
 }
 
+impl PlanStep {
+    /// So many of its subjects may fail, and it has not failed. One at least has to go well: a step that
+    /// went well nowhere has failed, whatever was allowed.
+    pub fn may_fail(&self) -> u32 {
+        let others = self.subjects.len().saturating_sub(1);
+        self.max_failed
+            .min(u32::try_from(others).unwrap_or(u32::MAX))
+    }
+}
+
 /// One action of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanAction {

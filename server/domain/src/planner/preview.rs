@@ -50,7 +50,7 @@ pub struct PreviewStep {
     pub rolling: bool,
     /// The most targets inside it at once.
     pub parallel: u32,
-    /// So many targets may fail, and it has not failed.
+    /// So many of its targets may fail, and it has not failed.
     pub max_failed: u32,
     /// What becomes of the targets that wait once more have failed, if it rolls.
     pub on_failure: OnFailure,
@@ -166,7 +166,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
                 required: step.required,
                 rolling: step.rolling,
                 parallel: step.parallel,
-                max_failed: step.max_failed,
+                max_failed: step.may_fail(),
                 on_failure: step.on_failure,
                 pause_after_first: step.pause_after_first,
                 timeout_ms: step.timeout_ms,

@@ -480,6 +480,7 @@ fn what_nobody_answered_is_refused_if_it_is_required_and_has_a_default_otherwise
 #[test]
 fn what_a_rolling_step_allows_is_counted_in_targets() {
     for (keys, max_failed, on_failure) in [
+        ("window: 1, max_failed: 3", 3, OnFailure::Stop),
         ("window: 1", 0, OnFailure::Stop),
         ("window: 1, max_failed: 2", 2, OnFailure::Stop),
         ("window: 1, max_failed: 0", 0, OnFailure::Stop),
@@ -502,6 +503,20 @@ fn what_a_rolling_step_allows_is_counted_in_targets() {
             (max_failed, on_failure),
             "{keys}"
         );
+        // One at least has to go well.
+        assert_eq!(step.may_fail(), max_failed.min(2), "{keys}");
+        let alone = PlanOptions {
+            only_targets: ["web01".to_owned()].into(),
+            ..PlanOptions::default()
+        };
+        let draft = release(&text);
+        let targets = farm();
+        let request = request(&draft, "test", &targets, &alone);
+        let plan = super::plan(&request).unwrap();
+        let now = "2026-11-26T10:00:00Z".parse().unwrap();
+        let shown = preview::preview(&request, &plan, now);
+        assert_eq!(shown.steps[0].subjects, ["web01"]);
+        assert_eq!(shown.steps[0].max_failed, 0, "{keys}: none but it");
     }
 }
 
