@@ -12,6 +12,7 @@ mod memory;
 mod noop;
 mod output;
 mod payload;
+mod peers;
 mod projects;
 mod push;
 mod quinn_limit;
@@ -31,6 +32,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use binaries::Programs;
 use cancel::Cancels;
 use output::Printed;
+use peers::Work;
 use projects::Crowd;
 use report::Report;
 use rig::Rig;
@@ -43,7 +45,7 @@ const EXIT_LIMIT_MISSED: u8 = 3;
 #[command(name = "mantle-bench")]
 struct Cli {
     #[command(subcommand)]
-    peer: Option<Peer>,
+    role: Option<Role>,
     /// Few agents, a small package, few repetitions: proves that it works
     #[arg(long)]
     quick: bool,
@@ -56,6 +58,9 @@ struct Cli {
     /// Only these parts; all by default
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Keep the other tools in this folder for the next run; a temporary one by default
+    #[arg(long, value_name = "DIR")]
+    peers: Option<PathBuf>,
     /// How it is printed
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -63,7 +68,7 @@ struct Cli {
 
 /// What runs in a process of its own: the other end of a limit, or what a step runs.
 #[derive(Debug, Subcommand)]
-enum Peer {
+enum Role {
     /// Sends bytes over a bare QUIC connection
     #[command(hide = true)]
     QuinnSend {
@@ -105,6 +110,14 @@ enum Part {
     Cancel,
     /// Many projects, variables and releases
     Projects,
+    /// Steps that do nothing, beside ssh, clush, Ansible, pyinfra and Salt
+    Fanout,
+    /// A large file, beside scp, rsync, nginx and Salt
+    Files,
+    /// A new version of a site, beside rsync, casync, rdiff, xdelta3 and zstd
+    Update,
+    /// Lines of a step, beside ssh, clush and Ansible
+    Lines,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -131,6 +144,8 @@ struct Extent {
     cancels: Cancels,
     /// How many projects there are.
     crowd: Crowd,
+    /// How much is measured beside other tools.
+    peers: peers::Beside,
 }
 
 impl Extent {
@@ -158,6 +173,13 @@ impl Extent {
                     releases: 3,
                     samples: 3,
                 },
+                peers: peers::Beside {
+                    targets: vec![2],
+                    times: 2,
+                    file_bytes: 8 << 20,
+                    receivers: 2,
+                    lines: 5_000,
+                },
             };
         }
         Self {
@@ -182,18 +204,25 @@ impl Extent {
                 releases: 20,
                 samples: 40,
             },
+            peers: peers::Beside {
+                targets: vec![20, 50],
+                times: 5,
+                file_bytes: 100 << 20,
+                receivers: 20,
+                lines: 1_000_000,
+            },
         }
     }
 }
 
 fn main() -> Result<ExitCode> {
     let cli = Cli::parse();
-    match &cli.peer {
-        Some(Peer::QuinnSend { bytes, certificate }) => {
+    match &cli.role {
+        Some(Role::QuinnSend { bytes, certificate }) => {
             quinn_limit::send(*bytes, certificate)?;
             return Ok(ExitCode::SUCCESS);
         }
-        Some(Peer::Print { lines, pause_ms }) => {
+        Some(Role::Print { lines, pause_ms }) => {
             output::print(*lines, Duration::from_millis(*pause_ms))?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -286,6 +315,21 @@ fn measure(cli: &Cli, programs: &Programs, oddities: Vec<String>) -> Result<Repo
         let rig = Rig::start(programs)?;
         report.add(projects::rows(&rig, extent.crowd)?);
         rig.stop()?;
+    }
+    let works: Vec<Work> = [
+        (Part::Fanout, Work::Fanout),
+        (Part::Files, Work::Files),
+        (Part::Lines, Work::Lines),
+        (Part::Update, Work::Update),
+    ]
+    .into_iter()
+    // Other tools are fetched, so a quick run does without them unless it is asked for them.
+    .filter(|(part, _)| wanted(*part) && (!cli.quick || cli.only.contains(part)))
+    .map(|(_, work)| work)
+    .collect();
+    if !works.is_empty() {
+        let kept = cli.peers.as_deref();
+        peers::measure(programs, kept, &extent.peers, &works, &mut report)?;
     }
     Ok(report)
 }

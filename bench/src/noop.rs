@@ -15,7 +15,7 @@ use crate::statistics::Samples;
 const RATIO: f64 = 3.0;
 
 /// In what the kernel counts processor time for `/proc`, whatever its own clock is.
-const TICK_MS: f64 = 10.0;
+pub(crate) const TICK_MS: f64 = 10.0;
 
 /// What one no-op took, in milliseconds.
 struct Run {
@@ -28,8 +28,7 @@ struct Run {
 /// Deploys a no-op to so many agents at once, so often.
 pub(crate) fn rows(rig: &mut Rig, agents: usize, times: usize) -> Result<Vec<Row>> {
     let project = format!("noop-{agents}");
-    rig.apply(&project, &project_file(&project, agents))?;
-    rig.run(&["release", "create", &project, "1.0"])?;
+    prepare(rig, &project, agents)?;
     // The first one is cold.
     one(rig, &project)?;
     let cpu_before = Cpu::of(rig)?;
@@ -69,6 +68,12 @@ pub(crate) fn rows(rig: &mut Rig, agents: usize, times: usize) -> Result<Vec<Row
             Unit::Ms,
         ),
     ])
+}
+
+/// Makes a project of this name with release 1.0, a no-op on so many agents at once.
+pub(crate) fn prepare(rig: &Rig, project: &str, agents: usize) -> Result<()> {
+    rig.apply(project, &project_file(project, agents))?;
+    rig.run(&["release", "create", project, "1.0"]).map(drop)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a handful")]

@@ -24,9 +24,12 @@ const LINES_PER_S: f64 = 200_000.0;
 const SERVER_MIB: f64 = 200.0;
 /// How long the agents' steps pause between two lines.
 const PAUSE: Duration = Duration::from_millis(10);
-/// What each line of the flood holds beside its number: about as much as a log line has.
+/// What each line of the flood holds beside its number and 16 digits: 100 bytes in all, as a log line has.
 const FILLING: &str =
     "GET /products/4711/reviews?page=2 200 12ms upstream=10.1.2.3:8080 cache=miss";
+
+/// Makes each line of the flood another: an odd number without a pattern in its bits.
+const VARYING: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// How much is printed.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +47,8 @@ pub(crate) fn print(lines: u64, pause: Duration) -> Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for number in 0..lines {
         if pause.is_zero() {
-            writeln!(out, "{number} {FILLING}").context("standard output")?;
+            let varying = number.wrapping_mul(VARYING);
+            writeln!(out, "{number} {varying:016x} {FILLING}").context("standard output")?;
         } else {
             writeln!(out, "{number} at {}", now_ns())
                 .and_then(|()| out.flush())
@@ -118,13 +122,14 @@ fn flood(rig: &Rig, extent: Printed) -> Result<Vec<Row>> {
 }
 
 /// Queues a deployment of a step that prints so much on so many agents; gives its number.
-fn begin(rig: &Rig, project: &str, agents: usize, lines: u64, pause: Duration) -> Result<String> {
-    let program = std::env::current_exe().context("this program")?;
-    let run = format!(
-        "exec '{}' print --lines {lines} --pause-ms {}",
-        program.display(),
-        pause.as_millis()
-    );
+pub(crate) fn begin(
+    rig: &Rig,
+    project: &str,
+    agents: usize,
+    lines: u64,
+    pause: Duration,
+) -> Result<String> {
+    let run = print_command(lines, pause)?;
     let file = format!(
         "mantle: v1
 project: {project}
@@ -144,6 +149,16 @@ process:
     number_of(&rig.json(&args)?)
 }
 
+/// What a shell runs to print so much.
+pub(crate) fn print_command(lines: u64, pause: Duration) -> Result<String> {
+    let program = std::env::current_exe().context("this program")?;
+    Ok(format!(
+        "exec '{}' print --lines {lines} --pause-ms {}",
+        program.display(),
+        pause.as_millis()
+    ))
+}
+
 /// The number of a task.
 pub(crate) fn number_of(task: &Value) -> Result<String> {
     let number = task.get("number").and_then(Value::as_str);
@@ -153,7 +168,7 @@ pub(crate) fn number_of(task: &Value) -> Result<String> {
 }
 
 /// Every line is in the log, once and in order.
-fn whole(rig: &Rig, task: &Value, lines: u64) -> Result<()> {
+pub(crate) fn whole(rig: &Rig, task: &Value, lines: u64) -> Result<()> {
     let mut expected = 0;
     let number = number_of(task)?;
     rig.read(&["task", "logs", &number, "-o", "json"], |line| {

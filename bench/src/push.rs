@@ -17,20 +17,20 @@ const RATIO: f64 = 0.55;
 const PROJECT: &str = "push";
 
 /// Where the time of a push went, in milliseconds.
-struct Push {
-    /// From the begin of the deployment until all chunks are on the agent's disk, verified.
-    acquired: f64,
+pub(crate) struct Push {
+    /// From the begin of the deployment until all chunks are on the agents' disks, verified.
+    pub(crate) acquired: f64,
     /// From there until the files are in their folder.
     installed: f64,
 }
 
 /// Pushes packages of this size, each of other bytes.
 pub(crate) fn rows(rig: &mut Rig, size_bytes: usize, times: usize) -> Result<Vec<Row>> {
-    rig.apply(PROJECT, &project_file())?;
+    prepare(rig, PROJECT, 1)?;
     // A version more than is counted: the first one is cold.
     let mut pushes = Vec::new();
     for number in 0..=times {
-        pushes.push(one(rig, number, size_bytes)?);
+        pushes.push(one(rig, PROJECT, number, size_bytes)?);
     }
     pushes.remove(0);
     let rate = |took_ms: f64| mb(size_bytes) / (took_ms / 1e3);
@@ -73,32 +73,36 @@ fn mb(bytes: usize) -> f64 {
     bytes as f64 / 1e6
 }
 
-fn project_file() -> String {
-    format!(
+/// Makes a project of this name that installs its own package on so many agents at once.
+pub(crate) fn prepare(rig: &Rig, project: &str, agents: usize) -> Result<()> {
+    let text = format!(
         "mantle: v1
-project: {PROJECT}
+project: {project}
 lifecycle: bench
-packages: [{{ id: Payload }}]
-version: {{ package: Payload }}
+packages: [{{ id: {project} }}]
+version: {{ package: {project} }}
 process:
   - step: install
-    targets: {{ tag: first-1 }}
+    targets: {{ tag: first-{agents} }}
+    max_parallel: {agents}
     uses: package
-    with: {{ package: Payload, keep: 1 }}
+    with: {{ package: {project}, keep: 1 }}
 "
-    )
+    );
+    rig.apply(project, &text)
 }
 
-fn one(rig: &Rig, number: usize, size_bytes: usize) -> Result<Push> {
+/// Installs the next package of such a project, of bytes that nobody has.
+pub(crate) fn one(rig: &Rig, project: &str, number: usize, size_bytes: usize) -> Result<Push> {
     let version = format!("1.{number}");
-    let archive = rig.folder().join(format!("Payload.{version}.tar.gz"));
+    let archive = rig.folder().join(format!("{project}.{version}.tar.gz"));
     payload::pack(&archive, &payload::bytes(number as u64, size_bytes))?;
     rig.run(&["package", "push", &archive.display().to_string()])?;
     std::fs::remove_file(&archive).context("an archive that was pushed")?;
-    rig.run(&["release", "create", PROJECT, &version])?;
+    rig.run(&["release", "create", project, &version])?;
     // What was written so far must not be written back while others are timed.
     rustix::fs::sync();
-    times(&rig.deploy(PROJECT, &version)?)
+    times(&rig.deploy(project, &version)?)
 }
 
 /// Packages come before steps, so the begin of the first action is the end of the acquisition.

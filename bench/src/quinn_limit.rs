@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,18 +53,23 @@ pub(crate) fn send(bytes: usize, certificate: &Path) -> Result<()> {
             .context("standard output")?;
         let payload = Bytes::from(payload::bytes(0, bytes));
         while let Some(incoming) = endpoint.accept().await {
-            let connection = incoming.await.context("a connection")?;
-            let mut stream = connection.open_uni().await.context("a stream")?;
-            let mut rest = payload.clone();
-            while !rest.is_empty() {
-                let piece = rest.split_to(rest.len().min(PIECE_BYTES));
-                stream.write_chunk(piece).await.context("sending")?;
-            }
-            stream.finish().context("the end of a stream")?;
-            connection.closed().await;
+            // A receiver misses what did not come to it.
+            tokio::spawn(send_all(incoming, payload.clone()));
         }
         Ok(())
     })
+}
+
+async fn send_all(incoming: quinn::Incoming, mut rest: Bytes) -> Result<()> {
+    let connection = incoming.await.context("a connection")?;
+    let mut stream = connection.open_uni().await.context("a stream")?;
+    while !rest.is_empty() {
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        stream.write_chunk(piece).await.context("sending")?;
+    }
+    stream.finish().context("the end of a stream")?;
+    connection.closed().await;
+    Ok(())
 }
 
 /// The sending process, ended when it is dropped.
@@ -80,6 +85,17 @@ impl Drop for Sender {
 
 /// Receives so many bytes so often; gives the milliseconds of each.
 pub(crate) fn receive(folder: &Path, bytes: usize, times: usize, what: Use) -> Result<Vec<f64>> {
+    receive_at_once(folder, bytes, times, 1, what)
+}
+
+/// The same over so many connections at once, each with all the bytes.
+pub(crate) fn receive_at_once(
+    folder: &Path,
+    bytes: usize,
+    times: usize,
+    connections: usize,
+    what: Use,
+) -> Result<Vec<f64>> {
     let certificate = folder.join("quinn-limit.der");
     let mut child = Command::new(std::env::current_exe().context("this program")?)
         .args(["quinn-send", "--bytes", &bytes.to_string(), "--certificate"])
@@ -98,33 +114,53 @@ pub(crate) fn receive(folder: &Path, bytes: usize, times: usize, what: Use) -> R
         .trim()
         .parse()
         .with_context(|| format!("the sender's address: '{line}'"))?;
-    let file = folder.join("quinn-limit.bin");
-    runtime()?.block_on(async {
+    let files: Vec<_> = (0..connections)
+        .map(|number| folder.join(format!("quinn-limit-{number}.bin")))
+        .collect();
+    let result = runtime()?.block_on(async {
         let mut endpoint = endpoint(None)?;
         endpoint.set_default_client_config(client_config(&certificate)?);
         let mut samples = Vec::new();
         for _ in 0..times {
-            // Giving an earlier file's room free takes a while, and is no part of a transfer.
-            if file.exists() {
-                std::fs::remove_file(&file).context("the file received before")?;
+            // Giving earlier files' room free takes a while, and is no part of a transfer.
+            clear(&files)?;
+            let mut open = Vec::new();
+            for file in &files {
+                let connecting = endpoint.connect(address, NAME).context("connecting")?;
+                open.push((connecting.await.context("connecting")?, file.clone()));
             }
-            let connection = endpoint
-                .connect(address, NAME)
-                .context("connecting")?
-                .await
-                .context("connecting")?;
             let begun = Instant::now();
-            let stream = connection.accept_uni().await.context("a stream")?;
-            let got = match what {
-                Use::Drop => drop_all(stream).await?,
-                Use::VerifyAndWrite => keep_all(stream, &file).await?,
-            };
+            let receivers: Vec<_> = open
+                .into_iter()
+                .map(|(connection, file)| tokio::spawn(take(connection, file, what)))
+                .collect();
+            for receiver in receivers {
+                let got = receiver.await.context("a receiver")??;
+                ensure!(got == bytes, "{got} of {bytes} bytes came");
+            }
             samples.push(begun.elapsed().as_secs_f64() * 1e3);
-            ensure!(got == bytes, "{got} of {bytes} bytes came");
-            connection.close(VarInt::from_u32(0), b"");
         }
         Ok(samples)
-    })
+    });
+    clear(&files)?;
+    result
+}
+
+fn clear(files: &[PathBuf]) -> Result<()> {
+    for file in files.iter().filter(|file| file.exists()) {
+        std::fs::remove_file(file).context("the file received before")?;
+    }
+    Ok(())
+}
+
+async fn take(connection: quinn::Connection, file: PathBuf, what: Use) -> Result<usize> {
+    let stream = connection.accept_uni().await.context("a stream")?;
+    let got = match what {
+        Use::Drop => drop_all(stream).await?,
+        Use::VerifyAndWrite => keep_all(stream, &file).await?,
+    };
+    connection.close(VarInt::from_u32(0), b"");
+    Ok(got)
 }
 
 async fn drop_all(mut stream: RecvStream) -> Result<usize> {

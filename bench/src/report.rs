@@ -210,6 +210,9 @@ pub(crate) struct Report {
     /// What makes the programs others than those that are shipped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) oddities: Vec<String>,
+    /// What could not be measured, with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
     rows: Vec<Marked>,
 }
 
@@ -229,7 +232,22 @@ impl Report {
         Self {
             machine,
             oddities,
+            missing: Vec::new(),
             rows: Vec::new(),
+        }
+    }
+
+    /// What was had, or else nothing, and the reason is noted: the rest is measured all the same.
+    pub(crate) fn or_missing<T>(&mut self, what: &str, had: anyhow::Result<T>) -> Option<T> {
+        match had {
+            Ok(had) => Some(had),
+            Err(error) => {
+                let why = format!("{what}: {error:#}");
+                if !self.missing.contains(&why) {
+                    self.missing.push(why);
+                }
+                None
+            }
         }
     }
 
@@ -261,6 +279,9 @@ impl Report {
             }
         }
         let mut text = format!("{}\n\n{table}", self.machine);
+        if !self.missing.is_empty() {
+            text = format!("{text}\n\nnot measured:\n  {}", self.missing.join("\n  "));
+        }
         if !self.oddities.is_empty() {
             text = format!(
                 "THESE FIGURES MEAN NOTHING: the programs are not as they are shipped\n  {}\n\n{text}",

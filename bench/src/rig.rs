@@ -40,7 +40,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    fn start(mut command: Command, log: &Path) -> Result<Self> {
+    /// Starts it; what it prints goes into this file.
+    pub(crate) fn start(mut command: Command, log: &Path) -> Result<Self> {
         let out = File::create(log).with_context(|| log.display().to_string())?;
         let err = out.try_clone().context("the log of a process")?;
         let child = command
@@ -57,17 +58,28 @@ impl Process {
         self.child.id()
     }
 
-    fn is_over(&mut self) -> bool {
+    /// Whether it has ended.
+    pub(crate) fn is_over(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    fn terminate(&mut self) {
+    /// Asks it to end.
+    pub(crate) fn terminate(&mut self) {
         if !self.is_over()
             && let Some(pid) = Pid::from_raw(self.child.id().cast_signed())
         {
             // It may end just now.
             let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
+    }
+}
+
+/// Asks a process to end, and waits for that for a while; one that stays is killed when it is dropped.
+pub(crate) fn end(process: &mut Process) {
+    process.terminate();
+    let deadline = Instant::now() + STOP_DEADLINE;
+    while !process.is_over() && Instant::now() < deadline {
+        std::thread::sleep(LOOK);
     }
 }
 
