@@ -99,6 +99,9 @@ pub struct Driver {
     brain: Brain,
     journal: Journal,
     boot_id: String,
+    /// What this machine can do, as it was when the agent began: looking for it again and again
+    /// would have the loop wait for whatever stands in the PATH.
+    features: Vec<String>,
     attempts: Attempts,
     local: mpsc::Sender<Local>,
     local_events: mpsc::Receiver<Local>,
@@ -144,6 +147,7 @@ impl Driver {
             brain: Brain::new(config.brain, ledger),
             journal,
             boot_id,
+            features: actions::features(),
             attempts: Attempts::default(),
             local,
             local_events,
@@ -180,7 +184,7 @@ impl Driver {
     /// What the first `Hello` says.
     pub fn facts(&self) -> HelloFacts {
         HelloFacts {
-            features: actions::features(),
+            features: self.features.clone(),
             boot_id: self.boot_id.clone(),
             highest_epoch: self.brain.ledger().highest_epoch(),
             journal: self.brain.ledger().digest(),

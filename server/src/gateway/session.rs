@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mantle_shared::ids::AgentId;
 use mantle_shared::protocol::{
     AttemptReport, CONTROL_LIMIT_BYTES, EVENTS_LIMIT_BYTES, Echo, EchoAnswer, GoAway,
-    HELLO_LIMIT_BYTES, Hello, Journal, Leave, LeaveAnswer, Message, RenewAnswer, RenewCertificate,
-    Unsupported, Welcome, close, negotiate,
+    HELLO_LIMIT_BYTES, Hello, Journal, Leave, LeaveAnswer, LeaveResult, Message, RenewAnswer,
+    RenewCertificate, Unsupported, Welcome, close, negotiate,
 };
 use mantle_shared::tls::Fingerprint;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
@@ -264,6 +264,11 @@ async fn report(
             }
             Ok(Next::Message(Message::Leave(Leave { request }))) => {
                 let result = shared.parts.enroller.leave(agent, remote).await;
+                if matches!(result, LeaveResult::Left) {
+                    // Whoever else works under its identity is out with it.
+                    let sessions = &shared.parts.sessions;
+                    sessions.disconnect(agent, close::NOT_AUTHORISED);
+                }
                 Message::from(LeaveAnswer { request, result })
             }
             // A newer agent may have more to say of itself.

@@ -30,6 +30,31 @@ use crate::store::{
 /// How long a queued task waits for agents that are offline when its turn comes. All are, when the
 /// server was restarted; each looks for it once a minute at least.
 pub(super) const AGENTS_RETURN: Duration = Duration::from_mins(2);
+/// How soon a task that waits for agents is planned again when some came: a fleet comes one by one,
+/// and each plan takes its time.
+const TRIED_AGAIN: Duration = Duration::from_millis(500);
+
+/// How a queued task waits for agents.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Since when.
+    since: Instant,
+    /// When it was planned last, and in vain.
+    tried: Option<Instant>,
+}
+
+impl Patience {
+    /// What is left of it.
+    fn left(self) -> Duration {
+        AGENTS_RETURN.saturating_sub(self.since.elapsed())
+    }
+
+    /// How long it is to be left alone, if it is.
+    fn rests(self) -> Option<Duration> {
+        let rests = TRIED_AGAIN.checked_sub(self.tried?.elapsed())?;
+        (!self.left().is_zero() && !rests.is_zero()).then_some(rests)
+    }
+}
 
 impl Orchestrator {
     /// Starts what can start; says what was started.
@@ -59,7 +84,11 @@ impl Orchestrator {
                     Place::Now | Place::Waits(Reason::Agents(_) | Reason::Full { .. })
                         if room > 0 =>
                     {
-                        if self.try_begin(place.task).await {
+                        let rests = self.awaited.get(&place.task).and_then(|p| p.rests());
+                        if let Some(at) = rests.and_then(|rests| now.checked_add(rests).ok()) {
+                            self.next_look =
+                                self.next_look.map_or(Some(at), |look| Some(look.min(at)));
+                        } else if self.try_begin(place.task).await {
                             room -= 1;
                             started.push(place.task);
                         }
@@ -71,7 +100,11 @@ impl Orchestrator {
                         | Reason::Full { .. }
                         | Reason::Behind { .. }
                         | Reason::Scheduled { .. },
-                    ) => {}
+                    ) => {
+                        // Others have its turn: when its own comes, it has all its patience.
+                        self.awaited.remove(&place.task);
+                        self.parts.online.forget_awaited(place.task);
+                    }
                 }
             }
         }
@@ -134,8 +167,11 @@ impl Orchestrator {
         let (context, input) = {
             let mut tx = self.parts.store.read().await?;
             let context = Arc::new(load_context(&mut tx, &row).await?);
-            let since = self.awaited.entry(task).or_insert_with(Instant::now);
-            let patience = AGENTS_RETURN.saturating_sub(since.elapsed());
+            let patience = self.awaited.entry(task).or_insert_with(|| Patience {
+                since: Instant::now(),
+                tried: None,
+            });
+            let patience = patience.left();
             let first = match &context.about {
                 About::Deployment(deploys) => {
                     self.plan(&mut tx, &row, (&context, deploys), patience)
@@ -146,6 +182,9 @@ impl Orchestrator {
             match first {
                 First::Input(input) => (context, input),
                 First::Awaits(targets, within) => {
+                    if let Some(patience) = self.awaited.get_mut(&task) {
+                        patience.tried = Some(Instant::now());
+                    }
                     self.note_awaited(task, targets, within);
                     return Ok(false);
                 }

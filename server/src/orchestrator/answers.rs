@@ -75,7 +75,8 @@ impl Orchestrator {
         turn: &mut Turn,
     ) {
         let task = answer.task;
-        self.parts.online.transfers.over(task, Some(agent));
+        let transfers = &self.parts.online.transfers;
+        transfers.answered(task, agent, answer.request);
         let Some(deployment) = self.deployments.get_mut(&task) else {
             self.stray(agent, "acquisition");
             return;

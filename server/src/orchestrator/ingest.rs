@@ -20,6 +20,7 @@ use mantle_shared::protocol::{
 };
 use tokio::sync::mpsc;
 
+use self::held_back::Teller;
 use self::output::Storing;
 use super::OrchestratorParts;
 use super::fact::{Fact, Reported};
@@ -52,6 +53,7 @@ pub struct Ingest {
     held: Held,
     /// The attempts of which it was said that their output is held back on the agent.
     held_told: HashSet<AttemptId>,
+    teller: Teller,
     /// Tasks that are marked as having warnings, as far as that is remembered.
     warned: HashSet<TaskId>,
     storing: Storing,
@@ -74,6 +76,7 @@ impl Ingest {
             places: Places::default(),
             held: Held::default(),
             held_told: HashSet::new(),
+            teller: Teller::new(),
             warned: HashSet::new(),
             storing: Storing::default(),
         }
@@ -81,6 +84,8 @@ impl Ingest {
 
     /// Works until the gateway or the orchestrator is gone.
     pub async fn run(mut self) {
+        self.teller
+            .start(self.parts.store.clone(), self.parts.feed.clone());
         let mut look_again = tokio::time::interval(HELD_RETRY);
         let (mut answers_open, mut output_open) = (true, true);
         while answers_open || output_open || !self.storing.is_idle() {

@@ -79,6 +79,14 @@ impl Online {
             .insert(task, whom);
     }
 
+    /// It is another's turn.
+    pub(super) fn forget_awaited(&self, task: TaskId) {
+        self.awaited
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&task);
+    }
+
     /// Only these tasks are still queued.
     pub(super) fn keep_awaited(&self, queued: &BTreeSet<TaskId>) {
         self.awaited

@@ -50,6 +50,7 @@ impl Orchestrator {
             }
         }
         self.stop_waiting(task);
+        self.parts.online.transfers.over(task);
         let parked = Parked::after(before);
         self.parked.insert(task, parked);
         tracing::error!(

@@ -14,9 +14,10 @@ use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TaskId};
 use mantle_shared::protocol::{self as wire, AttemptPosition, ReportedState};
 use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::active::{Decided, Deployment};
-use super::admit::AGENTS_RETURN;
+use super::admit::{AGENTS_RETURN, Patience};
 use super::fact::{Fact, Reported};
 use super::ingest::Ingest;
 use super::locks::Keeper;
@@ -42,8 +43,8 @@ pub struct Orchestrator {
     facts: mpsc::Receiver<Fact>,
     /// Queued tasks may be able to start.
     pub(super) look_again: bool,
-    /// Queued tasks whose turn has come, and since when they wait for agents.
-    pub(super) awaited: HashMap<TaskId, Instant>,
+    /// Queued tasks whose turn has come, and how they wait for agents.
+    pub(super) awaited: HashMap<TaskId, Patience>,
     /// Tasks that are not driven for now.
     pub(super) parked: HashMap<TaskId, Parked>,
     /// The agents that were connected when that was last written down.
@@ -81,6 +82,13 @@ struct Agents<'a> {
     online: &'a BTreeSet<AgentId>,
     journals: &'a BTreeMap<AgentId, JournalId>,
     locks: &'a RefCell<Locks>,
+}
+
+/// Ticks at this interval. What a database that stood has made it miss is not made up for.
+fn every(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// So long after this server began, agents may come back.
@@ -137,8 +145,8 @@ impl Orchestrator {
         self.patient_until = Timestamp::now() + patience();
         self.settle_connected().await;
         self.recover().await;
-        let mut renew = tokio::time::interval(RENEW);
-        let mut sweep = tokio::time::interval(SWEEP);
+        let mut renew = every(RENEW);
+        let mut sweep = every(SWEEP);
         let mut arrived = Vec::with_capacity(TURN);
         loop {
             let wait = self.until_next_deadline();
@@ -576,7 +584,7 @@ impl Orchestrator {
             }
             self.stop_waiting(task);
             self.parts.grants.take_back(task);
-            self.parts.online.transfers.over(task, None);
+            self.parts.online.transfers.over(task);
             self.look_again = true;
         }
     }

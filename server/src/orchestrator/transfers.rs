@@ -14,7 +14,7 @@ use crate::services::Arrived;
 /// The orders to fetch packages that are not answered.
 #[derive(Debug, Default)]
 pub(super) struct Transfers {
-    orders: RwLock<HashMap<(TaskId, AgentId), Ordered>>,
+    orders: RwLock<HashMap<AgentId, HashMap<TaskId, Ordered>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +27,8 @@ impl Transfers {
     /// An agent is told to fetch a task's packages. What it had said before holds until it says more.
     pub(super) fn ordered(&self, task: TaskId, agent: AgentId, request: u64) {
         let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
-        let known = orders.entry((task, agent)).or_insert(Ordered {
+        let own = orders.entry(agent).or_default();
+        let known = own.entry(task).or_insert(Ordered {
             request,
             arrived: None,
         });
@@ -37,10 +38,9 @@ impl Transfers {
     /// An agent says how far it is.
     pub(super) fn progressed(&self, agent: AgentId, progress: AcquireProgress) {
         let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
-        let mut own = orders
-            .iter_mut()
-            .filter(|((_, whose), known)| *whose == agent && known.request == progress.request);
-        if let Some((_, known)) = own.next() {
+        let mut own = orders.get_mut(&agent).into_iter().flatten();
+        let ordered = own.find(|(_, known)| known.request == progress.request);
+        if let Some((_, known)) = ordered {
             known.arrived = Some(Arrived {
                 done_bytes: progress.done_bytes.min(progress.total_bytes),
                 total_bytes: progress.total_bytes,
@@ -48,21 +48,30 @@ impl Transfers {
         }
     }
 
-    /// An agent answered, or a task is over.
-    pub(super) fn over(&self, task: TaskId, agent: Option<AgentId>) {
+    /// An agent answered an order. What answers one that was replaced leaves the newer one.
+    pub(super) fn answered(&self, task: TaskId, agent: AgentId, request: u64) {
         let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
-        match agent {
-            Some(agent) => {
-                orders.remove(&(task, agent));
+        if let Some(own) = orders.get_mut(&agent) {
+            own.retain(|of, known| *of != task || known.request != request);
+            if own.is_empty() {
+                orders.remove(&agent);
             }
-            None => orders.retain(|(of, _), _| *of != task),
         }
+    }
+
+    /// A task is over, or another server drives it.
+    pub(super) fn over(&self, task: TaskId) {
+        let mut orders = self.orders.write().unwrap_or_else(PoisonError::into_inner);
+        orders.retain(|_, own| {
+            own.remove(&task);
+            !own.is_empty()
+        });
     }
 
     /// How far an agent says it is.
     pub(super) fn arrived(&self, task: TaskId, agent: AgentId) -> Option<Arrived> {
         let orders = self.orders.read().unwrap_or_else(PoisonError::into_inner);
-        orders.get(&(task, agent))?.arrived
+        orders.get(&agent)?.get(&task)?.arrived
     }
 }
 
@@ -98,10 +107,18 @@ mod tests {
         assert_eq!(done(1), Some(10), "of an order that was replaced");
         transfers.progressed(agent(1), says(9, 100));
         assert_eq!(done(1), Some(80));
-        transfers.over(task(1), Some(agent(1)));
+        transfers.answered(task(1), agent(1), 7);
+        assert_eq!(
+            done(1),
+            Some(80),
+            "the answer to an order that was replaced"
+        );
+        transfers.answered(task(1), agent(1), 9);
         assert_eq!(done(1), None);
         transfers.progressed(agent(2), says(8, 5));
-        transfers.over(task(1), None);
+        transfers.over(task(1));
         assert_eq!(done(2), None);
+        let left = transfers.orders.read().unwrap().len();
+        assert_eq!(left, 0, "nothing is left of agents without orders");
     }
 }

@@ -32,12 +32,18 @@ pub(super) async fn ask_when_silent(connection: Connection, keepalive: Duration)
 /// client has the server's word that the handshake is done, it may repeat only what no other
 /// process can answer (RFC 9002, section 6.2.1).
 pub(super) async fn fell_silent(connection: &Connection, allowed: Duration) {
-    let mut silence = Silence::new(allowed, Instant::now());
+    let (now, half) = (Instant::now(), allowed / 2);
+    let (mut silence, mut doubt) = (Silence::new(allowed, now), Silence::new(half, now));
     let mut ticks = ticks();
     loop {
         ticks.tick().await;
-        if silence.is_over_due(connection.stats().udp_rx.datagrams, Instant::now()) {
+        let (received, now) = (connection.stats().udp_rx.datagrams, Instant::now());
+        if silence.is_over_due(received, now) {
             return;
+        }
+        // One that only thinks has nothing to say by itself, and the keepalive may come too late.
+        if doubt.asks(received, now) {
+            endpoint::ask(connection);
         }
     }
 }

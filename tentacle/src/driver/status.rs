@@ -75,7 +75,10 @@ impl Status {
             Connection::Disconnected { .. } => "not connected",
             Connection::Stopped => "stopped",
         };
-        format!("{connection}; {} steps running", self.running)
+        match self.running {
+            1 => format!("{connection}; 1 step running"),
+            steps => format!("{connection}; {steps} steps running"),
+        }
     }
 
     pub(super) fn connected(&mut self, clock_ahead_us: i64, stale: bool) {

@@ -140,11 +140,11 @@ fn the_confined_agent_manages_the_named_units_and_no_others() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_systemd_says_of_a_service_is_read() {
-    let text = "MainPID=42\nNRestarts=3\nStatusText=connected; 1 steps running\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nFragmentPath=/etc/systemd/system/tentacle.service\nUser=tentacle\n";
+    let text = "MainPID=42\nNRestarts=3\nStatusText=connected; 1 step running\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nFragmentPath=/etc/systemd/system/tentacle.service\nUser=tentacle\n";
     let standing = super::systemd::read_standing("tentacle.service", text).unwrap();
     assert_eq!((standing.pid, standing.restarts), (42, 3));
     assert_eq!(standing.profile, "confined");
-    assert_eq!(standing.says, "connected; 1 steps running");
+    assert_eq!(standing.says, "connected; 1 step running");
     let missing = "LoadState=not-found\nActiveState=inactive\n";
     assert_eq!(super::systemd::read_standing("x.service", missing), None);
 }

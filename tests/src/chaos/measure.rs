@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use mantle::api::body::TargetState;
 use mantle::client::Client;
 use tokio::time::Instant;
@@ -34,9 +35,12 @@ struct Mark {
 
 /// Measures from now, when the server listens in this life.
 pub(super) async fn recovery(client: Client, shared: Arc<Shared>, life: u64, times: Arc<Times>) {
-    let began = Instant::now();
+    let (began, began_at) = (Instant::now(), Timestamp::now());
     let before = shared.disturbances();
-    let same_life = || *shared.life.borrow() == Some(life);
+    // A server without room cannot commit that an agent is there: what that takes is another matter.
+    let same_life = || {
+        *shared.life.borrow() == Some(life) && !shared.server_was_full(began_at, Timestamp::now())
+    };
     let calm = |agent: usize| {
         before.get(agent).is_some_and(|count| count % 2 == 0)
             && shared.disturbances().get(agent) == before.get(agent)
@@ -57,6 +61,9 @@ pub(super) async fn recovery(client: Client, shared: Arc<Shared>, life: u64, tim
                 continue;
             }
             if waited > PATIENCE || moved(&client, &mark).await {
+                if !same_life() {
+                    return;
+                }
                 times.on.lock().unwrap().push(began.elapsed().min(PATIENCE));
             } else {
                 still.push(mark);

@@ -135,6 +135,13 @@ impl Shared {
         self.disturbed.lock().unwrap().clone()
     }
 
+    /// Whether the server's disk was full at any time from one moment to another.
+    fn server_was_full(&self, from: Timestamp, until: Timestamp) -> bool {
+        let full = self.full.lock().unwrap();
+        full.iter()
+            .any(|(agent, when)| agent.is_none() && when.overlaps(from, until))
+    }
+
     fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }

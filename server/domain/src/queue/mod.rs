@@ -124,6 +124,13 @@ pub struct Queued {
     pub awaits: Option<Awaited>,
 }
 
+impl Queued {
+    /// The agents that it waits for now. One whose patience is over has its turn like any other.
+    fn awaits_at(&self, now: Timestamp) -> Option<&Awaited> {
+        self.awaits.as_ref().filter(|awaited| awaited.until > now)
+    }
+}
+
 /// The agents that a task waits for since its turn came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Awaited {
@@ -289,7 +296,7 @@ pub fn arrange(look: &Look<'_>) -> Vec<Place> {
     let in_use = look.running.iter().filter(|r| !r.awaits_person).count();
     let mut room = look.limit.saturating_sub(in_use);
     for task in by_lanes(first, look) {
-        let turn = if let Some(awaited) = &task.awaits {
+        let turn = if let Some(awaited) = task.awaits_at(look.now) {
             Turn::Waits(Reason::Agents(awaited.clone()))
         } else if room > 0 {
             room -= 1;
@@ -376,8 +383,8 @@ fn by_lanes<'a>(first: Vec<&'a Queued>, look: &Look<'_>) -> Vec<&'a Queued> {
     };
     let mut in_a_row = look.recent.iter().take_while(overtook).count() + top.len();
     let mut order = top;
-    let mut urgent = VecDeque::from(by_turns(urgent, look.running, Lane::Urgent));
-    let mut normal = VecDeque::from(by_turns(normal, look.running, Lane::Normal));
+    let mut urgent = VecDeque::from(by_turns(urgent, look, Lane::Urgent));
+    let mut normal = VecDeque::from(by_turns(normal, look, Lane::Normal));
     loop {
         let give_way = in_a_row >= URGENT_IN_A_ROW && !normal.is_empty();
         let next = if give_way { None } else { urgent.pop_front() };
@@ -389,7 +396,7 @@ fn by_lanes<'a>(first: Vec<&'a Queued>, look: &Look<'_>) -> Vec<&'a Queued> {
             None => match normal.pop_front() {
                 Some(task) => {
                     // One that takes no place gives nothing away.
-                    if task.awaits.is_none() {
+                    if task.awaits_at(look.now).is_none() {
                         in_a_row = 0;
                     }
                     order.push(task);
@@ -402,17 +409,17 @@ fn by_lanes<'a>(first: Vec<&'a Queued>, look: &Look<'_>) -> Vec<&'a Queued> {
 
 /// One a project by turns; what runs counts as a turn that the project has had. Each lane by itself: a
 /// project whose urgent tasks run all the time would else never have a turn among the others.
-fn by_turns<'a>(tasks: Vec<&'a Queued>, running: &[Running], lane: Lane) -> Vec<&'a Queued> {
+fn by_turns<'a>(tasks: Vec<&'a Queued>, look: &Look<'_>, lane: Lane) -> Vec<&'a Queued> {
     let mut had: BTreeMap<Option<ProjectId>, usize> = BTreeMap::new();
     let counts = |run: &&Running| run.lane == lane && !run.awaits_person;
-    for run in running.iter().filter(counts) {
+    for run in look.running.iter().filter(counts) {
         *had.entry(run.owner).or_default() += 1;
     }
     let mut turns: BTreeSet<(usize, u64, usize)> = BTreeSet::new();
     for (index, task) in tasks.iter().enumerate() {
         let turn = had.entry(task.owner).or_default();
         turns.insert((*turn, task.number, index));
-        if task.awaits.is_none() {
+        if task.awaits_at(look.now).is_none() {
             *turn += 1;
         }
     }

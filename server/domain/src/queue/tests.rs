@@ -179,6 +179,13 @@ fn every_waiting_task_says_why() {
             awaits: Some(away(&["a", "b", "c", "d", "e"])),
             ..queued(10, 10)
         },
+        Queued {
+            awaits: Some(Awaited {
+                until: at(1000),
+                ..away(&["db1"])
+            }),
+            ..queued(11, 11)
+        },
     ];
     let runs = [running(0, 2, "a")];
     let table = [
@@ -194,6 +201,7 @@ fn every_waiting_task_says_why() {
         ),
         (9, "waits for the agents of db1, db2, which"),
         (10, "waits for the agents of a, b, c and 2 more, which"),
+        (11, "waits for its turn: 2 tasks run at once"),
     ];
     for (number, said) in table {
         let sentence = turn(&all, &runs, number).sentence();

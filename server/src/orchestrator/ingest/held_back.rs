@@ -3,13 +3,61 @@
 
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::protocol::OutputHeld;
+use tokio::sync::mpsc;
 
 use super::masked::say;
 use super::{Ingest, KNOWN};
+use crate::services::Feed;
 use crate::store::{Store, StoreError, attempt_find, target_fetch};
 
+/// How many of these lines may wait to be written. One that finds no room is in the server's log alone.
+const WAITING: usize = 1_000;
+
+/// Writes these lines into their tasks' logs, one after another: that output is held back, and that it
+/// went on. Nobody waits for it, since the log may be what has no room.
+pub(super) struct Teller {
+    sender: mpsc::Sender<Line>,
+    /// Until it is started.
+    lines: Option<mpsc::Receiver<Line>>,
+}
+
+struct Line {
+    task: TaskId,
+    attempt: AttemptId,
+    /// The text, with the name of the target in it.
+    text: Box<dyn FnOnce(&str) -> String + Send>,
+}
+
+impl Teller {
+    pub(super) fn new() -> Self {
+        let (sender, lines) = mpsc::channel(WAITING);
+        let lines = Some(lines);
+        Self { sender, lines }
+    }
+
+    /// From now on lines are written, until this is dropped.
+    pub(super) fn start(&mut self, store: Store, feed: Feed) {
+        let Some(mut lines) = self.lines.take() else {
+            return;
+        };
+        tokio::spawn(async move {
+            while let Some(line) = lines.recv().await {
+                let target = executor(&store, line.attempt).await;
+                say(&store, &feed, line.task, (line.text)(&target)).await;
+            }
+        });
+    }
+
+    fn tell(&self, line: Line) {
+        let task = line.task;
+        if self.sender.try_send(line).is_err() {
+            tracing::warn!(task.id = %task, "a line about output that is held back found no room");
+        }
+    }
+}
+
 impl Ingest {
-    /// Says so in the task's log, once an attempt. Not awaited: the log may be what has no room.
+    /// Says so in the task's log, once an attempt.
     pub(super) async fn tell_output_held(&mut self, agent: AgentId, held: OutputHeld) {
         let attempt = held.attempt;
         let Some((task, owner)) = self.owner(attempt).await else {
@@ -22,16 +70,20 @@ impl Ingest {
             self.held_told.clear();
         }
         self.held_told.insert(attempt);
-        let (store, feed) = (self.parts.store.clone(), self.parts.feed.clone());
-        tokio::spawn(async move {
-            let target = executor(&store, attempt).await;
-            let text = format!(
+        let minutes = held.stall_ms / 60_000;
+        let text = move |target: &str| {
+            format!(
                 "the output of this step was held back on {target}: there was no room for it on the \
                  agent's disk, and the step had to wait. Unless a later line says that it went on, free \
-                 some there; after {} min without room what the step prints is counted instead of kept",
-                held.stall_ms / 60_000
-            );
-            say(&store, &feed, task, text).await;
+                 some there; after {minutes} min without room what the step prints is counted instead \
+                 of kept"
+            )
+        };
+        let text = Box::new(text);
+        self.teller.tell(Line {
+            task,
+            attempt,
+            text,
         });
     }
 
@@ -41,14 +93,16 @@ impl Ingest {
         if !self.held_told.remove(&attempt) {
             return;
         }
-        let (store, feed) = (self.parts.store.clone(), self.parts.feed.clone());
-        tokio::spawn(async move {
-            let target = executor(&store, attempt).await;
-            let text = format!(
+        let text = Box::new(|target: &str| {
+            format!(
                 "the output of this step that was held back on {target} went on and has come to its \
                  end; what could not be kept is counted in the log"
-            );
-            say(&store, &feed, task, text).await;
+            )
+        });
+        self.teller.tell(Line {
+            task,
+            attempt,
+            text,
         });
     }
 }
