@@ -37,7 +37,7 @@ use crate::service::Manager;
 use crate::state_dir::StateDir;
 use crate::supervisor::files::Facts;
 use attempts::Attempts;
-pub use continuity::OpenDriverError;
+pub use continuity::{OpenDriverError, inspect};
 use recover::Found;
 pub use status::{Connection, Status};
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{EXIT_INTERNAL, Failure, Output, print, print_json};
 use crate::actions::Shell;
 use crate::connection::{self, Timing};
-use crate::driver::{Connection, Status};
+use crate::driver::{Connection, Status, inspect};
 use crate::durable;
 use crate::identity::{Identity, IdentityError};
 use crate::output::recorder::now_us;
@@ -73,6 +73,7 @@ pub(super) fn run(args: &DoctorArgs, state_dir: &StateDir) -> Result<(), Failure
         // Before the folders are made, which makes some of them private.
         privacy(state_dir),
         rights(state_dir),
+        journal(state_dir),
         applications(state_dir),
         disk(state_dir),
         clock(state_dir),
@@ -206,6 +207,22 @@ fn rights(state_dir: &StateDir) -> Check {
             format!("{} can be written", state_dir.root().display()),
         ),
         Err(error) => check(what, Verdict::Bad, error),
+    }
+}
+
+/// Whether the journal says what ran here: an agent does not start by one that is damaged.
+fn journal(state_dir: &StateDir) -> Check {
+    let what = "journal";
+    match inspect(state_dir) {
+        Ok(Some(attempts)) => {
+            let detail = format!("it is whole, and remembers {attempts} attempts");
+            check(what, Verdict::Good, detail)
+        }
+        Ok(None) => check(what, Verdict::Note, "there is none yet: no agent has run"),
+        Err(error) => {
+            let why = Failure::from_error(EXIT_INTERNAL, &error).message;
+            check(what, Verdict::Bad, why)
+        }
     }
 }
 

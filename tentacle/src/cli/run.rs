@@ -146,11 +146,14 @@ async fn work(
     };
     let driver = Driver::open(config).map_err(|error| {
         let code = match &error {
-            OpenDriverError::Journal(
-                OpenError::Format { .. } | OpenError::Damaged { .. } | OpenError::Illegal(_),
-            )
+            OpenDriverError::Journal {
+                source: OpenError::Format { .. },
+                ..
+            }
+            | OpenDriverError::Damaged { .. }
+            | OpenDriverError::Contradicts { .. }
             | OpenDriverError::Illegal(_) => EXIT_INVALID,
-            OpenDriverError::Journal(OpenError::Io(_))
+            OpenDriverError::Journal { .. }
             | OpenDriverError::Mark { .. }
             | OpenDriverError::Attempts { .. }
             | OpenDriverError::Begin(_) => EXIT_INTERNAL,

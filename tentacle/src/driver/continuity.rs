@@ -22,7 +22,9 @@ use serde::{Deserialize, Serialize};
 use super::DriverConfig;
 use super::recover::{self, Found};
 use crate::durable::{self, Privacy};
-use crate::journal::{Disk, Illegal, Journal, Ledger, OpenError, Opened, Record};
+use crate::journal::{
+    self, Disk, Illegal, Journal, Ledger, OpenError, Opened, Record, Storage as _,
+};
 use crate::state_dir::StateDir;
 use crate::supervisor::files::{self, Facts};
 
@@ -34,9 +36,36 @@ const MARK_FORMAT: u32 = 1;
 /// Why the agent cannot go on from what is on its disk.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenDriverError {
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] OpenError),
+    /// The journal cannot be opened.
+    #[error("the journal {} cannot be used", .path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// The journal is damaged: what ran cannot be read from it.
+    #[error(
+        "the journal {} is damaged at byte {offset}, before its last record, and the agent does not guess what ran: {}", .path.display(), aside(.path)
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the damage begins.
+        offset: u64,
+    },
+    /// The journal's records contradict each other.
+    #[error(
+        "the journal {} contradicts itself, and the agent does not guess what ran: {}", .path.display(), aside(.path)
+    )]
+    Contradicts {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        #[source]
+        source: Illegal,
+    },
     /// The note of which journal is the agent's.
     #[error("{} cannot be read or written", .path.display())]
     Mark {
@@ -61,6 +90,40 @@ pub enum OpenDriverError {
     /// What was found contradicts itself.
     #[error("the attempts that were found contradict each other")]
     Illegal(#[source] Illegal),
+}
+
+impl OpenDriverError {
+    /// Why the journal in this file cannot be gone by.
+    fn of(path: PathBuf, error: OpenError) -> Self {
+        match error {
+            OpenError::Damaged { offset } => Self::Damaged { path, offset },
+            OpenError::Illegal(source) => Self::Contradicts { path, source },
+            source @ (OpenError::Io(_) | OpenError::Format { .. }) => {
+                Self::Journal { path, source }
+            }
+        }
+    }
+}
+
+/// What to do about a journal that says nothing reliable.
+fn aside(path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path);
+    format!(
+        "move it out of its folder, as to {}, and start the agent again; it takes up what the attempts' folders show and calls the rest unknown",
+        folder.with_file_name("journal.damaged").display()
+    )
+}
+
+/// How many attempts the journal in this state directory remembers; `None` if there is none. Changes
+/// nothing, and may be asked while the agent runs.
+pub fn inspect(state: &StateDir) -> Result<Option<usize>, OpenDriverError> {
+    let mut disk = Disk::new(state.journal());
+    let held = disk.load().map_err(OpenError::Io);
+    let read = held.and_then(|bytes| bytes.as_deref().map(journal::inspect).transpose());
+    match read {
+        Ok(ledger) => Ok(ledger.map(|ledger| ledger.attempts().count())),
+        Err(error) => Err(OpenDriverError::of(disk.path(), error)),
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,7 +188,11 @@ pub(super) fn open(
         mut journal,
         mut ledger,
         cut_bytes,
-    } = Journal::open(Box::new(Disk::new(state.journal())), now_us)?;
+    } = {
+        let disk = Disk::new(state.journal());
+        let path = disk.path();
+        Journal::open(Box::new(disk), now_us).map_err(|error| OpenDriverError::of(path, error))?
+    };
     if cut_bytes > 0 {
         tracing::warn!(
             cut_bytes,

@@ -88,9 +88,7 @@ pub enum OpenError {
         found: String,
     },
     /// A record in the middle is damaged: what follows cannot be trusted.
-    #[error(
-        "the journal is damaged at byte {offset}, before its last record; the agent does not guess what ran: move the file out of its folder and start the agent again, it takes up what the attempts' folders show and calls the rest unknown"
-    )]
+    #[error("the journal is damaged at byte {offset}, before its last record")]
     Damaged {
         /// Where.
         offset: u64,
@@ -125,15 +123,7 @@ impl Journal {
                 cut_bytes: 0,
             });
         }
-        let Some(body) = bytes.strip_prefix(HEADER) else {
-            let first = bytes
-                .split(|byte| *byte == b'\n')
-                .next()
-                .unwrap_or_default();
-            let found = String::from_utf8_lossy(first).chars().take(60).collect();
-            return Err(OpenError::Format { found });
-        };
-        let whole = HEADER.len() + replay(body, &mut ledger)?;
+        let whole = read(&bytes, &mut ledger)?;
         let cut_bytes = (bytes.len() - whole) as u64;
         journal.good = whole as u64;
         if cut_bytes > 0 {
@@ -281,6 +271,29 @@ impl Journal {
             self.reserved = self.storage.reserve().is_ok();
         }
     }
+}
+
+/// What a journal's bytes add up to, for who looks at it beside the agent that writes it. One that was
+/// only just begun holds nothing.
+pub fn inspect(bytes: &[u8]) -> Result<Ledger, OpenError> {
+    let mut ledger = Ledger::default();
+    if !HEADER.starts_with(bytes) {
+        read(bytes, &mut ledger)?;
+    }
+    Ok(ledger)
+}
+
+/// Applies every whole record behind the header; gives how many bytes they have with it.
+fn read(bytes: &[u8], ledger: &mut Ledger) -> Result<usize, OpenError> {
+    let Some(body) = bytes.strip_prefix(HEADER) else {
+        let first = bytes
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let found = String::from_utf8_lossy(first).chars().take(60).collect();
+        return Err(OpenError::Format { found });
+    };
+    Ok(HEADER.len() + replay(body, ledger)?)
 }
 
 /// Applies every whole record; gives how many bytes they have. Damage is torn only at the end.

@@ -40,7 +40,8 @@ impl Disk {
         Self { dir, file: None }
     }
 
-    fn path(&self) -> PathBuf {
+    /// The file.
+    pub fn path(&self) -> PathBuf {
         self.dir.join("journal")
     }
 

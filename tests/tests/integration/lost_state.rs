@@ -189,6 +189,50 @@ async fn a_removed_journal_is_made_good_from_the_attempts_folder() {
 }
 
 #[tokio::test]
+async fn a_damaged_journal_is_named_with_its_place_and_what_to_do_helps() {
+    let mut fleet = Fleet::new(1).await;
+    gated(&fleet, LINES, 0).await;
+    open_gate(&fleet);
+    fleet.deploy("step").await.ok();
+    let doctor = ["doctor", "-o", "json"];
+    let journal = |found: &serde_json::Value| {
+        let checks = found["checks"].as_array().unwrap().iter();
+        let mut found = checks.filter(|check| check["what"] == "journal");
+        found.next().unwrap().clone()
+    };
+    let whole = fleet.agents[0].cli().run(&doctor).await.json();
+    assert_eq!(journal(&whole)["verdict"], "good", "{whole}");
+
+    // One bit of the second line, which is the first record.
+    fleet.agents[0].kill9();
+    let file = agents(&fleet, "journal").join("journal");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let first = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    bytes[first + 20] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let place = format!("{} is damaged at byte {first},", file.display());
+    let aside = agents(&fleet, "journal.damaged");
+    let told = format!("move it out of its folder, as to {},", aside.display());
+
+    let looked = fleet.agents[0].cli().run(&doctor).await.exit(1);
+    let detail = journal(&looked.json());
+    assert_eq!(detail["verdict"], "bad", "{detail}");
+    let detail = detail["detail"].as_str().unwrap();
+    assert!(
+        detail.contains(&place) && detail.contains(&told),
+        "{detail}"
+    );
+    let refused = fleet.agents[0].cli().run(&["run"]).await;
+    assert_eq!(refused.code, Some(7), "{refused}");
+    refused.complains(&[&place, &told]);
+
+    std::fs::rename(&file, &aside).unwrap();
+    fleet.agents[0].run();
+    fleet.all_online().await;
+    fleet.deploy("step").await.ok();
+}
+
+#[tokio::test]
 async fn records_that_are_lost_after_the_end_are_a_gap_and_not_a_quarrel() {
     let mut fleet = Fleet::new(1).await;
     gated(&fleet, LINES, 6).await;
