@@ -119,45 +119,57 @@ impl Orchestrator {
 
     /// Writes down who is connected, for the server that comes after this one if it is killed.
     pub(super) async fn note_connected(&mut self) {
+        if self.connected_noted.is_none() {
+            self.settle_connected().await;
+        }
+        let Some(before) = &self.connected_noted else {
+            return;
+        };
         let agents = self.parts.online.agents();
-        if agents.is_empty() && self.connected_noted.is_empty() {
+        if agents.is_empty() && before.is_empty() {
             return;
         }
         let at_us = now_us();
         let noted = self
             .parts
             .store
-            .write(async |tx| connected_keep(tx, &agents, at_us).await)
+            .write(async |tx| connected_keep(tx, before, &agents, at_us).await)
             .await;
         match noted {
-            Ok(()) => self.connected_noted = agents,
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "who is connected cannot be noted; it is tried again"
-            ),
+            Ok(_) => self.connected_noted = Some(agents),
+            Err(error) => {
+                // It may have been kept all the same: what the note says is read again.
+                self.connected_noted = None;
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "who is connected cannot be noted; it is tried again"
+                );
+            }
         }
     }
 
     /// Who was connected when this server's predecessor was killed was last seen then, not when it
     /// connected. Who left or came since says so itself.
-    pub(super) async fn settle_connected(&self) {
+    pub(super) async fn settle_connected(&mut self) {
         let settled = self
             .parts
             .store
             .write(async |tx| {
-                if let Some((agents, at_us)) = connected_find(tx).await? {
-                    for agent in agents {
-                        agent_mark_seen_until(tx, agent, at_us).await?;
-                    }
+                let found = connected_find(tx).await?;
+                let (agents, at_us) = found.unwrap_or_default();
+                for agent in &agents {
+                    agent_mark_seen_until(tx, *agent, at_us).await?;
                 }
-                Ok::<_, StoreError>(())
+                Ok::<_, StoreError>(agents)
             })
             .await;
-        if let Err(error) = settled {
-            tracing::warn!(
+        match settled {
+            // The note goes on from there: who does not come back goes from it.
+            Ok(agents) => self.connected_noted = Some(agents),
+            Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "when agents were last seen cannot be made up for; the times shown are older"
-            );
+            ),
         }
     }
 

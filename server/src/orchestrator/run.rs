@@ -47,8 +47,9 @@ pub struct Orchestrator {
     pub(super) awaited: HashMap<TaskId, Patience>,
     /// Tasks that are not driven for now.
     pub(super) parked: HashMap<TaskId, Parked>,
-    /// The agents that were connected when that was last written down.
-    pub(super) connected_noted: BTreeSet<AgentId>,
+    /// The agents that were connected when that was last written down; nothing while it is not known what
+    /// stands there.
+    pub(super) connected_noted: Option<BTreeSet<AgentId>>,
     cancels: Vec<TaskId>,
     /// Tasks in which somebody answered.
     pub(super) answered: Vec<TaskId>,
@@ -112,7 +113,7 @@ impl Orchestrator {
             look_again: true,
             awaited: HashMap::new(),
             parked: HashMap::new(),
-            connected_noted: BTreeSet::new(),
+            connected_noted: None,
             cancels: Vec::new(),
             answered: Vec::new(),
             resolutions_stale: true,

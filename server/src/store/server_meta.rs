@@ -1,6 +1,6 @@
 //! What the server knows about itself: its identity, its keys for the wire, its counters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_shared::ids::AgentId;
 use uuid::Uuid;
@@ -24,8 +24,12 @@ pub const META_AUTHORITY: &str = "authority";
 /// That the database comes from a backup, until it was recovered; JSON.
 pub const META_RESTORED: &str = "restored";
 
-/// Which agents are connected, and when that was noted: 8 bytes, then 16 an agent.
+/// When it was last noted which agents are connected: 8 bytes. Earlier versions put all agents behind it,
+/// 16 bytes each.
 const META_CONNECTED: &str = "connected";
+/// Which agents are connected, in lots by the last byte of their ids: 16 bytes an agent. A lot is written
+/// when it changes, so that what is written all the time is as small for ten thousand as for one.
+const META_CONNECTED_LOT: &str = "connected/";
 
 /// How many tasks run at once, as the server was last started; digits.
 const META_MAX_RUNNING: &str = "max_running";
@@ -36,13 +40,7 @@ pub const MAX_RUNNING: u32 = 20;
 
 /// Keeps how many tasks run at once, for all who look at the queue.
 pub async fn max_running_keep(tx: &mut Tx, limit: u32) -> Result<()> {
-    tx.exec(
-        "INSERT INTO server_meta (name, value) VALUES ($1, $2)
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        params![META_MAX_RUNNING, limit.to_string().into_bytes()],
-    )
-    .await
-    .map(|_| ())
+    server_meta_put(tx, META_MAX_RUNNING, limit.to_string().into_bytes()).await
 }
 
 /// How many tasks run at once.
@@ -67,19 +65,43 @@ pub async fn server_meta_find(tx: &mut Tx, name: &str) -> Result<Option<Vec<u8>>
     .transpose()
 }
 
-/// Notes which agents are connected: what a server that is killed leaves behind.
-pub async fn connected_keep(tx: &mut Tx, agents: &BTreeSet<AgentId>, at_us: i64) -> Result<()> {
-    let mut value = at_us.to_be_bytes().to_vec();
+/// Notes which agents are connected: what a server that is killed leaves behind. `noted` are those that the
+/// note names so far; what did not change since is not written again. Gives how many bytes were written.
+pub async fn connected_keep(
+    tx: &mut Tx,
+    noted: &BTreeSet<AgentId>,
+    agents: &BTreeSet<AgentId>,
+    at_us: i64,
+) -> Result<usize> {
+    let mut written = 0;
+    let mut changed: BTreeMap<u8, Vec<u8>> = noted
+        .symmetric_difference(agents)
+        .map(|agent| (lot_of(*agent), Vec::new()))
+        .collect();
     for agent in agents {
-        value.extend_from_slice(agent.as_uuid().as_bytes());
+        if let Some(lot) = changed.get_mut(&lot_of(*agent)) {
+            lot.extend_from_slice(agent.as_uuid().as_bytes());
+        }
     }
-    tx.exec(
-        "INSERT INTO server_meta (name, value) VALUES ($1, $2)
-         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        params![META_CONNECTED, value],
-    )
-    .await
-    .map(|_| ())
+    for (lot, ids) in changed {
+        let name = format!("{META_CONNECTED_LOT}{lot:02x}");
+        written += ids.len();
+        if ids.is_empty() {
+            server_meta_remove(tx, &name).await?;
+        } else {
+            server_meta_put(tx, &name, ids).await?;
+        }
+    }
+    let at = at_us.to_be_bytes().to_vec();
+    written += at.len();
+    server_meta_put(tx, META_CONNECTED, at).await?;
+    Ok(written)
+}
+
+/// The last byte is random in a `UUIDv7`.
+fn lot_of(agent: AgentId) -> u8 {
+    let [.., last] = *agent.as_uuid().as_bytes();
+    last
 }
 
 /// The agents that were connected when that was last noted, and when that was. What cannot be read is
@@ -88,16 +110,37 @@ pub async fn connected_find(tx: &mut Tx) -> Result<Option<(BTreeSet<AgentId>, i6
     let Some(value) = server_meta_find(tx, META_CONNECTED).await? else {
         return Ok(None);
     };
-    let Some((at, agents)) = value.split_first_chunk::<8>() else {
+    let Some((at, older)) = value.split_first_chunk::<8>() else {
         return Ok(None);
     };
-    let ids = agents
-        .chunks_exact(16)
-        .filter_map(|id| Uuid::from_slice(id).ok());
-    Ok(Some((
-        ids.map(AgentId::from_uuid).collect(),
-        i64::from_be_bytes(*at),
-    )))
+    let mut agents: BTreeSet<AgentId> = agents_in(older).collect();
+    let lots = tx
+        .rows(
+            "SELECT value FROM server_meta WHERE name LIKE 'connected/%'",
+            params![],
+        )
+        .await?;
+    for lot in &lots {
+        let ids: Vec<u8> = lot.get("value")?;
+        agents.extend(agents_in(&ids));
+    }
+    Ok(Some((agents, i64::from_be_bytes(*at))))
+}
+
+fn agents_in(bytes: &[u8]) -> impl Iterator<Item = AgentId> {
+    let ids = bytes.chunks_exact(16);
+    ids.filter_map(|id| Uuid::from_slice(id).ok().map(AgentId::from_uuid))
+}
+
+/// Sets the value, whatever holds now.
+async fn server_meta_put(tx: &mut Tx, name: &str, value: Vec<u8>) -> Result<()> {
+    tx.exec(
+        "INSERT INTO server_meta (name, value) VALUES ($1, $2)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        params![name, value],
+    )
+    .await
+    .map(|_| ())
 }
 
 /// Sets the value if there is none yet, and says which one holds now.

@@ -373,3 +373,53 @@ async fn agents_are_back_within_5_s_of_a_killed_servers_return() {
         }
     }
 }
+
+/// When an agent was last seen, and that it is not connected, as soon as both can be said.
+async fn last_seen(fleet: &Fleet, name: &str) -> jiff::Timestamp {
+    wait_for(&format!("when {name} was seen"), SOON, || async {
+        let list = fleet.server.run(&["agent", "list", "-o", "json"]).await;
+        let items = list.json()["items"].as_array().cloned().unwrap_or_default();
+        let agent = items.into_iter().find(|agent| agent["target"] == name);
+        let agent = agent.ok_or(list.to_string())?;
+        let seen = agent["last_seen_at"]
+            .as_str()
+            .and_then(|at| at.parse().ok());
+        seen.ok_or(agent.to_string())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_killed_server_remembers_the_last_sign_of_life_of_who_was_connected() {
+    let mut fleet = Fleet::new(2).await;
+    let came = last_seen(&fleet, "web01").await;
+    fleet.agents[1].stop().await;
+    fleet.server.target_is("web02", false, SOON).await;
+    let left = last_seen(&fleet, "web02").await;
+    // The note names whoever is connected when it is written: web01 alone, sooner or later.
+    let state = fleet.server.data().join("mantle.db-wal");
+    wait_until("who is connected is noted", SOON, || {
+        let written = std::fs::read(&state).unwrap_or_default();
+        written.windows(10).any(|bytes| bytes == b"connected/")
+    })
+    .await;
+    fleet.server.kill9();
+    let killed = jiff::Timestamp::now();
+    fleet.agents[0].kill9();
+    fleet.server.restart().await;
+
+    let seen = wait_for("it is known when web01 was last seen", SOON, || async {
+        let seen = last_seen(&fleet, "web01").await;
+        (seen > came).then_some(seen).ok_or(seen.to_string())
+    })
+    .await;
+    assert!(seen <= killed, "{seen} is after {killed}");
+    assert_eq!(last_seen(&fleet, "web02").await, left, "it said goodbye");
+    fleet.server.target_is("web01", false, SOON).await;
+
+    // The same after a second death, at which nobody was there.
+    fleet.server.kill9();
+    fleet.server.restart().await;
+    fleet.server.target_is("web01", false, SOON).await;
+    assert_eq!(last_seen(&fleet, "web01").await, seen);
+}

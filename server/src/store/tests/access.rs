@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use mantle_domain::ids::{ApiKeyId, JoinTokenId, TargetId};
+use mantle_domain::ids::{AgentId, ApiKeyId, JoinTokenId, TargetId};
 use mantle_shared::tls::Fingerprint;
+use uuid::Uuid;
 
 use super::fixtures::{a_target, a_world, an_agent, uuid};
 use crate::store::testing::on_both;
@@ -14,7 +15,7 @@ use crate::store::{
     agent_mark_revoked, agent_mark_seen, agent_mark_seen_until, api_key_find, api_key_find_live,
     api_key_insert, api_key_list, api_key_mark_revoked, api_key_mark_used, connected_find,
     connected_keep, join_token_find, join_token_insert, join_token_list, join_token_mark_revoked,
-    join_token_use, target_delete, target_fetch, target_insert,
+    join_token_use, server_meta_replace, target_delete, target_fetch, target_insert,
 };
 
 on_both!(
@@ -24,6 +25,7 @@ on_both!(
     an_agent_key_is_never_taken_twice,
     a_renewed_key_replaces_the_old_one_when_it_is_seen,
     a_revoked_agent_has_no_allowed_key,
+    who_is_connected_is_noted_at_the_price_of_what_changed,
     a_target_has_one_active_agent,
     an_agent_outlives_its_target,
 );
@@ -140,7 +142,7 @@ async fn a_token_that_is_over_cannot_be_used(store: &Store) {
     );
 }
 
-fn agent_key(agent: mantle_domain::ids::AgentId, byte: u8) -> AgentKeyRow {
+fn agent_key(agent: AgentId, byte: u8) -> AgentKeyRow {
     AgentKeyRow {
         spki: Fingerprint::from_bytes([byte; 32]),
         agent_id: agent,
@@ -229,16 +231,69 @@ async fn a_revoked_agent_has_no_allowed_key(store: &Store) {
     let agent = agent_fetch(&mut tx, world.agent).await.unwrap();
     assert_eq!(agent.last_seen_at_us, Some(25));
     assert_eq!(connected_find(&mut tx).await.unwrap(), None);
+    let mut noted = BTreeSet::new();
     for here in [BTreeSet::from([world.agent]), BTreeSet::new()] {
-        connected_keep(&mut tx, &here, 26).await.unwrap();
+        connected_keep(&mut tx, &noted, &here, 26).await.unwrap();
         let found = connected_find(&mut tx).await.unwrap();
-        assert_eq!(found, Some((here, 26)));
+        assert_eq!(found, Some((here.clone(), 26)));
+        noted = here;
     }
     agent_mark_revoked(&mut tx, world.agent, 30).await.unwrap();
     assert!(agent_key_list_allowed(&mut tx).await.unwrap().is_empty());
     assert!(agent_mark_revoked(&mut tx, world.agent, 31).await.is_err());
     let late = agent_mark_connected(&mut tx, world.agent, &profile, 17, 40).await;
     assert!(late.is_err(), "a revoked agent is never noted as connected");
+}
+
+/// What is written every ten seconds must not grow with those of whom nothing is new.
+async fn who_is_connected_is_noted_at_the_price_of_what_changed(store: &Store) {
+    const AGENTS: usize = 10_000;
+    const HEARTBEAT_BYTES: usize = 8;
+    /// A lot of 256 holds 40 of them by chance; one of more than 100 never comes up.
+    const LOT_BYTES: usize = 100 * 16;
+    let mut tx = store.begin().await.unwrap();
+    let all: BTreeSet<AgentId> = (0..AGENTS).map(|_| AgentId::from_uuid(uuid())).collect();
+    let none = BTreeSet::new();
+    let written = connected_keep(&mut tx, &none, &all, 1).await.unwrap();
+    assert_eq!(written, HEARTBEAT_BYTES + AGENTS * 16);
+    assert_eq!(
+        connected_find(&mut tx).await.unwrap(),
+        Some((all.clone(), 1))
+    );
+
+    // Nothing is new but the time.
+    let written = connected_keep(&mut tx, &all, &all, 2).await.unwrap();
+    assert_eq!(written, HEARTBEAT_BYTES);
+    assert_eq!(
+        connected_find(&mut tx).await.unwrap(),
+        Some((all.clone(), 2))
+    );
+
+    let mut fewer = all.clone();
+    fewer.pop_first();
+    let written = connected_keep(&mut tx, &all, &fewer, 3).await.unwrap();
+    assert!(written < HEARTBEAT_BYTES + LOT_BYTES, "{written} bytes");
+    let found = connected_find(&mut tx).await.unwrap();
+    assert_eq!(found, Some((fewer.clone(), 3)));
+    connected_keep(&mut tx, &fewer, &none, 4).await.unwrap();
+    assert_eq!(
+        connected_find(&mut tx).await.unwrap(),
+        Some((none.clone(), 4))
+    );
+
+    // As an earlier version left it.
+    let agent = AgentId::from_uuid(Uuid::from_u128(7));
+    let older = [&5_i64.to_be_bytes()[..], agent.as_uuid().as_bytes()].concat();
+    server_meta_replace(&mut tx, "connected", &older)
+        .await
+        .unwrap();
+    let older = BTreeSet::from([agent]);
+    assert_eq!(
+        connected_find(&mut tx).await.unwrap(),
+        Some((older.clone(), 5))
+    );
+    connected_keep(&mut tx, &older, &none, 6).await.unwrap();
+    assert_eq!(connected_find(&mut tx).await.unwrap(), Some((none, 6)));
 }
 
 async fn a_target_has_one_active_agent(store: &Store) {
