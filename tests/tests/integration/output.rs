@@ -263,11 +263,11 @@ async fn what_the_server_has_goes_from_the_disk_while_the_step_runs() {
     assert_eq!(numbers(&fleet.log(&task).await), all);
 }
 
-#[tokio::test]
-async fn a_step_whose_output_is_held_back_for_want_of_room_is_told_of_and_goes_on() {
-    const LINES: u32 = 60;
+/// A step of so many lines whose output is held back, since its agent's disk is full; its task, the file
+/// that fills the disk, and what the task's log says of it.
+async fn held_back(lines: u32) -> (Fleet, String, PathBuf, String) {
     let mut fleet = Fleet::new(1).await;
-    verbose(&fleet, LINES, 3).await;
+    verbose(&fleet, lines, 3).await;
     fleet.agents[0].stop().await;
     fleet.agents[0].run_on_small_disk(3 * 1024 * 1024);
     fleet.server.target_is("web01", true, SOON).await;
@@ -288,12 +288,51 @@ async fn a_step_whose_output_is_held_back_for_want_of_room_is_told_of_and_goes_o
             .ok_or_else(|| format!("{} lines", log.len()))
     })
     .await;
+    (fleet, task, filler, told)
+}
+
+#[tokio::test]
+async fn held_back_output_that_went_on_is_said_to_once_it_is_all_there() {
+    const LINES: u32 = 60;
+    let (fleet, task, filler, _) = held_back(LINES).await;
+    let went_on =
+        "the output of this step that was held back on web01 went on and has come to its end";
+    let said = async || {
+        let log = fleet.log(&task).await;
+        let said = |line: &&Line| line.text.starts_with(went_on);
+        (log.iter().filter(said).count(), numbers(&log))
+    };
+    assert_eq!(said().await.0, 0, "not while it is held back");
+    std::fs::remove_file(&filler).unwrap();
+    fleet.task_is(&task, "failed", SOON).await;
+    wait_for("it is said to have gone on", SOON, || async {
+        let (count, numbers) = said().await;
+        let all = numbers == (1..=LINES).collect::<Vec<_>>();
+        (count == 1 && all)
+            .then_some(())
+            .ok_or(format!("{count} times, {numbers:?}"))
+    })
+    .await;
+    let warned = fleet.task(&task).await;
+    let warned = warned["warned"].as_array().unwrap();
+    let texts: Vec<&str> = warned
+        .iter()
+        .filter_map(|one| one["text"].as_str())
+        .collect();
+    let told = texts.iter().position(|text| text.contains("free some"));
+    let over = texts.iter().position(|text| text.starts_with(went_on));
+    assert!(told.is_some() && told < over, "{texts:?}");
+}
+
+#[tokio::test]
+async fn a_step_whose_output_is_held_back_for_want_of_room_is_told_of_and_goes_on() {
+    const LINES: u32 = 60;
+    let (fleet, task, filler, told) = held_back(LINES).await;
     assert!(told.contains("10 min"), "{told}");
     let during = fleet.task(&task).await;
     assert_eq!(during["state"], "running", "{during}");
     assert_eq!(during["warnings"], true, "{during}");
 
-    drop(file);
     std::fs::remove_file(&filler).unwrap();
     let over = fleet.task_is(&task, "failed", SOON).await;
     let action = &over["steps"][0]["targets"][0]["actions"][0];
