@@ -26,7 +26,7 @@ use self::incoming::{Folder, Incoming};
 use crate::gateway::{ArtifactError, Sessions};
 use crate::packages::PackageRepository;
 use crate::packages::ingest::IngestError;
-use crate::services::{Feed, Presence};
+use crate::services::{Feed, Presence, whose};
 use crate::store::{
     ArtifactRow, ArtifactState, NewArtifact, Store, StoreError, artifact_is_waiting,
     artifact_list_agents, artifact_list_open, artifact_mark_kept, artifact_mark_lost,
@@ -293,7 +293,11 @@ impl Collector {
         let (attempt, digest, task) = (row.attempt_id, row.digest, row.task_id);
         tracing::warn!(task.id = %task, artifact = row.name, why, "a collected file is lost");
         // The log first: said twice after a kill is better than not at all.
-        let text = format!("the collected file '{}' is lost: {why}", row.name);
+        let whose = whose(&self.store, task, attempt).await;
+        let text = format!(
+            "the collected file '{}' of {whose} is lost: {why}",
+            row.name
+        );
         say(&self.store, task, Level::Warning, text).await?;
         self.store
             .write(async |tx| {

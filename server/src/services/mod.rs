@@ -81,6 +81,7 @@ mod variable_tests;
 mod variables;
 pub mod wake;
 
+mod whose;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -108,6 +109,7 @@ pub use self::retention::RETAIN_EVERY;
 pub use self::targets::TargetSwitch;
 pub use self::wake::{Arrived, NoWake, Presence, Wake};
 use crate::installers::Installers;
+pub use self::whose::{planned, whose};
 use crate::packages::PackageRepository;
 use crate::security::MasterKey;
 use crate::store::{AuditEntry, Extent, Store, Tx, audit_append, epoch_current};

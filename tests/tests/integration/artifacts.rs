@@ -200,8 +200,15 @@ async fn a_file_that_its_agent_has_no_more_is_lost_and_not_silently() {
     let task = fleet.task_is("T-1", "succeeded", SOON).await;
     assert_eq!(task["warnings"], true, "{task}");
     let log = fleet.log("T-1").await;
-    let said = |line: &crate::fleet::Line| line.text.contains("'large.bin' is lost");
+    let expected = "the collected file 'large.bin' of step 'keep' on web01 is lost: ";
+    let said = |line: &crate::fleet::Line| line.text.starts_with(expected);
     assert!(log.iter().any(said), "{log:?}");
+    let warned = task["warned"].as_array().unwrap();
+    let warned: Vec<&str> = warned.iter().filter_map(|w| w["text"].as_str()).collect();
+    assert!(
+        warned.iter().any(|text| text.starts_with(expected)),
+        "{warned:?}"
+    );
     let get = fleet
         .server
         .run(&["artifact", "get", "T-1", "large.bin"])

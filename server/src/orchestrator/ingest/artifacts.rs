@@ -6,6 +6,7 @@ use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 
 use super::Ingest;
 use crate::artifacts::admitted;
+use crate::services::whose;
 use crate::store::{StoreError, artifact_insert_all, log_artifacts, task_fetch};
 
 /// How many records of an agent that keeps to no limit are looked at.
@@ -46,8 +47,9 @@ impl Ingest {
         if !refused.is_empty() {
             let count = refused.len();
             refused.truncate(TOLD);
+            let whose = whose(&self.parts.store, task, attempt).await;
             let text = format!(
-                "{count} files are beyond what a step may leave behind and are not collected: {}",
+                "{count} files of {whose} are beyond what a step may leave behind and are not collected: {}",
                 refused.join(", ")
             );
             self.say(task, text).await;
