@@ -61,8 +61,16 @@ pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliRe
 fn row(lock: &HeldLock) -> Vec<String> {
     let note = match (&lock.broken_by, &lock.ended) {
         (Some(by), _) => format!("broken by {by}"),
-        (None, Some(end)) if end == "abandoned" => "could not be stopped: may still run".to_owned(),
-        (None, Some(_)) => "nobody knows how it ended: may still run".to_owned(),
+        (None, Some(end)) => {
+            let how = match end.as_str() {
+                "abandoned" => "could not be stopped",
+                _ => "nobody knows how it ended",
+            };
+            format!(
+                "{how}: may still run; 'mantle lock break {} {} --reason WHY' lets others pass",
+                lock.target, lock.lock
+            )
+        }
         (None, None) => String::new(),
     };
     vec![

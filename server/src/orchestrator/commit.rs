@@ -16,7 +16,7 @@ use serde_json::json;
 use super::active::{About, Context, Decided, Deploys};
 use super::finish::{finish, show_current, show_target};
 use super::turn::{Late, Turn};
-use super::{Orchestrator, locks, people, resolutions};
+use super::{Orchestrator, earlier, locks, people, resolutions};
 use crate::store::{
     AgentProfile, AttemptRow, AttemptState, AuditEntry, EventsAppended, NewTaskEvent, StoreError,
     TargetState, TaskState, Tx, agent_mark_connected, agent_mark_seen, attempt_insert,
@@ -238,6 +238,7 @@ impl Orchestrator {
                 for attempt in &turn.unlocked {
                     held_lock_release(tx, *attempt).await?;
                 }
+                earlier::write(tx, &turn.earlier).await?;
                 write_presence(tx, turn, now_us).await
             })
             .await

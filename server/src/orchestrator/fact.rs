@@ -9,6 +9,7 @@ use mantle_shared::protocol::{
 };
 
 use crate::gateway::{Refusal, SessionId};
+use crate::store::HeldLockRow;
 
 /// Something that an agent said.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub(super) enum Fact {
         outputs: Vec<NamedOutput>,
         stored: u64,
     },
+    /// What an earlier identity of the agent was ordered to run is over.
+    EarlierOver { agent: AgentId, attempt: AttemptId },
     /// It answered a start.
     StartAnswered { agent: AgentId, answer: StartAnswer },
     /// It answered a cancel.
@@ -60,6 +63,8 @@ pub(super) struct Reported {
     pub(super) next_seq: u64,
     /// Its end is stored.
     pub(super) end_stored: bool,
+    /// What it holds, if it was ordered of an earlier identity of the agent.
+    pub(super) earlier: Vec<HeldLockRow>,
 }
 
 /// An output variable of an attempt, before it is known whose action set it.

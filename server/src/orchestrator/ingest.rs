@@ -6,6 +6,7 @@
 //! what cannot be masked is held back in the same way, for that task alone.
 
 mod artifacts;
+mod earlier;
 mod ended;
 mod held_back;
 mod masked;
@@ -56,6 +57,8 @@ pub struct Ingest {
     teller: Teller,
     /// Tasks that are marked as having warnings, as far as that is remembered.
     warned: HashSet<TaskId>,
+    /// What agents said that their earlier identities left running.
+    earlier: HashSet<AttemptId>,
     storing: Storing,
 }
 
@@ -78,6 +81,7 @@ impl Ingest {
             held_told: HashSet::new(),
             teller: Teller::new(),
             warned: HashSet::new(),
+            earlier: HashSet::new(),
             storing: Storing::default(),
         }
     }
@@ -225,6 +229,10 @@ impl Ingest {
         let mut reported = Vec::with_capacity(reports.len());
         for mut report in reports {
             let row = find_attempt(&self.parts.store, report.attempt).await;
+            let earlier = match row.as_ref().filter(|row| row.agent_id != agent) {
+                Some(row) => self.locks_of_earlier(agent, row, &report).await,
+                None => Vec::new(),
+            };
             let ours = row.filter(|row| row.agent_id == agent);
             let next_seq = self.position(report.attempt).await;
             if let (Some(row), ReportedState::Ended(end)) = (&ours, &mut report.state) {
@@ -235,6 +243,7 @@ impl Ingest {
                 end_stored: ours.is_some_and(|row| row.state == AttemptState::Ended),
                 next_seq,
                 report,
+                earlier,
             });
         }
         reported

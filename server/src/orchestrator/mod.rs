@@ -16,6 +16,7 @@ mod admit;
 mod answers;
 mod commit;
 mod conditions;
+mod earlier;
 mod effects;
 mod fact;
 mod finish;

@@ -436,6 +436,7 @@ impl Orchestrator {
                 };
                 self.attempt_ended(agent, task, ended, turn);
             }
+            Fact::EarlierOver { agent, attempt } => self.earlier_over(agent, attempt, turn),
             Fact::StartAnswered { agent, answer } => self.start_answered(agent, answer, turn),
             Fact::CancelAnswered { agent, answer } => self.cancel_answered(agent, answer, turn),
             Fact::AcquireAnswered { agent, answer } => self.acquire_answered(agent, answer, turn),
@@ -455,7 +456,7 @@ impl Orchestrator {
             .iter()
             .map(|reported| AttemptPosition {
                 attempt: reported.report.attempt,
-                known: reported.task.is_some(),
+                known: reported.task.is_some() || !reported.earlier.is_empty(),
                 next_seq: reported.next_seq,
                 end_stored: reported.end_stored,
             })
@@ -468,6 +469,7 @@ impl Orchestrator {
             return;
         }
         self.parts.online.enter(agent, session, journal);
+        self.note_earlier(agent, reports, turn);
         for reported in reports {
             let Some(task) = reported.task else { continue };
             let attempt = reported.report.attempt;

@@ -8,7 +8,7 @@ use mantle_shared::protocol::{self as wire, AttemptPosition};
 
 use super::fact::NamedOutput;
 use crate::gateway::Refusal;
-use crate::store::ResolutionRow;
+use crate::store::{HeldLockRow, ResolutionRow};
 
 /// What one turn takes in.
 #[derive(Default)]
@@ -31,6 +31,8 @@ pub(super) struct Turn {
     pub(super) refusals: Vec<Refusal>,
     /// Attempts that are over and whose agent knows nothing of them: they hold nothing any more.
     pub(super) unlocked: Vec<AttemptId>,
+    /// What agents' earlier identities hold.
+    pub(super) earlier: Vec<HeldLockRow>,
     /// Attempts that hold locks and that their agent, whose journal was reported whole, does not know.
     pub(super) unreported: Vec<AttemptId>,
 }
@@ -65,10 +67,12 @@ impl Turn {
             left,
             refusals,
             unlocked,
+            earlier,
             ..
         } = self;
         let said = resolved.len() + moot.len();
-        said + late.len() + seen.len() + left.len() + refusals.len() + unlocked.len()
+        let locks = unlocked.len() + earlier.len();
+        said + late.len() + seen.len() + left.len() + refusals.len() + locks
     }
 
     /// Each of these in a turn of its own.
@@ -101,11 +105,16 @@ impl Turn {
             unlocked: vec![*attempt],
             ..Self::default()
         });
+        let earlier = self.earlier.iter().map(|row| Self {
+            earlier: vec![row.clone()],
+            ..Self::default()
+        });
         let connections = seen.chain(left).chain(refusals);
         let said = resolved.chain(moot);
         late.chain(said)
             .chain(connections)
             .chain(unlocked)
+            .chain(earlier)
             .collect()
     }
 }

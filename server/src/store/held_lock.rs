@@ -87,7 +87,8 @@ pub async fn held_lock_mark_ended(tx: &mut Tx, attempt: AttemptId, end: LockEnd)
 }
 
 /// A person said how an attempt ended that may live. What its agent may still know of is passed over by
-/// name, as what was broken is; of the rest the agent's journal says in time whether it lives.
+/// name, as what was broken is; of the rest the agent's journal says in time whether it lives. An attempt
+/// that an earlier identity of the agent was ordered to run stays in that journal until it is over.
 pub async fn held_lock_resolve(
     tx: &mut Tx,
     attempt: AttemptId,
@@ -97,12 +98,14 @@ pub async fn held_lock_resolve(
     tx.exec(
         "UPDATE held_lock SET broken_at_us = COALESCE(broken_at_us, $2),
              broken_by = COALESCE(broken_by, $3)
-         WHERE attempt_id = $1 AND ended = 'abandoned'",
+         WHERE attempt_id = $1 AND (ended = 'abandoned'
+             OR agent_id <> (SELECT agent_id FROM attempt WHERE id = $1))",
         params![attempt, at_us, by],
     )
     .await?;
     tx.exec(
-        "DELETE FROM held_lock WHERE attempt_id = $1 AND (ended IS NULL OR ended <> 'abandoned')",
+        "DELETE FROM held_lock WHERE attempt_id = $1 AND (ended IS NULL OR ended <> 'abandoned')
+             AND agent_id = (SELECT agent_id FROM attempt WHERE id = $1)",
         params![attempt],
     )
     .await

@@ -253,3 +253,92 @@ async fn s50_what_cannot_be_killed_is_abandoned_with_its_process_and_keeps_its_l
     fleet.task_is(&second, "succeeded", SOON).await;
     disk.give_up();
 }
+
+/// A step `one` that outlives the identity under which it was ordered: its agent was revoked and joined
+/// anew under its name, on the same machine. Gives the task.
+async fn outlived(fleet: &mut Fleet) -> String {
+    project(fleet, "one", "").await;
+    project(fleet, "two", "").await;
+    let first = fleet.detach("one").await;
+    did(fleet, "start", "one").await;
+    fleet.agents[0].stop().await;
+    fleet.server.ok(&["agent", "revoke", "web01"]).await;
+    fleet.task_is(&first, "failed", SOON).await;
+    assert!(held(fleet).await.is_empty(), "nobody is there any more");
+    let address = fleet.server.addresses().quic.to_string();
+    let token = fleet.server.token().await;
+    let args = [
+        "join", "--force", "--server", &address, "--name", "web01", "--token", &token,
+    ];
+    fleet.agents[0].cli().run(&args).await.ok();
+    fleet.agents[0].run();
+    fleet.all_online().await;
+    first
+}
+
+#[tokio::test]
+async fn a_lock_of_an_agents_earlier_identity_is_shown_and_can_be_broken() {
+    let mut fleet = Fleet::new(1).await;
+    let first = outlived(&mut fleet).await;
+    let holder = format!("{first} step 'work' (begun under an earlier identity of the agent)");
+    let locks = held(&fleet).await;
+    assert_eq!(locks.len(), 1, "{locks:?}");
+    assert_eq!(
+        (&locks[0]["target"], &locks[0]["lock"]),
+        (&"web01".into(), &"target".into())
+    );
+    assert_eq!(locks[0]["holder"], holder.as_str());
+    let shown = fleet.server.ok(&["lock", "list"]).await;
+    let how = "mantle lock break web01 target --reason";
+    assert!(shown.stdout.contains(how), "{shown}");
+
+    let second = fleet.detach("two").await;
+    let said = waits(&fleet, &second).await;
+    assert!(
+        said.contains(&format!("held by {holder}")) && said.contains(how),
+        "{said}"
+    );
+    assert_eq!(fleet.effects.count("start", "two", "web01"), 0);
+    let args = ["lock", "break", "web01", "target", "--reason", "it hangs"];
+    fleet.server.ok(&args).await;
+    did(&fleet, "start", "two").await;
+    open(&fleet, "two");
+    fleet.task_is(&second, "succeeded", SOON).await;
+    assert!(fleet.effects.process_of("start", "one").process_lives());
+    open(&fleet, "one");
+    fleet
+        .effects
+        .assert_each_once([("one", "web01"), ("two", "web01")]);
+}
+
+#[tokio::test]
+async fn a_lock_of_an_agents_earlier_identity_goes_with_its_step_or_with_a_persons_word() {
+    let mut fleet = Fleet::new(1).await;
+    outlived(&mut fleet).await;
+    let second = fleet.detach("two").await;
+    waits(&fleet, &second).await;
+    // Over a restart of the server as well.
+    fleet.server.kill9();
+    fleet.server.restart().await;
+    fleet.all_online().await;
+    let said = waits(&fleet, &second).await;
+    assert!(said.contains("earlier identity"), "{said}");
+    open(&fleet, "two");
+    assert_eq!(fleet.effects.count("start", "two", "web01"), 0);
+    open(&fleet, "one");
+    fleet.task_is(&second, "succeeded", SOON).await;
+    assert!(held(&fleet).await.is_empty());
+
+    let mut fleet = Fleet::new(1).await;
+    let resolved = outlived(&mut fleet).await;
+    let second = fleet.detach("two").await;
+    waits(&fleet, &second).await;
+    let args = [
+        "task", "resolve", &resolved, "--as", "failed", "--reason", "it hangs",
+    ];
+    fleet.server.ok(&args).await;
+    did(&fleet, "start", "two").await;
+    open(&fleet, "two");
+    open(&fleet, "one");
+    fleet.task_is(&second, "succeeded", SOON).await;
+}

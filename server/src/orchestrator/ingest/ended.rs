@@ -19,6 +19,9 @@ impl Ingest {
     pub(super) async fn ended(&mut self, agent: AgentId, mut ended: AttemptEnded) -> Option<Fact> {
         let attempt = ended.attempt;
         let (task, owner) = self.owner(attempt).await?;
+        if owner != agent && self.earlier.remove(&attempt) {
+            return Some(Fact::EarlierOver { agent, attempt });
+        }
         if owner != agent {
             tracing::warn!(agent.id = %agent, attempt.id = %attempt, "the end of another agent's attempt was dropped");
             return None;

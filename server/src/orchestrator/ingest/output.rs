@@ -99,6 +99,7 @@ impl Ingest {
                     Some((task, owner)) if owner == agent => {
                         batch.items.push((agent, task, Item::Gone(gone)));
                     }
+                    Some(_) if self.earlier.contains(&gone.attempt) => {}
                     _ => not_theirs(agent, gone.attempt),
                 },
                 Arrival::AttemptEnded { agent, ended } => batch.ends.push((agent, ended)),
@@ -140,6 +141,8 @@ impl Ingest {
         let attempt = records.attempt;
         let task = match self.owner(attempt).await {
             Some((task, owner)) if owner == agent => task,
+            // It is asked for them, so that it says when it is over.
+            Some(_) if self.earlier.contains(&attempt) => return,
             _ => return not_theirs(agent, attempt),
         };
         let Some(records) = self.masked(agent, task, records).await else {
