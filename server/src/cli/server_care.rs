@@ -8,8 +8,8 @@ use clap::Args;
 use super::args::Global;
 use super::connect::{connect, default_data_dir};
 use super::exit::{CliResult, Exit, Failure};
-use super::output::{Output, ago};
-use crate::api::body::ServerStatus;
+use super::output::{Output, ago, size};
+use crate::api::body::{ServerRoom, ServerStatus};
 use crate::api::error_chain;
 use crate::backup::{self, ArtifactEntry, BackupError, Manifest, PackageEntry};
 use crate::packages::objects::{ObjectError, Objects};
@@ -221,6 +221,7 @@ fn lines(status: &ServerStatus) -> Vec<String> {
             ago(restored.taken_at)
         ));
     }
+    lines.extend(room(&status.room));
     for agent in &status.ahead {
         lines.push(format!(
             "ahead     the agent of {} has seen epoch {}: this server runs on older data than it \
@@ -238,6 +239,49 @@ fn lines(status: &ServerStatus) -> Vec<String> {
             .extend(named.map(|package| format!("            {} {}", package.id, package.version)));
     }
     lines
+}
+
+/// How much room there is; and if there is none, who waits for some and what to do.
+fn room(room: &ServerRoom) -> Vec<String> {
+    let left = room.free_bytes.map_or("no room".to_owned(), size);
+    let place = room.file_system.as_ref().zip(room.folder.as_ref());
+    let Some(since) = room.full_since else {
+        let shown = place.map(|(file_system, folder)| {
+            format!("disk      {left} left on {file_system} for {folder}")
+        });
+        return shown
+            .filter(|_| room.free_bytes.is_some())
+            .into_iter()
+            .collect();
+    };
+    let (what, todo) = match place {
+        Some((file_system, folder)) => (
+            format!("{left} left on {file_system} for {folder}"),
+            format!(
+                "free some room on {file_system} ('du -xh --max-depth=3 {file_system} | sort -h' shows what takes it), or enlarge it"
+            ),
+        ),
+        None => (
+            "the database server has no room left".to_owned(),
+            "free some on its disk".to_owned(),
+        ),
+    };
+    let waits = match room.waiting.len() as u64 {
+        0 => "no task".to_owned(),
+        shown if shown < room.waiting_count => format!(
+            "{} and {} more tasks",
+            room.waiting.join(", "),
+            room.waiting_count - shown
+        ),
+        _ => room.waiting.join(", "),
+    };
+    vec![
+        format!("disk      full since {}: {what}", ago(since)),
+        format!(
+            "            waiting for room: {waits}; agents keep what steps print, and changes are refused"
+        ),
+        format!("            {todo}; all of it goes on by itself then"),
+    ]
 }
 
 impl PassphraseArgs {

@@ -25,12 +25,16 @@ pub(super) async fn run(args: StatusArgs, client: &Client, out: Output) -> CliRe
         return Ok(Exit::Success);
     }
     line_out(&grid(&status))?;
+    if let Some(waits) = &status.full {
+        out.note(&format!("whatever is not over {waits}"));
+    }
     Ok(Exit::Success)
 }
 
 fn grid(status: &StatusBody) -> String {
     let mut headers = vec!["project", "latest"];
     headers.extend(status.environments.iter().map(String::as_str));
+    let is_full = status.full.is_some();
     let rows: Vec<Vec<String>> = status
         .projects
         .iter()
@@ -41,7 +45,7 @@ fn grid(status: &StatusBody) -> String {
                     .cells
                     .iter()
                     .find(|cell| cell.environment == *environment);
-                cell.map_or_else(|| "-".to_owned(), text)
+                cell.map_or_else(|| "-".to_owned(), |cell| text(cell, is_full))
             }));
             cells
         })
@@ -49,7 +53,7 @@ fn grid(status: &StatusBody) -> String {
     table(&headers, &rows)
 }
 
-fn text(cell: &StatusCell) -> String {
+fn text(cell: &StatusCell, is_full: bool) -> String {
     let mut running = or_dash(cell.running.clone());
     if let Some(reason) = &cell.blocked {
         running = format!("{running} (blocked: {reason})");
@@ -61,6 +65,8 @@ fn text(cell: &StatusCell) -> String {
     let running_now = |awaits_person: bool| {
         if awaits_person {
             "waits for a person"
+        } else if is_full {
+            "running, the server's disk is full"
         } else {
             TaskState::Running.as_str()
         }
@@ -73,6 +79,7 @@ fn text(cell: &StatusCell) -> String {
     let how = match cell.last_state {
         TaskState::Succeeded => None,
         TaskState::Running => Some(running_now(cell.awaits_person)),
+        TaskState::Queued if is_full => Some("queued, the server's disk is full"),
         state => Some(state.as_str()),
     };
     tasks.extend(how.map(|how| format!("{} {how}: {}", cell.last_version, cell.last_task)));
@@ -87,6 +94,26 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_waits_for_the_servers_disk_says_so() {
+        let table = [
+            (
+                "running",
+                "1.0 (1.2 running, the server's disk is full: T-5)",
+            ),
+            ("queued", "1.0 (1.2 queued, the server's disk is full: T-5)"),
+            ("failed", "1.0 (1.2 failed: T-5)"),
+        ];
+        for (state, shown) in table {
+            let cell = json!({
+                "environment": "test", "running": "1.0", "last_version": "1.2",
+                "last_task": "T-5", "at": "2026-11-23T10:00:00Z", "last_state": state,
+            });
+            let cell: StatusCell = serde_json::from_value(cell).unwrap();
+            assert_eq!(text(&cell, true), shown);
+        }
+    }
 
     #[test]
     fn what_runs_is_shown_before_what_was_asked_for_after_it() {
@@ -116,7 +143,7 @@ mod tests {
             let more = more.as_object().unwrap().clone();
             cell.as_object_mut().unwrap().extend(more);
             let cell: StatusCell = serde_json::from_value(cell).unwrap();
-            assert_eq!(text(&cell), shown);
+            assert_eq!(text(&cell, false), shown);
         }
     }
 }

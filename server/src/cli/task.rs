@@ -286,6 +286,9 @@ fn row(task: &Task) -> Vec<String> {
         or_dash(Some(task.environment.clone()).filter(|name| !name.is_empty())),
         match (task.state, starts(task)) {
             (_, Some(starts)) => starts,
+            (state, None) if task.awaits_room => {
+                format!("{}, the server's disk is full", state.as_str())
+            }
             (TaskState::Running, None) if task.waiting.is_some() => "waits for a person".to_owned(),
             (state, None) => state.as_str().to_owned(),
         },

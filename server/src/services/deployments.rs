@@ -118,6 +118,7 @@ impl Services {
         Ok(StatusBody {
             environments: known.into_iter().map(|row| row.name).collect(),
             projects: rows,
+            full: self.full().await.map(|full| full.waits()),
         })
     }
 }

@@ -64,6 +64,7 @@ mod resolution;
 mod resolution_tests;
 mod retention;
 mod rollback;
+mod room;
 mod secrets;
 mod targets;
 pub mod task_events;
@@ -80,8 +81,8 @@ mod upkeep;
 mod variable_tests;
 mod variables;
 pub mod wake;
-
 mod whose;
+
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -108,8 +109,8 @@ pub use self::renewal::trusted;
 pub use self::retention::RETAIN_EVERY;
 pub use self::targets::TargetSwitch;
 pub use self::wake::{Arrived, NoWake, Presence, Wake};
-use crate::installers::Installers;
 pub use self::whose::{planned, whose};
+use crate::installers::Installers;
 use crate::packages::PackageRepository;
 use crate::security::MasterKey;
 use crate::store::{AuditEntry, Extent, Store, Tx, audit_append, epoch_current};
@@ -244,14 +245,17 @@ impl Caller {
     }
 }
 
-impl Parts {
-    /// The database answers.
+impl Services {
+    /// The database answers, and there is room for what it is told.
     pub async fn ready(&self) -> Result<()> {
         let mut tx = self.store.read().await?;
         epoch_current(&mut tx).await?;
-        Ok(())
+        drop(tx);
+        self.must_have_room().await
     }
+}
 
+impl Parts {
     /// The moment. The one place where use cases read the clock.
     #[expect(
         clippy::unused_self,

@@ -176,6 +176,8 @@ impl Services {
             let row = task_fetch(&mut tx, place.task).await?;
             items.push(placed(&row, place));
         }
+        drop(tx);
+        self.hold_for_room(&mut items).await;
         Ok(Page { items, next: None })
     }
 

@@ -37,6 +37,7 @@ impl Services {
                 epoch,
             });
         }
+        let room = self.server_room(caller, &mut tx).await?;
         let packages = package_version_list_all(&mut tx).await?;
         drop(tx);
         let missing = self.missing(packages).await?;
@@ -49,6 +50,7 @@ impl Services {
                 restored_at: restored.restored_at,
             }),
             ahead,
+            room,
             missing_count: missing.len() as u64,
             missing_packages: missing.into_iter().take(NAMED).collect(),
         })

@@ -55,10 +55,10 @@ impl Services {
         let rows = task_list(&mut tx, &filter, limit).await?;
         let full = rows.len() == limit as usize;
         let next = rows.last().filter(|_| full).map(|row| number(row.number));
-        Ok(Page {
-            items: rows.iter().map(task_shape).collect(),
-            next,
-        })
+        drop(tx);
+        let mut items: Vec<Task> = rows.iter().map(task_shape).collect();
+        self.hold_for_room(&mut items).await;
+        Ok(Page { items, next })
     }
 
     /// A task with its matrix.
@@ -76,6 +76,7 @@ impl Services {
         let interruptions = interruptions::of_task(&mut tx, &row).await?;
         let unresolved = self.task_unresolved(&mut tx, &row, reader.state()).await?;
         drop(tx);
+        self.hold_for_room([&mut task]).await;
         let (warned, highlights) = self.task_remarks(&row, &reader).await?;
         Ok(TaskDetail {
             comment: order.comment,
@@ -504,6 +505,7 @@ pub(super) fn task_shape(row: &TaskRow) -> Task {
         },
         position: None,
         waiting: awaits_person(row),
+        awaits_room: false,
         at: row.not_before_us.map(at),
         expires: row.expires_at_us.map(at),
         created_at: at(row.created_at_us),

@@ -35,6 +35,7 @@ mod project;
 mod release;
 mod resolution;
 mod retention;
+mod room;
 mod secret;
 mod server_meta;
 mod snapshot;
@@ -155,6 +156,7 @@ pub use retention::{
     release_before, release_delete, release_reach_list, retired_task_done, retired_task_list,
     secret_version_prune_all, task_list_of_release, task_open_list,
 };
+pub use room::{RoomLeft, RoomPlace};
 pub use secret::{
     ANSWER_PATH, NewSecretVersion, SecretRow, SecretVersionRow, secret_delete, secret_find,
     secret_keep, secret_list, secret_list_current, secret_set, secret_version_fetch,

@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use super::error::{Result, StoreError};
 use super::lock::{FolderLock, LockError};
 use super::migrate::{self, Component, MigrateError};
+use super::room::{Room, RoomLeft};
 use super::tx::{LogTx, Mode, Tx};
 
 /// The state's file in the data folder.
@@ -88,6 +89,7 @@ pub enum OpenError {
 #[derive(Clone)]
 pub struct Store {
     pools: Arc<Pools>,
+    room: Arc<Room>,
 }
 
 enum Pools {
@@ -111,6 +113,10 @@ struct Files {
 impl Store {
     /// Opens the database, creates it if there is none and brings its schema up to date.
     pub async fn open(config: StoreConfig) -> Result<Self, OpenError> {
+        let room = Arc::new(match &config {
+            StoreConfig::Sqlite { folder } => Room::of(folder),
+            StoreConfig::Postgres { .. } => Room::default(),
+        });
         let pools = match config {
             StoreConfig::Sqlite { folder } => {
                 let lock = FolderLock::take(&folder)?;
@@ -129,7 +135,13 @@ impl Store {
         };
         Ok(Self {
             pools: Arc::new(pools),
+            room,
         })
+    }
+
+    /// How much room there is for what is written. Asks the file system.
+    pub fn room_left(&self) -> RoomLeft {
+        self.room.look()
     }
 
     /// Starts a transaction that writes the state. There is one at a time: hold it for statements
@@ -137,13 +149,13 @@ impl Store {
     pub async fn begin(&self) -> Result<Tx> {
         match &*self.pools {
             Pools::Sqlite { state, .. } => {
-                Tx::begin_sqlite(state.writer.acquire().await?, Mode::Write).await
+                Tx::begin_sqlite(state.writer.acquire().await?, Mode::Write, &self.room).await
             }
             Pools::Postgres { pool, turn } => {
                 let turn = tokio::time::timeout(TURN_DEADLINE, Arc::clone(turn).acquire_owned());
                 let turn = turn.await.map_err(|_| StoreError::Busy(None))?;
                 let turn = turn.map_err(|_| StoreError::Unavailable(None))?;
-                Tx::begin_postgres(pool.acquire().await?, Mode::Write, Some(turn)).await
+                Tx::begin_postgres(pool.acquire().await?, Mode::Write, Some(turn), &self.room).await
             }
         }
     }
@@ -152,10 +164,10 @@ impl Store {
     pub async fn read(&self) -> Result<Tx> {
         match &*self.pools {
             Pools::Sqlite { state, .. } => {
-                Tx::begin_sqlite(state.readers.acquire().await?, Mode::Read).await
+                Tx::begin_sqlite(state.readers.acquire().await?, Mode::Read, &self.room).await
             }
             Pools::Postgres { pool, .. } => {
-                Tx::begin_postgres(pool.acquire().await?, Mode::Read, None).await
+                Tx::begin_postgres(pool.acquire().await?, Mode::Read, None, &self.room).await
             }
         }
     }
@@ -164,10 +176,10 @@ impl Store {
     pub async fn begin_logs(&self) -> Result<LogTx> {
         let tx = match &*self.pools {
             Pools::Sqlite { logs, .. } => {
-                Tx::begin_sqlite(logs.writer.acquire().await?, Mode::WriteLogs).await?
+                Tx::begin_sqlite(logs.writer.acquire().await?, Mode::WriteLogs, &self.room).await?
             }
             Pools::Postgres { pool, .. } => {
-                Tx::begin_postgres(pool.acquire().await?, Mode::WriteLogs, None).await?
+                Tx::begin_postgres(pool.acquire().await?, Mode::WriteLogs, None, &self.room).await?
             }
         };
         Ok(LogTx::new(tx))
@@ -177,10 +189,10 @@ impl Store {
     pub async fn read_logs(&self) -> Result<LogTx> {
         let tx = match &*self.pools {
             Pools::Sqlite { logs, .. } => {
-                Tx::begin_sqlite(logs.readers.acquire().await?, Mode::Read).await?
+                Tx::begin_sqlite(logs.readers.acquire().await?, Mode::Read, &self.room).await?
             }
             Pools::Postgres { pool, .. } => {
-                Tx::begin_postgres(pool.acquire().await?, Mode::Read, None).await?
+                Tx::begin_postgres(pool.acquire().await?, Mode::Read, None, &self.room).await?
             }
         };
         Ok(LogTx::new(tx))

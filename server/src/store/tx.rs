@@ -10,6 +10,7 @@
 //! be there already is asked for in the statement (`WHERE EXISTS`, `ON CONFLICT`), never tried.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -21,6 +22,7 @@ use sqlx::{Database, Postgres, Sqlite};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::{Result, StoreError};
+use super::room::Room;
 use super::value::{Param, Row};
 
 /// No statement of ours takes this long; one that does is on a database that went away.
@@ -36,6 +38,10 @@ pub struct Tx {
     connection: Connection,
     failed: bool,
     deadline: Duration,
+    /// Told of what is refused for want of room.
+    room: Arc<Room>,
+    writes: bool,
+    wrote: bool,
     /// This process's turn to write, with PostgreSQL; given back when the transaction is over.
     _turn: Option<OwnedSemaphorePermit>,
 }
@@ -64,12 +70,13 @@ impl Tx {
     pub(super) async fn begin_sqlite(
         connection: PoolConnection<Sqlite>,
         mode: Mode,
+        room: &Arc<Room>,
     ) -> Result<Self> {
         let sql = match mode {
             Mode::Write | Mode::WriteLogs => "BEGIN IMMEDIATE",
             Mode::Read => "BEGIN DEFERRED",
         };
-        let mut tx = Self::on(Connection::Sqlite(connection), None);
+        let mut tx = Self::on(Connection::Sqlite(connection), None, (mode, room));
         tx.script(sql).await?;
         Ok(tx)
     }
@@ -79,8 +86,9 @@ impl Tx {
         connection: PoolConnection<Postgres>,
         mode: Mode,
         turn: Option<OwnedSemaphorePermit>,
+        room: &Arc<Room>,
     ) -> Result<Self> {
-        let mut tx = Self::on(Connection::Postgres(connection), turn);
+        let mut tx = Self::on(Connection::Postgres(connection), turn, (mode, room));
         match mode {
             Mode::Write => {
                 tx.script("BEGIN").await?;
@@ -96,8 +104,18 @@ impl Tx {
         Ok(tx)
     }
 
-    fn on(connection: Connection, turn: Option<OwnedSemaphorePermit>) -> Self {
+    fn on(
+        connection: Connection,
+        turn: Option<OwnedSemaphorePermit>,
+        (mode, room): (Mode, &Arc<Room>),
+    ) -> Self {
         Self {
+            room: Arc::clone(room),
+            wrote: false,
+            writes: match mode {
+                Mode::Write | Mode::WriteLogs => true,
+                Mode::Read => false,
+            },
             connection,
             failed: false,
             deadline: STATEMENT_DEADLINE,
@@ -111,12 +129,24 @@ impl Tx {
     /// means that nothing was kept.
     pub async fn commit(mut self) -> Result<()> {
         self.check()?;
-        if !self.is_postgres() {
+        let done = if self.is_postgres() {
+            self.script("COMMIT").await
+        } else {
             // A file answers in the end, however slow the disk. Not to wait for it would not stop
             // it: the commit goes on, and its caller would take it for failed.
-            return self.statements("COMMIT").await;
+            self.statements("COMMIT").await
+        };
+        self.note_room(&done);
+        if done.is_ok() && self.writes && self.wrote {
+            self.room.note_taken();
         }
-        self.script("COMMIT").await
+        done
+    }
+
+    fn note_room<T>(&self, done: &Result<T>) {
+        if let Err(StoreError::NoSpace(_)) = done {
+            self.room.note_refused();
+        }
     }
 
     /// Every later statement of this transaction is out of time.
@@ -160,6 +190,8 @@ impl Tx {
             };
             let result = within(self.deadline, work).await;
             self.failed |= result.is_err();
+            self.wrote |= result.as_ref().is_ok_and(|rows| *rows > 0);
+            self.note_room(&result);
             result
         })
     }
@@ -212,7 +244,8 @@ impl Tx {
             connection,
             failed,
             deadline,
-            _turn: _,
+            room,
+            ..
         } = self;
         let rows: BoxStream<'t, Result<Row>> = match connection {
             Connection::Sqlite(connection) => Box::pin(
@@ -231,7 +264,12 @@ impl Tx {
         let rows = tokio_stream::StreamExt::timeout(rows, *deadline);
         Box::pin(
             rows.map(|row| row.unwrap_or(Err(StoreError::Unavailable(None))))
-                .inspect_err(|_| *failed = true),
+                .inspect_err(|error| {
+                    *failed = true;
+                    if let StoreError::NoSpace(_) = error {
+                        room.note_refused();
+                    }
+                }),
         )
     }
 

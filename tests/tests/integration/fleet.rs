@@ -62,6 +62,17 @@ impl Fleet {
     pub async fn server_only(env: &[(&str, &str)]) -> Self {
         let world = World::new();
         let server = Server::start_with(&world, env).await;
+        Self::around(world, server).await
+    }
+
+    /// The server alone, with its data on a disk of so many bytes.
+    pub async fn server_on_kept_disk(size_bytes: u64) -> Self {
+        let world = World::new();
+        let server = Server::start_on_kept_disk(&world, size_bytes).await;
+        Self::around(world, server).await
+    }
+
+    async fn around(world: World, server: Server) -> Self {
         let effects = Effects::at(world.path("effects"));
         let fleet = Self {
             world,

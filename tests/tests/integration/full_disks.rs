@@ -1,11 +1,12 @@
 //! The agent's disk is full, not one byte is left, and somebody cancels: what runs is stopped all the same,
-//! and whatever could not be written down meanwhile is told once there is room.
+//! and whatever could not be written down meanwhile is told once there is room. The server's disk is full: whoever
+//! asks how it stands is told.
 
 use std::time::{Duration, Instant};
 
 use mantle_tests::wait::{wait_for, wait_until};
 
-use crate::fleet::{Fleet, Line, SOON, quoted};
+use crate::fleet::{Fleet, Line, SOON, gated, open_gate, quoted};
 
 /// The agent's disk.
 const DISK_BYTES: u64 = 8 * 1024 * 1024;
@@ -148,4 +149,99 @@ fn assert_whole_or_counted(log: &[Line]) {
         }
     }
     assert!(expected > 100, "{expected}");
+}
+
+/// The server's disk.
+const SERVER_DISK_BYTES: u64 = 48 * 1024 * 1024;
+
+/// What `/readyz` answers: its status and its text.
+async fn ready(fleet: &Fleet) -> (u16, String) {
+    let url = format!("https://{}/readyz", fleet.server.addresses().https);
+    // Somebody else may have chosen it before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true);
+    let answer = client.build().unwrap().get(url).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_full_disk_of_the_server_is_told_wherever_somebody_asks_how_it_stands() {
+    let mut fleet = Fleet::server_on_kept_disk(SERVER_DISK_BYTES).await;
+    fleet.join("web01", "web", None).await;
+    fleet.all_online().await;
+    gated(&fleet, 20, 0).await;
+    let task = fleet.detach("step").await;
+    wait_until("it is at work", SOON, || {
+        fleet.effects.count("start", "work", "web01") == 1
+    })
+    .await;
+    let behind = fleet.detach("step").await;
+    assert_eq!(ready(&fleet).await.0, 200);
+    let folder = fleet.server.data().display().to_string();
+    let status = fleet.server.ok(&["server", "status"]).await;
+    assert!(
+        status
+            .stdout
+            .contains(&format!("left on {folder} for {folder}")),
+        "{status}"
+    );
+
+    // Nothing need be refused first: it is looked for.
+    fleet.server.disk().unwrap().fill();
+    open_gate(&fleet);
+    let full = format!("the file system {folder} has 0 KiB left for {folder}");
+    let (code, told) = ready(&fleet).await;
+    assert_eq!(code, 507, "{told}");
+    assert!(
+        told.contains(&full) && told.contains(&format!("free some room on {folder}")),
+        "{told}"
+    );
+    let status = fleet.server.ok(&["server", "status"]).await;
+    for part in [
+        format!("0 B left on {folder} for {folder}"),
+        format!("waiting for room: {task}, {behind};"),
+        format!("free some room on {folder}"),
+    ] {
+        assert!(status.stdout.contains(&part), "{part}: {status}");
+    }
+    let waits = format!("waits for room: the server's disk is full: {full}");
+    for (number, state) in [(&task, "running"), (&behind, "queued")] {
+        let list = fleet.server.json(&["task", "list"]).await;
+        let listed = list["items"].as_array().unwrap().iter();
+        let mut listed = listed.filter(|one| one["number"] == **number);
+        let listed = listed.next().unwrap();
+        assert_eq!(
+            (&listed["state"], &listed["awaits_room"]),
+            (&state.into(), &true.into())
+        );
+        let said = listed["waiting"].as_str().unwrap();
+        assert!(said.starts_with(&waits), "{said}");
+        let shown = fleet.task(number).await;
+        assert_eq!(shown["awaits_room"], true, "{shown}");
+        let words = format!("{state}, the server's disk is full");
+        let table = fleet.server.ok(&["task", "list"]).await;
+        assert!(table.stdout.contains(&words), "{table}");
+    }
+    let queue = fleet.server.ok(&["task", "queue"]).await;
+    assert!(queue.stdout.contains(&waits), "{queue}");
+    let status = fleet.server.ok(&["status"]).await;
+    assert!(
+        status.stdout.contains("queued, the server's disk is full")
+            && status.stderr.contains(&waits),
+        "{status}"
+    );
+
+    // With room again nothing of it is said, and everything goes on by itself.
+    fleet.server.disk().unwrap().free();
+    for number in [&task, &behind] {
+        let over = fleet.task_is(number, "succeeded", SOON).await;
+        assert!(over["awaits_room"].is_null(), "{over}");
+    }
+    wait_for("it is ready", SOON, || async {
+        let (code, told) = ready(&fleet).await;
+        (code == 200).then_some(()).ok_or(told)
+    })
+    .await;
+    let status = fleet.server.ok(&["server", "status"]).await;
+    assert!(!status.stdout.contains("full since"), "{status}");
 }

@@ -337,6 +337,10 @@ pub struct StatusBody {
     pub environments: Vec<String>,
     /// The projects.
     pub projects: Vec<StatusRow>,
+    /// What every deployment that is not over waits for, in a sentence without a subject: room on the
+    /// server's disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full: Option<String>,
 }
 
 /// One project's row.

@@ -56,7 +56,8 @@ pub use resolution::{
     ActionResolution, ResolvedAttempt, TaskResolve, TaskResolved, UnresolvedAttempt,
 };
 pub use server::{
-    AgentAhead, MissingPackage, Page, RestoredServer, ServerInfo, ServerRecovered, ServerStatus,
+    AgentAhead, MissingPackage, Page, RestoredServer, ServerInfo, ServerRecovered, ServerRoom,
+    ServerStatus,
 };
 pub use target::{
     Agent, MaintenanceSet, Target, TargetAgent, TargetHealth, TargetMaintenance, TargetState,

@@ -55,10 +55,36 @@ pub struct ServerStatus {
     pub restored: Option<RestoredServer>,
     /// Agents that saw a higher epoch than this server gave out; they are not let in.
     pub ahead: Vec<AgentAhead>,
+    /// How much room there is for its database.
+    #[serde(default)]
+    pub room: ServerRoom,
     /// Packages whose content is not in the repository; the first hundred.
     pub missing_packages: Vec<MissingPackage>,
     /// How many those are.
     pub missing_count: u64,
+}
+
+/// How much room a server has for its database. Without any it goes no further.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct ServerRoom {
+    /// Its data directory, if the database is in there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// The file system that it is on, by where that is mounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<String>,
+    /// What is free there, if that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_bytes: Option<u64>,
+    /// There is no room, since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_since: Option<Timestamp>,
+    /// The tasks that wait for some; the first hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
+    /// How many those are.
+    #[serde(default)]
+    pub waiting_count: u64,
 }
 
 /// A server that comes from a backup.

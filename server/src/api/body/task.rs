@@ -44,10 +44,13 @@ pub struct Task {
     /// While it is queued: its place in the queue, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<u32>,
-    /// While it is queued, or runs and nothing but a person is awaited: what it waits for, in a
-    /// sentence that follows its number.
+    /// While it is queued, or runs and nothing but a person or room on the server's disk is awaited: what
+    /// it waits for, in a sentence that follows its number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
+    /// It waits for room on the server's disk; `waiting` says where.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_room: bool,
     /// It does not begin before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,

@@ -338,6 +338,7 @@ mod tests {
             priority: TaskPriority::Normal,
             position: None,
             waiting: None,
+            awaits_room: false,
             at: None,
             expires: None,
             created_at: now,
