@@ -15,8 +15,8 @@ out=$top/$profile
 mkdir -p "$out"
 
 features=()
-# The stand-in for IIS is of the tests alone.
-[ "$profile" = windows-test ] && features=(--features faults --bins --example appcmd)
+# The stand-in for IIS and a service to be deployed are of the tests alone.
+[ "$profile" = windows-test ] && features=(--features faults --bins --example appcmd --example testservice)
 unset CARGO_TARGET_DIR RUSTFLAGS
 RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_INCREMENTAL=0 /usr/bin/cargo build --quiet --locked \
   --profile "$profile" -Zbuild-std=std,panic_abort --target "$target" --target-dir "$top/build" \
@@ -26,7 +26,7 @@ cp "$top/build/$target/$profile/tentacle.exe" "$out/tentacle.exe"
 # Wine lacks the one DLL that Rust's standard library takes random bytes from; Windows has it. The
 # stand-in lies beside the executable in the tests and is never shipped.
 if [ "$profile" = windows-test ]; then
-  cp "$top/build/$target/$profile/examples/appcmd.exe" "$out/appcmd.exe"
+  cp "$top/build/$target/$profile/examples/appcmd.exe" "$top/build/$target/$profile/examples/testservice.exe" "$out/"
   x86_64-w64-mingw32-gcc -shared -O2 -Wall -Werror \
     -o "$out/bcryptprimitives.dll" packaging/windows/bcryptprimitives.c -ladvapi32
 fi

@@ -22,6 +22,7 @@ pub mod link;
 pub mod output;
 pub mod process;
 pub mod rights;
+pub mod scm;
 pub mod service;
 pub mod settings;
 pub mod state_dir;

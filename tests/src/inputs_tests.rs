@@ -1,6 +1,8 @@
 //! The server's grammar and the agents take the same inputs: what `mantle apply` accepts must not
 //! fail on the target for its form, and what agents can do must not be out of reach.
 
+mod windows_service;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mantle_domain::action::{self, Support, TYPES};
@@ -90,6 +92,11 @@ fn samples() -> Vec<(&'static str, Value, bool)> {
         "systemd.service",
         json!({"name": "web", "exec": "/opt/web/bin/web --port 80"}),
         systemd_service(),
+    );
+    of(
+        "windows.service",
+        json!({"name": "web", "executable": "C:\\Web\\web.exe"}),
+        windows_service::cases(),
     );
     of(
         "service",

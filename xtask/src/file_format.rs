@@ -72,6 +72,7 @@ const TITLES: &[(&str, &str)] = &[
     ("Notify", "Inputs of notify"),
     ("Email", "A mail"),
     ("SystemdService", "Inputs of systemd.service"),
+    ("WindowsService", "Inputs of windows.service"),
     ("Service", "Inputs of service"),
     ("NginxDrain", "Inputs of nginx.drain"),
     ("NginxEnable", "Inputs of nginx.enable"),

@@ -23,6 +23,7 @@ mod test_context;
 mod tool;
 pub(crate) mod values;
 mod wait;
+mod windows_service;
 mod withheld;
 
 use serde_json::{Map, Value};
@@ -126,6 +127,7 @@ pub static REGISTRY: &[&dyn Action] = &[
     &haproxy::Drain,
     &haproxy::Enable,
     &systemd::SystemdService,
+    &windows_service::WindowsService,
     &service::Service,
     &tcp_check::TcpCheck,
     &nginx::Drain,
@@ -134,7 +136,12 @@ pub static REGISTRY: &[&dyn Action] = &[
 ];
 
 /// What servers order to undo one of these, and no file names.
-static UNDOING: &[&dyn Action] = &[&package::Back, &iis::Restore, &systemd::back::Back];
+static UNDOING: &[&dyn Action] = &[
+    &package::Back,
+    &iis::Restore,
+    &systemd::back::Back,
+    &windows_service::back::Back,
+];
 
 fn all() -> impl Iterator<Item = &'static dyn Action> {
     REGISTRY.iter().chain(UNDOING).copied()

@@ -116,7 +116,10 @@ pub const TYPES: &[ActionType] = &[
         "iis.feature",
         "turn on parts of Windows that IIS is made of",
     ),
-    named("windows.service", "create or update a Windows service"),
+    checked(
+        "windows.service",
+        "make or change a service of Windows, start it and wait until it runs",
+    ),
     checked(
         "nginx.drain",
         "take a server out of an nginx upstream and wait for its connections",

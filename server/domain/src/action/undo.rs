@@ -15,6 +15,8 @@ pub const PACKAGE_BACK: &str = "package.back";
 pub const IIS_RESTORE: &str = "iis.restore";
 /// The type that puts back the unit that a service had before: agents know it, and no file names it.
 pub const SYSTEMD_BACK: &str = "systemd.service.back";
+/// The type that makes a service of Windows again what it was before: agents know it, and no file names it.
+pub const WINDOWS_SERVICE_BACK: &str = "windows.service.back";
 /// The input that is a script's own undo.
 pub const ROLLBACK: &str = "rollback";
 
@@ -57,6 +59,11 @@ pub fn undo(action: &Action, step: &Step) -> Undo {
         ),
         "iis.feature" => Undo::Impossible("parts of Windows stay where they are".to_owned()),
         "systemd.service" => by(action, SYSTEMD_BACK, only(action, &["name", "within"])),
+        "windows.service" => by(
+            action,
+            WINDOWS_SERVICE_BACK,
+            only(action, &["name", "within"]),
+        ),
         "service" => of_service(action),
         "haproxy.drain" => by(action, "haproxy.enable", balanced(action, step)),
         "haproxy.enable" => by(action, "haproxy.drain", balanced(action, step)),
@@ -171,6 +178,7 @@ mod tests {
         "      - { action: Check, uses: http.check, with: { url: \"http://localhost/\" } }\n",
         "      - { action: Iis, uses: iis.site, with: { site: S, path: \"C:\\\\S\" } }\n",
         "      - { action: Run, uses: systemd.service, with: { name: web, exec: /bin/web, within: 5s } }\n",
+        "      - { action: Win, uses: windows.service, with: { name: web, executable: \"C:\\\\web.exe\", within: 5s } }\n",
         "      - { action: Stop it, uses: service, with: { name: cron, state: stopped } }\n",
         "      - { action: Again, uses: service, with: { name: cron, state: restarted } }\n",
         "      - { action: Off, uses: nginx.drain, with: { upstream: u, server: \"#{S}\", wait: 5m } }\n",
@@ -206,6 +214,7 @@ mod tests {
                 json!(null),
                 json!({"iis.restore": {"action": "Iis"}}),
                 json!({"systemd.service.back": {"name": "web", "within": "5s"}}),
+                json!({"windows.service.back": {"name": "web", "within": "5s"}}),
                 json!({"service": {"name": "cron", "state": "started"}}),
                 json!(null),
                 json!({"nginx.enable": {"upstream": "u", "server": "#{S}"}}),

@@ -41,6 +41,10 @@ pub fn schema() -> Value {
             "systemd.service",
             generator.subschema_for::<inputs::SystemdService>(),
         ),
+        (
+            "windows.service",
+            generator.subschema_for::<inputs::WindowsService>(),
+        ),
         ("service", generator.subschema_for::<inputs::Service>()),
         (
             "nginx.drain",

@@ -13,7 +13,7 @@ use mantle_template::{Options, Variables, render};
 use serde_json::Value;
 
 use super::PlanRequest;
-use crate::action::undo::{PACKAGE_BACK, SYSTEMD_BACK};
+use crate::action::undo::{PACKAGE_BACK, SYSTEMD_BACK, WINDOWS_SERVICE_BACK};
 use crate::action::{PACKAGE_TRANSFER, runs_scripts};
 use crate::fleet::Fleet;
 use crate::order::{Done, OrderContext, effective_among};
@@ -98,7 +98,7 @@ fn of_type(request: &PlanRequest<'_>, action: &Action) -> Vec<String> {
         "haproxy.drain" | "haproxy.enable" => text("backend")
             .zip(text("server"))
             .map(|(backend, server)| format!("haproxy:{backend}/{server}")),
-        "windows.service" | "service" | "systemd.service" | SYSTEMD_BACK => {
+        "windows.service" | "service" | "systemd.service" | SYSTEMD_BACK | WINDOWS_SERVICE_BACK => {
             text("name").map(|name| format!("service:{name}"))
         }
         uses if uses.starts_with("iis.") => Some("iis".to_owned()),

@@ -3,24 +3,20 @@
 //! What is as it should be already is left alone, so it may be repeated. It waits until the service
 //! is what it should be.
 
-#[cfg(any(windows, test))]
-#[cfg_attr(
-    not(windows),
-    expect(dead_code, reason = "what it reads is tested here, and used there")
-)]
-mod sc;
 #[cfg(not(windows))]
 mod systemd;
+#[cfg(windows)]
+mod windows;
 
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-#[cfg(windows)]
-use sc as manager;
 #[cfg(not(windows))]
 use systemd as manager;
+#[cfg(windows)]
+use windows as manager;
 
 use super::systemd::{a_minute, checked_name};
 use super::{Action, ActionContext, ActionError, ActionReport, read_inputs, values};

@@ -18,11 +18,13 @@ mod nginx;
 mod services;
 mod values;
 mod waits;
+mod windows_service;
 
 pub use nginx::{NginxDrain, NginxEnable};
 pub use services::{Service, ServiceState, StartKind, SystemdRestart, SystemdService};
 pub use values::{Count, OneOrMany, Span, Status, Switch};
 pub use waits::{TcpCheck, Wait};
+pub use windows_service::{WindowsRestart, WindowsService, WindowsStart, WindowsState};
 
 /// `script`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -271,6 +273,9 @@ pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<()
         "notify" => Notify::deserialize(with).and_then(|notify| notify.sound()),
         "systemd.service" => SystemdService::deserialize(with)
             .and_then(|service| services::sound_name(&service.name)),
+        "windows.service" => {
+            WindowsService::deserialize(with).and_then(|service| windows_service::sound(&service))
+        }
         "service" => {
             Service::deserialize(with).and_then(|service| services::sound_name(&service.name))
         }
