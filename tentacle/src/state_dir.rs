@@ -4,6 +4,7 @@
 //! <state dir>/
 //!   lock           held by the one agent that runs here
 //!   status.json    what the running agent says of itself, for `tentacle status`
+//!   tentacle.log   what it would print, where it is a service of Windows
 //!   identity/      key, certificates, configuration; for the agent's user alone
 //!   journal/       the durable record of every attempt
 //!   attempts/<id>/ one folder an attempt: claim, spool, result, working directory
@@ -186,6 +187,11 @@ impl StateDir {
     /// The root of installed versions.
     pub fn apps(&self) -> PathBuf {
         self.apps.clone()
+    }
+
+    /// The agent's own log, where it is a service of Windows.
+    pub fn log_file(&self) -> PathBuf {
+        self.root.join("tentacle.log")
     }
 
     /// What the running agent says of itself.

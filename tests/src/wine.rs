@@ -27,23 +27,75 @@ const FILES: [&str; 4] = ["system.reg", "user.reg", "userdef.reg", ".update-time
 /// # Panics
 /// When the agent or Wine's template is not there: the message says what to run.
 pub fn agent_program(world: &World) -> PathBuf {
-    let script = world.path("windows-tentacle");
+    script(
+        world,
+        "windows-tentacle",
+        &variable(AGENT).display().to_string(),
+    )
+}
+
+/// A program that runs a program of this world's Windows, by its name or path there.
+///
+/// # Panics
+/// When Wine's template is not there: the message says what to run.
+pub fn program(world: &World, name: &str) -> PathBuf {
+    let short: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    script(world, &format!("windows-program-{short}"), name)
+}
+
+fn script(world: &World, name: &str, program: &str) -> PathBuf {
+    let script = world.path(name);
     if !script.exists() {
-        let agent = variable(AGENT);
         let prefix = prefix(world, &variable(TEMPLATE));
         // Wine's server keeps its socket in a temporary folder that it does not always remove. Its
         // `mklink` makes no junctions, which the agent's test build takes for a warning then.
         let text = format!(
-            "#!/bin/sh\nexport WINEPREFIX='{}' WINEARCH=win64 WINEDEBUG=-all MANTLE_WITHOUT_JUNCTIONS=1 TMPDIR='{}'\nexec wine '{}' \"$@\"\n",
+            "#!/bin/sh\nexport WINEPREFIX='{}' WINEARCH=win64 WINEDEBUG=-all MANTLE_WITHOUT_JUNCTIONS=1 TMPDIR='{}'\nexec wine '{program}' \"$@\"\n",
             prefix.display(),
             world.root().display(),
-            agent.display()
         );
         std::fs::write(&script, text).expect("a script of the test's world");
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))
             .expect("a script that can be run");
     }
     script
+}
+
+/// Gives this world program and data folders of its own, where the others have the template's.
+///
+/// # Panics
+/// When they cannot be made.
+pub fn own_files(world: &World) {
+    let template = variable(TEMPLATE).join("drive_c");
+    let drive = prefix(world, &variable(TEMPLATE)).join("drive_c");
+    std::fs::remove_file(&drive).expect("the link to the template's drive");
+    std::fs::create_dir(&drive).expect("a drive of the test's own");
+    for entry in std::fs::read_dir(&template).expect("the template's drive") {
+        let name = entry.expect("an entry of the template's drive").file_name();
+        let own = ["Program Files", "ProgramData"]
+            .iter()
+            .any(|own| name == *own);
+        let place = drive.join(&name);
+        if own {
+            std::fs::create_dir(place).expect("a folder of the test's own");
+        } else {
+            symlink(template.join(&name), place).expect("a link to the template");
+        }
+    }
+}
+
+/// A file that was built beside the agent's executable.
+///
+/// # Panics
+/// When it is not there.
+pub fn beside_the_agent(name: &str) -> PathBuf {
+    let path = variable(AGENT).with_file_name(name);
+    assert!(
+        path.exists(),
+        "there is no {}; run ./test.sh windows",
+        path.display()
+    );
+    path
 }
 
 /// What the stand-in for IIS of this world keeps; nothing before it was first called.
@@ -78,7 +130,11 @@ fn variable(name: &str) -> PathBuf {
 }
 
 fn prefix(world: &World, template: &Path) -> PathBuf {
-    let prefix = world.dir("wine");
+    let prefix = world.path("wine");
+    if prefix.exists() {
+        return prefix;
+    }
+    world.dir("wine");
     for file in FILES {
         std::fs::copy(template.join(file), prefix.join(file))
             .unwrap_or_else(|error| panic!("{file} of Wine's template: {error}"));

@@ -151,9 +151,6 @@ async fn install_command(
             "paste this {where_} on the machine; it is good for {uses_left} of them and ends {}",
             ago(*expires_at)
         ));
-        if os == InstallOs::Windows {
-            out.note("it does not make a service yet: then type 'tentacle run'");
-        }
     }
     for warning in &created.warnings {
         out.warn(warning);

@@ -41,8 +41,7 @@ pub fn windows(at: &Reached, joining: Joining<'_>, sha256: &str) -> String {
             "[Net.ServicePointManager]::ServerCertificateValidationCallback={{param($o,$c) [BitConverter]::ToString([Security.Cryptography.SHA256]::Create().ComputeHash($c.GetPublicKey())).Replace('-','') -eq {}}}",
             ps_word(&at.key_digest)
         ),
-        "$d=\"$env:ProgramFiles\\Mantle\"".to_owned(),
-        "[void](New-Item -ItemType Directory -Force $d)".to_owned(),
+        "$d=(New-Item -ItemType Directory -Force \"$env:ProgramFiles\\Mantle\").FullName".to_owned(),
         "$n=\"$d\\tentacle.new\"".to_owned(),
         format!(
             "(New-Object Net.WebClient).DownloadFile({},$n)",
@@ -52,14 +51,17 @@ pub fn windows(at: &Reached, joining: Joining<'_>, sha256: &str) -> String {
             "if((Get-FileHash $n).Hash -ne {}){{Remove-Item $n; throw 'the program is not the one that the server announced; nothing was installed'}}",
             ps_word(sha256)
         ),
-        "Move-Item -Force $n \"$d\\tentacle.exe\"".to_owned(),
+        // A program that runs can be renamed, but not replaced; what ran before and runs no more is removed.
+        "Remove-Item \"$d\\tentacle.*.old\" -ErrorAction SilentlyContinue".to_owned(),
+        "if(Test-Path \"$d\\tentacle.exe\"){Move-Item \"$d\\tentacle.exe\" \"$d\\tentacle.$(Get-Random).old\"}".to_owned(),
+        "Move-Item $n \"$d\\tentacle.exe\"".to_owned(),
         format!("$env:TENTACLE_TOKEN={}", ps_word(joining.token)),
     ];
     let name = joining
         .name
         .map_or_else(String::new, |name| format!(" --name {}", ps_word(name)));
     statements.push(format!(
-        "& \"$d\\tentacle.exe\" join --server {}{name}",
+        "& \"$d\\tentacle.exe\" join --install --server {}{name}",
         ps_word(&at.server)
     ));
     statements.push("$env:TENTACLE_TOKEN=$null".to_owned());

@@ -153,7 +153,8 @@ fn the_line_of_windows_is_short_and_checks_both_digests() {
         "'https://deploy.example:7443/install/tentacle-windows-x86_64.exe'",
         "(Get-FileHash $n).Hash -ne '0f'",
         "$env:TENTACLE_TOKEN='mj1.a.b.c'",
-        "join --server 'deploy.example:7443'",
+        "join --install --server 'deploy.example:7443'",
+        "Move-Item $n \"$d\\tentacle.exe\"",
         // PowerShell ends a text at this quotation mark too.
         "--name 'web\u{2019}\u{2019}01'",
     ] {

@@ -140,8 +140,46 @@ mod service {
     }
 }
 
+#[cfg(windows)]
+mod service {
+    use super::super::service::fail;
+    use super::{Failure, StateDir, print};
+    use crate::scm::State;
+    use crate::service::windows::{self, NAME};
+
+    /// Whether it ran and was stopped. Another agent's service is let alone.
+    pub(super) fn stop(state_dir: &StateDir) -> Result<bool, Failure> {
+        if !windows::serves(NAME, state_dir).map_err(fail)? {
+            return Ok(false);
+        }
+        let standing = windows::standing(NAME, state_dir).map_err(fail)?;
+        if standing.is_none_or(|standing| standing.state == State::Stopped) {
+            return Ok(false);
+        }
+        windows::stop(NAME).map_err(fail)?;
+        print(&format!("stopped {NAME}"));
+        Ok(true)
+    }
+
+    /// Back to how it was.
+    pub(super) fn resume(state_dir: &StateDir) -> Result<(), Failure> {
+        windows::start(NAME, state_dir, false).map_err(fail)?;
+        print(&format!("started {NAME} again"));
+        Ok(())
+    }
+
+    pub(super) fn uninstall(state_dir: &StateDir) -> Result<(), Failure> {
+        if !windows::serves(NAME, state_dir).map_err(fail)? {
+            return Ok(());
+        }
+        windows::uninstall(NAME, state_dir, &mut print)
+            .map(drop)
+            .map_err(fail)
+    }
+}
+
 /// There is no service on this platform yet.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 mod service {
     use super::{Failure, StateDir};
 
@@ -230,6 +268,8 @@ fn purge(state_dir: &StateDir) -> Result<(), Failure> {
         state_dir.artifacts(),
         state_dir.cache(),
         state_dir.status_file(),
+        state_dir.log_file(),
+        state_dir.log_file().with_extension("log.1"),
         root.join("settings.json"),
         root.join("lock"),
     ];

@@ -7,7 +7,11 @@ pub mod join;
 mod joined_service;
 mod leave;
 mod run;
+#[cfg(windows)]
+mod run_service;
 mod service;
+#[cfg(windows)]
+mod service_windows;
 mod set_variable;
 mod status;
 mod try_action;

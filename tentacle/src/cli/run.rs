@@ -33,7 +33,7 @@ const LOCK_TRIES: u32 = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What `tentacle run` takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct RunArgs {
     /// The root of installed versions; kept, so that it need be said once only.
     #[arg(long, value_name = "DIR", env = "TENTACLE_APPS")]
@@ -42,6 +42,35 @@ pub(super) struct RunArgs {
     /// beyond it is counted; its last lines are kept.
     #[arg(long, value_name = "SIZE", env = "TENTACLE_OUTPUT_CAP", value_parser = size)]
     output_cap: Option<u64>,
+    /// The service as which the service control manager starts it; for that alone.
+    #[cfg(windows)]
+    #[arg(long, value_name = "NAME", hide = true)]
+    service: Option<String>,
+}
+
+/// What the agent runs under.
+pub(super) trait Host {
+    /// Resolves when the agent is to stop. Asked for within the runtime.
+    fn stop(&mut self) -> Result<impl Future<Output = ()> + 'static, Failure>;
+    /// The agent works.
+    fn ready(&mut self);
+}
+
+/// Whoever typed the command, or a service manager that takes the agent for an ordinary program.
+struct Foreground;
+
+impl Host for Foreground {
+    fn stop(&mut self) -> Result<impl Future<Output = ()> + 'static, Failure> {
+        let (stop, eof) = (stop_signals()?, end_of_input()?);
+        Ok(async move {
+            tokio::select! {
+                () = stop => {}
+                () = eof => tracing::info!("whoever started the agent is gone"),
+            }
+        })
+    }
+
+    fn ready(&mut self) {}
 }
 
 /// The least that makes sense: a screen of text and the end of it.
@@ -68,7 +97,16 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
+    #[cfg(windows)]
+    if let Some(name) = &args.service {
+        return super::run_service::run(name, args, state_dir);
+    }
     log();
+    agent(args, state_dir, Foreground)
+}
+
+/// Runs the agent until its host wants it to stop.
+pub(super) fn agent(args: &RunArgs, state_dir: &StateDir, host: impl Host) -> Result<(), Failure> {
     rights::check(state_dir).map_err(|error| Failure::from_error(EXIT_INVALID, &error))?;
     let identities = Identities::load(state_dir.root()).map_err(|error| {
         let code = match &error {
@@ -96,7 +134,7 @@ pub(super) fn run(args: &RunArgs, state_dir: &StateDir) -> Result<(), Failure> {
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|error| fail(&error))?;
-    let done = runtime.block_on(work(state_dir, settings, args.output_cap));
+    let done = runtime.block_on(work(state_dir, settings, args.output_cap, host));
     // Whatever still reads a spool is of no use to anybody.
     runtime.shutdown_background();
     done
@@ -138,6 +176,7 @@ async fn work(
     state_dir: &StateDir,
     settings: Settings,
     output_cap: Option<u64>,
+    mut host: impl Host,
 ) -> Result<(), Failure> {
     let config = DriverConfig {
         output_cap,
@@ -161,19 +200,14 @@ async fn work(
         Failure::from_error(code, &error)
     })?;
     let driver = driver.with_manager(Manager::from_environment());
-    let (stop, eof) = (stop_signals()?, end_of_input()?);
-    let stop = async {
-        tokio::select! {
-            () = stop => {}
-            () = eof => tracing::info!("whoever started the agent is gone"),
-        }
-    };
+    let stop = host.stop()?;
     let (link, peer) = link(driver.facts());
     tracing::info!(
         agent.name = settings.identities.shown().name,
         version = env!("CARGO_PKG_VERSION"),
         "the agent runs"
     );
+    host.ready();
     let mut connection = tokio::spawn(connection::run(settings, peer));
     driver.run(link, stop).await;
     // With the driver gone the connection says goodbye by itself, so that the server need not wait
@@ -190,13 +224,17 @@ async fn work(
 
 /// Logs go to standard error; `TENTACLE_LOG` says how much.
 fn log() {
-    let filter = EnvFilter::try_from_env("TENTACLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // Fails only if a test has set one up before.
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(log_filter())
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .try_init();
+}
+
+/// How much is logged.
+pub(super) fn log_filter() -> EnvFilter {
+    EnvFilter::try_from_env("TENTACLE_LOG").unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
 /// Resolves when standard input ends, if whoever started the agent has said that it is to go with them.

@@ -4,12 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-#[cfg(not(target_os = "linux"))]
-use super::Failure;
 use super::Output;
-use crate::service::unit::{Profile, unit_name};
-#[cfg(not(target_os = "linux"))]
-use crate::state_dir::StateDir;
+use crate::service::unit::Profile;
+#[cfg(not(windows))]
+use crate::service::unit::unit_name;
+#[cfg(not(any(target_os = "linux", windows)))]
+use {super::Failure, crate::state_dir::StateDir};
+
+/// The name of a service is that of its unit without `.service`.
+#[cfg(windows)]
+fn unit_name(text: &str) -> Result<String, String> {
+    mantle_shared::inputs::service_name(text).map(str::to_owned)
+}
 
 /// What to do with the service.
 #[derive(Debug, Subcommand)]
@@ -29,16 +35,16 @@ pub(super) enum ServiceCommand {
 }
 
 /// Which service.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+#[cfg_attr(not(any(target_os = "linux", windows)), allow(dead_code))]
 #[derive(Debug, Clone, Args)]
 pub(super) struct Which {
-    /// The service's unit, for a second agent of one machine.
+    /// The service's unit, on Windows its name, for a second agent of one machine.
     #[arg(long, value_name = "NAME", default_value = "tentacle", value_parser = unit_name)]
     pub(super) unit: String,
 }
 
 /// How to install it.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+#[cfg_attr(not(any(target_os = "linux", windows)), allow(dead_code))]
 #[derive(Debug, Args)]
 pub(super) struct InstallArgs {
     #[command(flatten)]
@@ -58,24 +64,24 @@ pub(super) struct InstallArgs {
 }
 
 /// How to print.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+#[cfg_attr(not(any(target_os = "linux", windows)), allow(dead_code))]
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
-    which: Which,
+    pub(super) which: Which,
     /// The form of the answer.
     #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
+    pub(super) output: Output,
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 pub(super) fn run(command: &ServiceCommand, _state_dir: &StateDir) -> Result<(), Failure> {
     let _ = command;
     Err(unsupported())
 }
 
 /// What is said where there is no such service.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 pub(super) fn unsupported() -> Failure {
     Failure::new(
         super::join::EXIT_REFUSED,
@@ -83,6 +89,8 @@ pub(super) fn unsupported() -> Failure {
     )
 }
 
+#[cfg(windows)]
+pub(super) use super::service_windows::{fail, run};
 #[cfg(target_os = "linux")]
 pub(super) use linux::{fail, run};
 

@@ -67,7 +67,7 @@ impl Status {
     }
 
     /// One line, for a service manager.
-    pub(super) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let connection = match &self.connection {
             Connection::Connecting => "not connected yet",
             Connection::Connected { stale: false, .. } => "connected",

@@ -268,7 +268,8 @@ async fn the_server_says_what_it_lacks_and_where_to_put_it() {
     std::fs::write(&place, "a program").unwrap();
     let line = machine.server.ok(&ask).await;
     assert!(
-        line.stdout.contains("tentacle.exe\" join --server"),
+        line.stdout
+            .contains("tentacle.exe\" join --install --server"),
         "{line}"
     );
 }

@@ -8,11 +8,14 @@
 //! - There is no `bcryptprimitives.dll`; one of ours lies beside the agent in these tests.
 //! - There is no IIS. A stand-in for `appcmd.exe` (`tentacle/examples/appcmd.rs`) keeps sites and pools; no
 //!   `netsh` binds certificates.
+//! - Its service control manager has no delayed start, no recovery and no event log; `icacls` does nothing.
+//!   The agent says what is "not implemented" there, and nothing else is let pass.
 //! - QUIC's own socket cannot be opened for want of its options, so these tests always take the
 //!   plain one.
 
 mod deployment;
 mod iis;
+mod services;
 mod supervisor;
 
 use mantle_tests::World;
