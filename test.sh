@@ -76,7 +76,7 @@ tools() {
 
 windows_tools() {
   install_packages rustc-web cargo-web rust-web-src gcc-mingw-w64-x86-64-posix \
-    g++-mingw-w64-x86-64-posix wine64 wine nasm cmake
+    g++-mingw-w64-x86-64-posix wine64 wine nasm cmake msitools wixl
 }
 
 format() { cargo fmt --all -- --check; }

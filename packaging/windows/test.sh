@@ -34,5 +34,6 @@ fi
 inetsrv=$WINEPREFIX/drive_c/windows/system32/inetsrv
 mkdir -p "$inetsrv"
 cp "$top/windows-test/appcmd.exe" "$top/windows-test/bcryptprimitives.dll" "$inetsrv/"
+packaging/windows/msi.sh windows-test
 cargo build --quiet --workspace --bins --features tentacle/faults,mantle/faults
 cargo nextest run --profile windows -p mantle-tests --features tentacle/faults,mantle/faults -E 'test(/^windows::/)'

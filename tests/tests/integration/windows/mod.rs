@@ -15,6 +15,7 @@
 
 mod deployment;
 mod iis;
+mod msi;
 mod services;
 mod supervisor;
 
