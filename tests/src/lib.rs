@@ -50,6 +50,8 @@ pub mod locked_database;
 mod manual_tests;
 pub mod model;
 pub mod namespaces;
+#[cfg(test)]
+mod powershell_tests;
 pub mod process;
 pub mod proxy;
 pub mod pty;
