@@ -29,6 +29,8 @@ pub enum Permission {
     Configure,
     /// Push packages.
     PackagePush,
+    /// Delete versions of packages that nothing needs.
+    PackageDelete,
     /// Collect what no package names.
     CollectPackages,
     /// Create releases.
@@ -70,6 +72,7 @@ impl Permission {
             Self::Read => "look at this",
             Self::Configure => "apply files",
             Self::PackagePush => "push packages",
+            Self::PackageDelete => "delete packages",
             Self::CollectPackages => "collect what no package names",
             Self::ReleaseCreate => "create releases",
             Self::ReleaseChange => "change the variables of releases",

@@ -11,6 +11,7 @@
 mod agents;
 mod api_keys;
 mod artifacts;
+mod attachment;
 mod audit;
 pub mod body;
 #[cfg(test)]
@@ -131,7 +132,9 @@ fn resources() -> OpenApiRouter<Services> {
         .routes(routes!(agents::install_command))
         .routes(routes!(packages::list))
         .routes(routes!(packages::versions))
-        .routes(routes!(packages::show))
+        .routes(routes!(packages::show, packages::delete))
+        .routes(routes!(packages::verify))
+        .routes(routes!(packages::download))
         .routes(routes!(packages::collect))
         .routes(routes!(packages::upload_create))
         .routes(routes!(packages::upload_finish))

@@ -4,14 +4,16 @@ use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::extract::State;
+use axum::response::Response;
 use futures_util::StreamExt as _;
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::attachment::attachment;
 use super::body::{
-    Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Page, Upload,
-    UploadCreate,
+    Package, PackageCollect, PackageCollected, PackagePlatform, PackageVerified, PackageVerify,
+    PackageVersion, Page, Upload, UploadCreate,
 };
 use super::error::{ApiError, ApiResult};
 use super::extract::{Json, Path, Query};
@@ -64,6 +66,43 @@ pub(super) async fn show(
     Path((id, version)): Path<(String, String)>,
 ) -> ApiResult<Json<PackageVersion>> {
     Ok(Json(services.package_show(&caller, &id, &version).await?))
+}
+
+/// Deletes a version that no release and no running task needs.
+#[utoipa::path(delete, path = "/packages/{id}/versions/{version}", tag = "packages", params(("id" = String, Path, description = "the package"), ("version" = String, Path, description = "the version")), responses((status = 200, body = PackageVersion)))]
+pub(super) async fn delete(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((id, version)): Path<(String, String)>,
+) -> ApiResult<Json<PackageVersion>> {
+    Ok(Json(services.package_delete(&caller, &id, &version).await?))
+}
+
+/// Reads a version's bytes again, and puts back what is lost if that is asked for.
+#[utoipa::path(post, path = "/packages/{id}/versions/{version}/verify", tag = "packages", params(("id" = String, Path, description = "the package"), ("version" = String, Path, description = "the version")), request_body = PackageVerify, responses((status = 200, body = PackageVerified)))]
+pub(super) async fn verify(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((id, version)): Path<(String, String)>,
+    Json(body): Json<PackageVerify>,
+) -> ApiResult<Json<PackageVerified>> {
+    Ok(Json(
+        services
+            .package_verify(&caller, &id, &version, body)
+            .await?,
+    ))
+}
+
+/// A version's archive, byte for byte as it was pushed.
+#[utoipa::path(get, path = "/packages/{id}/versions/{version}/archive", tag = "packages", params(("id" = String, Path, description = "the package"), ("version" = String, Path, description = "the version")),
+    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>)))]
+pub(super) async fn download(
+    State(services): State<Services>,
+    caller: Caller,
+    Path((id, version)): Path<(String, String)>,
+) -> ApiResult<Response> {
+    let (name, archive) = services.package_open(&caller, &id, &version).await?;
+    Ok(attachment(&name, archive))
 }
 
 /// Removes what no package and no release names, or says what that would be.

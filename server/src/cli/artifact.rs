@@ -1,6 +1,5 @@
 //! `mantle artifact`.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use mantle_shared::Digest;
 
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, ago, size};
+use super::whole;
 use crate::api::body::{Artifact, ArtifactState};
 use crate::client::Client;
 
@@ -85,12 +85,12 @@ async fn get(args: &GetArgs, client: &Client, out: Output) -> CliResult {
         verified(artifact, found)?;
         return Ok(Exit::Success);
     }
-    if to.exists() && !args.force {
-        let what = format!("{} exists already and is not overwritten", to.display());
-        return Err(Failure::new(Exit::Refused, what)
-            .with_help("choose another name with --to FILE, or add --force"));
-    }
-    fetch(args, artifact, to, client).await?;
+    whole::must_be_free(to, args.force)?;
+    whole::write(to, async |file| {
+        let found = client.artifact(&args.task, artifact.number, file).await?;
+        verified(artifact, found)
+    })
+    .await?;
     out.object(artifact, |artifact| {
         vec![format!(
             "wrote {} ({}) to {}",
@@ -140,34 +140,6 @@ fn choose<'a>(args: &GetArgs, artifacts: &'a [Artifact]) -> Result<&'a Artifact,
         Failure::new(Exit::NotFound, format!("{task} has no file '{wanted}'"))
             .with_help(format!("'mantle artifact list {task}' shows what there is"))
     })
-}
-
-/// Writes the file beside its name and gives it its name once it is whole.
-async fn fetch(
-    args: &GetArgs,
-    artifact: &Artifact,
-    to: &Path,
-    client: &Client,
-) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::io(&format!("cannot write {}", to.display()), &error);
-    let mut part = to.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut file = File::create(&part).map_err(failed)?;
-    let written = async {
-        let found = client
-            .artifact(&args.task, artifact.number, &mut file)
-            .await?;
-        verified(artifact, found)?;
-        file.sync_all().map_err(failed)?;
-        std::fs::rename(&part, to).map_err(failed)
-    };
-    let written = written.await;
-    if written.is_err() {
-        // Only what came of a file that is not whole is lost.
-        let _ = std::fs::remove_file(&part);
-    }
-    written
 }
 
 fn verified(artifact: &Artifact, found: Digest) -> Result<(), Failure> {

@@ -52,6 +52,7 @@ mod validate;
 mod variable;
 mod variable_set;
 mod version;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -149,7 +150,7 @@ enum Command {
     /// Say who is in which team
     #[command(subcommand)]
     Team(team::Command),
-    /// Push and show packages
+    /// Make, push, show, check and delete packages
     #[command(subcommand)]
     Package(package::Command),
     /// Show and change targets
@@ -278,7 +279,7 @@ async fn dispatch(command: Command, global: &Global, out: Output) -> CliResult {
         Command::Artifact(command) => artifact::run(command, &connect(global)?, out).await,
         Command::Interruption(command) => interruption::run(command, &connect(global)?, out).await,
         Command::Team(command) => team::run(command, &connect(global)?, out).await,
-        Command::Package(command) => package::run(command, &connect(global)?, out).await,
+        Command::Package(command) => package::run(command, global, out).await,
         Command::Target(command) => target::run(command, &connect(global)?, out).await,
         Command::HealthCheck(command) => health_check::run(command, &connect(global)?, out).await,
         Command::Agent(command) => agent::run(command, &connect(global)?, out).await,

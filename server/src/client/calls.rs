@@ -11,13 +11,14 @@ use crate::api::body::{
     AuditVerified, DeploymentCreate, DeploymentDiff, DeploymentManifest, Environment, Export,
     HeldLock, InstallCommandCreate, Interruption, InterruptionAnswer, InterruptionAnswered,
     JoinToken, JoinTokenCreate, JoinTokenCreated, Lifecycle, LockBreak, LogLine, MaintenanceSet,
-    Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Page, PlanBody,
-    PlanPrompt, Project, ProjectDetail, RefreshVariables, Release, ReleaseBlockCreate,
-    ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff, ReleaseDrift, ReleaseUnblockCreate,
-    RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet, ServerInfo, ServerRecovered,
-    ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail, TaskEvent, TaskResolve,
-    TaskResolved, Team, TeamAdd, Upload, UploadCreate, VariableExplanation, VariablePlace,
-    VariablePut, VariableRemove, VariableSet, VariableSetDetail, VariableView, VariablesChanged,
+    Package, PackageCollect, PackageCollected, PackagePlatform, PackageVerified, PackageVerify,
+    PackageVersion, Page, PlanBody, PlanPrompt, Project, ProjectDetail, RefreshVariables, Release,
+    ReleaseBlockCreate, ReleaseChanges, ReleaseCreate, ReleaseDetail, ReleaseDiff, ReleaseDrift,
+    ReleaseUnblockCreate, RetentionResult, RetentionRun, RevertVariables, Secret, SecretSet,
+    ServerInfo, ServerRecovered, ServerStatus, StatusBody, Target, TargetTags, Task, TaskDetail,
+    TaskEvent, TaskResolve, TaskResolved, Team, TeamAdd, Upload, UploadCreate, VariableExplanation,
+    VariablePlace, VariablePut, VariableRemove, VariableSet, VariableSetDetail, VariableView,
+    VariablesChanged,
 };
 
 type Answer<T> = Result<T, ClientError>;
@@ -272,6 +273,37 @@ impl Client {
     /// One version of a package.
     pub async fn package_version(&self, id: &str, version: &str) -> Answer<PackageVersion> {
         self.get(&["packages", id, "versions", version], &[]).await
+    }
+
+    /// Reads a version's bytes again, and puts back what is lost if that is wished. It takes a while.
+    pub async fn package_verify(
+        &self,
+        id: &str,
+        version: &str,
+        repair: bool,
+    ) -> Answer<PackageVerified> {
+        let path = ["packages", id, "versions", version, "verify"];
+        let request = self
+            .request(Method::POST, &path, &[])?
+            .json(&PackageVerify { repair });
+        self.answer(request.timeout(ANSWER * 15)).await
+    }
+
+    /// Deletes a version that nothing needs.
+    pub async fn package_delete(&self, id: &str, version: &str) -> Answer<PackageVersion> {
+        self.act(Method::DELETE, &["packages", id, "versions", version])
+            .await
+    }
+
+    /// Writes a version's archive as it was pushed, and gives its digest.
+    pub async fn package_download(
+        &self,
+        id: &str,
+        version: &str,
+        to: &mut dyn std::io::Write,
+    ) -> Answer<Digest> {
+        self.download(&["packages", id, "versions", version, "archive"], to)
+            .await
     }
 
     /// Removes what nothing names from the repository, or says what that would be. It takes a while.

@@ -86,5 +86,12 @@ fn refusal(error: &ObjectError, object: Digest) -> ObjectRefusal {
         error = error as &dyn std::error::Error,
         "a granted object cannot be given out"
     );
-    ObjectRefusal::Missing
+    match error {
+        // The agent asks again after a while, and by then the bucket may answer.
+        ObjectError::Remote { .. } | ObjectError::Stopped => ObjectRefusal::Busy,
+        ObjectError::Missing { .. }
+        | ObjectError::Damaged { .. }
+        | ObjectError::NoSpace { .. }
+        | ObjectError::Io { .. } => ObjectRefusal::Missing,
+    }
 }

@@ -8,7 +8,9 @@
 //! - what a row names is never collected (`gc`).
 
 pub mod compare;
+pub mod create;
 pub mod gc;
+mod hot;
 pub mod ingest;
 pub mod name;
 pub mod objects;
@@ -26,6 +28,7 @@ use std::time::SystemTime;
 use mantle_shared::Digest;
 
 use self::gc::{GcOptions, GcReport, Live};
+use self::hot::HotObjects;
 use self::ingest::{Format, IngestError, IngestOptions, Ingested};
 use self::objects::{ObjectError, Objects, PushLease, WireObject};
 use self::read::Archive;
@@ -39,6 +42,7 @@ pub struct PackageRepository {
     objects: Objects,
     uploads: Uploads,
     reach: Arc<ReachCache>,
+    hot: Arc<HotObjects>,
 }
 
 /// Why the repository cannot be opened.
@@ -67,6 +71,7 @@ impl PackageRepository {
             objects,
             uploads,
             reach: Arc::default(),
+            hot: Arc::default(),
         }
     }
 
@@ -97,6 +102,25 @@ impl PackageRepository {
         answer.unwrap_or(Err(IngestError::Store(ObjectError::Stopped)))
     }
 
+    /// Takes in an archive that is in the repository already once more: what of its content is lost or
+    /// damaged is there again then. Of an archive that is damaged itself as much as can be read.
+    pub async fn ingest_again(
+        &self,
+        archive: &Digest,
+        format: Format,
+        options: IngestOptions,
+    ) -> Result<Ingested, IngestError> {
+        let stop = StopOnDrop(options.stop.clone());
+        let (objects, archive) = (self.objects.clone(), *archive);
+        let work = tokio::task::spawn_blocking(move || {
+            let source = Archive::open(&objects, &archive)?.into_reader();
+            ingest::ingest_reader(&objects, source, "the archive", Some(format), &options)
+        });
+        let answer = work.await;
+        drop(stop);
+        answer.unwrap_or(Err(IngestError::Store(ObjectError::Stopped)))
+    }
+
     /// Takes in a file as it is, to be read with [`Self::archive`] under its digest. When this returns it
     /// is durable; keep the lease until a row names it.
     pub async fn keep_file(&self, file: &Path) -> Result<PushLease, IngestError> {
@@ -121,8 +145,7 @@ impl PackageRepository {
     /// An object in the form in which it is stored and sent. Whoever resumes skips `bytes` by hand
     /// (`Bytes::slice`): the form does not change while the object exists.
     pub async fn object_wire(&self, digest: &Digest) -> Result<WireObject, ObjectError> {
-        let (objects, digest) = (self.objects.clone(), *digest);
-        blocking(move || objects.wire(&digest)).await
+        self.hot.get(&self.objects, digest).await
     }
 
     /// The files in which two packages differ, of which so many are named.

@@ -1,5 +1,7 @@
 //! Reads from stored packages: the archive as it was pushed, and their files one after the other.
 
+use std::io::{self, Read, Seek, SeekFrom};
+
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use mantle_shared::Digest;
@@ -49,6 +51,21 @@ impl Archive {
         self.size_bytes
     }
 
+    /// The archive as a file: for what blocks.
+    pub(super) fn into_reader(self) -> ArchiveReader {
+        let mut end = 0;
+        let ends = self.chunks.iter().map(|chunk| {
+            end += u64::from(chunk.length);
+            end
+        });
+        ArchiveReader {
+            ends: ends.collect(),
+            archive: self,
+            at: 0,
+            open: None,
+        }
+    }
+
     /// Its bytes from this offset on, a chunk at a time, each verified.
     pub fn stream(self, offset: u64) -> impl Stream<Item = Result<Bytes, ObjectError>> + Send {
         let Self {
@@ -69,6 +86,66 @@ impl Archive {
             }
             Ok(None)
         })
+    }
+}
+
+/// Reads an archive from any place, a chunk at a time.
+#[derive(Debug)]
+pub(super) struct ArchiveReader {
+    archive: Archive,
+    /// Where each chunk ends.
+    ends: Vec<u64>,
+    at: u64,
+    /// The chunk of this number.
+    open: Option<(usize, Bytes)>,
+}
+
+impl ArchiveReader {
+    fn chunk(&mut self, number: usize, chunk: Chunk) -> io::Result<Bytes> {
+        match &self.open {
+            Some((open, bytes)) if *open == number => Ok(bytes.clone()),
+            _ => {
+                let read = self.archive.objects.get(&chunk.digest);
+                let bytes = read.map_err(io::Error::other)?;
+                self.open = Some((number, bytes.clone()));
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+impl Read for ArchiveReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let number = self.ends.partition_point(|end| *end <= self.at);
+        let (Some(end), Some(chunk)) = (
+            self.ends.get(number).copied(),
+            self.archive.chunks.get(number).copied(),
+        ) else {
+            return Ok(0);
+        };
+        let bytes = self.chunk(number, chunk)?;
+        let left = usize::try_from(end - self.at).unwrap_or(usize::MAX);
+        let from = bytes.len().saturating_sub(left);
+        let rest = bytes.get(from..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) else {
+            return Ok(0);
+        };
+        to.copy_from_slice(from);
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for ArchiveReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(back) => self.archive.size_bytes.checked_add_signed(back),
+            SeekFrom::Current(step) => self.at.checked_add_signed(step),
+        };
+        self.at = to.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 

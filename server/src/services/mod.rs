@@ -40,6 +40,7 @@ mod kept_tests;
 mod leaving;
 mod locks;
 pub mod names;
+mod package_care;
 mod packages;
 mod plan_shape;
 pub mod planning;

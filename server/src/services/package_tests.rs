@@ -198,10 +198,17 @@ fn a_full_disk_names_what_is_kept_free() {
 
 #[test]
 fn archives_that_packages_cannot_be_are_called_so() {
-    for good in ["a.1.0.zip", "a.1.0.tar.gz", "a.1.0.nupkg", "a.1.0"] {
+    for good in [
+        "a.1.0.zip",
+        "a.1.0.tar.gz",
+        "a.1.0.tar.XZ",
+        "a.1.0.tbz2",
+        "a.1.0.nupkg",
+        "a.1.0",
+    ] {
         assert!(check_ending(good).is_ok(), "{good}");
     }
-    for bad in ["a.1.0.rar", "a.1.0.7Z", "a.1.0.tar.xz"] {
+    for bad in ["a.1.0.rar", "a.1.0.7Z", "a.1.0.xz", "a.1.0.tar.lz4"] {
         let said = check_ending(bad).unwrap_err().to_string();
         assert!(said.contains("not supported"), "{said}");
     }

@@ -9,17 +9,19 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::error::{Error, Result};
+use super::package_care::needed_by;
 use super::{Caller, Deed, SHOWN, Services, at, mint};
 use crate::api::body::{Package, PackagePlatform, PackageVersion, Upload, UploadCreate};
-use crate::packages::ingest::{Format, IngestError, IngestOptions, Ingested, Platform};
+use crate::packages::ingest::{FORMATS, Format, IngestError, IngestOptions, Ingested, Platform};
 use crate::packages::name::PackageName;
 use crate::packages::objects::ObjectError;
 use crate::packages::upload::{
     Append, UploadError, UploadId, UploadLimits, UploadSpec, UploadStatus,
 };
 use crate::store::{
-    self, PackageVersionRow, UploadRow, package_list, package_version_find, package_version_insert,
-    package_version_list, upload_delete, upload_find, upload_find_same, upload_insert,
+    self, PackageVersionRow, Tx, UploadRow, package_list, package_version_find,
+    package_version_insert, package_version_list, upload_delete, upload_find, upload_find_same,
+    upload_insert,
 };
 
 /// How the database says that a package was pushed for Linux only.
@@ -56,13 +58,7 @@ impl Services {
         let mut tx = self.store.read().await?;
         let rows = package_version_list(&mut tx, id, SHOWN).await?;
         if rows.is_empty() {
-            let all = package_list(&mut tx, "", SHOWN).await?;
-            return Err(Error::not_found(
-                "package",
-                id,
-                all.iter().map(|row| row.package_id.as_str()),
-                "'mantle package list' shows all, 'mantle package push FILE' adds one",
-            ));
+            return Err(unknown(&mut tx, id).await?);
         }
         Ok(newest_first(rows).iter().map(shape).collect())
     }
@@ -74,16 +70,12 @@ impl Services {
         id: &str,
         version: &str,
     ) -> Result<PackageVersion> {
-        let mut versions = self.package_versions(caller, id).await?;
-        match versions.iter().position(|row| row.version == version) {
-            Some(index) => Ok(versions.swap_remove(index)),
-            None => Err(Error::not_found(
-                "package version",
-                &format!("{id} {version}"),
-                [],
-                format!("'mantle package versions {id}' shows all"),
-            )),
-        }
+        caller.may(Permission::Read)?;
+        let mut tx = self.store.read().await?;
+        let row = version_row(&mut tx, id, version).await?;
+        let mut shown = shape(&row);
+        shown.needed_by = needed_by(&mut tx, &row).await?;
+        Ok(shown)
     }
 
     /// Begins an upload, or finds the one of the same bytes to go on with.
@@ -395,6 +387,34 @@ fn upload_shape(row: &UploadRow, status: &UploadStatus) -> Upload {
     }
 }
 
+/// The row of a version that somebody named.
+pub(super) async fn version_row(tx: &mut Tx, id: &str, version: &str) -> Result<PackageVersionRow> {
+    if let Some(row) = package_version_find(tx, id, version).await? {
+        return Ok(row);
+    }
+    let rows = package_version_list(tx, id, SHOWN).await?;
+    if rows.is_empty() {
+        return Err(unknown(tx, id).await?);
+    }
+    Err(Error::not_found(
+        "package version",
+        &format!("{id} {version}"),
+        [],
+        format!("'mantle package versions {id}' shows all"),
+    ))
+}
+
+/// That there is no such package.
+async fn unknown(tx: &mut Tx, id: &str) -> Result<Error> {
+    let all = package_list(tx, "", SHOWN).await?;
+    Ok(Error::not_found(
+        "package",
+        id,
+        all.iter().map(|row| row.package_id.as_str()),
+        "'mantle package list' shows all, 'mantle package push FILE' adds one",
+    ))
+}
+
 fn newest_first(mut rows: Vec<PackageVersionRow>) -> Vec<PackageVersionRow> {
     rows.sort_by_cached_key(|row| std::cmp::Reverse(Version::parse(&row.version).ok()));
     rows
@@ -404,7 +424,7 @@ fn format_word(format: Format) -> String {
     format.to_string()
 }
 
-fn shape(row: &PackageVersionRow) -> PackageVersion {
+pub(super) fn shape(row: &PackageVersionRow) -> PackageVersion {
     PackageVersion {
         id: row.package_id.clone(),
         version: row.version.clone(),
@@ -419,6 +439,7 @@ fn shape(row: &PackageVersionRow) -> PackageVersion {
         pushed_at: at(row.created_at_us),
         pushed_by: row.created_by.clone(),
         warnings: Vec::new(),
+        needed_by: Vec::new(),
     }
 }
 
@@ -440,6 +461,9 @@ fn begin_error(error: UploadError, size_bytes: u64) -> Error {
 /// Archives that people have and packages cannot be: said before their names are found to be odd.
 fn check_ending(file_name: &str) -> Result<()> {
     const UNSUPPORTED: [&str; 7] = ["rar", "7z", "xz", "bz2", "lz4", "iso", "cab"];
+    if Format::split_name(file_name).is_some() {
+        return Ok(());
+    }
     let ending = file_name.rsplit_once('.').map(|(_, ending)| ending);
     let found = ending.filter(|ending| {
         UNSUPPORTED
@@ -451,7 +475,7 @@ fn check_ending(file_name: &str) -> Result<()> {
         Some(ending) => Err(Error::invalid(
             "unsupported-format",
             format!("'{file_name}' cannot be a package: .{ending} files are not supported"),
-            "pack it as zip, nupkg, jar, war, tar, tar.gz, tgz or tar.zst",
+            format!("packages are {FORMATS}; pack it as one of them"),
         )),
     }
 }
@@ -497,6 +521,7 @@ impl From<IngestError> for Error {
             | IngestError::Refused { .. }
             | IngestError::TooManyEntries { .. }
             | IngestError::Bomb { .. }
+            | IngestError::Window
             | IngestError::Damaged { .. } => Self::invalid(
                 "bad-package",
                 detail,

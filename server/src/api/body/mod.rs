@@ -43,8 +43,8 @@ pub use interruption::{
 };
 pub use lock::{HeldLock, LockBreak};
 pub use package::{
-    Package, PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Upload,
-    UploadCreate,
+    Package, PackageCollect, PackageCollected, PackagePlatform, PackageProblem, PackageVerified,
+    PackageVerify, PackageVersion, Upload, UploadCreate,
 };
 pub use release::{
     BroughtRelease, FileChange, OlderVariables, OlderVariablesIn, PackageDiff, QueuedTask,

@@ -22,7 +22,7 @@ pub struct PackageVersion {
     pub id: String,
     /// The version.
     pub version: String,
-    /// `zip`, `nupkg`, `tar.gz`, `tar.zst`, ...
+    /// `zip`, `nupkg`, `tar.gz`, `tar.xz`, ...
     pub format: String,
     /// The archive's size.
     pub size_bytes: u64,
@@ -46,6 +46,53 @@ pub struct PackageVersion {
     /// What whoever pushed it should know; only said when it is pushed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The releases and running tasks that need it; only said where one version is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needed_by: Vec<String>,
+}
+
+/// Asks for a version's bytes to be read again.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackageVerify {
+    /// Put back what is lost or damaged, as far as the archive in the repository still has it.
+    #[serde(default)]
+    pub repair: bool,
+}
+
+/// What reading a version's bytes again found.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PackageVerified {
+    /// The package's id.
+    pub id: String,
+    /// The version.
+    pub version: String,
+    /// The archive's format.
+    pub format: String,
+    /// The SHA-256 of the archive that has to be pushed if anything is lost.
+    pub archive_sha256: String,
+    /// Chunks and folders' lists that are as they were, each once.
+    pub objects: u64,
+    /// Their plain size.
+    pub bytes: u64,
+    /// How many that were lost or damaged are whole again.
+    pub repaired: u64,
+    /// How many are lost or damaged.
+    pub problem_count: u64,
+    /// The first hundred of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<PackageProblem>,
+}
+
+/// A piece of a package that is not what it was.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PackageProblem {
+    /// Where it is in the package; empty for its top.
+    pub path: String,
+    /// The digest that it should have.
+    pub digest: String,
+    /// What is wrong with it.
+    pub what: String,
 }
 
 /// A platform that a package can be pushed for.

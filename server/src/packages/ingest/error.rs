@@ -3,16 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::format::Format;
+use super::format::{FORMATS, Format};
 use crate::packages::objects::ObjectError;
 
 /// Why a package cannot be taken in. Nothing of it is visible afterwards.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
     /// Neither its name nor its content says what it is.
-    #[error(
-        "'{name}' is no archive that packages are made of; they are zip, nupkg, jar, war, tar, tar.gz, tgz and tar.zst"
-    )]
+    #[error("'{name}' is no archive that packages are made of; they are {FORMATS}")]
     UnknownFormat {
         /// The file.
         name: String,
@@ -57,6 +55,11 @@ pub enum IngestError {
         /// The limit.
         ratio: u64,
     },
+    /// Its compression asks for more memory than one push may take.
+    #[error(
+        "unpacking the archive needs a window of more than 128 MiB; pack it with a smaller one, as 'xz -9' and 'zstd -19' do by themselves"
+    )]
+    Window,
     /// The archive does not follow its own format, or contradicts itself.
     #[error("the archive is damaged: {what}; build it again and push that")]
     Damaged {
@@ -218,10 +221,17 @@ impl IngestError {
             }
         } else if error.kind() == std::io::ErrorKind::UnexpectedEof {
             Self::damaged(format!("it is cut short in {reading}"))
+        } else if wants_memory(&error) {
+            Self::Window
         } else {
             Self::damaged(format!("{reading} cannot be unpacked"))
         }
     }
+}
+
+/// Whether a decoder refuses a stream for its window: xz says so by kind, zstd in words alone.
+fn wants_memory(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::OutOfMemory || error.to_string().contains("too much memory")
 }
 
 /// An entry's name as a terminal may show it: bounded, without control characters.

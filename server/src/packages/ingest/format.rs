@@ -29,21 +29,35 @@ pub enum Format {
     /// `.tar.zst` and `.tzst`
     #[serde(rename = "tar.zst")]
     TarZst,
+    /// `.tar.bz2`, `.tbz2` and `.tbz`
+    #[serde(rename = "tar.bz2")]
+    TarBz2,
+    /// `.tar.xz` and `.txz`
+    #[serde(rename = "tar.xz")]
+    TarXz,
 }
 
 /// A text that names no format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is no package format; they are zip, nupkg, jar, war, tar, tar.gz and tar.zst")]
+#[error("'{text}' is no package format; they are {FORMATS}")]
 pub struct BadFormat {
     /// What was given.
     pub text: String,
 }
 
+/// The formats, for people.
+pub const FORMATS: &str = "zip, nupkg, jar, war, tar, tar.gz, tar.bz2, tar.xz and tar.zst";
+
 /// Every ending that tells a format, the longer before those that they end in.
-const ENDINGS: [(&str, Format); 9] = [
+const ENDINGS: [(&str, Format); 14] = [
     (".tar.gz", Format::TarGz),
     (".tar.zst", Format::TarZst),
+    (".tar.bz2", Format::TarBz2),
+    (".tar.xz", Format::TarXz),
     (".tgz", Format::TarGz),
+    (".tbz2", Format::TarBz2),
+    (".tbz", Format::TarBz2),
+    (".txz", Format::TarXz),
     (".tzst", Format::TarZst),
     (".zip", Format::Zip),
     (".nupkg", Format::Nupkg),
@@ -56,8 +70,8 @@ const ENDINGS: [(&str, Format); 9] = [
 pub(super) const MAGIC_BYTES: usize = 512;
 
 impl Format {
-    /// Every format.
-    pub const ALL: [Self; 7] = [
+    /// Every format. The fuzzer's seeds choose one by its place, so new ones come last.
+    pub const ALL: [Self; 9] = [
         Self::Zip,
         Self::Nupkg,
         Self::Jar,
@@ -65,6 +79,8 @@ impl Format {
         Self::Tar,
         Self::TarGz,
         Self::TarZst,
+        Self::TarBz2,
+        Self::TarXz,
     ];
 
     /// Its name, as in manifests and in the endings of files.
@@ -77,6 +93,8 @@ impl Format {
             Self::Tar => "tar",
             Self::TarGz => "tar.gz",
             Self::TarZst => "tar.zst",
+            Self::TarBz2 => "tar.bz2",
+            Self::TarXz => "tar.xz",
         }
     }
 
@@ -95,6 +113,8 @@ impl Format {
             Self::Tar => Container::Tar,
             Self::TarGz => Container::Gzip,
             Self::TarZst => Container::Zstd,
+            Self::TarBz2 => Container::Bzip2,
+            Self::TarXz => Container::Xz,
         }
     }
 }
@@ -125,17 +145,28 @@ pub(super) enum Container {
     Zip,
     Gzip,
     Zstd,
+    Bzip2,
+    Xz,
     Tar,
 }
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const BZIP2: &[u8] = b"BZh";
+const XZ: &[u8] = b"\xfd7zXZ\0";
 
 impl Container {
     pub(super) fn of(head: &[u8]) -> Option<Self> {
         if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
             Some(Self::Zip)
-        } else if head.starts_with(&[0x1f, 0x8b]) {
+        } else if head.starts_with(GZIP) {
             Some(Self::Gzip)
-        } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        } else if head.starts_with(ZSTD) {
             Some(Self::Zstd)
+        } else if head.starts_with(BZIP2) {
+            Some(Self::Bzip2)
+        } else if head.starts_with(XZ) {
+            Some(Self::Xz)
         } else if super::tar::looks_like(head) {
             Some(Self::Tar)
         } else {
@@ -149,6 +180,8 @@ impl Container {
             Self::Zip => Format::Zip,
             Self::Gzip => Format::TarGz,
             Self::Zstd => Format::TarZst,
+            Self::Bzip2 => Format::TarBz2,
+            Self::Xz => Format::TarXz,
             Self::Tar => Format::Tar,
         }
     }
@@ -159,10 +192,10 @@ pub(super) fn describe(head: &[u8]) -> &'static str {
     const KNOWN: [(&[u8], &str); 8] = [
         (b"PK\x03\x04", "a zip"),
         (b"PK\x05\x06", "an empty zip"),
-        (&[0x1f, 0x8b], "gzip"),
-        (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
-        (b"BZh", "bzip2"),
-        (b"\xfd7zXZ\0", "xz"),
+        (GZIP, "gzip"),
+        (ZSTD, "zstd"),
+        (BZIP2, "bzip2"),
+        (XZ, "xz"),
         (b"7z\xbc\xaf\x27\x1c", "7-zip"),
         (b"Rar!", "rar"),
     ];
@@ -190,6 +223,11 @@ mod tests {
             ("a.tgz", Some(("a", Format::TarGz))),
             ("a.tar.zst", Some(("a", Format::TarZst))),
             ("a.tar", Some(("a", Format::Tar))),
+            ("a.tar.bz2", Some(("a", Format::TarBz2))),
+            ("a.tbz", Some(("a", Format::TarBz2))),
+            ("a.tar.XZ", Some(("a", Format::TarXz))),
+            ("a.txz", Some(("a", Format::TarXz))),
+            ("a.xz", None),
             ("a.war", Some(("a", Format::War))),
             (".zip", None),
             ("a.rar", None),
@@ -202,6 +240,7 @@ mod tests {
             assert_eq!(format.as_str().parse(), Ok(format));
             let json = serde_json::to_string(&format).unwrap();
             assert_eq!(json, format!("\"{format}\""));
+            assert!(FORMATS.contains(format.as_str()), "{format}");
         }
         assert!("rar".parse::<Format>().is_err());
     }

@@ -31,7 +31,7 @@ use self::assemble::Assembler;
 pub use self::assemble::{Limits, StopFlag};
 use self::chunk::{Chunker, Content};
 pub use self::error::{IngestError, Refusal};
-pub use self::format::{BadFormat, Format};
+pub use self::format::{BadFormat, FORMATS, Format};
 use self::format::{Container, MAGIC_BYTES};
 pub(super) use self::path::is_device as is_windows_device;
 pub use self::path::{MAX_PATH_BYTES, Platform};
@@ -40,6 +40,9 @@ use super::objects::{Objects, PushLease, Writer};
 const READ_BYTES: usize = 128 * 1024;
 /// The largest window of a zstd stream, 128 MiB: what `zstd -19 --long` writes and `zstd -d` takes.
 const ZSTD_WINDOW_LOG: u32 = 27;
+/// What an xz stream's dictionary may take: 128 MiB as for zstd, twice what `xz -9` needs, and a little for
+/// the decoder's own tables. The format allows 4 GiB.
+const XZ_MEMORY_KIB: u32 = 129 * 1024;
 /// The name of the one file in the node that lists an archive's chunks.
 const ARCHIVE_NAME: &str = "archive";
 
@@ -134,8 +137,18 @@ pub(super) fn keep(
     Ok(lease)
 }
 
-/// Takes in an archive from anything that can be read twice.
-fn ingest_reader<R: Read + Seek>(
+/// Says what this archive would be as a package, or why it would be refused, and keeps nothing of it.
+/// Blocks.
+pub fn check(
+    file: &Path,
+    format: Option<Format>,
+    options: &IngestOptions,
+) -> Result<Ingested, IngestError> {
+    ingest(&Objects::nowhere(), file, format, options)
+}
+
+/// Takes in an archive from anything that can be read twice. Blocks.
+pub(super) fn ingest_reader<R: Read + Seek>(
     objects: &Objects,
     mut source: R,
     name: &str,
@@ -225,6 +238,16 @@ fn take_apart<R: Read + Seek>(
                     Ok(decoder)
                 })
                 .map_err(|e| IngestError::read(e, "the zstd stream"))?;
+            tar::ingest(&mut unpacked, into)
+        }
+        Format::TarBz2 => {
+            // Its blocks are 900 kB at most, and so is what it takes.
+            let mut unpacked = bzip2::bufread::MultiBzDecoder::new(buffered(source));
+            tar::ingest(&mut unpacked, into)
+        }
+        Format::TarXz => {
+            let packed = buffered(source);
+            let mut unpacked = lzma_rust2::XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB);
             tar::ingest(&mut unpacked, into)
         }
     }

@@ -135,6 +135,11 @@ pub trait Backend: Debug + Send + Sync {
     /// when [`Self::put_all`] is given its name as kept, so that the collector spares it.
     fn keep(&self, key: Key) -> Result<bool, ObjectError>;
 
+    /// The same of several at once, in their order: where each look takes a while, together.
+    fn keep_all(&self, keys: &[Key]) -> Result<Vec<bool>, ObjectError> {
+        keys.iter().map(|key| self.keep(*key)).collect()
+    }
+
     /// Stores all of these, and makes the kept ones as durable. When it returns, they survive a
     /// power cut.
     fn put_all(&self, blobs: &[(Key, Vec<u8>)], kept: &[Key]) -> Result<(), ObjectError>;

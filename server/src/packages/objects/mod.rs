@@ -10,6 +10,7 @@ pub(crate) mod faults;
 mod lease;
 mod local;
 mod memory;
+mod nowhere;
 mod remote;
 #[cfg(test)]
 mod tests;
@@ -42,8 +43,9 @@ pub const MAX_OBJECT_BYTES: usize = MAX_NODE_BYTES;
 pub struct Objects {
     backend: Arc<dyn Backend>,
     leases: Leases,
-    /// Held shared while a push claims an object that is there, alone while the collector removes
-    /// one: so no object goes between being found and being marked as touched.
+    /// Held shared while a push claims objects that are there and writes those that are not, alone while
+    /// the collector looks at one and removes it: so no object goes between being found and being marked
+    /// as touched, and none that is written over at that moment.
     gate: Arc<RwLock<()>>,
 }
 
@@ -76,6 +78,11 @@ impl Objects {
     /// A store in memory.
     pub fn memory() -> Self {
         Self::new(Arc::new(Memory::default()))
+    }
+
+    /// A store that keeps nothing: what is pushed into it is only checked.
+    pub fn nowhere() -> Self {
+        Self::new(Arc::new(nowhere::Nowhere))
     }
 
     /// Begins a push.
@@ -154,11 +161,6 @@ impl Objects {
     ) -> Result<bool, ObjectError> {
         let _alone = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         self.backend.remove(key, self.cutoff(now, grace))
-    }
-
-    fn keep(&self, key: Key) -> Result<bool, ObjectError> {
-        let _shared = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        self.backend.keep(key)
     }
 
     fn open(&self, key: Key) -> Result<envelope::Envelope, ObjectError> {

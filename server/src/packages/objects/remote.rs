@@ -16,8 +16,8 @@ use tokio::runtime::Handle;
 use super::backend::{Backend, Key, ObjectError, Stored};
 use super::lease::TOUCH_AFTER;
 
-/// How many puts of a batch are under way at once: enough to hide a bucket's latency.
-const PUTS_AT_ONCE: usize = 16;
+/// How many requests of a batch are under way at once: enough to hide a bucket's latency.
+const AT_ONCE: usize = 16;
 /// The longest that one request may take, with the retries of the store's own client.
 const DEADLINE: Duration = Duration::from_mins(3);
 
@@ -41,6 +41,19 @@ impl Remote {
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, ObjectError> {
         self.runtime.block_on(bounded(what, key, request))
+    }
+
+    async fn looked_at(&self, key: Key) -> Result<bool, ObjectError> {
+        let location = path(key);
+        let head = bounded("look up", key, async {
+            absent(self.store.head(&location).await)
+        });
+        let Some(meta) = head.await? else {
+            return Ok(false);
+        };
+        let touched = SystemTime::from(meta.last_modified);
+        // Whoever is told "not there" puts it again, and that makes it young.
+        Ok(touched.elapsed().is_ok_and(|age| age < TOUCH_AFTER))
     }
 
     fn head(&self, key: Key) -> Result<Option<ObjectMeta>, ObjectError> {
@@ -81,12 +94,17 @@ fn absent<T>(answer: object_store::Result<T>) -> object_store::Result<Option<T>>
 
 impl Backend for Remote {
     fn keep(&self, key: Key) -> Result<bool, ObjectError> {
-        let Some(meta) = self.head(key)? else {
-            return Ok(false);
-        };
-        let touched = SystemTime::from(meta.last_modified);
-        // Whoever is told "not there" puts it again, and that makes it young.
-        Ok(touched.elapsed().is_ok_and(|age| age < TOUCH_AFTER))
+        self.runtime.block_on(self.looked_at(key))
+    }
+
+    fn keep_all(&self, keys: &[Key]) -> Result<Vec<bool>, ObjectError> {
+        self.runtime.block_on(async {
+            futures_util::stream::iter(keys)
+                .map(|key| self.looked_at(*key))
+                .buffered(AT_ONCE)
+                .try_collect()
+                .await
+        })
     }
 
     fn put_all(&self, blobs: &[(Key, Vec<u8>)], _kept: &[Key]) -> Result<(), ObjectError> {
@@ -99,7 +117,7 @@ impl Backend for Remote {
                         .put(&location, Bytes::copy_from_slice(bytes).into());
                     bounded("store", *key, put).await.map(|_| ())
                 })
-                .buffer_unordered(PUTS_AT_ONCE)
+                .buffer_unordered(AT_ONCE)
                 .try_collect::<()>()
                 .await
         })

@@ -229,3 +229,76 @@ async fn a_bucket_keeps_the_same_promises() {
     .await
     .unwrap();
 }
+
+/// A store that has all objects for old, and notices when one is written while one is removed.
+#[derive(Debug, Default)]
+struct Watchful {
+    memory: Memory,
+    removing: std::sync::atomic::AtomicBool,
+    crossed: std::sync::atomic::AtomicBool,
+}
+
+impl Watchful {
+    fn look(&self) {
+        use std::sync::atomic::Ordering::SeqCst;
+        if self.removing.load(SeqCst) {
+            self.crossed.store(true, SeqCst);
+        }
+    }
+}
+
+impl Backend for Watchful {
+    fn keep(&self, _key: Key) -> Result<bool, ObjectError> {
+        self.look();
+        Ok(false)
+    }
+
+    fn put_all(&self, blobs: &[(Key, Vec<u8>)], kept: &[Key]) -> Result<(), ObjectError> {
+        self.look();
+        self.memory.put_all(blobs, kept)?;
+        self.look();
+        Ok(())
+    }
+
+    fn get(&self, key: Key) -> Result<Option<Bytes>, ObjectError> {
+        self.memory.get(key)
+    }
+
+    fn list(
+        &self,
+        each: &mut dyn FnMut(Stored) -> Result<(), ObjectError>,
+    ) -> Result<(), ObjectError> {
+        self.memory.list(each)
+    }
+
+    fn remove(&self, key: Key, touched_before: SystemTime) -> Result<bool, ObjectError> {
+        use std::sync::atomic::Ordering::SeqCst;
+        self.removing.store(true, SeqCst);
+        // Between its look and its removal a bucket takes a while.
+        for _ in 0..50 {
+            std::thread::yield_now();
+        }
+        let removed = self.memory.remove(key, touched_before);
+        self.removing.store(false, SeqCst);
+        removed
+    }
+}
+
+#[test]
+fn nothing_is_written_over_while_the_collector_removes_it() {
+    let backend = Arc::new(Watchful::default());
+    let objects = Objects::new(backend.clone());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..300_u32 {
+                put(&objects, &(round % 3).to_le_bytes());
+            }
+        });
+        for round in 0..300_u32 {
+            let key = Key::Object(Digest::of(&(round % 3).to_le_bytes()));
+            let later = SystemTime::now() + Duration::from_hours(48);
+            objects.remove(key, later, Duration::from_hours(1)).unwrap();
+        }
+    });
+    assert!(!backend.crossed.load(std::sync::atomic::Ordering::SeqCst));
+}

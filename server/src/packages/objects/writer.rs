@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::PoisonError;
 
 use mantle_shared::Digest;
 
@@ -31,9 +32,9 @@ pub struct Writer {
     objects: Objects,
     lease: PushLease,
     sealer: Sealer,
+    /// Plain, in the order in which they came: what names others comes after those.
     pending: Vec<(Key, Vec<u8>)>,
     pending_bytes: usize,
-    kept: Vec<Key>,
     seen: HashSet<Key>,
     stats: WriteStats,
 }
@@ -46,7 +47,6 @@ impl Writer {
             sealer: Sealer::new(),
             pending: Vec::new(),
             pending_bytes: 0,
-            kept: Vec::new(),
             seen: HashSet::new(),
             stats: WriteStats::default(),
         }
@@ -74,18 +74,9 @@ impl Writer {
         if !self.seen.insert(key) {
             return Ok(());
         }
-        if self.objects.keep(key)? {
-            self.stats.reused_objects += 1;
-            self.kept.push(key);
-        } else {
-            let sealed = self.sealer.seal(plain);
-            self.stats.new_objects += 1;
-            self.stats.new_bytes += sealed.len() as u64;
-            self.pending_bytes += sealed.len();
-            self.pending.push((key, sealed));
-        }
-        let objects = self.pending.len() + self.kept.len();
-        if self.pending_bytes >= BATCH_BYTES || objects >= BATCH_OBJECTS {
+        self.pending_bytes += plain.len();
+        self.pending.push((key, plain.to_vec()));
+        if self.pending_bytes >= BATCH_BYTES || self.pending.len() >= BATCH_OBJECTS {
             self.flush()?;
         }
         Ok(())
@@ -93,13 +84,30 @@ impl Writer {
 
     /// Makes everything put so far durable.
     pub fn flush(&mut self) -> Result<(), ObjectError> {
-        if self.pending.is_empty() && self.kept.is_empty() {
+        if self.pending.is_empty() {
             return Ok(());
         }
-        self.objects.backend.put_all(&self.pending, &self.kept)?;
+        let gate = &self.objects.gate;
+        let _shared = gate.read().unwrap_or_else(PoisonError::into_inner);
+        let keys: Vec<Key> = self.pending.iter().map(|(key, _)| *key).collect();
+        let there = self.objects.backend.keep_all(&keys)?;
+        let mut stats = self.stats;
+        let (mut new, mut kept) = (Vec::new(), Vec::new());
+        for ((key, plain), there) in self.pending.iter().zip(there) {
+            if there {
+                stats.reused_objects += 1;
+                kept.push(*key);
+            } else {
+                let sealed = self.sealer.seal(plain);
+                stats.new_objects += 1;
+                stats.new_bytes += sealed.len() as u64;
+                new.push((*key, sealed));
+            }
+        }
+        self.objects.backend.put_all(&new, &kept)?;
+        self.stats = stats;
         self.pending.clear();
         self.pending_bytes = 0;
-        self.kept.clear();
         Ok(())
     }
 

@@ -6,12 +6,24 @@ fn tar() -> RawTar {
     RawTar::default()
 }
 
+/// Refused for the same reason however it is compressed.
 fn refuse(archive: RawTar) -> Refusal {
-    refusal(take_in(&Objects::memory(), &archive.end(), Format::Tar)).1
+    let archive = archive.end();
+    let whys = tars(&archive)
+        .map(|(packed, format)| refusal(take_in(&Objects::memory(), &packed, format)).1);
+    for why in &whys {
+        assert_eq!(*why, whys[0]);
+    }
+    whys[0].clone()
 }
 
 fn damaged(archive: &[u8]) -> String {
-    damage(take_in(&Objects::memory(), archive, Format::Tar))
+    let whats =
+        tars(archive).map(|(packed, format)| damage(take_in(&Objects::memory(), &packed, format)));
+    for what in &whats {
+        assert_eq!(*what, whats[0]);
+    }
+    whats[0].clone()
 }
 
 #[test]
@@ -164,10 +176,7 @@ fn ends() {
 #[test]
 fn compressed_streams_that_are_cut_or_damaged() {
     let plain = tar().file("f", 0o644, &noise(1, 5000)).end();
-    for (packed, format) in [
-        (gzip(&plain), Format::TarGz),
-        (zstd(&plain), Format::TarZst),
-    ] {
+    for (packed, format) in tars(&plain).into_iter().skip(1) {
         let objects = Objects::memory();
         assert!(take_in(&objects, &packed, format).is_ok());
         for cut in [packed.len() - 1, packed.len() - 9, packed.len() / 2] {
@@ -181,4 +190,45 @@ fn compressed_streams_that_are_cut_or_damaged() {
         let trailing = [packed, b"garbage".to_vec()].concat();
         assert!(take_in(&objects, &trailing, format).is_err());
     }
+}
+
+#[test]
+fn streams_one_after_the_other_are_one() {
+    // As pigz, pbzip2, pixz and `cat` write them.
+    let plain = tar()
+        .file("a", 0o644, &noise(1, 5000))
+        .file("b", 0o644, b"second")
+        .end();
+    let (first, second) = plain.split_at(3000);
+    for pack in [gzip, zstd, bzip2, xz] {
+        let objects = Objects::memory();
+        let packed = [pack(first), pack(second)].concat();
+        let taken = ingest_reader(
+            &objects,
+            Cursor::new(packed),
+            "any",
+            None,
+            &IngestOptions::default(),
+        )
+        .unwrap();
+        assert_eq!(held(&objects, &taken.summary.root).len(), 2);
+    }
+}
+
+#[test]
+fn a29_names_that_leave_are_found_in_every_compression() {
+    for name in [
+        "../x", "/x", "C:x", "C:\\x", "\\\\h\\s", "a\\..\\b", "CON", "a:b", "a.", "a ",
+    ] {
+        let why = refuse(tar().file(name, 0o644, b"x"));
+        assert_ne!(why, Refusal::Duplicate, "{name}");
+    }
+    assert_eq!(
+        refuse(tar().file("a", 0o644, b"1").file("a", 0o644, b"2")),
+        Refusal::Duplicate
+    );
+    assert_eq!(
+        refuse(tar().file("a", 0o644, b"1").file("A", 0o644, b"2")),
+        Refusal::CaseCollision("a".into())
+    );
 }

@@ -22,14 +22,13 @@ fn a31_zeros_are_a_bomb_in_every_format() {
         ..Limits::default()
     };
     let tar = tar_of(&[("zeros", &zeros)]);
-    for (archive, format) in [
-        (
-            zip_of(vec![RawEntry::deflated("zeros", &zeros)]),
-            Format::Zip,
-        ),
-        (gzip(&tar), Format::TarGz),
-        (zstd(&tar), Format::TarZst),
-    ] {
+    for (archive, format) in [(
+        zip_of(vec![RawEntry::deflated("zeros", &zeros)]),
+        Format::Zip,
+    )]
+    .into_iter()
+    .chain(tars(&tar).into_iter().skip(1))
+    {
         let result = take_in_with(&Objects::memory(), &archive, format, &with(limits));
         assert!(
             matches!(result, Err(IngestError::Bomb { ratio: 100 })),
@@ -121,6 +120,33 @@ fn a31_hard_links_count_as_often_as_they_stand() {
         .end();
     let result = take_in_with(&Objects::memory(), &archive, Format::Tar, &with(limits));
     assert!(matches!(result, Err(IngestError::TooLarge { .. })));
+}
+
+/// The same xz stream, whose header asks for a dictionary of nearly 4 GiB.
+fn with_huge_dictionary(mut xz: Vec<u8>) -> Vec<u8> {
+    // After the stream's header of 12 bytes: the block's, whose first byte tells its size and whose last
+    // four are its checksum.
+    let size = (usize::from(xz[12]) + 1) * 4;
+    let header = &mut xz[12..12 + size];
+    let filter = header.windows(2).position(|w| w == [0x21, 1]).unwrap();
+    header[filter + 2] = 40;
+    let mut crc = flate2::Crc::new();
+    crc.update(&header[..size - 4]);
+    header[size - 4..].copy_from_slice(&crc.sum().to_le_bytes());
+    xz
+}
+
+#[test]
+fn a31_a_window_that_takes_all_memory_is_refused_before_it_is_made() {
+    let tar = tar_of(&[("f", b"x")]);
+    let xz = with_huge_dictionary(xz(&tar));
+    // A frame's header by hand: its window of 2 GiB, and one raw block that is not read any more.
+    let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3];
+    zstd.extend([0x01, 0x00, 0x00]);
+    for (archive, format) in [(xz, Format::TarXz), (zstd, Format::TarZst)] {
+        let result = take_in(&Objects::memory(), &archive, format);
+        assert!(matches!(result, Err(IngestError::Window)), "{result:?}");
+    }
 }
 
 #[test]
@@ -225,9 +251,11 @@ fn arbitrary_bytes_always_return() {
             .end(),
         gzip(&tar_of(&[("f", b"x")])),
         zstd(&tar_of(&[("f", b"x")])),
+        bzip2(&tar_of(&[("f", b"x")])),
+        xz(&tar_of(&[("f", b"x")])),
     ];
     for (kind, seed) in seeds.iter().enumerate() {
-        let choice = [0_u8, 4, 5, 6][kind];
+        let choice = [0_u8, 4, 5, 6, 7, 8][kind];
         let mut input = vec![choice];
         input.extend(seed);
         assert!(

@@ -56,13 +56,9 @@ proptest! {
     fn the_same_content_has_one_root_and_comes_back(files in a_tree()) {
         let objects = Objects::memory();
         let tar = foreign_tar(&files);
-        let roots: Vec<_> = [
-            (foreign_zip(&files), Format::Zip),
-            (tar.clone(), Format::Tar),
-            (gzip(&tar), Format::TarGz),
-            (zstd(&tar), Format::TarZst),
-        ]
+        let roots: Vec<_> = [(foreign_zip(&files), Format::Zip)]
         .into_iter()
+        .chain(tars(&tar))
         .map(|(archive, format)| {
             let taken = take_in(&objects, &archive, format).unwrap();
             assert_eq!(taken.summary.archive, Digest::of(&archive));
@@ -261,6 +257,7 @@ fn what_is_not_what_it_is_called() {
         ("a.zip", gzip(&tar_of(&[("f", b"x")])), "looks like gzip"),
         ("a.zip", Vec::new(), "an empty file"),
         ("a.zip", b"BZh91AY".to_vec(), "looks like bzip2"),
+        ("a.tar.bz2", xz(b"x"), "looks like xz"),
         ("a.txt", b"hello".to_vec(), "no archive"),
     ] {
         let error = ingest_reader(

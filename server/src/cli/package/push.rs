@@ -1,15 +1,13 @@
-//! `mantle package`.
+//! `mantle package push`: resumes where it was cut off.
 
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
-use super::exit::{CliResult, Exit, Failure};
-use super::output::{Output, ago, line_out, size};
-use crate::api::body::{
-    PackageCollect, PackageCollected, PackagePlatform, PackageVersion, Upload, UploadCreate,
-};
+use crate::api::body::{PackagePlatform, PackageVersion, Upload, UploadCreate};
+use crate::cli::exit::{CliResult, Exit, Failure};
+use crate::cli::output::{Output, line_out, size};
 use crate::client::{Client, ClientError};
 
 /// What is sent at once: small enough to resume without much loss, large enough to be fast.
@@ -17,36 +15,9 @@ const PIECE_BYTES: usize = 4 * 1024 * 1024;
 /// How often in a row a broken connection is resumed before the push gives up.
 const TRIES: u32 = 8;
 
-/// What to do with packages.
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Push package files: zip, nupkg, jar, war, tar.gz or tar.zst; goes on where it was cut off
-    Push(PushArgs),
-    /// List the packages
-    List,
-    /// List a package's versions
-    Versions {
-        /// The package's id
-        id: String,
-    },
-    /// Remove from the repository what no package and no release names; the server also does so daily
-    Gc {
-        /// Only say what would go
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Show one version of a package
-    Show {
-        /// The package's id
-        id: String,
-        /// The version
-        version: String,
-    },
-}
-
 /// What to push.
 #[derive(Debug, Args)]
-pub(super) struct PushArgs {
+pub(in crate::cli) struct PushArgs {
     /// The files; id and version are read from names like Acme.Web.1.2.3.zip
     #[arg(required = true)]
     files: Vec<PathBuf>,
@@ -63,102 +34,7 @@ pub(super) struct PushArgs {
 }
 
 /// Does it.
-pub(super) async fn run(command: Command, client: &Client, out: Output) -> CliResult {
-    match command {
-        Command::Push(args) => push_all(args, client, out).await,
-        Command::List => {
-            let page = client.packages().await?;
-            out.list(&page.items, &["package", "latest", "versions"], |package| {
-                vec![
-                    package.id.clone(),
-                    package.latest.clone(),
-                    package.versions.to_string(),
-                ]
-            })
-        }
-        Command::Versions { id } => {
-            let page = client.package_versions(&id).await?;
-            let headers = ["version", "format", "size", "files", "pushed"];
-            out.list(&page.items, &headers, |version| {
-                vec![
-                    version.version.clone(),
-                    version.format.clone(),
-                    size(version.size_bytes),
-                    version.files.to_string(),
-                    ago(version.pushed_at),
-                ]
-            })
-        }
-        Command::Gc { dry_run } => {
-            let done = client.package_collect(PackageCollect { dry_run }).await?;
-            collected(&done, out)
-        }
-        Command::Show { id, version } => {
-            let version = client.package_version(&id, &version).await?;
-            out.object(&version, lines)
-        }
-    }
-}
-
-fn collected(done: &PackageCollected, out: Output) -> CliResult {
-    out.object(done, |done| {
-        let verb = if done.dry_run { "would go" } else { "removed" };
-        vec![
-            format!(
-                "{verb:<9} {} objects, {}",
-                done.removed_objects,
-                size(done.removed_bytes)
-            ),
-            format!(
-                "{:<9} {} objects, {}",
-                "named",
-                done.live_objects,
-                size(done.live_bytes)
-            ),
-            format!("{:<9} {} objects", "too young", done.young_objects),
-        ]
-    })?;
-    if done.broken.is_empty() {
-        return Ok(Exit::Success);
-    }
-    Err(Failure {
-        reasons: done.broken.clone(),
-        ..Failure::new(
-            Exit::Invalid,
-            "packages are damaged or missing in the repository, so nothing was removed",
-        )
-        .with_help("push them again to repair them; 'mantle package show ID VERSION' shows digests")
-    })
-}
-
-fn lines(version: &PackageVersion) -> Vec<String> {
-    [
-        format!("{} {}", version.id, version.version),
-        format!(
-            "archive  {}, {}, blake3 {}",
-            version.format,
-            size(version.size_bytes),
-            version.archive_digest
-        ),
-        format!("         sha256 {}", version.archive_sha256),
-        format!(
-            "content  {} files, {}, root {}",
-            version.files,
-            size(version.unpacked_bytes),
-            version.root_digest
-        ),
-        format!("pushed   {}", version.pushed_at),
-    ]
-    .into_iter()
-    .chain(
-        version
-            .platform
-            .map(|PackagePlatform::Linux| "platform linux only".to_owned()),
-    )
-    .collect()
-}
-
-async fn push_all(args: PushArgs, client: &Client, out: Output) -> CliResult {
+pub(super) async fn push_all(args: PushArgs, client: &Client, out: Output) -> CliResult {
     if args.files.len() > 1 && args.version.is_some() && args.id.is_some() {
         return Err(Failure::new(
             Exit::Usage,
