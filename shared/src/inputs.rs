@@ -64,6 +64,37 @@ pub fn service_name(name: &str) -> Result<&str, String> {
     Ok(name)
 }
 
+/// Reads the rights of a file as Linux writes them: three or four octal digits.
+pub fn file_mode(text: &str) -> Result<u32, String> {
+    let digits = text.trim();
+    let octal = digits.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(digits, 8).ok();
+    mode.filter(|_| octal && matches!(digits.len(), 3 | 4))
+        .ok_or_else(|| {
+            format!("'{text}' are no rights of a file; write three or four octal digits in quotes, such as \"0640\"")
+        })
+}
+
+/// Reads the owner of a file: `USER`, `USER:GROUP` or `:GROUP`, each a name or a number.
+pub fn file_owner(text: &str) -> Result<(Option<&str>, Option<&str>), String> {
+    let (user, group) = match text.trim().split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text.trim(), None),
+    };
+    let fits = |name: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '$' | '@');
+        !name.is_empty() && name.len() <= 64 && name.chars().all(plain) && !name.starts_with('-')
+    };
+    let user = Some(user).filter(|user| !user.is_empty());
+    let named = user.is_some() || group.is_some();
+    if !named || ![user, group].into_iter().flatten().all(fits) {
+        return Err(format!(
+            "'{text}' is no owner; write USER, USER:GROUP or :GROUP"
+        ));
+    }
+    Ok((user, group))
+}
+
 /// HTTP statuses that are right: one, or all from one to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusRange {
@@ -163,6 +194,24 @@ mod tests {
             "9999999999999999d",
         ] {
             assert_eq!(duration_ms(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn rights_are_octal_and_owners_are_names() {
+        assert_eq!(file_mode("0640"), Ok(0o640));
+        assert_eq!(file_mode("755"), Ok(0o755));
+        for bad in ["", "8", "0o640", "+644", "rw-r--r--", "06400", "64"] {
+            assert!(file_mode(bad).is_err(), "{bad}");
+        }
+        assert_eq!(file_owner("web"), Ok((Some("web"), None)));
+        assert_eq!(
+            file_owner("web:www-data"),
+            Ok((Some("web"), Some("www-data")))
+        );
+        assert_eq!(file_owner(":33"), Ok((None, Some("33"))));
+        for bad in ["", ":", "web:", "-u", "a b", "a/b", "a:b:c", "a\nb"] {
+            assert!(file_owner(bad).is_err(), "{bad}");
         }
     }
 

@@ -8,6 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use mantle_domain::action::{self, Support, TYPES};
 use serde_json::{Value, json};
 
+use samples::{file_copy, file_template, nginx_site, process_check};
+
+mod samples;
+
 /// Action types, their inputs, and whether they are to be taken. Templates are left out: agents
 /// get what they evaluate to.
 fn samples() -> Vec<(&'static str, Value, bool)> {
@@ -106,6 +110,15 @@ fn samples() -> Vec<(&'static str, Value, bool)> {
     let nginx = json!({"upstream": "web", "server": "a:80"});
     of("nginx.drain", nginx.clone(), nginx_drain());
     of("nginx.enable", nginx, nginx_enable());
+    of(
+        "nginx.site",
+        json!({"site": "shop", "root": "/srv/shop"}),
+        nginx_site(),
+    );
+    let to = json!({"to": "/etc/shop.conf"});
+    of("file.template", to.clone(), file_template());
+    of("file.copy", to, file_copy());
+    of("process.check", json!({"name": "nginx"}), process_check());
     of("tcp.check", json!({"port": 80}), tcp_check());
     of("wait", json!({"for": "30s"}), wait());
     all

@@ -5,6 +5,7 @@
 //! inputs have their templates evaluated before it sees them.
 
 mod context;
+mod files;
 mod haproxy;
 mod http;
 mod http_check;
@@ -12,6 +13,7 @@ mod iis;
 mod nginx;
 mod notify;
 mod package;
+mod process_check;
 mod run_script;
 mod script;
 mod service;
@@ -132,7 +134,11 @@ pub static REGISTRY: &[&dyn Action] = &[
     &tcp_check::TcpCheck,
     &nginx::Drain,
     &nginx::Enable,
+    &nginx::site::Site,
     &wait::Wait,
+    &files::template::Template,
+    &files::copy::Copy,
+    &process_check::ProcessCheck,
 ];
 
 /// What servers order to undo one of these, and no file names.
@@ -141,6 +147,8 @@ static UNDOING: &[&dyn Action] = &[
     &iis::Restore,
     &systemd::back::Back,
     &windows_service::back::Back,
+    &files::back::Back,
+    &nginx::site::SiteBack,
 ];
 
 fn all() -> impl Iterator<Item = &'static dyn Action> {

@@ -125,12 +125,21 @@ pub const TYPES: &[ActionType] = &[
         "take a server out of an nginx upstream and wait for its connections",
     ),
     checked("nginx.enable", "put a server back into an nginx upstream"),
-    named("nginx.site", "write an nginx site and reload"),
-    named("file.template", "write a file from a template"),
-    named("file.copy", "copy files of a package"),
+    checked(
+        "nginx.site",
+        "make the file of an nginx site, test it and reload",
+    ),
+    checked("file.template", "write a file from a template"),
+    checked(
+        "file.copy",
+        "copy a file or a folder of a package or of the machine",
+    ),
     checked("tcp.check", "wait until a port accepts connections"),
     checked("wait", "let time pass"),
-    named("process.check", "wait until a process runs"),
+    checked(
+        "process.check",
+        "wait until a process runs, or none of its name does",
+    ),
     ActionType {
         name: MANUAL,
         summary: "wait for people to let it go on",
@@ -201,6 +210,7 @@ pub fn sees_all_variables(action: &Action) -> bool {
     let asks = |key: &str| action.with.get(key).is_some_and(|value| !value.is_null());
     action.uses == "script"
         || runs_scripts(action)
+        || (action.uses == "file.template" && asks("from"))
         || ["substitute", "dotnet_config", "structured"]
             .into_iter()
             .any(asks)

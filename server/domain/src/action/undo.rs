@@ -17,6 +17,10 @@ pub const IIS_RESTORE: &str = "iis.restore";
 pub const SYSTEMD_BACK: &str = "systemd.service.back";
 /// The type that makes a service of Windows again what it was before: agents know it, and no file names it.
 pub const WINDOWS_SERVICE_BACK: &str = "windows.service.back";
+/// The type that puts back the files that an action changed: agents know it, and no file names it.
+pub const FILE_BACK: &str = "file.back";
+/// The type that puts back the file of a site: agents know it, and no file names it.
+pub const NGINX_SITE_BACK: &str = "nginx.site.back";
 /// The input that is a script's own undo.
 pub const ROLLBACK: &str = "rollback";
 
@@ -50,13 +54,15 @@ pub fn undo(action: &Action, step: &Step) -> Undo {
             .filter_map(|(key, value)| Some((key.to_owned(), value?)))
             .collect(),
         ),
-        "iis.site" | "iis.application" | "iis.virtual_directory" | "iis.app_pool" => by(
-            action,
-            IIS_RESTORE,
-            [("action".to_owned(), Value::from(action.name.clone()))]
-                .into_iter()
-                .collect(),
-        ),
+        "iis.site" | "iis.application" | "iis.virtual_directory" | "iis.app_pool" => {
+            by(action, IIS_RESTORE, named(action))
+        }
+        "file.template" | "file.copy" => by(action, FILE_BACK, named(action)),
+        "nginx.site" => {
+            let mut with = only(action, &["config"]);
+            with.extend(named(action));
+            by(action, NGINX_SITE_BACK, with)
+        }
         "iis.feature" => Undo::Impossible("parts of Windows stay where they are".to_owned()),
         "systemd.service" => by(action, SYSTEMD_BACK, only(action, &["name", "within"])),
         "windows.service" => by(
@@ -112,6 +118,13 @@ fn of_service(action: &Action) -> Undo {
     let mut with = action.with.clone();
     with.insert("state".to_owned(), Value::from(opposite));
     by(action, "service", with)
+}
+
+/// Its name alone: its agent knows the rest.
+fn named(action: &Action) -> Map<String, Value> {
+    [("action".to_owned(), Value::from(action.name.clone()))]
+        .into_iter()
+        .collect()
 }
 
 /// These of its inputs alone.
@@ -182,7 +195,7 @@ mod tests {
         "      - { action: Stop it, uses: service, with: { name: cron, state: stopped } }\n",
         "      - { action: Again, uses: service, with: { name: cron, state: restarted } }\n",
         "      - { action: Off, uses: nginx.drain, with: { upstream: u, server: \"#{S}\", wait: 5m } }\n",
-        "      - { action: Copy, uses: file.copy }\n",
+        "      - { action: Copy, uses: file.copy, with: { package: Web, to: /srv/x } }\n",
         "      - { action: In, uses: haproxy.enable, with: { backend: b, server: \"#{S}\", wait_up: 2m } }\n",
     );
 
@@ -218,7 +231,7 @@ mod tests {
                 json!({"service": {"name": "cron", "state": "started"}}),
                 json!(null),
                 json!({"nginx.enable": {"upstream": "u", "server": "#{S}"}}),
-                json!("'file.copy' cannot be undone"),
+                json!({"file.back": {"action": "Copy"}}),
                 json!({"haproxy.drain": {"backend": "b", "server": "#{S}", "wait": "5m"}}),
             ]
         );

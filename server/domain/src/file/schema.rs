@@ -54,6 +54,16 @@ pub fn schema() -> Value {
             "nginx.enable",
             generator.subschema_for::<inputs::NginxEnable>(),
         ),
+        ("nginx.site", generator.subschema_for::<inputs::NginxSite>()),
+        (
+            "file.template",
+            generator.subschema_for::<inputs::FileTemplate>(),
+        ),
+        ("file.copy", generator.subschema_for::<inputs::FileCopy>()),
+        (
+            "process.check",
+            generator.subschema_for::<inputs::ProcessCheck>(),
+        ),
         ("tcp.check", generator.subschema_for::<inputs::TcpCheck>()),
         ("wait", generator.subschema_for::<inputs::Wait>()),
         (action::MANUAL, generator.subschema_for::<inputs::Manual>()),

@@ -13,7 +13,7 @@ use mantle_template::{Options, Variables, render};
 use serde_json::Value;
 
 use super::PlanRequest;
-use crate::action::undo::{PACKAGE_BACK, SYSTEMD_BACK, WINDOWS_SERVICE_BACK};
+use crate::action::undo::{FILE_BACK, PACKAGE_BACK, SYSTEMD_BACK, WINDOWS_SERVICE_BACK};
 use crate::action::{PACKAGE_TRANSFER, runs_scripts};
 use crate::fleet::Fleet;
 use crate::order::{Done, OrderContext, effective_among};
@@ -22,6 +22,8 @@ use crate::process::Action;
 
 /// What the lock of a folder begins with.
 const FOLDER: &str = "folder:";
+/// What the lock of a file begins with.
+const FILE: &str = "file:";
 
 /// Works out the locks of every action of a plan. A name that is only known later (an output, a
 /// secret) stands as its template, which is the same for whoever writes it so.
@@ -109,12 +111,40 @@ fn of_type(request: &PlanRequest<'_>, action: &Action) -> Vec<String> {
     let directory = transfer
         .or(custom_directory(request, action))
         .map(|path| format!("{FOLDER}{path}"));
-    name.into_iter().chain(directory).collect()
+    name.into_iter()
+        .chain(directory)
+        .chain(written(request, action))
+        .collect()
 }
 
-/// One folder has one name, whoever writes it: of Windows' spellings too.
+/// What an action about files writes, also by what takes it back.
+fn written(request: &PlanRequest<'_>, action: &Action) -> Option<String> {
+    let writes = if action.uses == FILE_BACK {
+        undone(request, action)?
+    } else {
+        action
+    };
+    let to = writes.with.get("to").and_then(Value::as_str)?;
+    match writes.uses.as_str() {
+        "file.template" => Some(format!("{FILE}{to}")),
+        "file.copy" => Some(format!("{FOLDER}{to}")),
+        _ => None,
+    }
+}
+
+/// The action that this one takes back, by the name that it has from it.
+fn undone<'a>(request: &PlanRequest<'a>, back: &Action) -> Option<&'a Action> {
+    let name = back.with.get("action")?;
+    let steps = request.process.process.steps.iter();
+    steps
+        .flat_map(|step| &step.actions)
+        .find(|other| name == other.name.as_str())
+}
+
+/// One place has one name, whoever writes it: of Windows' spellings too.
 fn spelt(name: String) -> String {
-    let Some(path) = name.strip_prefix(FOLDER) else {
+    let prefix = if name.starts_with(FILE) { FILE } else { FOLDER };
+    let Some(path) = name.strip_prefix(prefix) else {
         return name;
     };
     let path = path.trim().replace('\\', "/");
@@ -125,20 +155,13 @@ fn spelt(name: String) -> String {
     } else {
         path.to_owned()
     };
-    format!("{FOLDER}{path}")
+    format!("{prefix}{path}")
 }
 
 /// The folder that a package is copied to, also by what takes it back there.
 fn custom_directory<'a>(request: &PlanRequest<'a>, action: &'a Action) -> Option<&'a str> {
     let installs = if action.uses == PACKAGE_BACK {
-        let name = action.with.get("action")?;
-        let mut all = request
-            .process
-            .process
-            .steps
-            .iter()
-            .flat_map(|step| &step.actions);
-        all.find(|other| name == other.name.as_str())?
+        undone(request, action)?
     } else {
         action
     };
@@ -198,6 +221,8 @@ process:
       - { action: check, uses: http.check, with: { url: \"http://localhost/\" } }
       - { action: scripted, uses: package, with: { package: Shop.Web, scripts: { deploy: date } } }
       - { action: copied, uses: package, with: { package: Shop.Web, custom_directory: { path: \"/srv/#{Octopus.Machine.Name}\" } } }
+      - { action: settings, uses: file.template, with: { content: x, to: \"/etc/#{Octopus.Machine.Name}.conf\" } }
+      - { action: pages, uses: file.copy, with: { package: Shop.Web, to: /srv/pages/ } }
 ";
 
     fn planned() -> Plan {
@@ -229,6 +254,7 @@ process:
         for (written, lock) in [
             ("folder:/srv/Shop/ ", "folder:/srv/Shop"),
             ("folder:D:\\Sites\\Shop\\", "folder:d:/sites/shop"),
+            ("file:D:\\Sites\\a.Config", "file:d:/sites/a.config"),
             ("app:test/A\\b", "app:test/A\\b"),
         ] {
             assert_eq!(super::spelt(written.to_owned()), lock);
@@ -238,7 +264,7 @@ process:
     #[test]
     fn every_type_holds_what_it_touches_and_files_say_the_rest() {
         let plan = planned();
-        let table: [(u32, &[&str]); 8] = [
+        let table: [(u32, &[&str]); 10] = [
             (0, &["exclusive haproxy:web/web01", "shared target"]),
             (1, &["exclusive app:test/shop/Shop.Web", "shared target"]),
             (2, &["exclusive target"]),
@@ -254,6 +280,8 @@ process:
                     "shared target",
                 ],
             ),
+            (8, &["exclusive file:/etc/web01.conf", "shared target"]),
+            (9, &["exclusive folder:/srv/pages", "shared target"]),
         ];
         for (action, expected) in table {
             assert_eq!(locks(&plan, action, 0), expected, "{action}");

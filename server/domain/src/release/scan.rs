@@ -36,6 +36,9 @@ pub fn requests(process: &Process) -> Vec<ScanRequest> {
         if let Some(Value::String(file)) = action.with.get("file") {
             texts.push(file.clone());
         }
+        if action.uses == "file.template" {
+            texts.extend(globs(action, "from"));
+        }
         if action.uses != "script" {
             texts.extend(globs(action, "substitute"));
             // A setting's key is the variable's whole name.

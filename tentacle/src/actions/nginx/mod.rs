@@ -10,6 +10,9 @@ mod control;
 #[cfg(all(test, target_os = "linux"))]
 mod real_tests;
 mod servers;
+pub(super) mod site;
+#[cfg(all(test, target_os = "linux"))]
+mod site_tests;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

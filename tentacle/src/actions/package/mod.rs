@@ -205,6 +205,49 @@ fn pick<'a>(packages: &'a [OrderPackage], id: &str) -> Result<&'a OrderPackage, 
     })
 }
 
+/// The bytes of one file of a package, as it was pushed.
+pub(super) fn file(
+    context: &ActionContext<'_>,
+    package: &str,
+    path: &str,
+) -> Result<Vec<u8>, ActionError> {
+    let package = pick(context.packages, package)?;
+    let cache = Cache::at(context.state_dir.cache());
+    let files = cache
+        .package_files(package.root)
+        .map_err(|error| walk_failed(package, &error))?;
+    let wanted = path.trim().replace('\\', "/");
+    let wanted = wanted.trim_start_matches("./");
+    let found = files.iter().find(|file| file.path == wanted);
+    let found = found.ok_or_else(|| {
+        ActionError::failed(format!(
+            "'{path}' is no file of the package {} {}; write its path as it is in the archive that was pushed",
+            package.id, package.version
+        ))
+    })?;
+    if found.size_bytes > crate::config::MAX_FILE_BYTES {
+        return Err(ActionError::failed(format!(
+            "'{path}' of the package {} {} is larger than {} bytes, which is the most that is read at once",
+            package.id,
+            package.version,
+            crate::config::MAX_FILE_BYTES
+        )));
+    }
+    cache
+        .package_file(found)
+        .map_err(|error| walk_failed(package, &error))
+}
+
+/// Puts all of a package into an empty folder, as it was pushed.
+pub(super) fn unpack(
+    context: &ActionContext<'_>,
+    package: &str,
+    into: &Path,
+) -> Result<(), ActionError> {
+    let package = pick(context.packages, package)?;
+    context.package_files.materialise(package, into)
+}
+
 fn walk_failed(package: &OrderPackage, error: &WalkError) -> ActionError {
     use std::error::Error as _;
     let mut message = format!("package {} {}: {error}", package.id, package.version);

@@ -14,13 +14,17 @@ use super::transform_line::Transform;
 use super::{MANUAL, PACKAGE_TRANSFER, iis};
 use crate::name;
 
+mod files;
 mod nginx;
+mod processes;
 mod services;
 mod values;
 mod waits;
 mod windows_service;
 
-pub use nginx::{NginxDrain, NginxEnable};
+pub use files::{FileCopy, FileEncoding, FileTemplate, LineEnds};
+pub use nginx::{NginxDrain, NginxEnable, NginxSite};
+pub use processes::ProcessCheck;
 pub use services::{Service, ServiceState, StartKind, SystemdRestart, SystemdService};
 pub use values::{Count, OneOrMany, Span, Status, Switch};
 pub use waits::{TcpCheck, Wait};
@@ -281,6 +285,14 @@ pub(crate) fn check<'de, D: Deserializer<'de>>(uses: &str, with: D) -> Result<()
         }
         "nginx.drain" => NginxDrain::deserialize(with).map(drop),
         "nginx.enable" => NginxEnable::deserialize(with).map(drop),
+        "nginx.site" => NginxSite::deserialize(with).and_then(|site| nginx::sound_site(&site)),
+        "file.template" => {
+            FileTemplate::deserialize(with).and_then(|file| files::sound_template(&file))
+        }
+        "file.copy" => FileCopy::deserialize(with).and_then(|copy| files::sound_copy(&copy)),
+        "process.check" => {
+            ProcessCheck::deserialize(with).and_then(|check| processes::sound_process(&check))
+        }
         "wait" => Wait::deserialize(with).map(drop),
         "tcp.check" => TcpCheck::deserialize(with).and_then(|check| waits::sound_port(&check)),
         MANUAL => Manual::deserialize(with).and_then(|manual| sound_manual(&manual)),
