@@ -6,6 +6,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::gateway::{SocketBuffers, enlarge_buffers};
+
 /// Enough for the burst of a fleet that reconnects; the kernel caps it at its own limit.
 const BACKLOG: i32 = 1024;
 
@@ -16,6 +18,8 @@ pub struct Sockets {
     pub https: TcpListener,
     /// For QUIC.
     pub quic: UdpSocket,
+    /// What the system gave the latter.
+    pub buffers: SocketBuffers,
 }
 
 /// A socket cannot be bound.
@@ -61,6 +65,7 @@ pub fn bind(https: SocketAddr, quic: SocketAddr) -> Result<Sockets, BindError> {
         .map_err(|error| refused("QUIC", "udp", quic, &error))?;
     Ok(Sockets {
         https: tcp,
+        buffers: enlarge_buffers(&udp),
         quic: udp,
     })
 }

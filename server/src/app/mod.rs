@@ -103,7 +103,11 @@ impl App {
     pub async fn build(options: &ServerOptions) -> Result<Self, StartError> {
         let data = DataDir::open(&options.data)?;
         let own_tls = options.tls.as_ref().map(http::operator_tls).transpose()?;
-        let Sockets { https, quic } = bind::bind(options.listen_https, options.listen_quic)?;
+        let Sockets {
+            https,
+            quic,
+            buffers,
+        } = bind::bind(options.listen_https, options.listen_quic)?;
         let https_at = local(&https.local_addr())?;
         let quic_at = local(&quic.local_addr())?;
         let advertise = advertise(options.advertise.as_deref(), quic_at);
@@ -143,6 +147,7 @@ impl App {
             advertise,
             authority: authority.fingerprint(),
             started_at: Timestamp::now(),
+            buffers,
         };
         let config = MachineryConfig {
             store: store.clone(),

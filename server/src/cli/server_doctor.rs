@@ -13,7 +13,7 @@ use super::args::Global;
 use super::connect::{connect, default_data_dir};
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{Output, size};
-use crate::api::body::{Agent, ServerStatus};
+use crate::api::body::{Agent, ServerStatus, UdpBuffers};
 use crate::app::server_file::ServerFile;
 
 /// With less room neither packages nor logs are taken for long.
@@ -288,7 +288,11 @@ async fn server(global: &Global) -> Vec<Check> {
     };
     let (status, agents) = (client.server_status().await, client.agents().await);
     match (status, agents) {
-        (Ok(status), Ok(agents)) => vec![standing(&status), connected(&agents.items)],
+        (Ok(status), Ok(agents)) => vec![
+            standing(&status),
+            buffers(status.udp_buffers),
+            connected(&agents.items),
+        ],
         (Err(error), _) | (_, Err(error)) => {
             vec![check(
                 what,
@@ -321,6 +325,41 @@ fn standing(status: &ServerStatus) -> Check {
         Verdict::Good,
         format!("version {} runs", status.version),
     )
+}
+
+/// Whether the kernel gave the QUIC socket the buffers that many agents need.
+fn buffers(udp: UdpBuffers) -> Check {
+    let what = "buffers (UDP)";
+    let UdpBuffers {
+        asked_bytes,
+        receive_bytes,
+        send_bytes,
+    } = udp;
+    if receive_bytes.min(send_bytes) >= asked_bytes {
+        let detail = format!("{} in each direction", size(asked_bytes));
+        return check(what, Verdict::Good, detail);
+    }
+    let mut limits = Vec::new();
+    for (limit, granted) in [("rmem_max", receive_bytes), ("wmem_max", send_bytes)] {
+        if granted < asked_bytes {
+            limits.push(format!("net.core.{limit}={asked_bytes}"));
+        }
+    }
+    let mend = if cfg!(target_os = "linux") {
+        format!(
+            "type 'sysctl -w {}' and start the server anew; a file in /etc/sysctl.d keeps it",
+            limits.join(" ")
+        )
+    } else {
+        "raise the system's limit and start the server anew".to_owned()
+    };
+    let detail = format!(
+        "the kernel gives {} for what comes and {} for what leaves, of {} asked: with hundreds of agents packets are lost and steps start seconds late; {mend}",
+        size(receive_bytes),
+        size(send_bytes),
+        size(asked_bytes)
+    );
+    check(what, Verdict::Note, detail)
 }
 
 fn connected(agents: &[Agent]) -> Check {
@@ -373,6 +412,31 @@ mod tests {
         answers.await.unwrap();
         // Nobody listens there any more.
         assert!(!speaks_quic(address).await);
+    }
+
+    #[test]
+    fn a_kernel_that_gives_less_is_told_with_the_limit_to_raise() {
+        let asked_bytes = 4 << 20;
+        let found = |receive_bytes, send_bytes| {
+            buffers(UdpBuffers {
+                asked_bytes,
+                receive_bytes,
+                send_bytes,
+            })
+        };
+        let full = found(asked_bytes, asked_bytes);
+        assert_eq!(full.verdict, Verdict::Good, "{}", full.detail);
+        let small = found(212_992, asked_bytes);
+        assert_eq!(small.verdict, Verdict::Note);
+        if cfg!(target_os = "linux") {
+            let mend = "'sysctl -w net.core.rmem_max=4194304'";
+            assert!(small.detail.contains(mend), "{}", small.detail);
+            assert!(
+                found(1, 1)
+                    .detail
+                    .contains("rmem_max=4194304 net.core.wmem_max=4194304'")
+            );
+        }
     }
 
     #[cfg(unix)]

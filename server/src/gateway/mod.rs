@@ -12,6 +12,7 @@ mod accept;
 mod arrival;
 mod arrivals;
 mod artifact;
+mod buffers;
 mod copies;
 mod counters;
 mod door;
@@ -39,6 +40,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub use arrival::{Arrival, Refusal};
 pub use arrivals::{ArrivalQueue, Arrivals, Lane, Room, Taken, arrivals};
 pub use artifact::{ArtifactError, ArtifactStream};
+pub use buffers::{SOCKET_BUFFER_BYTES, SocketBuffers, enlarge_buffers};
 pub use copies::{Copies, TurnedAway};
 pub use counters::Counters;
 pub use enrol::{EnrolDecision, Enroller, Renewal};
@@ -51,7 +53,8 @@ pub use trust::{Standing, Trust, TrustedAgent, TrustedKey};
 
 /// What the gateway is made of.
 pub struct GatewayConfig {
-    /// The socket, bound beforehand so that a taken port is noticed before anything is set up.
+    /// The socket, bound beforehand so that a taken port is noticed before anything is set up, with large
+    /// buffers ([`enlarge_buffers`]).
     pub socket: UdpSocket,
     /// The server's certificate chain: leaf first, then the authority that enrolling agents pin.
     pub chain: Vec<CertificateDer<'static>>,

@@ -111,6 +111,7 @@ pub use self::retention::RETAIN_EVERY;
 pub use self::targets::TargetSwitch;
 pub use self::wake::{Arrived, NoWake, Presence, Wake};
 pub use self::whose::{planned, whose};
+use crate::gateway::SocketBuffers;
 use crate::installers::Installers;
 use crate::packages::PackageRepository;
 use crate::security::MasterKey;
@@ -156,6 +157,8 @@ pub struct ServerFacts {
     pub authority: mantle_shared::tls::Fingerprint,
     /// When the process started.
     pub started_at: Timestamp,
+    /// What the system gave its UDP socket.
+    pub buffers: SocketBuffers,
 }
 
 /// Who asks, and in which request.

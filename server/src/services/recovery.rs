@@ -6,8 +6,11 @@ use serde_json::json;
 
 use super::error::{Error, Result};
 use super::{Caller, Deed, Services};
-use crate::api::body::{AgentAhead, MissingPackage, RestoredServer, ServerRecovered, ServerStatus};
+use crate::api::body::{
+    AgentAhead, MissingPackage, RestoredServer, ServerRecovered, ServerStatus, UdpBuffers,
+};
 use crate::backup::Restored;
+use crate::gateway::SOCKET_BUFFER_BYTES;
 use crate::packages::objects::ObjectError;
 use crate::store::{
     META_RESTORED, Tx, agent_fetch, epoch_current, epoch_raise, package_version_list_all,
@@ -44,6 +47,11 @@ impl Services {
         Ok(ServerStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.server.started_at,
+            udp_buffers: UdpBuffers {
+                asked_bytes: SOCKET_BUFFER_BYTES as u64,
+                receive_bytes: self.server.buffers.receive_bytes as u64,
+                send_bytes: self.server.buffers.send_bytes as u64,
+            },
             epoch,
             restored: restored.map(|restored| RestoredServer {
                 taken_at: restored.taken_at,

@@ -18,6 +18,7 @@ use crate::api::body::{
     ApiKeyCreate, ApplyFile, ApplyRequest, ApplyResult, PackagePlatform, PackageVersion,
     UploadCreate,
 };
+use crate::gateway::{SOCKET_BUFFER_BYTES, SocketBuffers};
 use crate::installers::{Installers, Programs, Reached};
 use crate::packages::PackageRepository;
 use crate::packages::ingest::tests::tar_of;
@@ -100,6 +101,10 @@ fn house_with(
             advertise: "mantle.example:7443".to_owned(),
             authority: Fingerprint::from_bytes([7; 32]),
             started_at: Timestamp::UNIX_EPOCH,
+            buffers: SocketBuffers {
+                receive_bytes: 212_992,
+                send_bytes: SOCKET_BUFFER_BYTES,
+            },
         },
         upkeep,
         installers: Installers::new(

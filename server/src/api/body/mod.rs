@@ -57,7 +57,7 @@ pub use resolution::{
 };
 pub use server::{
     AgentAhead, MissingPackage, Page, RestoredServer, ServerInfo, ServerRecovered, ServerRoom,
-    ServerStatus,
+    ServerStatus, UdpBuffers,
 };
 pub use target::{
     Agent, MaintenanceSet, Target, TargetAgent, TargetHealth, TargetMaintenance, TargetState,

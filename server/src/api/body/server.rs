@@ -48,6 +48,8 @@ pub struct ServerStatus {
     pub version: String,
     /// When the process started.
     pub started_at: Timestamp,
+    /// What the system gave its UDP socket.
+    pub udp_buffers: UdpBuffers,
     /// The epoch counter.
     pub epoch: u64,
     /// It was restored from a backup and not yet recovered: it orders nothing.
@@ -85,6 +87,18 @@ pub struct ServerRoom {
     /// How many those are.
     #[serde(default)]
     pub waiting_count: u64,
+}
+
+/// The buffers of the UDP socket. What is smaller than asked loses packets when many agents are spoken to
+/// at once.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct UdpBuffers {
+    /// How large each should be.
+    pub asked_bytes: u64,
+    /// How large the one for packets that come is.
+    pub receive_bytes: u64,
+    /// How large the one for packets that leave is.
+    pub send_bytes: u64,
 }
 
 /// A server that comes from a backup.

@@ -11,7 +11,7 @@ use mantle::api::body::{
     ReleaseCreate, TaskDetail, TaskState, UploadCreate,
 };
 use mantle::app::machinery::{Machinery, MachineryConfig, Waker};
-use mantle::gateway::{Counters, Gateway, PushRates, Sessions, Timing};
+use mantle::gateway::{Counters, Gateway, PushRates, Sessions, Timing, enlarge_buffers};
 use mantle::installers::{Installers, Programs, Reached};
 use mantle::orchestrator::Online;
 use mantle::packages::PackageRepository;
@@ -169,6 +169,7 @@ impl Server {
         let master_key = Arc::new(master_key.unwrap());
         let packages = PackageRepository::open(&folder).unwrap();
         let feed = Feed::new();
+        let buffers = enlarge_buffers(&socket);
         let machinery = Machinery::build(MachineryConfig {
             store: store.clone(),
             packages: packages.clone(),
@@ -196,6 +197,7 @@ impl Server {
                 advertise: addr.to_string(),
                 authority: authority.fingerprint(),
                 started_at: Timestamp::now(),
+                buffers,
             },
             upkeep: UpkeepRules::default(),
             installers: nothing_to_install(),
