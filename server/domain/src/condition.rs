@@ -66,7 +66,7 @@ pub fn judge(
     template: &str,
     options: &Options,
 ) -> Result<bool, Unjudgeable> {
-    let lists = Lists::of(&context.plan.targets);
+    let lists = context.lists();
     let mut budget = Budget::new(CONDITION_STEPS);
     judge_within((context, &lists), place, template, options, &mut budget)
 }

@@ -55,6 +55,7 @@ fn judged(template: &str, action: Option<usize>, failed: bool) -> Result<bool, S
         task_number: "T-7",
         outputs: &outputs,
         failed: failed.then_some(&failure),
+        lists: None,
     };
     let step = plan.step(0).unwrap();
     let place = Place {
@@ -198,6 +199,7 @@ fn a_condition_that_takes_too_much_cannot_be_judged() {
         task_number: "T-7",
         outputs: &[],
         failed: None,
+        lists: None,
     };
     let place = Place {
         step: plan.step(0).unwrap(),

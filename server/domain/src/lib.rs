@@ -10,7 +10,7 @@ pub mod condition;
 pub mod environment;
 pub mod explain;
 pub mod file;
-mod fleet;
+pub mod fleet;
 pub mod health;
 pub mod ids;
 pub mod interruption;

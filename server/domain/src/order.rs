@@ -43,6 +43,16 @@ pub struct OrderContext<'a> {
     pub outputs: &'a [OutputVariable],
     /// What had failed by then.
     pub failed: Option<&'a Failure>,
+    /// The lists of the plan's targets, from who has them; else they are made anew each time.
+    pub lists: Option<&'a Lists>,
+}
+
+impl OrderContext<'_> {
+    /// The lists of the plan's targets.
+    pub(crate) fn lists(&self) -> Cow<'_, Lists> {
+        self.lists
+            .map_or_else(|| Cow::Owned(Lists::of(&self.plan.targets)), Cow::Borrowed)
+    }
 }
 
 /// The order of a node, or why there can be none.
@@ -174,7 +184,7 @@ pub(crate) fn effective(
     action: Option<&PlanAction>,
     subject: Option<&PlanTarget>,
 ) -> Result<EffectiveSet, Tie> {
-    let lists = Lists::of(&context.plan.targets);
+    let lists = context.lists();
     effective_among(context, &lists, (step, action), subject)
 }
 

@@ -45,6 +45,7 @@ fn draft(action: u32, outputs: &[OutputVariable], failed: bool) -> OrderDraft {
         task_number: "T-7",
         outputs,
         failed: failed.then_some(&failure),
+        lists: None,
     };
     draft_order(
         &context,
@@ -215,6 +216,7 @@ fn a_lifecycle_says_how_many_versions_stay_where_the_action_does_not() {
             task_number: "T-7",
             outputs: &[],
             failed: None,
+            lists: None,
         };
         let kept = [0, 1, 2].map(|action| {
             let node = NodeRef {

@@ -4,9 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use mantle_domain::fleet::Lists;
 use mantle_domain::health::{Finding, HealthOrder};
 use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId};
 use mantle_domain::interruption::Given;
+use mantle_domain::plan::Plan;
 use mantle_domain::plan::basis::ReleaseDigests;
 use mantle_domain::state::{Effect, Event, State};
 use mantle_shared::ids::{AgentId, AttemptId, TargetId, TaskId};
@@ -26,6 +28,8 @@ pub(super) struct Context {
     pub(super) pins: Pins,
     /// What it is about.
     pub(super) about: About,
+    /// The lists of its plan's targets, once it is planned: every order is made of them.
+    pub(super) lists: OnceLock<Lists>,
 }
 
 /// What a task is about.
@@ -69,6 +73,11 @@ pub(super) struct Checks {
 }
 
 impl Context {
+    /// The lists of its plan's targets.
+    pub(super) fn lists(&self, plan: &Plan) -> &Lists {
+        self.lists.get_or_init(|| Lists::of(&plan.targets))
+    }
+
     /// The word that its entries in the audit trail begin with.
     pub(super) fn noun(&self) -> &'static str {
         match self.about {

@@ -453,6 +453,7 @@ pub(super) async fn load_context(tx: &mut Tx, row: &TaskRow) -> Result<Context, 
         task: row.id,
         number: format!("T-{}", row.number),
         pins,
+        lists: OnceLock::new(),
         about: About::Deployment(Deploys {
             project_id: release.project_id,
             environment_id,

@@ -404,13 +404,12 @@ async fn write_event(
             end,
             ..
         } => {
-            locks::write_ended(tx, *attempt, *outcome, end.is_some()).await?;
             // Without the agent's word the row stays open, so that its word can still be taken.
             match end {
                 Some(end) => mark_ended(tx, *attempt, *outcome, Some(end), now_us)
                     .await
                     .map(|_| ()),
-                None => Ok(()),
+                None => locks::write_ended(tx, *attempt, *outcome, false).await,
             }
         }
         Event::AttemptFinishedLate { attempt, end, .. } => {
@@ -548,6 +547,7 @@ pub(super) fn manifest<'c>(
         task_number: &context.number,
         outputs: &[],
         failed: None,
+        lists: Some(context.lists(plan)),
     };
     let made = manifest::manifest(
         &order,

@@ -59,5 +59,6 @@ fn known<'a>(
         task_number: &context.number,
         outputs: &state.outputs,
         failed,
+        lists: Some(context.lists(plan)),
     }
 }

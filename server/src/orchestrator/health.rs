@@ -45,6 +45,7 @@ pub(super) fn context(row: &TaskRow) -> Result<Context, StoreError> {
             variables,
             packages,
         },
+        lists: OnceLock::new(),
         about: About::HealthCheck(Checks {
             order,
             found: OnceLock::new(),

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::protocol::{
-    Ack, AcquireResult, AttemptPosition, AttemptReport, CancelResult, ReportedState, StartResult,
+    Ack, AcquireResult, AttemptEnded, AttemptPosition, AttemptReport, CancelResult, ReportedState,
+    StartResult,
 };
 use tokio::sync::mpsc;
 
@@ -112,8 +113,10 @@ impl Ingest {
                     let Some((batch, positions)) = stored else {
                         return;
                     };
-                    for (agent, ended) in self.acknowledge_all(batch, positions) {
-                        if let Some(fact) = self.ended(agent, ended).await
+                    let ends = self.acknowledge_all(batch, positions);
+                    let known = self.look_up(&ends).await;
+                    for ((agent, ended), stored) in ends.into_iter().zip(known) {
+                        if let Some(fact) = self.ended(agent, ended, stored).await
                             && self.facts.send(fact).await.is_err()
                         {
                             return;
@@ -148,10 +151,7 @@ impl Ingest {
             return Some(*known);
         }
         let row = find_attempt(&self.parts.store, attempt).await?;
-        if self.owners.len() >= KNOWN {
-            self.owners.clear();
-        }
-        self.owners.insert(attempt, (row.task_id, row.agent_id));
+        self.remember(attempt, (row.task_id, row.agent_id));
         Some((row.task_id, row.agent_id))
     }
 
@@ -251,11 +251,23 @@ impl Ingest {
 
     /// How many records of an attempt are stored. Nothing is judged by a number that is not known.
     async fn position(&self, attempt: AttemptId) -> u64 {
+        let positions = self.positions(&[attempt]).await;
+        positions.first().copied().unwrap_or_default()
+    }
+
+    /// The same of several, in one look.
+    async fn positions(&self, attempts: &[AttemptId]) -> Vec<u64> {
         loop {
-            let read =
-                async { log_position(&mut self.parts.store.read_logs().await?, attempt).await };
+            let read = async {
+                let mut tx = self.parts.store.read_logs().await?;
+                let mut positions = Vec::with_capacity(attempts.len());
+                for attempt in attempts {
+                    positions.push(log_position(&mut tx, *attempt).await?);
+                }
+                Ok::<_, StoreError>(positions)
+            };
             match read.await {
-                Ok(position) => return position,
+                Ok(positions) => return positions,
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -265,6 +277,39 @@ impl Ingest {
                 }
             }
         }
+    }
+
+    /// Whose the attempts are that ended together, and how many records of each are stored: each in one
+    /// look for all of them, for a step on a thousand targets ends a thousand times.
+    async fn look_up(&mut self, ends: &[(AgentId, AttemptEnded)]) -> Vec<u64> {
+        let attempts: Vec<AttemptId> = ends.iter().map(|(_, ended)| ended.attempt).collect();
+        let unknown: Vec<AttemptId> = attempts
+            .iter()
+            .copied()
+            .filter(|attempt| !self.owners.contains_key(attempt))
+            .collect();
+        let found = async {
+            let mut tx = self.parts.store.read().await?;
+            let mut found = Vec::with_capacity(unknown.len());
+            for attempt in &unknown {
+                found.extend(attempt_find(&mut tx, *attempt).await?);
+            }
+            Ok::<_, StoreError>(found)
+        };
+        // What cannot be read now is looked for again one by one, and that waits until it can be.
+        if let Ok(rows) = found.await {
+            for row in rows {
+                self.remember(row.id, (row.task_id, row.agent_id));
+            }
+        }
+        self.positions(&attempts).await
+    }
+
+    fn remember(&mut self, attempt: AttemptId, owner: (TaskId, AgentId)) {
+        if self.owners.len() >= KNOWN {
+            self.owners.clear();
+        }
+        self.owners.insert(attempt, owner);
     }
 
     /// A log with a gap makes its task end with a warning.

@@ -127,6 +127,7 @@ impl Orchestrator {
                 task_number: &context.number,
                 outputs,
                 failed: known.failed_before.as_deref(),
+                lists: Some(context.lists(plan)),
             },
             node,
         )

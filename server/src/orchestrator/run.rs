@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use mantle_domain::lock::Locks;
 use mantle_domain::state::{
-    Asked, Evidence, Input, Moment, StartAnswer, State, decide, evolve, judge, next_deadline,
+    Asked, Evidence, Input, Moment, StartAnswer, State, Together, decide_together, judge,
+    next_deadline,
 };
 use mantle_shared::fault;
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TaskId};
@@ -341,8 +342,6 @@ impl Orchestrator {
         agents: Agents<'_>,
         now: Timestamp,
     ) -> Decided {
-        let mut next = deployment.state.clone();
-        let mut events = Vec::new();
         let keeper = Keeper {
             locks: agents.locks,
             task,
@@ -366,20 +365,17 @@ impl Orchestrator {
             policy: &self.parts.policy,
             locks: &keeper,
         };
-        for input in inputs {
-            match decide(&next, input, &moment) {
-                Ok(found) => {
-                    for event in &found {
-                        evolve(&mut next, event);
-                    }
-                    events.extend(found);
-                }
-                Err(illegal) => tracing::warn!(
-                    task.number = deployment.context.number,
-                    error = %illegal,
-                    "an input had no place and was dropped"
-                ),
-            }
+        let Together {
+            next,
+            events,
+            illegal,
+        } = decide_together(&deployment.state, inputs, &moment);
+        for illegal in illegal {
+            tracing::warn!(
+                task.number = deployment.context.number,
+                error = %illegal,
+                "an input had no place and was dropped"
+            );
         }
         Decided { task, next, events }
     }

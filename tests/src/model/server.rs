@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use mantle_domain::interruption::{Answer, Given};
 use mantle_domain::state::{
     AcquireEnd, CancelAnswer, Effect, Event, Evidence, Input, Moment, NothingHeld, Policy,
-    Resolution, ResolvedAs, StartAnswer, State, decide, evolve, fold, judge, next_deadline,
-    outstanding,
+    Resolution, ResolvedAs, StartAnswer, State, Together, decide_together, evolve, fold, judge,
+    next_deadline, outstanding,
 };
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::protocol::{
@@ -519,28 +519,18 @@ impl Server {
             .iter()
             .map(|(id, (_, journal))| (*id, *journal))
             .collect();
-        let mut next = live.state.clone();
-        let mut events = Vec::new();
-        for input in inputs {
-            let moment = Moment {
-                now,
-                online: &online,
-                returning: &|agent| now < live.began + PATIENCE && !live.was_here.contains(&agent),
-                journals: &journals,
-                condition: &|_, _| Ok(true),
-                instructions: &|_, _| String::new(),
-                policy: &self.policy,
-                locks: &NothingHeld,
-            };
-            // What has no place is dropped, as the orchestrator does.
-            let Ok(found) = decide(&next, input, &moment) else {
-                continue;
-            };
-            for event in &found {
-                evolve(&mut next, event);
-            }
-            events.extend(found);
-        }
+        let moment = Moment {
+            now,
+            online: &online,
+            returning: &|agent| now < live.began + PATIENCE && !live.was_here.contains(&agent),
+            journals: &journals,
+            condition: &|_, _| Ok(true),
+            instructions: &|_, _| String::new(),
+            policy: &self.policy,
+            locks: &NothingHeld,
+        };
+        // What has no place is dropped, as the orchestrator does.
+        let Together { next, events, .. } = decide_together(&live.state, inputs, &moment);
         if !events.is_empty() {
             if self.burns() {
                 return;

@@ -424,6 +424,7 @@ fn the_order_is_the_script_of_its_platform_and_holds_no_variable_of_a_project() 
         task_number: "T-1",
         outputs: &[],
         failed: None,
+        lists: None,
     };
     let draft = |action| {
         let node = NodeRef {

@@ -43,6 +43,7 @@ fn made(release: &ReleaseDraft, targets: &[TargetFacts], variables: &str) -> Man
         task_number: "T-1",
         outputs: &[],
         failed: None,
+        lists: None,
     };
     let digests = ReleaseDigests {
         process: Digest::of(b"process"),

@@ -45,6 +45,7 @@ pub(super) fn check(request: &PlanRequest<'_>, plan: &Plan, ties: &mut Ties) -> 
         task_number: "",
         outputs: &[],
         failed: None,
+        lists: None,
     };
     let mut judging = Judging {
         context,

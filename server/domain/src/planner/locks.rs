@@ -189,6 +189,7 @@ fn context<'a>(request: &PlanRequest<'a>, plan: &'a Plan) -> OrderContext<'a> {
         task_number: "",
         outputs: &[],
         failed: None,
+        lists: None,
     }
 }
 

@@ -140,6 +140,7 @@ pub fn preview(request: &PlanRequest<'_>, plan: &Plan, now: Timestamp) -> Previe
         task_number: "",
         outputs: &[],
         failed: None,
+        lists: None,
     };
     let mut budget = work::budget(plan.targets.len());
     let fleet = Fleet::of_texts(plan, request.process, request.variables);

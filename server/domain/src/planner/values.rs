@@ -55,6 +55,7 @@ fn check_action(
         task_number: "",
         outputs: &[],
         failed: None,
+        lists: None,
     };
     let Some(done) = Done::find(&context, step, planned) else {
         return;

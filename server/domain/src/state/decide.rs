@@ -42,7 +42,12 @@ pub(super) fn take(state: &mut State, mut event: Event, events: &mut Vec<Event>)
     events.push(event);
 }
 
-fn respond(state: &State, input: Input, moment: &Moment<'_>) -> Result<Vec<Event>, Illegal> {
+/// What an input itself says, without what follows from it.
+pub(super) fn respond(
+    state: &State,
+    input: Input,
+    moment: &Moment<'_>,
+) -> Result<Vec<Event>, Illegal> {
     match input {
         Input::Begin { plan } => match state.phase {
             Phase::Queued => Ok(vec![Event::DeploymentBegan {

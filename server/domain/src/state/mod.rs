@@ -35,6 +35,7 @@ mod model;
 mod resolution;
 mod schedule;
 mod status;
+mod together;
 mod unsuccessful;
 mod verdict;
 pub mod view;
@@ -60,5 +61,6 @@ pub use model::{
     Interruption, Late, NodeState, OrderFitness, Phase, State, StepState, SubjectState, Verdict,
 };
 pub use resolution::{Resolution, ResolvedAs, Unresolvable, is_known_end, unresolved};
+pub use together::{Together, decide_together};
 pub use unsuccessful::unsuccessful;
 pub use verdict::went_on_despite;

@@ -15,8 +15,14 @@ use crate::store::{
 };
 
 impl Ingest {
-    /// The end of an attempt. If records are missing its agent is asked for them, once.
-    pub(super) async fn ended(&mut self, agent: AgentId, mut ended: AttemptEnded) -> Option<Fact> {
+    /// The end of an attempt of which so many records are stored. If records are missing its agent is asked
+    /// for them, once.
+    pub(super) async fn ended(
+        &mut self,
+        agent: AgentId,
+        mut ended: AttemptEnded,
+        mut stored: u64,
+    ) -> Option<Fact> {
         let attempt = ended.attempt;
         let (task, owner) = self.owner(attempt).await?;
         if owner != agent && self.earlier.remove(&attempt) {
@@ -33,7 +39,6 @@ impl Ingest {
         }
         self.sentence(task, &mut ended.end.message).await;
         let said = ended.end.records;
-        let mut stored = self.position(attempt).await;
         match stored.cmp(&said) {
             Ordering::Equal => {}
             // Its disk has lost some of what was sent before. Asking would bring no more.
@@ -62,6 +67,18 @@ impl Ingest {
             }
         }
         self.short.remove(&attempt);
+        if stored == 0 {
+            // It has said nothing: it left no files and set no variables.
+            self.tell_output_came(task, attempt);
+            return Some(Fact::AttemptEnded {
+                agent,
+                attempt,
+                task,
+                end: ended.end,
+                outputs: Vec::new(),
+                stored,
+            });
+        }
         if let Err(error) = self.note_artifacts(task, attempt, agent).await {
             tracing::error!(error = &error as &dyn std::error::Error, attempt.id = %attempt, "collected files cannot be noted down");
             self.parts.sessions.disconnect(agent, close::GOING_AWAY);

@@ -179,6 +179,7 @@ fn orders_of_it_are_made_of_the_actions_that_they_undo() {
         task_number: "T-1",
         outputs: &[],
         failed: Some(&failure),
+        lists: None,
     };
     let draft = |step, action| {
         let node = NodeRef {

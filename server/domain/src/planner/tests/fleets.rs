@@ -67,6 +67,7 @@ fn looks(process: &str, web_servers: u16) -> usize {
         task_number: "",
         outputs: &[],
         failed: None,
+        lists: None,
     };
     let written = manifest(&context, question.packages, digests, now);
     assert_eq!(written.actions.len(), 4);

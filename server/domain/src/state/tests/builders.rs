@@ -307,7 +307,8 @@ impl Run {
         }
     }
 
-    pub(super) fn try_input(&mut self, input: Input) -> Result<Vec<Event>, Illegal> {
+    /// Does something at this moment.
+    fn at_moment<R>(&self, work: impl FnOnce(&State, &Moment<'_>) -> R) -> R {
         let holds = self.conditions;
         let moment = Moment {
             now: self.now,
@@ -327,18 +328,37 @@ impl Run {
             policy: &Policy::default(),
             locks: &Keeper(self.holder.clone(), self.holder_ended),
         };
-        let events = decide(&self.state, input, &moment)?;
+        work(&self.state, &moment)
+    }
+
+    pub(super) fn try_input(&mut self, input: Input) -> Result<Vec<Event>, Illegal> {
+        let events = self.at_moment(|state, moment| decide(state, input, moment))?;
         for event in &events {
             evolve(&mut self.state, event);
         }
-        self.log.extend(events.clone());
+        self.take_down(&events);
+        Ok(events)
+    }
+
+    /// What arrived together; what has no place is dropped.
+    pub(super) fn together(&mut self, inputs: Vec<Input>) -> Together {
+        let decided = self.at_moment(|state, moment| decide_together(state, inputs, moment));
+        for event in &decided.events {
+            evolve(&mut self.state, event);
+        }
+        assert_eq!(self.state, decided.next, "the events lead there");
+        self.take_down(&decided.events);
+        decided
+    }
+
+    fn take_down(&mut self, events: &[Event]) {
+        self.log.extend(events.iter().cloned());
         // Recovery is the same code: the log alone leads to the same state, also through JSON.
         if self.log.len() < 60 {
             let json = serde_json::to_string(&self.log).unwrap();
             let read: Vec<Event> = serde_json::from_str(&json).unwrap();
             assert_eq!(fold(&read), self.state);
         }
-        Ok(events)
     }
 
     pub(super) fn input(&mut self, input: Input) -> Vec<Event> {

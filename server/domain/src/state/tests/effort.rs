@@ -2,6 +2,7 @@
 
 use mantle_shared::protocol::Outcome;
 
+use super::super::*;
 use super::builders::*;
 use crate::fleet::looked_at;
 
@@ -35,6 +36,44 @@ fn a_look_at_twice_as_many_targets_takes_twice_as_much_work() {
         twice <= 2 * some + 10,
         "{some} looks at 100, {twice} at 200"
     );
+}
+
+/// What it takes to take in that so many targets have accepted their orders, or have ended, all within one
+/// moment.
+fn at_once(targets: u32) -> [usize; 2] {
+    let ids: Vec<u128> = (1..=u128::from(targets)).collect();
+    let mut run = Run::of(a_plan(&ids, vec![a_rolling_step(&ids, targets, &["a"])]));
+    let live: Vec<_> = run.live().into_iter().map(|(_, _, id)| id).collect();
+    assert_eq!(live.len(), ids.len(), "all have begun");
+    let accepted = live.iter().map(|attempt| Input::StartAnswered {
+        attempt: *attempt,
+        answer: StartAnswer::Accepted,
+    });
+    let ended = live.iter().map(|attempt| Input::AttemptEnded {
+        attempt: *attempt,
+        end: an_end(Outcome::Succeeded),
+        outputs: Vec::new(),
+        stored: 0,
+    });
+    let (accepted, ended): (Vec<_>, Vec<_>) = (accepted.collect(), ended.collect());
+    let looks = [accepted, ended].map(|inputs| {
+        looked_at::take();
+        run.together(inputs);
+        looked_at::take()
+    });
+    assert_eq!(run.verdict(), Some(Verdict::Succeeded));
+    looks
+}
+
+#[test]
+fn what_twice_as_many_targets_say_at_once_takes_twice_as_much_work() {
+    let (some, twice) = (at_once(100), at_once(200));
+    for (some, twice) in some.into_iter().zip(twice) {
+        assert!(
+            twice <= 2 * some + 10,
+            "{some} looks at 100, {twice} at 200"
+        );
+    }
 }
 
 #[test]

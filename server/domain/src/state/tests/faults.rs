@@ -215,6 +215,13 @@ impl World {
         }
     }
 
+    /// The last few of what is under way arrive together.
+    fn arrive_together(&mut self, most: usize) {
+        let count = most % (self.flying.len() + 1);
+        let inputs = self.flying.split_off(self.flying.len() - count);
+        self.run.together(inputs);
+    }
+
     /// One of the things that go on in the world, chosen by two bytes.
     fn step(&mut self, what: u8, which: u8) {
         let which = usize::from(which);
@@ -229,6 +236,7 @@ impl World {
                     self.deliver(&effect.clone());
                 }
             }
+            3..=5 if which % 4 == 3 => self.arrive_together(which / 4),
             3..=5 => self.arrive(which),
             6 => {
                 if !self.flying.is_empty() {

@@ -25,4 +25,5 @@ mod rolling;
 mod rolling_back;
 mod table;
 mod time;
+mod together;
 mod unsuccessful;
