@@ -1,6 +1,6 @@
 //! What files declare, as it stands: environments, lifecycles, variable sets, projects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use mantle_domain::channel;
 use mantle_domain::environment::EnvironmentDefinition;
@@ -8,6 +8,7 @@ use mantle_domain::lifecycle::{Gate, LifecycleDefinition, Retention, phases};
 use mantle_domain::permission::Permission;
 use mantle_domain::project::ProjectDefinition;
 use mantle_domain::variable_set::{VariableSetDefinition, VariableSets, complete};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::deployments::latest_release;
@@ -17,9 +18,12 @@ use crate::api::body::{
     Environment, Lifecycle, Phase, Project, ProjectDetail, VariableSet, VariableSetDetail,
 };
 use crate::store::{
-    Extent, LifecycleRow, ProjectRow, Tx, VariableSetRow, environment_list, lifecycle_list,
-    project_list, target_list, variable_set_list,
+    Extent, LifecycleRow, ProjectRow, Tx, VariableSetRow, dashboard_project_list, environment_list,
+    lifecycle_list, project_list, target_list, variable_set_list,
 };
+
+/// What is being done when it fails.
+const READING_PROJECT: &str = "reading a project's definition";
 
 /// Use cases of those who look.
 impl Services {
@@ -66,12 +70,19 @@ impl Services {
     pub async fn project_list(&self, caller: &Caller) -> Result<Vec<Project>> {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
-        let mut projects = Vec::new();
-        for row in project_list(&mut tx, "", SHOWN).await? {
-            let definition = project_definition(&row)?;
-            projects.push(project_shape(&mut tx, &row, &definition).await?);
-        }
-        Ok(projects)
+        let lines = dashboard_project_list(&mut tx, None, SHOWN).await?;
+        let mut latest: HashMap<_, _> = lines
+            .into_iter()
+            .map(|line| (line.id, line.latest_release))
+            .collect();
+        let rows = project_list(&mut tx, "", SHOWN).await?;
+        rows.iter()
+            .map(|row| {
+                let outline: ProjectOutline = read(READING_PROJECT, &row.body)?;
+                let latest = latest.remove(&row.id).flatten();
+                Ok(project_shape(row, outline, latest))
+            })
+            .collect()
     }
 
     /// One project's outline.
@@ -82,7 +93,14 @@ impl Services {
         let definition = project_definition(&row)?;
         let channels = channel::effective(&definition.channels);
         Ok(ProjectDetail {
-            project: project_shape(&mut tx, &row, &definition).await?,
+            project: project_shape(
+                &row,
+                ProjectOutline {
+                    description: definition.description,
+                    lifecycle: definition.lifecycle,
+                },
+                latest_release(&mut tx, &row).await?,
+            ),
             channels: channels.into_iter().map(|channel| channel.name).collect(),
             steps: definition
                 .process
@@ -188,7 +206,7 @@ pub(super) async fn environment_order(tx: &mut Tx) -> Result<Vec<String>> {
 
 /// A project's stored definition.
 pub(super) fn project_definition(row: &ProjectRow) -> Result<ProjectDefinition> {
-    read("reading a project's definition", &row.body)
+    read(READING_PROJECT, &row.body)
 }
 
 /// A lifecycle's stored definition.
@@ -239,16 +257,21 @@ fn keeps(rules: &Retention) -> String {
     said.join(", ")
 }
 
-async fn project_shape(
-    tx: &mut Tx,
-    row: &ProjectRow,
-    definition: &ProjectDefinition,
-) -> Result<Project> {
-    Ok(Project {
+/// What a list of projects shows of what they declare: of hundreds of them the rest is not read.
+#[derive(Deserialize)]
+struct ProjectOutline {
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    lifecycle: Option<String>,
+}
+
+fn project_shape(row: &ProjectRow, outline: ProjectOutline, latest: Option<String>) -> Project {
+    Project {
         name: row.slug.clone(),
-        description: definition.description.clone().unwrap_or_default(),
-        lifecycle: definition.lifecycle.clone(),
-        latest_release: latest_release(tx, row).await?,
+        description: outline.description.unwrap_or_default(),
+        lifecycle: outline.lifecycle,
+        latest_release: latest,
         updated_at: at(row.changed_at_us),
-    })
+    }
 }

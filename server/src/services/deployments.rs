@@ -1,8 +1,8 @@
 //! Deployments: plan, queue, and what runs where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use mantle_domain::ids::ReleaseId;
+use mantle_domain::ids::{EnvironmentId, ProjectId, ReleaseId};
 use mantle_domain::manifest::{self, Manifest};
 use mantle_domain::permission::Permission;
 use mantle_domain::plan::basis::ReleaseDigests;
@@ -20,9 +20,9 @@ use crate::api::body::{
     DeploymentDiff, DeploymentManifest, StatusBody, StatusCell, StatusRow, StatusUnderWay,
 };
 use crate::store::{
-    DeploymentCurrentRow, ProjectRow, TaskKind, TaskRow, Tx, deployment_current_list,
-    deployment_manifest_find, environment_list, project_list, release_fetch, release_list,
-    task_fetch, task_list_running,
+    self, DashboardCell, ProjectRow, ReleaseRow, TaskKind, TaskRow, Tx, dashboard_cell_list,
+    dashboard_project_list, dashboard_release_list, deployment_manifest_find, environment_list,
+    release_fetch, release_list, task_fetch, task_list_running,
 };
 
 /// What was asked: the body of a deployment's task. Read for as long as the task is kept, so
@@ -89,32 +89,37 @@ impl Services {
     pub async fn status(&self, caller: &Caller, project: Option<&str>) -> Result<StatusBody> {
         caller.may(Permission::Read)?;
         let mut tx = self.store.read().await?;
-        let projects = match project {
-            Some(slug) => vec![names::project(&mut tx, slug).await?],
-            None => project_list(&mut tx, "", SHOWN).await?,
+        let only = match project {
+            Some(slug) => Some(names::project(&mut tx, slug).await?.id),
+            None => None,
         };
-        let only = project.and_then(|_| projects.first().map(|row| row.id));
-        let current = deployment_current_list(&mut tx, only).await?;
+        let projects = dashboard_project_list(&mut tx, only, SHOWN).await?;
         let known = environment_list(&mut tx).await?;
-        let running = task_list_running(&mut tx, u32::MAX).await?;
-        let mut rows = Vec::with_capacity(projects.len());
-        for row in projects {
-            let of_project = current.iter().filter(|c| c.project_id == row.id);
-            let mut cells = Vec::new();
-            for entry in of_project {
-                let environment = known.iter().find(|e| e.id == entry.environment_id);
-                if let Some(environment) = environment {
-                    let mut cell = cell(&mut tx, &environment.name, entry).await?;
-                    cell.under_way = under_way(&mut tx, &running, entry).await?;
-                    cells.push(cell);
-                }
-            }
-            rows.push(StatusRow {
-                latest_release: latest_release(&mut tx, &row).await?,
-                project: row.slug,
-                cells,
-            });
+        let environments: HashMap<_, _> = known
+            .iter()
+            .map(|row| (row.id, row.name.as_str()))
+            .collect();
+        let remarkable: HashMap<_, _> = dashboard_release_list(&mut tx, only)
+            .await?
+            .into_iter()
+            .map(|release| (release.id, release))
+            .collect();
+        let running = Running::read(&mut tx).await?;
+        let mut cells: HashMap<ProjectId, Vec<StatusCell>> = HashMap::new();
+        for row in dashboard_cell_list(&mut tx, only).await? {
+            let Some(environment) = environments.get(&row.environment_id) else {
+                continue;
+            };
+            let mut cell = cell(&mut tx, environment, &row, &remarkable).await?;
+            cell.under_way = running.under_way(&mut tx, &row).await?;
+            cells.entry(row.project_id).or_default().push(cell);
         }
+        let rows = projects.into_iter().map(|row| StatusRow {
+            cells: cells.remove(&row.id).unwrap_or_default(),
+            latest_release: row.latest_release,
+            project: row.slug,
+        });
+        let rows = rows.collect();
         Ok(StatusBody {
             environments: known.into_iter().map(|row| row.name).collect(),
             projects: rows,
@@ -189,49 +194,75 @@ pub(super) async fn latest_release(tx: &mut Tx, project: &ProjectRow) -> Result<
     Ok(latest.into_iter().next().map(|release| release.version))
 }
 
-async fn cell(tx: &mut Tx, environment: &str, row: &DeploymentCurrentRow) -> Result<StatusCell> {
-    let task = task_fetch(tx, row.task_id).await?;
+async fn cell(
+    tx: &mut Tx,
+    environment: &str,
+    row: &DashboardCell,
+    remarkable: &HashMap<ReleaseId, ReleaseRow>,
+) -> Result<StatusCell> {
     let (mut blocked, mut older) = (None, None);
-    if let Some(succeeded) = &row.succeeded {
-        let release = release_fetch(tx, succeeded.release_id).await?;
-        older = older_variables(tx, &release, succeeded.task_id).await?;
-        blocked = release.blocked;
+    if let Some((task, release, _)) = &row.succeeded
+        && let Some(release) = remarkable.get(release)
+    {
+        older = older_variables(tx, release, *task).await?;
+        blocked = release.blocked.as_ref().map(|block| block.reason.clone());
     }
+    // What is over stays as it was noted; of what is not, the task itself says more.
+    let (last_state, awaits_person) = match row.state {
+        store::TaskState::Done => (tasks::state_word(row.state, row.outcome, false), false),
+        store::TaskState::Queued | store::TaskState::Running => {
+            let task = task_fetch(tx, row.task_id).await?;
+            let awaits = task.awaits_person_since_us.is_some();
+            (tasks::task_state(&task), awaits)
+        }
+    };
     Ok(StatusCell {
         older_variables: older,
-        blocked: blocked.map(|block| block.reason),
+        blocked,
         environment: environment.to_owned(),
-        running: row.succeeded.as_ref().map(|s| s.release_version.clone()),
+        running: row
+            .succeeded
+            .as_ref()
+            .map(|(_, _, version)| version.clone()),
         last_version: row.release_version.clone(),
-        last_task: tasks::number(task.number),
-        last_state: tasks::task_state(&task),
-        awaits_person: task.awaits_person_since_us.is_some(),
+        last_task: tasks::number(row.task_number),
+        last_state,
+        awaits_person,
         at: at(row.changed_at_us),
         under_way: None,
     })
 }
 
-/// The deployment that runs at a place although a later one was asked for.
-async fn under_way(
-    tx: &mut Tx,
-    running: &[TaskRow],
-    row: &DeploymentCurrentRow,
-) -> Result<Option<StatusUnderWay>> {
-    let is_it = |task: &&TaskRow| {
-        task.kind == TaskKind::Deployment
-            && task.project_id == Some(row.project_id)
-            && task.environment_id == Some(row.environment_id)
-            && task.id != row.task_id
-    };
-    let Some(task) = running.iter().find(is_it) else {
-        return Ok(None);
-    };
-    let Some(release) = task.release_id else {
-        return Ok(None);
-    };
-    Ok(Some(StatusUnderWay {
-        version: release_fetch(tx, release).await?.version,
-        task: tasks::number(task.number),
-        awaits_person: task.awaits_person_since_us.is_some(),
-    }))
+/// The deployments that run, by their place.
+struct Running(HashMap<(ProjectId, EnvironmentId), Vec<TaskRow>>);
+
+impl Running {
+    async fn read(tx: &mut Tx) -> Result<Self> {
+        let mut places: HashMap<_, Vec<TaskRow>> = HashMap::new();
+        for task in task_list_running(tx, u32::MAX).await? {
+            if task.kind == TaskKind::Deployment
+                && let Some(place) = task.project_id.zip(task.environment_id)
+            {
+                places.entry(place).or_default().push(task);
+            }
+        }
+        Ok(Self(places))
+    }
+
+    /// The deployment that runs at a place although a later one was asked for.
+    async fn under_way(&self, tx: &mut Tx, row: &DashboardCell) -> Result<Option<StatusUnderWay>> {
+        let there = self.0.get(&(row.project_id, row.environment_id));
+        let mut others = there.into_iter().flatten();
+        let Some(task) = others.find(|task| task.id != row.task_id) else {
+            return Ok(None);
+        };
+        let Some(release) = task.release_id else {
+            return Ok(None);
+        };
+        Ok(Some(StatusUnderWay {
+            version: release_fetch(tx, release).await?.version,
+            task: tasks::number(task.number),
+            awaits_person: task.awaits_person_since_us.is_some(),
+        }))
+    }
 }

@@ -26,6 +26,8 @@ use crate::store::{
 
 /// How many events or lines are read at once.
 const BATCH: u32 = 500;
+/// The plan is among the first events.
+const FIRST: u32 = 4;
 /// How many warnings a task shows; its log has all.
 const WARNED_MOST: usize = 20;
 /// How many highlights.
@@ -272,6 +274,22 @@ pub(super) async fn read_events(tx: &mut Tx, task: TaskId) -> Result<EventReader
     }
 }
 
+/// Folds the events of a task up to its plan, which is all that names are taken from: a step on a thousand
+/// targets has thousands of events behind it.
+async fn read_plan(tx: &mut Tx, task: TaskId) -> Result<EventReader> {
+    let mut reader = EventReader::default();
+    while reader.plan().is_none() {
+        let events = task_event_list(tx, task, reader.last(), FIRST).await?;
+        for event in &events {
+            reader.take(event)?;
+        }
+        if events.len() < FIRST as usize {
+            break;
+        }
+    }
+    Ok(reader)
+}
+
 /// Reads a task's log piece by piece, with names for the attempts.
 #[derive(Debug)]
 pub(super) struct LogReader {
@@ -404,7 +422,7 @@ impl LogReader {
 /// Whose the attempts of a task are.
 pub(super) async fn places(services: &Services, task: TaskId) -> Result<HashMap<AttemptId, Place>> {
     let mut tx = services.store.read().await?;
-    let reader = read_events(&mut tx, task).await?;
+    let reader = read_plan(&mut tx, task).await?;
     let attempts = attempt_list_of_task(&mut tx, task).await?;
     let plan = reader.plan();
     let name = |id| {

@@ -172,9 +172,10 @@ pub async fn deployment_current_show(tx: &mut Tx, row: &DeploymentCurrentRow) ->
     ];
     tx.exec(
         "INSERT INTO deployment_current (project_id, environment_id, task_id, release_id,
-             release_version, state, outcome, has_warnings, changed_at_us)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             release_version, state, outcome, has_warnings, changed_at_us, task_number)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, (SELECT number FROM task WHERE id = $3))
          ON CONFLICT (project_id, environment_id) DO UPDATE SET task_id = excluded.task_id,
+             task_number = excluded.task_number,
              release_id = excluded.release_id, release_version = excluded.release_version,
              state = excluded.state, outcome = excluded.outcome,
              has_warnings = excluded.has_warnings, changed_at_us = excluded.changed_at_us

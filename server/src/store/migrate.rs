@@ -95,6 +95,11 @@ pub(super) const STATE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/state/0014_resolution.sql"),
         postgres: include_str!("migrations/postgres/state/0014_resolution.sql"),
     },
+    Migration {
+        version: 16,
+        sqlite: include_str!("migrations/sqlite/state/0016_dashboard.sql"),
+        postgres: include_str!("migrations/postgres/state/0016_dashboard.sql"),
+    },
 ];
 
 /// The logs' schema.

@@ -14,6 +14,7 @@ mod artifact;
 mod attempt;
 mod audit;
 mod copy;
+mod dashboard;
 mod deployment;
 mod environment;
 mod error;
@@ -86,6 +87,10 @@ pub use audit::{
 pub use copy::{
     COPIED_FILES, CopiedArtifact, CopiedPackage, CopyFacts, MaintenanceLock, sqlite_copy,
     sqlite_copy_check, sqlite_copy_facts, sqlite_copy_mark, sqlite_copy_meta,
+};
+pub use dashboard::{
+    DashboardCell, DashboardProject, dashboard_cell_list, dashboard_project_list,
+    dashboard_release_list,
 };
 pub use deployment::{
     DeploymentCurrentRow, DeploymentSucceeded, TargetCurrentFilter, TargetCurrentRow, TargetState,

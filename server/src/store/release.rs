@@ -340,7 +340,7 @@ pub async fn release_variables_list(
     .collect()
 }
 
-fn read(row: &Row) -> Result<ReleaseRow> {
+pub(super) fn read(row: &Row) -> Result<ReleaseRow> {
     let blocked = match row.find("blocked_at_us")? {
         None => None,
         Some(at_us) => Some(ReleaseBlock {
