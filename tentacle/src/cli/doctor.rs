@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{EXIT_INTERNAL, Failure, Output, print, print_json};
 use crate::actions::Shell;
-use crate::connection::{self, Timing};
+use crate::connection::{self, Sockets, Timing};
 use crate::driver::{Connection, Status, inspect};
 use crate::durable;
 use crate::identity::{Identity, IdentityError};
@@ -139,7 +139,8 @@ fn server(state_dir: &StateDir) -> Vec<Check> {
             ));
             continue;
         };
-        let probe = connection::probe_enrolment(&parsed, pin, &timing);
+        let sockets = Sockets::own();
+        let probe = connection::probe_enrolment(&parsed, pin, &timing, &sockets);
         checks.push(match runtime.block_on(probe) {
             Ok(dialled) => {
                 let peer = dialled.connection.remote_address();

@@ -17,7 +17,9 @@ use mantle_shared::tls::Fingerprint;
 use mantle_shared::token::JoinToken;
 
 use super::{EXIT_INTERNAL, EXIT_UNREACHABLE, EXIT_USAGE, Failure, joined_service};
-use crate::connection::{self, DialError, Dialled, EnrolError, ProbeError, ServerAddress, Timing};
+use crate::connection::{
+    self, DialError, Dialled, EnrolError, ProbeError, ServerAddress, Sockets, Timing,
+};
 use crate::durable;
 use crate::identity::{self, Enrolled, Identity, NewKey};
 use crate::link::HelloFacts;
@@ -324,7 +326,7 @@ async fn check_reachable(
     pin: Fingerprint,
     timing: &Timing,
 ) -> Result<Dialled, Failure> {
-    match connection::probe_enrolment(server, pin, timing).await {
+    match connection::probe_enrolment(server, pin, timing, &Sockets::own()).await {
         Ok(dialled) => {
             tick(
                 out,

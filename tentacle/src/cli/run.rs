@@ -12,7 +12,7 @@ use super::{EXIT_INTERNAL, EXIT_INVALID, EXIT_NOT_FOUND, EXIT_USAGE, Failure};
 use crate::actions;
 use crate::artifacts::Artifacts;
 use crate::cache::{Acquirer, Cache};
-use crate::connection::{self, Settings, Timing};
+use crate::connection::{self, Settings, Sockets, Timing};
 use crate::driver::{Driver, DriverConfig, OpenDriverError};
 use crate::identity::{Identities, IdentityError};
 use crate::journal::OpenError;
@@ -125,6 +125,7 @@ pub(super) fn agent(args: &RunArgs, state_dir: &StateDir, host: impl Host) -> Re
     let settings = Settings {
         identities,
         timing: Timing::from_environment(),
+        sockets: Sockets::own(),
         acquirer: Arc::new(Acquirer::new(cache, state_dir.apps())),
         artifacts: Artifacts::at(state_dir),
     };

@@ -11,6 +11,7 @@ use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TransportErrorC
 use super::address::{ResolveError, ServerAddress};
 use super::endpoint;
 use super::reason;
+use super::sockets::Sockets;
 use super::timing::Timing;
 use super::tls::{TlsError, Verdict, VerdictCell};
 
@@ -24,6 +25,20 @@ pub struct Dialled {
     pub connection: Connection,
     /// Its endpoint; kept for an orderly end.
     pub endpoint: Endpoint,
+    /// Other connections have the same endpoint.
+    pub(super) is_shared: bool,
+}
+
+impl Dialled {
+    /// Waits until the last packets of an end have left.
+    pub(super) async fn gone(&self) {
+        if self.is_shared {
+            // The endpoint goes on, and sends what is left by itself.
+            self.connection.closed().await;
+        } else {
+            self.endpoint.wait_idle().await;
+        }
+    }
 }
 
 /// Why there is no connection.
@@ -106,6 +121,7 @@ pub enum DialError {
 pub(crate) async fn server(
     server: &ServerAddress,
     timing: &Timing,
+    sockets: &Sockets,
     tls: impl Fn(VerdictCell) -> Result<QuicClientConfig, TlsError>,
 ) -> Result<Dialled, DialError> {
     let mut telling: Option<DialError> = None;
@@ -113,7 +129,7 @@ pub(crate) async fn server(
     for address in server.resolve().await? {
         let verdict = VerdictCell::default();
         let crypto = tls(verdict.clone())?;
-        match one(address, timing, crypto, &verdict).await {
+        match one(address, timing, sockets, crypto, &verdict).await {
             Ok(dialled) => return Ok(dialled),
             Err(error @ (DialError::NoAnswer { .. } | DialError::Socket { .. })) => {
                 last = Some(error);
@@ -132,11 +148,12 @@ pub(crate) async fn server(
 async fn one(
     address: SocketAddr,
     timing: &Timing,
+    sockets: &Sockets,
     crypto: QuicClientConfig,
     verdict: &VerdictCell,
 ) -> Result<Dialled, DialError> {
     let socket = |source| DialError::Socket { address, source };
-    let endpoint = endpoint::client(address).map_err(socket)?;
+    let endpoint = sockets.endpoint(address).map_err(socket)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(endpoint::transport(timing)));
     let connecting = endpoint
@@ -151,6 +168,7 @@ async fn one(
         Ok(Ok(connection)) => Ok(Dialled {
             connection,
             endpoint,
+            is_shared: sockets.are_shared(),
         }),
         Ok(Err(error)) => Err(explain(address, &error, verdict.get(), no_answer)),
         Err(_elapsed) => Err(no_answer()),

@@ -1,7 +1,7 @@
 //! The UDP socket and what QUIC may use of it. Limits are set here, never inherited.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Once;
 
@@ -26,9 +26,17 @@ const MAX_BIDI: u32 = 8;
 /// Likewise, one-way.
 const MAX_UNI: u32 = 16;
 
-/// An endpoint that dials peers of this address's family.
+/// An endpoint of its own that dials peers of this address's family.
 pub(super) fn client(peer: SocketAddr) -> io::Result<Endpoint> {
-    let socket = open(peer)?;
+    bound(match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    })
+}
+
+/// An endpoint that dials from this address.
+pub(super) fn bound(local: IpAddr) -> io::Result<Endpoint> {
+    let socket = open(local)?;
     if !plain_is_forced() {
         let native = socket.try_clone()?;
         let endpoint = Endpoint::new(
@@ -84,11 +92,9 @@ pub(super) fn ask(connection: &Connection) {
     connection.set_receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES + 1));
 }
 
-fn open(peer: SocketAddr) -> io::Result<Socket> {
-    let (domain, local) = match peer {
-        SocketAddr::V4(_) => (Domain::IPV4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
-        SocketAddr::V6(_) => (Domain::IPV6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
-    };
+fn open(local: IpAddr) -> io::Result<Socket> {
+    let local = SocketAddr::from((local, 0));
+    let domain = Domain::for_address(local);
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     // The system may grant less; it works all the same, only slower.
     let asked = socket

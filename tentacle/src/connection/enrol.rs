@@ -40,7 +40,7 @@ pub enum EnrolError {
 }
 
 /// Asks to be let in, over a connection whose server has proved the pinned authority.
-pub(crate) async fn enrol(
+pub async fn enrol(
     dialled: &Dialled,
     request: EnrolRequest,
     pin: Fingerprint,

@@ -8,6 +8,7 @@ use super::address::ServerAddress;
 use super::dial::{self, DialError};
 use super::framed::{self, Incoming, StreamError};
 use super::handshake::{self, HandshakeError};
+use super::sockets::Sockets;
 use super::timing::Timing;
 use super::{reason, tls};
 use crate::identity::Identity;
@@ -58,11 +59,12 @@ pub async fn leave(
     facts: &HelloFacts,
     timing: &Timing,
 ) -> Result<Left, LeaveError> {
-    let dialled = dial::server(address, timing, |verdict| tls::work(identity, verdict)).await?;
+    let tls = |verdict| tls::work(identity, verdict);
+    let dialled = dial::server(address, timing, &Sockets::own(), tls).await?;
     let asked = tokio::time::timeout(ANSWER, ask(&dialled.connection, facts, timing)).await;
     dialled.connection.close(close::GOING_AWAY.into(), b"left");
     // The close should reach the server, else it waits for the idle timeout.
-    let _ = tokio::time::timeout(Duration::from_secs(1), dialled.endpoint.wait_idle()).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), dialled.gone()).await;
     asked.map_err(|_elapsed| LeaveError::Silent)?
 }
 

@@ -23,6 +23,7 @@ mod renewal;
 mod reports;
 mod session;
 mod silence;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -31,14 +32,14 @@ mod transfer;
 
 pub use address::{BadAddress, DEFAULT_PORT, ResolveError, ServerAddress};
 pub use dial::{DialError, Dialled};
-pub use enrol::EnrolError;
+pub use enrol::{EnrolError, enrol};
 pub use framed::bad_streams;
 pub use handshake::HandshakeError;
 pub use leave::{LeaveError, Left, leave};
 pub use probe::{ProbeError, RoundTrip, probe_enrolment, round_trip};
+pub use sockets::Sockets;
 pub use timing::Timing;
 
-pub(crate) use enrol::enrol;
 pub(crate) use handshake::host_name;
 
 use std::sync::Arc;
@@ -74,6 +75,8 @@ pub struct Settings {
     pub identities: Identities,
     /// How long it waits for what.
     pub timing: Timing,
+    /// Where it dials from.
+    pub sockets: Sockets,
     /// Where packages go.
     pub acquirer: Arc<Acquirer>,
     /// What attempts left behind.
@@ -117,7 +120,7 @@ pub async fn run(mut settings: Settings, mut peer: LinkPeer) {
                     &settings.timing,
                 )
                 .await;
-                let leave = connected.dialled.endpoint.wait_idle();
+                let leave = connected.dialled.gone();
                 if end.closed_by_driver {
                     let _ = tokio::time::timeout(LEAVE_TIMEOUT, leave).await;
                     return;
@@ -247,7 +250,7 @@ async fn connect(
     facts: HelloFacts,
 ) -> Result<Connected, ConnectError> {
     let address: ServerAddress = server.parse()?;
-    let dialled = dial::server(&address, timing, |verdict| {
+    let dialled = dial::server(&address, timing, &settings.sockets, |verdict| {
         tls::work(settings.identities.shown(), verdict)
     })
     .await?;

@@ -12,6 +12,7 @@ use super::dial::{self, DialError, Dialled};
 use super::framed::{self, Incoming, StreamError};
 use super::handshake::{self, HandshakeError};
 use super::reason;
+use super::sockets::Sockets;
 use super::timing::Timing;
 use super::tls;
 use crate::identity::Identity;
@@ -60,8 +61,10 @@ pub async fn probe_enrolment(
     address: &ServerAddress,
     pin: Fingerprint,
     timing: &Timing,
+    sockets: &Sockets,
 ) -> Result<Dialled, DialError> {
-    dial::server(address, timing, |verdict| tls::enrol(pin, verdict)).await
+    let tls = |verdict| tls::enrol(pin, verdict);
+    dial::server(address, timing, sockets, tls).await
 }
 
 /// Makes a work connection, sends an echo and waits for it to come back. No resync is begun, so
@@ -72,11 +75,12 @@ pub async fn round_trip(
     facts: &HelloFacts,
     timing: &Timing,
 ) -> Result<RoundTrip, ProbeError> {
-    let dialled = dial::server(address, timing, |verdict| tls::work(identity, verdict)).await?;
+    let tls = |verdict| tls::work(identity, verdict);
+    let dialled = dial::server(address, timing, &Sockets::own(), tls).await?;
     let result = exchange(&dialled, facts, timing).await;
     dialled.connection.close(close::GOING_AWAY.into(), b"probe");
     // The close should reach the server, else it waits for the idle timeout.
-    let _ = tokio::time::timeout(Duration::from_secs(1), dialled.endpoint.wait_idle()).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), dialled.gone()).await;
     result
 }
 

@@ -102,7 +102,7 @@ impl Renewal {
 pub(super) async fn after_the_end(settings: &mut Settings, server: &str) -> Result<(), RenewError> {
     let address: ServerAddress = server.parse()?;
     let (renewal, message) = Renewal::begin(settings.identities.shown())?;
-    let dialled = dial::server(&address, &settings.timing, |verdict| {
+    let dialled = dial::server(&address, &settings.timing, &settings.sockets, |verdict| {
         tls::renew(settings.identities.shown(), verdict)
     })
     .await?;

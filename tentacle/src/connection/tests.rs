@@ -155,9 +155,9 @@ async fn a_server_of_another_authority_is_sent_no_token() {
 async fn the_right_authority_with_another_name_is_refused() {
     let server = TestServer::start_named(Arc::new(Authority::new()), "other.mantle.internal");
     let address = server.address.to_string().parse().unwrap();
-    let timing = quick();
+    let (timing, sockets) = (quick(), Sockets::own());
     let (dialled, ()) = tokio::join!(
-        probe_enrolment(&address, server.authority.pin(), &timing),
+        probe_enrolment(&address, server.authority.pin(), &timing, &sockets),
         async {
             let _ = soon(server.endpoint.accept()).await.unwrap().await;
         }

@@ -69,6 +69,7 @@ mod server_faults;
 mod service;
 mod services;
 mod snapshot;
+mod swarm;
 mod transfers;
 mod tries;
 mod trust;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::framed::{self, MessageReader};
-use super::super::{Settings, Timing, bad_streams, run};
+use super::super::{Settings, Sockets, Timing, bad_streams, run};
 use super::quick;
 use super::server::{Authority, ServerSession, TestServer, facts, soon};
 use crate::artifacts::Artifacts;
@@ -47,6 +47,7 @@ impl Agent {
         let settings = Settings {
             identities: Identities::load(data.path()).unwrap(),
             timing,
+            sockets: Sockets::own(),
             acquirer: Arc::new(Acquirer::new(cache, data.path().join("apps")).keep_free(0)),
             artifacts: Artifacts::at(&StateDir::at(data.path())),
         };

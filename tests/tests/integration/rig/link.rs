@@ -10,7 +10,7 @@ use mantle_shared::protocol::{
 use mantle_shared::{AttemptId, Digest, JournalId};
 use tentacle::artifacts::Artifacts;
 use tentacle::cache::{Acquirer, Cache};
-use tentacle::connection::{self, Settings, Timing};
+use tentacle::connection::{self, Settings, Sockets, Timing};
 use tentacle::identity::Identities;
 use tentacle::link::{HelloFacts, Link, LinkCommand, LinkEvent, LinkPeer, link};
 use tokio::sync::mpsc;
@@ -52,6 +52,7 @@ pub fn settings(home: &Home, timing: Timing) -> Settings {
     Settings {
         identities: Identities::load(&home.root).unwrap(),
         timing,
+        sockets: Sockets::own(),
         acquirer: Arc::new(Acquirer::new(cache, state.apps())),
         artifacts: Artifacts::at(&state),
     }
