@@ -25,6 +25,8 @@ pub(crate) struct Programs {
     pub(crate) mantle: PathBuf,
     /// The agent.
     pub(crate) tentacle: PathBuf,
+    /// Many agents in one process; not shipped.
+    pub(crate) swarm: PathBuf,
 }
 
 impl Programs {
@@ -45,6 +47,7 @@ impl Programs {
         Ok(Self {
             mantle: program("mantle")?,
             tentacle: program("tentacle")?,
+            swarm: program("mantle-swarm")?,
         })
     }
 
@@ -54,7 +57,13 @@ impl Programs {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
         let output = Command::new(cargo)
             .args(["build", "--release", "-p", "mantle", "-p", "tentacle"])
-            .args(["--bins", "--message-format", "json-render-diagnostics"])
+            .args([
+                "-p",
+                "mantle-swarm",
+                "--bins",
+                "--message-format",
+                "json-render-diagnostics",
+            ])
             .arg("--manifest-path")
             .arg(manifest)
             .stderr(Stdio::inherit())
@@ -71,6 +80,7 @@ impl Programs {
         Ok(Self {
             mantle: program("mantle")?,
             tentacle: program("tentacle")?,
+            swarm: program("mantle-swarm")?,
         })
     }
 

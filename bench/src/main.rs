@@ -4,6 +4,7 @@
 //! What holds here: a figure is a ratio, or a size; seconds alone say nothing of another machine. The
 //! product runs as its own processes, through its own command line; nothing of it is linked in.
 
+mod api;
 mod binaries;
 mod cancel;
 mod floor;
@@ -19,6 +20,7 @@ mod quinn_limit;
 mod report;
 mod rig;
 mod statistics;
+mod swarm;
 mod template;
 
 use std::io::Write as _;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use api::Pages;
 use binaries::Programs;
 use cancel::Cancels;
 use output::Printed;
@@ -118,6 +121,10 @@ enum Part {
     Update,
     /// Lines of a step, beside ssh, clush and Ansible
     Lines,
+    /// Many agents: memory, coming back, steps that do nothing
+    Swarm,
+    /// Pages of the API: the dashboard, lists, a long log
+    Pages,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -146,6 +153,10 @@ struct Extent {
     crowd: Crowd,
     /// How much is measured beside other tools.
     peers: peers::Beside,
+    /// How many agents of a swarm.
+    swarm: swarm::Extent,
+    /// How much the API's pages show.
+    pages: Pages,
 }
 
 impl Extent {
@@ -180,6 +191,16 @@ impl Extent {
                     receivers: 2,
                     lines: 5_000,
                 },
+                swarm: swarm::Extent {
+                    agents: 20,
+                    groups: &[5, 20],
+                    times: 2,
+                },
+                pages: Pages {
+                    projects: 4,
+                    environments: 3,
+                    lines: 5_000,
+                },
             };
         }
         Self {
@@ -209,6 +230,16 @@ impl Extent {
                 times: 5,
                 file_bytes: 100 << 20,
                 receivers: 20,
+                lines: 1_000_000,
+            },
+            swarm: swarm::Extent {
+                agents: 10_000,
+                groups: &[10, 100, 1_000],
+                times: 9,
+            },
+            pages: Pages {
+                projects: 500,
+                environments: 20,
                 lines: 1_000_000,
             },
         }
@@ -330,6 +361,25 @@ fn measure(cli: &Cli, programs: &Programs, oddities: Vec<String>) -> Result<Repo
     if !works.is_empty() {
         let kept = cli.peers.as_deref();
         peers::measure(programs, kept, &extent.peers, &works, &mut report)?;
+    }
+    if wanted(Part::Swarm) {
+        say(&format!("a swarm of {} agents", extent.swarm.agents));
+        let mut rig = Rig::start(programs)?;
+        report.add(swarm::rows(&mut rig, &extent.swarm)?);
+        rig.stop()?;
+    }
+    if wanted(Part::Pages) {
+        let Pages {
+            projects,
+            environments,
+            ..
+        } = extent.pages;
+        say(&format!(
+            "pages of {projects} projects by {environments} environments"
+        ));
+        let rig = Rig::start(programs)?;
+        report.add(api::rows(&rig, extent.pages)?);
+        rig.stop()?;
     }
     Ok(report)
 }

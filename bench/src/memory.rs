@@ -167,7 +167,7 @@ fn usages(rig: &Rig) -> Result<Vec<Usage>> {
 }
 
 /// RSS once it stays the same.
-fn settled(process: &Process) -> Result<u64> {
+pub(crate) fn settled(process: &Process) -> Result<u64> {
     let begun = Instant::now();
     let mut before = Usage::of(process)?.rss_bytes;
     loop {

@@ -81,7 +81,7 @@ fn as_f64(count: usize) -> f64 {
     count as f64
 }
 
-fn project_file(project: &str, agents: usize) -> String {
+pub(crate) fn project_file(project: &str, agents: usize) -> String {
     format!(
         "mantle: v1
 project: {project}
@@ -133,7 +133,7 @@ impl Cpu {
     }
 }
 
-fn cpu_ms(process: &Process) -> Result<f64> {
+pub(crate) fn cpu_ms(process: &Process) -> Result<f64> {
     let path = format!("/proc/{}/stat", process.pid());
     let stat = std::fs::read_to_string(&path).with_context(|| path.clone())?;
     ticks(&stat)

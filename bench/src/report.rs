@@ -21,6 +21,10 @@ pub(crate) enum Unit {
     KiB,
     /// 1024 * 1024 bytes.
     MiB,
+    /// So many a second.
+    PerS,
+    /// Hundredths of a core.
+    Percent,
 }
 
 impl Unit {
@@ -31,6 +35,8 @@ impl Unit {
             Self::LinesPerS => "lines/s",
             Self::KiB => "KiB",
             Self::MiB => "MiB",
+            Self::PerS => "/s",
+            Self::Percent => "%",
         }
     }
 }
@@ -132,6 +138,16 @@ impl Row {
             to_reach: Some(to_reach),
             ..self
         }
+    }
+
+    /// What it is called.
+    pub(crate) fn figure(&self) -> &str {
+        &self.figure
+    }
+
+    /// How much it is.
+    pub(crate) fn value(&self) -> f64 {
+        self.value
     }
 
     /// The figure over what it is compared with.

@@ -5,13 +5,15 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal};
+use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -25,13 +27,15 @@ environments: [{ name: bench }]
 lifecycles: [{ name: bench, phases: [{ name: Bench, environments: [bench] }] }]
 ";
 /// For the server to listen, and for all agents to be connected; debug builds on a busy machine too.
-const START_DEADLINE: Duration = Duration::from_mins(2);
+pub(crate) const START_DEADLINE: Duration = Duration::from_mins(2);
 /// For everything to end by itself.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 /// How much of a log is shown.
 const SHOWN_LINES: usize = 20;
+/// The file in which a server says where it listens.
+const ADDRESSES: &str = "server.json";
 
 /// A process that is stopped when it is dropped.
 #[derive(Debug)]
@@ -98,7 +102,8 @@ pub(crate) struct Rig {
     // Agents first: they are dropped before their server, and the folder last.
     agents: Vec<Process>,
     server: Process,
-    quic: SocketAddr,
+    addresses: (SocketAddr, SocketAddr),
+    options: Vec<String>,
     folder: TempDir,
 }
 
@@ -114,30 +119,14 @@ impl Rig {
             .prefix("mantle-bench-")
             .tempdir()
             .context("a temporary folder")?;
-        let data = folder.path().join("server");
-        let mut command = Command::new(&programs.mantle);
-        command
-            .args(["server", "run", "--listen-https", "127.0.0.1:0"])
-            .args(["--listen-quic", "127.0.0.1:0", "-o", "json"])
-            .args(options)
-            .arg("--data")
-            .arg(&data);
-        isolate(&mut command, folder.path());
-        let log = folder.path().join("server.log");
-        let mut server = Process::start(command, &log)?;
-        let quic = wait_for("the server listens", || {
-            ensure!(
-                !server.is_over(),
-                "the server ended at its start:\n{}",
-                tail(&log)
-            );
-            Ok(quic_address(&data.join("server.json")))
-        })?;
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (server, addresses) = serve(programs, folder.path(), options, (any, any))?;
         let rig = Self {
             programs: programs.clone(),
             agents: Vec::new(),
             server,
-            quic,
+            addresses,
+            options: options.iter().map(|&option| option.to_owned()).collect(),
             folder,
         };
         rig.apply("infrastructure", INFRASTRUCTURE)?;
@@ -152,6 +141,62 @@ impl Rig {
     /// The server.
     pub(crate) fn server(&self) -> &Process {
         &self.server
+    }
+
+    /// Where its API is, and the administrator's key.
+    pub(crate) fn api(&self) -> Result<(String, String)> {
+        let file = self.folder.path().join("server/admin.key");
+        let key = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        Ok((
+            format!("https://{}", self.addresses.0),
+            key.trim().to_owned(),
+        ))
+    }
+
+    /// Kills the server without a chance to react and starts it anew at the same addresses; on return it
+    /// listens.
+    pub(crate) fn kill_and_restart(&mut self) -> Result<()> {
+        self.server.child.kill().context("killing the server")?;
+        self.server.child.wait().context("the killed server")?;
+        // What the one before wrote must not be taken for the next one's.
+        let file = self.folder.path().join("server").join(ADDRESSES);
+        std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        let folder = self.folder.path();
+        let (server, _) = serve(&self.programs, folder, &options, self.addresses)?;
+        self.server = server;
+        Ok(())
+    }
+
+    /// Starts many agents in one process, which join: all in the environment of all deployments.
+    pub(crate) fn swarm(&self, options: &[String]) -> Result<Swarm> {
+        self.swarm_with(options, true)
+    }
+
+    /// The same, with the tag `all`, and in that environment only if it is said.
+    pub(crate) fn swarm_with(&self, options: &[String], in_environment: bool) -> Result<Swarm> {
+        let uses = options
+            .iter()
+            .skip_while(|option| *option != "--agents")
+            .nth(1)
+            .context("how many agents")?;
+        let token = self.json(&["agent", "token", "create", "--uses", uses])?;
+        let token = token
+            .pointer("/token")
+            .and_then(Value::as_str)
+            .context("no join token in the answer")?;
+        let mut command = Command::new(&self.programs.swarm);
+        command
+            .args(["--server", &self.addresses.1.to_string()])
+            .args(["--token", token, "--tag", "all", "--stop-at-eof"])
+            .arg("--data")
+            .arg(self.folder.path().join("swarm"))
+            .args(options);
+        if in_environment {
+            command.args(["--environment", ENVIRONMENT]);
+        }
+        isolate(&mut command, self.folder.path());
+        Swarm::start(command, &self.folder.path().join("swarm.log"))
     }
 
     /// The agents.
@@ -182,7 +227,7 @@ impl Rig {
         let mut command = self.tentacle(&name);
         command
             .stdin(Stdio::null())
-            .args(["join", "--server", &self.quic.to_string()])
+            .args(["join", "--server", &self.addresses.1.to_string()])
             .args(["--token", token, "--name", &name])
             .args(["--environment", ENVIRONMENT]);
         for group in groups.iter().filter(|group| number <= **group) {
@@ -304,6 +349,125 @@ impl Rig {
     }
 }
 
+/// Starts a server at these addresses, for HTTPS and QUIC, and waits until it listens; gives where.
+fn serve(
+    programs: &Programs,
+    folder: &Path,
+    options: &[&str],
+    (https, quic): (SocketAddr, SocketAddr),
+) -> Result<(Process, (SocketAddr, SocketAddr))> {
+    let data = folder.join("server");
+    let mut command = Command::new(&programs.mantle);
+    command
+        .args(["server", "run", "--listen-https", &https.to_string()])
+        .args(["--listen-quic", &quic.to_string(), "-o", "json"])
+        .args(options)
+        .arg("--data")
+        .arg(&data);
+    isolate(&mut command, folder);
+    let log = folder.join("server.log");
+    let mut server = Process::start(command, &log)?;
+    let addresses = wait_for("the server listens", || {
+        ensure!(
+            !server.is_over(),
+            "the server ended at its start:\n{}",
+            tail(&log)
+        );
+        Ok(read_addresses(&data.join(ADDRESSES)))
+    })?;
+    Ok((server, addresses))
+}
+
+/// A moment of a swarm: its counts.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Moment {
+    /// When, in microseconds since 1970.
+    pub(crate) at_us: i64,
+    /// Have an identity.
+    pub(crate) joined: usize,
+    /// Are connected.
+    pub(crate) connected: usize,
+    /// Times that one was taken in.
+    pub(crate) connects: usize,
+}
+
+/// Many agents in one process.
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    process: Process,
+    said: Arc<Mutex<Vec<Moment>>>,
+    log: PathBuf,
+}
+
+impl Swarm {
+    fn start(mut command: Command, log: &Path) -> Result<Self> {
+        let err = File::create(log).with_context(|| log.display().to_string())?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(err)
+            .spawn()
+            .with_context(|| format!("starting {}", command.get_program().display()))?;
+        let pipe = child.stdout.take();
+        let process = Process { child };
+        let pipe = pipe.context("the swarm's output")?;
+        let said: Arc<Mutex<Vec<Moment>>> = Arc::default();
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                if let Ok(moment) = serde_json::from_str(&line) {
+                    heard
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(moment);
+                }
+            }
+        });
+        Ok(Self {
+            process,
+            said,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Everything that it said so far.
+    pub(crate) fn said(&self) -> Vec<Moment> {
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// What it said last.
+    pub(crate) fn now(&self) -> Option<Moment> {
+        self.said().last().copied()
+    }
+
+    /// Waits until its counts are so.
+    pub(crate) fn wait(
+        &mut self,
+        what: &str,
+        within: Duration,
+        are_so: impl Fn(&Moment) -> bool,
+    ) -> Result<()> {
+        wait_within(what, within, || {
+            ensure!(
+                !self.process.is_over(),
+                "the swarm ended:\n{}",
+                tail(&self.log)
+            );
+            Ok(self.now().filter(|now| are_so(now)).map(drop))
+        })
+        .with_context(|| format!("the swarm says {:?}", self.now()))
+    }
+
+    /// Stops it in good order.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        self.process.terminate();
+        until_over(std::slice::from_mut(&mut self.process))
+    }
+}
+
 fn until_over(processes: &mut [Process]) -> Result<()> {
     let deadline = Instant::now() + STOP_DEADLINE;
     while !processes.iter_mut().all(Process::is_over) {
@@ -344,8 +508,16 @@ fn finish(mut command: Command, what: &str) -> Result<String> {
 }
 
 /// Looks until something is there.
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + START_DEADLINE;
+fn wait_for<T>(what: &str, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    wait_within(what, START_DEADLINE, look)
+}
+
+fn wait_within<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + within;
     loop {
         if let Some(found) = look()? {
             return Ok(found);
@@ -353,16 +525,18 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Resul
         ensure!(
             Instant::now() < deadline,
             "{what}: not within {} s",
-            START_DEADLINE.as_secs()
+            within.as_secs()
         );
         std::thread::sleep(LOOK);
     }
 }
 
-fn quic_address(file: &Path) -> Option<SocketAddr> {
+/// Where a server listens, for HTTPS and QUIC.
+fn read_addresses(file: &Path) -> Option<(SocketAddr, SocketAddr)> {
     let text = std::fs::read_to_string(file).ok()?;
     let value: Value = serde_json::from_str(&text).ok()?;
-    value.get("quic")?.as_str()?.parse().ok()
+    let address = |name: &str| value.get(name)?.as_str()?.parse().ok();
+    Some((address("https")?, address("quic")?))
 }
 
 /// How many targets of a list are connected.

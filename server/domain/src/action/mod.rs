@@ -56,15 +56,6 @@ const fn checked(name: &'static str, summary: &'static str) -> ActionType {
     }
 }
 
-const fn named(name: &'static str, summary: &'static str) -> ActionType {
-    ActionType {
-        name,
-        summary,
-        support: Support::NameOnly,
-        on_server: false,
-    }
-}
-
 const fn on_server(name: &'static str, summary: &'static str) -> ActionType {
     ActionType {
         name,
