@@ -15,7 +15,11 @@ async fn machine() -> (Fleet, PathBuf) {
 
 /// Applies this process, deploys its release of this version, and gives its log.
 async fn deploy(fleet: &Fleet, version: &str, process: &str, code: i32) -> String {
-    fleet.apply("shop", &project_of("shop", process)).await;
+    let mut project = project_of("shop", process);
+    if process.contains("package: Web") {
+        project = project.replace("process:", "packages: [{ id: Web }]\nprocess:");
+    }
+    fleet.apply("shop", &project).await;
     fleet
         .server
         .ok(&["release", "create", "shop", version])
