@@ -266,7 +266,8 @@ mod tests {
         };
         let whole = verify(TELL).await;
         assert_eq!((whole.problem_count, whole.repaired), (0, 0));
-        assert!(whole.bytes > 2 * 700_000, "content and archive: {whole:?}");
+        // The archive of one large file shares chunks with that file, and they are read once.
+        assert!(whole.bytes > 700_000, "content and archive: {whole:?}");
 
         lose(&house, Digest::of(b"hello"));
         let told = verify(TELL).await;

@@ -151,11 +151,6 @@ lifecycles:
 ";
     for (given, place, says) in [
         (
-            of_steps("  - { step: Site, targets: { tag: web }, uses: nginx.site }\n"),
-            "a.yaml:4:48: ",
-            ["'Site'", "'nginx.site'", "'when:'"],
-        ),
-        (
             of_steps(
                 "  - { step: Site, targets: { tag: web }, run: \"#{if Octopus.Machine.Name}yes#{/if}\", uses: script, with: { run: x } }\n",
             ),
@@ -183,7 +178,7 @@ lifecycles:
     assert_eq!(warnings(infrastructure), Vec::<String>::new());
     let asks = "  - { step: Ask, uses: manual, with: { instructions: look } }\n";
     assert_eq!(of_steps(asks), Vec::<String>::new());
-    let disabled = "  - { step: Site, targets: { tag: web }, uses: nginx.site, disabled: true }\n";
+    let disabled = "  - { step: Tell, uses: deploy.release, disabled: true }\n";
     assert_eq!(of_steps(disabled), Vec::<String>::new());
     let by_a_worker = "  - { step: Here, uses: script, with: { run: 'true' } }\n";
     assert_eq!(of_steps(by_a_worker), Vec::<String>::new());

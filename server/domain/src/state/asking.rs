@@ -168,21 +168,26 @@ fn go_on(state: &mut State, step: u32, at: Timestamp) {
     let in_step = |(_, one): &(u32, &Interruption)| one.question.step() == step;
     let step_answered = !state.open_interruptions().any(|one| in_step(&one));
     if all_answered && let Some(since) = state.stands_since.take() {
-        state.end_by = state.end_by.map(|end_by| later(end_by, since, at));
+        let stood = stood(since, at);
+        state.end_by = state.end_by.map(|end_by| after(end_by, stood));
+        state.stood = state.stood.saturating_add(stood);
     }
     if step_answered
         && let Some(StepState::Running {
             end_by,
+            stood: in_all,
             stands_since,
             ..
         }) = state.steps.get_mut(step as usize)
         && let Some(since) = stands_since.take()
     {
-        *end_by = end_by.map(|end_by| later(end_by, since, at));
+        let stood = stood(since, at);
+        *end_by = end_by.map(|end_by| after(end_by, stood));
+        *in_all = in_all.saturating_add(stood);
     }
 }
 
-/// A time that moves by how long its clock stood.
-fn later(time: Timestamp, since: Timestamp, until: Timestamp) -> Timestamp {
-    after(time, until.duration_since(since).max(SignedDuration::ZERO))
+/// How long a clock stood.
+fn stood(since: Timestamp, until: Timestamp) -> SignedDuration {
+    until.duration_since(since).max(SignedDuration::ZERO)
 }

@@ -203,6 +203,7 @@ fn evolve_step(state: &mut State, event: &Event) {
             *slot = StepState::Running {
                 since: *at,
                 end_by: *end_by,
+                stood: jiff::SignedDuration::ZERO,
                 stop: None,
                 stands_since: None,
                 subjects: BTreeMap::new(),

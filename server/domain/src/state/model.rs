@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mantle_shared::ids::{AgentId, AttemptId, JournalId, TargetId};
 use mantle_shared::order::OrderPackage;
 use mantle_shared::protocol::{AttemptEnd, Outcome};
@@ -32,6 +32,8 @@ pub struct State {
     pub began_at: Option<Timestamp>,
     /// It must be over by then; none in a log from before there was such a limit.
     pub end_by: Option<Timestamp>,
+    /// How long its clock has stood, by which [`Self::end_by`] has moved.
+    pub stood: SignedDuration,
     /// It is to stop: somebody asked for it, or its time is up.
     pub cancel: Option<Cancel>,
     /// Something failed, so what runs on success only does not run any more.
@@ -224,6 +226,8 @@ pub enum StepState {
         since: Timestamp,
         /// It must be over by then; none in a log from before there was such a limit.
         end_by: Option<Timestamp>,
+        /// How long its clock has stood, by which `end_by` has moved.
+        stood: SignedDuration,
         /// Its time is up: what has not answered by then is called unknown.
         stop: Option<Timestamp>,
         /// Its clock stands since then: a person is awaited.

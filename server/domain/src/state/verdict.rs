@@ -23,19 +23,21 @@ use crate::process::RunCondition;
 
 /// How long a step may take: as its plan says or, if that says nothing, as it was begun with.
 pub(super) fn step_limit(state: &State, step: u32) -> Option<String> {
-    let planned = state.plan.as_deref()?.step(step)?.timeout_ms;
-    let ms = planned.or_else(|| match state.steps.get(step as usize)? {
-        StepState::Running {
-            since,
-            end_by: Some(end_by),
-            ..
-        } => u64::try_from(end_by.duration_since(*since).as_millis()).ok(),
-        StepState::Running { end_by: None, .. }
-        | StepState::Pending
-        | StepState::Finished { .. }
-        | StepState::Skipped { .. } => None,
-    });
-    ms.map(duration::format)
+    if let Some(planned) = state.plan.as_deref()?.step(step)?.timeout_ms {
+        return Some(duration::format(planned));
+    }
+    let StepState::Running {
+        since,
+        end_by: Some(end_by),
+        stood,
+        ..
+    } = state.steps.get(step as usize)?
+    else {
+        return None;
+    };
+    let allowed = end_by.duration_since(*since).saturating_sub(*stood);
+    let ms = u64::try_from(allowed.as_millis()).ok()?;
+    Some(format!("{} by default", duration::format(ms)))
 }
 
 /// That a step ran out of time, and of how much.
@@ -55,7 +57,8 @@ pub(super) fn deployment_limit(state: &State) -> Option<String> {
     let planned = state.plan.as_deref()?.timeouts.deployment_ms;
     let ms = planned.or_else(|| {
         let (began, end_by) = state.began_at.zip(state.end_by)?;
-        u64::try_from(end_by.duration_since(began).as_millis()).ok()
+        let allowed = end_by.duration_since(began).saturating_sub(state.stood);
+        u64::try_from(allowed.as_millis()).ok()
     });
     ms.map(duration::format)
 }

@@ -20,7 +20,7 @@ mod tree;
 mod zip;
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use mantle_shared::Digest;
@@ -247,9 +247,21 @@ fn take_apart<R: Read + Seek>(
         }
         Format::TarXz => {
             let packed = buffered(source);
-            let mut unpacked = lzma_rust2::XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB);
-            tar::ingest(&mut unpacked, into)
+            let unpacked = lzma_rust2::XzReader::new_mem_limit(packed, true, XZ_MEMORY_KIB);
+            tar::ingest(&mut NeverForNothing(unpacked), into)
         }
+    }
+}
+
+/// Passes on no read of no bytes: the xz decoder takes one for the end of its block.
+struct NeverForNothing<R>(R);
+
+impl<R: Read> Read for NeverForNothing<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        self.0.read(into)
     }
 }
 
@@ -297,7 +309,7 @@ struct Hashing<R> {
 }
 
 impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.sha256.update(buffer.get(..read).unwrap_or_default());
         Ok(read)
