@@ -16,7 +16,7 @@ use super::orders::Unmade;
 use crate::gateway::SessionId;
 
 /// An agent answers a start or a cancel from its journal, which takes milliseconds.
-const ANSWER_MS: u32 = 60_000;
+pub(super) const ANSWER_MS: u32 = 60_000;
 
 impl Orchestrator {
     /// Sends what is outstanding of a deployment to the agents that are there.

@@ -24,6 +24,7 @@ mod grants;
 mod health;
 mod held;
 mod ingest;
+mod left_running;
 mod locks;
 mod masking;
 mod masks;

@@ -145,7 +145,7 @@ impl Orchestrator {
         Ok(told)
     }
 
-    async fn tell(&self, task: TaskId, level: Level, text: String) {
+    pub(super) async fn tell(&self, task: TaskId, level: Level, text: String) {
         let line = Record {
             at_us: now_us(),
             body: RecordBody::Line {

@@ -21,6 +21,7 @@ use super::active::{Decided, Deployment};
 use super::admit::{AGENTS_RETURN, Patience};
 use super::fact::{Fact, Reported};
 use super::ingest::Ingest;
+use super::left_running::LeftRunning;
 use super::locks::Keeper;
 use super::parked::Parked;
 use super::turn::{Ended, Late, Turn};
@@ -46,6 +47,8 @@ pub struct Orchestrator {
     pub(super) look_again: bool,
     /// Queued tasks whose turn has come, and how they wait for agents.
     pub(super) awaited: HashMap<TaskId, Patience>,
+    /// What agents report as under way of deployments that are over.
+    pub(super) left_running: BTreeMap<AttemptId, LeftRunning>,
     /// Tasks that are not driven for now.
     pub(super) parked: HashMap<TaskId, Parked>,
     /// The agents that were connected when that was last written down; nothing while it is not known what
@@ -113,6 +116,7 @@ impl Orchestrator {
             facts,
             look_again: true,
             awaited: HashMap::new(),
+            left_running: BTreeMap::new(),
             parked: HashMap::new(),
             connected_noted: None,
             cancels: Vec::new(),
@@ -296,6 +300,7 @@ impl Orchestrator {
             self.carry_out(task).await;
             self.retire(task);
         }
+        self.stop_left_running().await;
         if std::mem::take(&mut self.look_again) {
             for task in self.admit().await {
                 self.carry_out(task).await;
@@ -466,6 +471,7 @@ impl Orchestrator {
         }
         self.parts.online.enter(agent, session, journal);
         self.note_earlier(agent, reports, turn);
+        self.note_left_running(agent, reports);
         for reported in reports {
             let Some(task) = reported.task else { continue };
             let attempt = reported.report.attempt;

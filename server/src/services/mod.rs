@@ -110,7 +110,7 @@ pub use self::renewal::trusted;
 pub use self::retention::RETAIN_EVERY;
 pub use self::targets::TargetSwitch;
 pub use self::wake::{Arrived, NoWake, Presence, Wake};
-pub use self::whose::{planned, whose};
+pub use self::whose::{grace_of, planned, whose};
 use crate::gateway::SocketBuffers;
 use crate::installers::Installers;
 use crate::packages::PackageRepository;

@@ -37,6 +37,20 @@ pub async fn planned(
     Ok(action.map(|action| (action.name.clone(), action.locks_of(row.subject_id))))
 }
 
+/// How long an attempt has between being asked to end and being made to, in milliseconds; nothing if its
+/// task has no plan.
+pub async fn grace_of(
+    tx: &mut Tx,
+    row: &AttemptRow,
+) -> std::result::Result<Option<u64>, StoreError> {
+    let events = read_events(tx, row.task_id).await;
+    let events =
+        events.map_err(|error| StoreError::corrupt(format!("the events of a task: {error}")))?;
+    let step = events.plan().and_then(|plan| plan.step(row.step));
+    let action = step.and_then(|step| step.actions.get(row.action as usize));
+    Ok(action.map(|action| action.grace_ms))
+}
+
 fn words(plan: &Plan, row: &AttemptRow) -> Option<String> {
     let step = plan.step(row.step)?;
     let action = step.actions.get(row.action as usize)?;

@@ -271,3 +271,35 @@ async fn a_target_whose_work_was_resolved_as_succeeded_is_not_among_the_failed_o
     assert!(refused.stderr.contains(&none), "{refused}");
     fleet.world.file("gate", "");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_still_runs_of_a_cancelled_deployment_is_stopped_when_its_agent_is_back() {
+    let mut fleet = a_fleet().await;
+    project(&fleet, "shop", 0).await;
+    project(&fleet, "next", 0).await;
+    let task = lost(&mut fleet, "shop").await;
+    fleet.server.ok(&["task", "cancel", &task]).await;
+    resolve(&fleet, &task, "failed").await;
+    fleet.task_is(&task, "cancelled", SOON).await;
+    fleet.server.kill9();
+    fleet.server.restart().await;
+
+    // Its gate stays shut: only the cancel can end it.
+    fleet.agents[0].run();
+    fleet.all_online().await;
+    let shown = said_late(&fleet, &task).await;
+    assert_eq!(first_action(&shown)["said_late"], "cancelled", "{shown}");
+    wait_for("the log says so", SOON, || async {
+        let log = fleet.log(&task).await;
+        let told = |text: &str| text.contains("still under way") && text.contains("was cancelled");
+        let told = log.iter().any(|line| told(&line.text));
+        told.then_some(()).ok_or_else(|| format!("{log:?}"))
+    })
+    .await;
+    assert_eq!(fleet.effects.count("end", "shop", "web01"), 0);
+
+    // Nothing keeps the next one away.
+    let next = fleet.detach("next").await;
+    fleet.world.file("gate-next", "");
+    fleet.task_is(&next, "succeeded", SOON).await;
+}

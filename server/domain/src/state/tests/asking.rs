@@ -593,8 +593,8 @@ fn the_limit_that_is_named_is_without_the_time_that_the_clock_stood() {
     let step = a_step("a", &[1], vec![an_action("a", &[1])]);
     let mut run = Run::of(guided(a_plan(&[1], vec![step])));
     let named = |run: &Run| {
-        let step = super::super::verdict::step_limit(&run.state, 0);
-        (step, super::super::verdict::deployment_limit(&run.state))
+        let step = verdict::step_limit(&run.state, 0);
+        (step, verdict::deployment_limit(&run.state))
     };
     let before = named(&run);
     assert_eq!(before.0.as_deref(), Some("12h by default"));
