@@ -99,13 +99,15 @@ pub async fn held_lock_resolve(
         "UPDATE held_lock SET broken_at_us = COALESCE(broken_at_us, $2),
              broken_by = COALESCE(broken_by, $3)
          WHERE attempt_id = $1 AND (ended = 'abandoned'
-             OR agent_id <> (SELECT agent_id FROM attempt WHERE id = $1))",
+             OR EXISTS (SELECT 1 FROM attempt
+                 WHERE attempt.id = $1 AND attempt.agent_id <> held_lock.agent_id))",
         params![attempt, at_us, by],
     )
     .await?;
     tx.exec(
         "DELETE FROM held_lock WHERE attempt_id = $1 AND (ended IS NULL OR ended <> 'abandoned')
-             AND agent_id = (SELECT agent_id FROM attempt WHERE id = $1)",
+             AND NOT EXISTS (SELECT 1 FROM attempt
+                 WHERE attempt.id = $1 AND attempt.agent_id <> held_lock.agent_id)",
         params![attempt],
     )
     .await

@@ -23,6 +23,7 @@ pub(in super::super) struct Rights {
 }
 
 /// What new files get that nothing else is said of.
+#[cfg(unix)]
 const USUAL_MODE: u32 = 0o644;
 
 impl Rights {
