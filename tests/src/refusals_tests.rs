@@ -132,6 +132,10 @@ fn samples() -> Vec<Refusal> {
         },
         Refusal::NotJoined { target: target() },
         Refusal::TargetDisabled { target: target() },
+        Refusal::TargetInMaintenance {
+            target: target(),
+            reason: "new disks".to_owned(),
+        },
         Refusal::AgentOffline {
             target: target(),
             part: Part::OneOfSeveral,
@@ -406,6 +410,7 @@ fn name(refusal: &Refusal) -> &'static str {
         Refusal::NoExecutor { .. } => "NoExecutor",
         Refusal::NotJoined { .. } => "NotJoined",
         Refusal::TargetDisabled { .. } => "TargetDisabled",
+        Refusal::TargetInMaintenance { .. } => "TargetInMaintenance",
         Refusal::AgentOffline { .. } => "AgentOffline",
         Refusal::TargetUnhealthy { .. } => "TargetUnhealthy",
         Refusal::ActionUnsupported { .. } => "ActionUnsupported",
@@ -441,7 +446,7 @@ fn name(refusal: &Refusal) -> &'static str {
     }
 }
 /// As many as [`name`] has arms.
-const KINDS: usize = 53;
+const KINDS: usize = 54;
 
 /// The command lines in a sentence: they end at punctuation or where prose goes on.
 fn typed(sentence: &str) -> Vec<Vec<String>> {

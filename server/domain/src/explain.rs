@@ -201,6 +201,13 @@ pub enum Refusal {
         /// The target.
         target: String,
     },
+    /// A target that was chosen by its name is in maintenance.
+    TargetInMaintenance {
+        /// The target.
+        target: String,
+        /// Why it is.
+        reason: String,
+    },
     /// A target that takes part is not connected.
     AgentOffline {
         /// The target.

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::store::Reserve;
+
 /// Where other programs on this machine read how to reach the server.
 pub const SERVER_FILE: &str = "server.json";
 /// The administrator's API key, readable by the server's user alone.
@@ -88,6 +90,13 @@ impl DataDir {
                 });
             }
             Err(TryLockError::Error(source)) => return Err(not_writable(source)),
+        }
+        // Whoever is woken by a full disk starts the server to see what it says.
+        if Reserve::of(path).give_up_if_full() {
+            tracing::warn!(
+                folder = %shown,
+                "the disk is full; what the server had set aside of it is freed so that it can start: free some room"
+            );
         }
         write_pid(&lock).map_err(not_writable)?;
         Ok(Self {

@@ -7,7 +7,9 @@ use super::machinery::Machinery;
 use crate::api::body::{PackageCollect, RetentionItem};
 use crate::api::error_chain;
 use crate::gateway::Epochs;
-use crate::services::{COLLECT_EVERY, COLLECT_FIRST, Caller, RETAIN_EVERY, Services, TIDY_EVERY};
+use crate::services::{
+    COLLECT_EVERY, COLLECT_FIRST, Caller, RESERVE_EVERY, RETAIN_EVERY, Services, TIDY_EVERY,
+};
 use crate::supervise::{Stage, Supervisor};
 
 /// Agents come back after this long: a restart is over by then more often than not.
@@ -64,6 +66,7 @@ pub(super) fn start_janitor(services: Services, epochs: Arc<Epochs>, supervisor:
             () = epochs.released() => {}
         }
         let mut due = tokio::time::interval(TIDY_EVERY);
+        let mut reserve = tokio::time::interval(RESERVE_EVERY);
         // Not at the start: a server that is restarted again and again has better things to do.
         let first = tokio::time::Instant::now() + RETAIN_EVERY;
         let mut retain = tokio::time::interval_at(first, RETAIN_EVERY);
@@ -71,6 +74,7 @@ pub(super) fn start_janitor(services: Services, epochs: Arc<Epochs>, supervisor:
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = retain.tick() => retain_now(&services).await,
+                _ = reserve.tick() => services.keep_reserve().await,
                 _ = due.tick() => tidy_now(&services).await,
             }
         }

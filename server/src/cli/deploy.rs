@@ -29,9 +29,9 @@ pub(super) struct WaitArgs {
     no_logs: bool,
 }
 
-/// What to deploy where.
+/// Which release goes where; or which deployment is repeated, whose they are.
 #[derive(Debug, Args)]
-pub(super) struct DeployArgs {
+pub(super) struct WhatArgs {
     /// The project's name
     #[arg(required_unless_present = "failed_only_of")]
     project: Option<String>,
@@ -46,10 +46,42 @@ pub(super) struct DeployArgs {
         required_unless_present = "failed_only_of"
     )]
     environment: Option<String>,
-    /// Only the targets that did not succeed in this deployment; project, version and environment
-    /// are its own where they are not given
+    /// Only the targets that did not succeed in this deployment; project, version, environment, and of the
+    /// same release choices and answers, are its own where they are not given
     #[arg(long, value_name = "TASK", conflicts_with = "targets")]
     failed_only_of: Option<String>,
+}
+
+impl WhatArgs {
+    /// A request for it.
+    pub(super) async fn request(
+        self,
+        choices: ChoiceArgs,
+        client: &Client,
+    ) -> Result<DeploymentCreate, Failure> {
+        let (mut project, mut version) = (self.project, self.version);
+        let mut environment = self.environment;
+        if let Some(task) = &self.failed_only_of {
+            let before = client.task(task).await?.task;
+            project.get_or_insert(before.project);
+            version.get_or_insert(before.version);
+            environment.get_or_insert(before.environment);
+        }
+        Ok(DeploymentCreate {
+            project: project.unwrap_or_default(),
+            version,
+            environment: environment.unwrap_or_default(),
+            choices: choices.choices(self.failed_only_of),
+            ..DeploymentCreate::default()
+        })
+    }
+}
+
+/// What to deploy where.
+#[derive(Debug, Args)]
+pub(super) struct DeployArgs {
+    #[command(flatten)]
+    what: WhatArgs,
     /// The plan that it must be, as 'mantle plan' printed its id: refused if that does not hold any
     /// more
     #[arg(long, value_name = "ID")]
@@ -151,25 +183,12 @@ pub(super) async fn deploy(args: DeployArgs, client: &Client, out: Output) -> Cl
     let (comment, fields) = args.about.read()?;
     // Who schedules something does not sit and wait for it.
     let detach = args.detach || args.schedule.at.is_some();
-    let variables = args.answers.read()?;
-    let (mut project, mut version) = (args.project, args.version);
-    let mut environment = args.environment;
-    if let Some(task) = &args.failed_only_of {
-        let before = client.task(task).await?.task;
-        project.get_or_insert(before.project);
-        version.get_or_insert(before.version);
-        environment.get_or_insert(before.environment);
-    }
     let mut request = DeploymentCreate {
-        project: project.unwrap_or_default(),
-        version,
-        environment: environment.unwrap_or_default(),
         plan: args.plan,
-        variables,
-        choices: args.choices.choices(args.failed_only_of),
+        variables: args.answers.read()?,
         comment,
         fields,
-        ..DeploymentCreate::default()
+        ..args.what.request(args.choices, client).await?
     };
     args.schedule.put(&mut request)?;
     let task = order(request, args.defaults, client, out).await?;

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::answers::{AboutArgs, AnswerArgs};
 use super::choices::ChoiceArgs;
+use super::deploy::WhatArgs;
 use super::exit::{CliResult, Exit, Failure};
 use super::output::{DIM, Output, names};
 use crate::api::body::{
@@ -14,13 +15,8 @@ use crate::client::Client;
 /// What to plan.
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
-    /// The project's name
-    project: String,
-    /// The release's version
-    version: String,
-    /// The environment that it would be deployed to
-    #[arg(short, long, value_name = "ENV")]
-    environment: String,
+    #[command(flatten)]
+    what: WhatArgs,
     #[command(flatten)]
     choices: ChoiceArgs,
     #[command(flatten)]
@@ -33,14 +29,10 @@ pub(super) struct PlanArgs {
 pub(super) async fn run(args: PlanArgs, client: &Client, out: Output) -> CliResult {
     let (comment, fields) = args.about.read()?;
     let request = DeploymentCreate {
-        project: args.project,
-        version: Some(args.version),
-        environment: args.environment,
         variables: args.answers.read()?,
-        choices: args.choices.choices(None),
         comment,
         fields,
-        ..DeploymentCreate::default()
+        ..args.what.request(args.choices, client).await?
     };
     show(&client.plan(&request).await?, out)
 }

@@ -1,6 +1,6 @@
 //! A deployment that is under way: its state, what it was made of, what was sent.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -109,6 +109,8 @@ pub(super) struct Deployment {
     pub(super) again: BTreeSet<Order>,
     /// Attempts that their agent has no room for yet; they are ordered again at the next sweep.
     pub(super) busy: BTreeSet<AttemptId>,
+    /// Why their agents do not take them yet, as the task's log says.
+    pub(super) put_off: BTreeMap<AttemptId, String>,
     /// The number that its next event gets.
     pub(super) next_event: u64,
     /// How long it was parked before it was taken up, until something of it was committed since.

@@ -1,6 +1,6 @@
 //! Starting queued deployments: in order, one at a time for each project and environment.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -203,6 +203,7 @@ impl Orchestrator {
                 inherited: BTreeSet::new(),
                 again: BTreeSet::new(),
                 busy: BTreeSet::new(),
+                put_off: BTreeMap::new(),
                 next_event: row.next_event,
                 parked_for: Duration::ZERO,
             },

@@ -3,13 +3,14 @@
 use mantle_domain::state::{AcquireEnd, CancelAnswer, Input, StartAnswer};
 use mantle_shared::ids::{AgentId, AttemptId, TaskId};
 use mantle_shared::protocol::{
-    self as wire, AcquireFailure, AcquireResult, CancelResult, StartRefusal, StartResult,
+    self as wire, AcquireFailure, AcquireResult, CancelResult, Level, StartRefusal, StartResult,
 };
 
 use super::Orchestrator;
 use super::active::Order;
 use super::turn::Turn;
 use crate::gateway::Counters;
+use crate::services::whose;
 
 impl Orchestrator {
     pub(super) fn start_answered(
@@ -25,17 +26,36 @@ impl Orchestrator {
         };
         let answer = match answer.result {
             // The end of one that is over comes on its own stream, or is stored already.
-            StartResult::Accepted | StartResult::Ended(_) => StartAnswer::Accepted,
+            StartResult::Accepted | StartResult::Ended(_) => {
+                if let Some(deployment) = self.deployments.get_mut(&task) {
+                    deployment.put_off.remove(&attempt);
+                }
+                StartAnswer::Accepted
+            }
             StartResult::Refused { reason, message } => {
                 if reason == StartRefusal::Busy
                     && let Some(deployment) = self.deployments.get_mut(&task)
                 {
                     deployment.busy.insert(attempt);
+                    let said = deployment.put_off.get(&attempt);
+                    if said != Some(&message) {
+                        deployment.put_off.insert(attempt, message.clone());
+                        turn.put_off.push((task, attempt, message.clone()));
+                    }
                 }
                 StartAnswer::Refused { reason, message }
             }
         };
         turn.input(task, Input::StartAnswered { attempt, answer });
+    }
+
+    /// Says in the tasks' logs which attempts their agents do not take yet, and why: by our books they run.
+    pub(super) async fn tell_put_off(&self, turn: &Turn) {
+        for (task, attempt, why) in &turn.put_off {
+            let step = whose(&self.parts.store, *task, *attempt).await;
+            let text = format!("{step} is not begun yet: {why}; its agent is asked again");
+            self.tell(*task, Level::Info, text).await;
+        }
     }
 
     pub(super) fn cancel_answered(

@@ -124,6 +124,7 @@ impl Orchestrator {
             self.parts.feed.task_changed(row.task_id);
         }
         self.tell_resolutions(turn, &said).await;
+        self.tell_put_off(turn).await;
         touched.sort();
         touched.dedup();
         Committed {
@@ -238,7 +239,7 @@ impl Orchestrator {
                 for attempt in &turn.unlocked {
                     held_lock_release(tx, *attempt).await?;
                 }
-                earlier::write(tx, &turn.earlier).await?;
+                earlier::write(tx, &turn.kept).await?;
                 write_presence(tx, turn, now_us).await
             })
             .await

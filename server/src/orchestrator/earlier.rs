@@ -1,10 +1,10 @@
-//! What an agent's earlier identity left running. A machine that was revoked and joined anew keeps its
-//! journal, and what runs by it holds its locks there, though it was ordered of another agent by our books:
-//! the agent says so when it connects.
+//! What runs at an agent and holds its locks there, though our books show nothing of them: the agent says so
+//! when it connects. A machine that was revoked and joined anew keeps its journal, with what was ordered of
+//! another agent by our books; and what a person resolved while its agent was away may live after all.
 //!
 //! What holds here: such locks are written down before anything is ordered of the agent, so that who waits
-//! for them says so and they can be broken; and they go with the word of its end. Nothing else that the
-//! agent says of such an attempt counts: it is not its own.
+//! for them says so and they can be broken; and they go with the word of its end. Nothing else counts that an
+//! agent says of an attempt of its earlier identity: it is not its own.
 
 use mantle_domain::lock::Hold;
 use mantle_shared::ids::{AgentId, AttemptId};
@@ -14,33 +14,31 @@ use mantle_shared::protocol::Outcome;
 use super::Orchestrator;
 use super::fact::Reported;
 use super::turn::Turn;
-use crate::store::{HeldLockRow, LockEnd, StoreError, Tx, held_lock_insert, held_lock_mark_ended};
+use crate::store::{HeldLockRow, StoreError, Tx, held_lock_insert};
 
 /// Writes down what is held. What was broken stays so.
 pub(super) async fn write(tx: &mut Tx, rows: &[HeldLockRow]) -> Result<(), StoreError> {
     for row in rows {
         held_lock_insert(tx, row).await?;
-        held_lock_mark_ended(tx, row.attempt_id, LockEnd::Unknown).await?;
     }
     Ok(())
 }
 
 impl Orchestrator {
-    /// An agent reported its journal: what runs there of an earlier identity holds its locks, and what
-    /// ran there and is over does not any more.
-    pub(super) fn note_earlier(&mut self, agent: AgentId, reports: &[Reported], turn: &mut Turn) {
-        for reported in reports.iter().filter(|reported| reported.task.is_none()) {
-            let attempt = reported.report.attempt;
-            if reported.earlier.is_empty() {
-                self.earlier_over(agent, attempt, turn);
+    /// An agent reported its journal: what runs there holds its locks, and what an earlier identity ran there
+    /// and is over does not any more.
+    pub(super) fn note_kept(&mut self, agent: AgentId, reports: &[Reported], turn: &mut Turn) {
+        for reported in reports {
+            if reported.task.is_none() && reported.kept.is_empty() {
+                self.earlier_over(agent, reported.report.attempt, turn);
             }
-            turn.earlier.extend(reported.earlier.iter().cloned());
+            turn.kept.extend(reported.kept.iter().cloned());
         }
     }
 
-    /// Before a turn is decided: what it is about to write down of earlier identities is held already.
-    pub(super) fn take_earlier(&mut self, turn: &Turn) {
-        for row in &turn.earlier {
+    /// Before a turn is decided: what it is about to write down is held already.
+    pub(super) fn take_kept(&mut self, turn: &Turn) {
+        for row in &turn.kept {
             let known = self
                 .locks
                 .held()

@@ -63,8 +63,9 @@ pub(super) struct Reported {
     pub(super) next_seq: u64,
     /// Its end is stored.
     pub(super) end_stored: bool,
-    /// What it holds, if it was ordered of an earlier identity of the agent.
-    pub(super) earlier: Vec<HeldLockRow>,
+    /// What it holds of which our books show nothing: it was ordered of an earlier identity of the agent, or
+    /// was resolved.
+    pub(super) kept: Vec<HeldLockRow>,
 }
 
 /// An output variable of an attempt, before it is known whose action set it.

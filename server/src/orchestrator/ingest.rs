@@ -229,8 +229,8 @@ impl Ingest {
         let mut reported = Vec::with_capacity(reports.len());
         for mut report in reports {
             let row = find_attempt(&self.parts.store, report.attempt).await;
-            let earlier = match row.as_ref().filter(|row| row.agent_id != agent) {
-                Some(row) => self.locks_of_earlier(agent, row, &report).await,
+            let kept = match &row {
+                Some(row) => self.locks_kept(agent, row, &report).await,
                 None => Vec::new(),
             };
             let ours = row.filter(|row| row.agent_id == agent);
@@ -243,7 +243,7 @@ impl Ingest {
                 end_stored: ours.is_some_and(|row| row.state == AttemptState::Ended),
                 next_seq,
                 report,
-                earlier,
+                kept,
             });
         }
         reported

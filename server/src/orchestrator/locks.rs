@@ -223,7 +223,7 @@ impl Orchestrator {
             }
             self.wake_waiting();
         }
-        self.take_earlier(turn);
+        self.take_kept(turn);
         turn.unlocked.extend(std::mem::take(&mut self.unlocked));
         for task in std::mem::take(&mut self.unblocked) {
             turn.input(task, Input::Tick);

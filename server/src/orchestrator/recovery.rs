@@ -1,6 +1,6 @@
 //! Taking up what was under way: fold the events, carry on. And the leases that say whose it is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +110,7 @@ impl Orchestrator {
             inherited,
             again: BTreeSet::new(),
             busy: BTreeSet::new(),
+            put_off: BTreeMap::new(),
             next_event,
             parked_for: Duration::ZERO,
         };

@@ -457,7 +457,7 @@ impl Orchestrator {
             .iter()
             .map(|reported| AttemptPosition {
                 attempt: reported.report.attempt,
-                known: reported.task.is_some() || !reported.earlier.is_empty(),
+                known: reported.task.is_some() || !reported.kept.is_empty(),
                 next_seq: reported.next_seq,
                 end_stored: reported.end_stored,
             })
@@ -470,7 +470,7 @@ impl Orchestrator {
             return;
         }
         self.parts.online.enter(agent, session, journal);
-        self.note_earlier(agent, reports, turn);
+        self.note_kept(agent, reports, turn);
         self.note_left_running(agent, reports);
         for reported in reports {
             let Some(task) = reported.task else { continue };

@@ -31,8 +31,10 @@ pub(super) struct Turn {
     pub(super) refusals: Vec<Refusal>,
     /// Attempts that are over and whose agent knows nothing of them: they hold nothing any more.
     pub(super) unlocked: Vec<AttemptId>,
-    /// What agents' earlier identities hold.
-    pub(super) earlier: Vec<HeldLockRow>,
+    /// What agents hold of which our books showed nothing.
+    pub(super) kept: Vec<HeldLockRow>,
+    /// Attempts that their agents do not take yet, and why. Only for people.
+    pub(super) put_off: Vec<(TaskId, AttemptId, String)>,
     /// Attempts that hold locks and that their agent, whose journal was reported whole, does not know.
     pub(super) unreported: Vec<AttemptId>,
 }
@@ -67,11 +69,11 @@ impl Turn {
             left,
             refusals,
             unlocked,
-            earlier,
+            kept,
             ..
         } = self;
         let said = resolved.len() + moot.len();
-        let locks = unlocked.len() + earlier.len();
+        let locks = unlocked.len() + kept.len();
         said + late.len() + seen.len() + left.len() + refusals.len() + locks
     }
 
@@ -105,8 +107,8 @@ impl Turn {
             unlocked: vec![*attempt],
             ..Self::default()
         });
-        let earlier = self.earlier.iter().map(|row| Self {
-            earlier: vec![row.clone()],
+        let kept = self.kept.iter().map(|row| Self {
+            kept: vec![row.clone()],
             ..Self::default()
         });
         let connections = seen.chain(left).chain(refusals);
@@ -114,7 +116,7 @@ impl Turn {
         late.chain(said)
             .chain(connections)
             .chain(unlocked)
-            .chain(earlier)
+            .chain(kept)
             .collect()
     }
 }

@@ -3,13 +3,13 @@
 use mantle_domain::file::duration;
 use mantle_domain::planner::PlanOptions;
 use mantle_domain::process::{Unavailable, Unhealthy};
-use mantle_domain::state::{Attempt, Event, evolve, unsuccessful};
+use mantle_domain::state::{Attempt, Event, State, evolve, unsuccessful};
 
 use super::error::{Error, Result};
 use super::tasks::{number, read_events};
-use super::{at, names};
+use super::{at, names, repeated};
 use crate::api::body::{DeploymentChoices, UnavailableTargets, UnhealthyTargets};
-use crate::store::{EnvironmentRow, ProjectRow, TaskState, Tx, resolution_list_of_task};
+use crate::store::{EnvironmentRow, ProjectRow, TaskRow, TaskState, Tx, resolution_list_of_task};
 
 /// The planner's options. What is chosen by another deployment is looked up here, so that it is
 /// fixed when it is asked for.
@@ -18,6 +18,7 @@ pub(super) async fn read(
     choices: &DeploymentChoices,
     project: &ProjectRow,
     environment: &EnvironmentRow,
+    version: &str,
 ) -> Result<PlanOptions> {
     let mut options = PlanOptions {
         only_targets: choices.targets.iter().cloned().collect(),
@@ -36,6 +37,7 @@ pub(super) async fn read(
         }),
         guided_failure: choices.guided_failure,
         time_limit_ms: choices.time_limit.as_deref().map(limit).transpose()?,
+        ..PlanOptions::default()
     };
     if let Some(task) = &choices.failed_only_of {
         if !options.only_targets.is_empty() {
@@ -45,7 +47,10 @@ pub(super) async fn read(
                 "give --target or --failed-only-of, and leave out what is not wanted with --exclude",
             ));
         }
-        options.only_targets = failed_of(tx, task, project, environment).await?;
+        let (row, state) = repeats(tx, task, project, environment).await?;
+        options.only_targets = failed_of(&row, &state)?;
+        options.failed_in = Some(number(row.number));
+        options.done_steps = repeated::done_steps(tx, &row, &state, version).await?;
     }
     Ok(options)
 }
@@ -59,13 +64,13 @@ fn limit(text: &str) -> Result<u64> {
     }
 }
 
-/// The targets that did not succeed in a deployment of this project into this environment.
-async fn failed_of(
+/// How a deployment of this project into this environment went that is over.
+async fn repeats(
     tx: &mut Tx,
     task: &str,
     project: &ProjectRow,
     environment: &EnvironmentRow,
-) -> Result<std::collections::BTreeSet<String>> {
+) -> Result<(TaskRow, State)> {
     let row = names::task(tx, task).await?;
     let shown = number(row.number);
     if row.project_id != Some(project.id) || row.environment_id != Some(environment.id) {
@@ -104,7 +109,13 @@ async fn failed_of(
             evolve(&mut state, &resolved);
         }
     }
-    let failed = unsuccessful(&state);
+    Ok((row, state))
+}
+
+/// The targets that did not succeed in it.
+fn failed_of(row: &TaskRow, state: &State) -> Result<std::collections::BTreeSet<String>> {
+    let failed = unsuccessful(state);
+    let shown = number(row.number);
     if failed.is_empty() {
         return Err(Error::refused(
             "nothing-failed",

@@ -47,6 +47,7 @@ impl Services {
         request: &DeploymentCreate,
     ) -> Result<PlanBody> {
         caller.may(Permission::Read)?;
+        let request = &*self.as_before(request).await?;
         let mut tx = self.store.read().await?;
         let now = self.now();
         let (made_of, prompts) = self
@@ -117,6 +118,7 @@ impl Services {
         request: &DeploymentCreate,
     ) -> Result<Vec<PlanPrompt>> {
         caller.may(Permission::Deploy)?;
+        let request = &*self.as_before(request).await?;
         let mut tx = self.store.read().await?;
         let place = place(&mut tx, request).await?;
         let pins = Pins::read(&mut tx, place.digests).await?;
@@ -136,6 +138,7 @@ impl Services {
             expires: request.expires,
         };
         schedule::check(window, now)?;
+        let request = &*self.as_before(request).await?;
         let foreseen = self.foresee(self.store.read().await?, caller, request, now);
         let foreseen = if let Ok(foreseen) = foreseen.await {
             foreseen
@@ -378,7 +381,14 @@ async fn place(tx: &mut Tx, request: &DeploymentCreate) -> Result<Place> {
     };
     let course = Course::read(tx, &project_definition(&project)?, &release).await?;
     course.check(&project.slug, &release, &environment.name, way)?;
-    let options = choices::read(tx, &request.choices, &project, &environment).await?;
+    let options = choices::read(
+        tx,
+        &request.choices,
+        &project,
+        &environment,
+        &release.version,
+    )
+    .await?;
     let defined: EnvironmentDefinition =
         read("reading an environment's definition", &environment.body)?;
     Ok(Place {

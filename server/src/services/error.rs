@@ -323,6 +323,7 @@ fn kind(refusal: &Refusal) -> Kind {
         Refusal::NoExecutor { .. } => Kind::Refused("no-executor"),
         Refusal::NotJoined { .. } => Kind::Refused("not-joined"),
         Refusal::TargetDisabled { .. } => Kind::Refused("target-disabled"),
+        Refusal::TargetInMaintenance { .. } => Kind::Refused("target-in-maintenance"),
         Refusal::TargetUnhealthy { .. } => Kind::Refused("target-unhealthy"),
         Refusal::AgentOffline { .. } => Kind::Refused("agent-offline"),
         Refusal::ActionUnsupported { .. } => Kind::Refused("action-unsupported"),

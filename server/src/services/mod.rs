@@ -60,6 +60,7 @@ mod release_tests;
 mod release_variables;
 mod releases;
 mod renewal;
+mod repeated;
 mod resolution;
 #[cfg(test)]
 mod resolution_tests;
@@ -108,6 +109,7 @@ pub use self::packages::IncomingPiece;
 pub use self::plans::{Footing, bound};
 pub use self::renewal::trusted;
 pub use self::retention::RETAIN_EVERY;
+pub use self::room::RESERVE_EVERY;
 pub use self::targets::TargetSwitch;
 pub use self::wake::{Arrived, NoWake, Presence, Wake};
 pub use self::whose::{grace_of, planned, whose};

@@ -8,6 +8,9 @@ use super::{Caller, Services, at};
 use crate::api::body::{ServerRoom, Task, TaskState};
 use crate::store::{RoomLeft, Tx, task_queue_list, task_queue_list_running};
 
+/// How often it is looked whether room can be set aside for a full disk.
+pub const RESERVE_EVERY: std::time::Duration = std::time::Duration::from_mins(1);
+
 /// So many tasks that wait are named.
 const NAMED: u32 = 100;
 
@@ -82,6 +85,35 @@ impl Services {
             place: None,
             full_since_us: None,
         })
+    }
+
+    /// Frees what is set aside of the server's disk, if anything is.
+    pub(super) async fn free_reserve(&self) -> bool {
+        let Some(reserve) = self.store.reserve() else {
+            return false;
+        };
+        let freed = tokio::task::spawn_blocking(move || reserve.give_up()).await;
+        let freed = freed.unwrap_or_default();
+        if freed {
+            tracing::warn!(
+                "the server's disk is full; what was set aside of it is freed for a cancel"
+            );
+        }
+        freed
+    }
+
+    /// Sets some of the server's disk aside, if there is plenty and none is.
+    pub async fn keep_reserve(&self) {
+        let Some(reserve) = self.store.reserve() else {
+            return;
+        };
+        let kept = tokio::task::spawn_blocking(move || reserve.keep()).await;
+        if let Ok(Err(error)) = kept {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "no room can be set aside for a full disk; it is tried again"
+            );
+        }
     }
 
     /// Refuses with what is to be done, if there is no room.

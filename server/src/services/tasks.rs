@@ -98,6 +98,16 @@ impl Services {
 
     /// Asks a task to stop. One that has not begun is over at once.
     pub async fn task_cancel(&self, caller: &Caller, text: &str) -> Result<Task> {
+        match self.try_cancel(caller, text).await {
+            // What is to stop must not wait for somebody who tidies up.
+            Err(Error::StorageFull { .. }) if self.free_reserve().await => {
+                self.try_cancel(caller, text).await
+            }
+            done => done,
+        }
+    }
+
+    async fn try_cancel(&self, caller: &Caller, text: &str) -> Result<Task> {
         caller.may(Permission::Deploy)?;
         let now = self.now();
         let mut tx = self.store.begin().await?;

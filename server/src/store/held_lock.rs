@@ -49,8 +49,10 @@ pub struct HeldLockRow {
 pub async fn held_lock_insert(tx: &mut Tx, row: &HeldLockRow) -> Result<()> {
     tx.exec(
         "INSERT INTO held_lock (attempt_id, name, mode, executor_id, agent_id, task_id, holder,
-             taken_at_us)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (attempt_id, name) DO NOTHING",
+             taken_at_us, ended)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         ON CONFLICT (attempt_id, name)
+             DO UPDATE SET ended = COALESCE(held_lock.ended, excluded.ended)",
         params![
             row.attempt_id,
             row.name,
@@ -60,6 +62,7 @@ pub async fn held_lock_insert(tx: &mut Tx, row: &HeldLockRow) -> Result<()> {
             row.task_id,
             row.holder,
             row.taken_at_us,
+            row.ended,
         ],
     )
     .await

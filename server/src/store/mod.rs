@@ -34,6 +34,7 @@ mod package;
 mod plan;
 mod project;
 mod release;
+mod reserve;
 mod resolution;
 mod retention;
 mod room;
@@ -152,6 +153,7 @@ pub use release::{
     release_list_packages, release_mark_blocked, release_mark_unblocked, release_outline_list,
     release_pin_list, release_replace_notes, release_replace_variables, release_variables_list,
 };
+pub use reserve::Reserve;
 pub use resolution::{
     ResolutionRow, resolution_delete, resolution_find, resolution_insert,
     resolution_list_of_target, resolution_list_of_task, resolution_list_pending,

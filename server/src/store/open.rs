@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use super::error::{Result, StoreError};
 use super::lock::{FolderLock, LockError};
 use super::migrate::{self, Component, MigrateError};
+use super::reserve::Reserve;
 use super::room::{Room, RoomLeft};
 use super::tx::{LogTx, Mode, Tx};
 
@@ -137,6 +138,12 @@ impl Store {
             pools: Arc::new(pools),
             room,
         })
+    }
+
+    /// What of the disk is kept free for what must not wait for room; nothing where the database is another
+    /// machine's.
+    pub fn reserve(&self) -> Option<Reserve> {
+        self.room.folder().map(Reserve::of)
     }
 
     /// How much room there is for what is written. Asks the file system.

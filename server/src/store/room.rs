@@ -54,6 +54,11 @@ impl Room {
         }
     }
 
+    /// The folder, if it is on this machine.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// A write was refused for want of room.
     pub(super) fn note_refused(&self) {
         self.note(true);
@@ -99,7 +104,7 @@ fn now_us() -> i64 {
 
 /// What this process may still write there: root may use what is set aside for it.
 #[cfg(unix)]
-fn free_bytes(folder: &Path) -> Option<u64> {
+pub(super) fn free_bytes(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     let blocks = if rustix::process::geteuid().is_root() {
         stat.f_bfree
@@ -110,7 +115,7 @@ fn free_bytes(folder: &Path) -> Option<u64> {
 }
 
 #[cfg(not(unix))]
-fn free_bytes(_folder: &Path) -> Option<u64> {
+pub(super) fn free_bytes(_folder: &Path) -> Option<u64> {
     None
 }
 

@@ -129,6 +129,82 @@ async fn what_fails_within_the_budget_is_set_aside_and_is_what_is_deployed_once_
 }
 
 #[tokio::test]
+async fn what_failed_is_repeated_as_it_was_asked_for_and_what_runs_once_is_not_done_again() {
+    let fleet = Fleet::new(2).await;
+    let good = fleet.world.path("good");
+    let work = format!(
+        "echo \"color $(mantle_get Color), $(mantle_get Pin | wc -c) bytes\"; [ $MANTLE_TARGET = web01 ] || [ -e '{}' ]",
+        good.display()
+    );
+    let process = [
+        step("Migrate", "", "echo migrated").replace("tag: web", "tag: web, pick: one"),
+        step("Warm", "", "echo warmed"),
+        step("Work", "secrets: [Pin],", &work),
+    ]
+    .concat();
+    let asks = "variables:
+  Color: { prompt: { required: true } }
+  Pin: { prompt: { control: sensitive, required: true } }
+process:";
+    let project = project_of("farm", &process).replace("process:", asks);
+    fleet.apply("farm", &project).await;
+    fleet.server.ok(&["release", "create", "farm", "1.0"]).await;
+    let first = [
+        "deploy",
+        "farm",
+        "1.0",
+        "-e",
+        "test",
+        "--skip",
+        "Warm",
+        "--variable",
+        "Color=blue",
+        "--variable",
+        "Pin=s3cr3t-pin",
+    ];
+    fleet.server.run(&first).await.exit(3);
+    let task = fleet.task("T-1").await;
+    assert_eq!(states(&task, 0), named(&[("web01", "succeeded")]), "{task}");
+
+    // It is seen beforehand, and bound to what was seen.
+    let plan = ["plan", "--failed-only-of", "T-1"];
+    let plan = fleet.server.json(&plan).await;
+    let text = plan.to_string();
+    assert!(text.contains("runs once, and went well in T-1"), "{text}");
+    assert!(!text.contains("s3cr3t-pin"), "{text}");
+    assert_eq!(plan["targets"].as_array().unwrap().len(), 1, "{text}");
+    let id = plan["id"].as_str().unwrap();
+
+    std::fs::write(&good, "").unwrap();
+    let again = ["deploy", "--failed-only-of", "T-1", "--plan", id];
+    fleet.server.ok(&again).await;
+    let task = fleet.task("T-2").await;
+    for (step, state) in [(0, "skipped"), (1, "skipped"), (2, "succeeded")] {
+        assert_eq!(task["steps"][step]["state"], state, "{task}");
+    }
+    assert_eq!(states(&task, 2), named(&[("web02", "succeeded")]), "{task}");
+    let log = fleet.log("T-2").await;
+    let said = |text: &str| log.iter().any(|line| line.text == text);
+    assert!(said("color blue, 10 bytes"), "{log:?}");
+    assert!(!said("migrated") && !said("warmed"), "{log:?}");
+
+    // What is said anew goes before, and a step that is asked for by name is done.
+    let named_step = [
+        "deploy",
+        "--failed-only-of",
+        "T-1",
+        "--only",
+        "Migrate",
+        "--variable",
+        "Color=red",
+    ];
+    fleet.server.ok(&named_step).await;
+    let task = fleet.task("T-3").await;
+    assert_eq!(states(&task, 0), named(&[("web02", "succeeded")]), "{task}");
+    fleet.server.ok(&["audit", "verify"]).await;
+}
+
+#[tokio::test]
 async fn targets_and_steps_are_chosen_and_who_is_left_out_is_shown() {
     let mut fleet = Fleet::new(3).await;
     let process = [

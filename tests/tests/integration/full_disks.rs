@@ -245,3 +245,52 @@ async fn a_full_disk_of_the_server_is_told_wherever_somebody_asks_how_it_stands(
     let status = fleet.server.ok(&["server", "status"]).await;
     assert!(!status.stdout.contains("full since"), "{status}");
 }
+
+/// Large enough that the server sets some of it aside.
+const ROOMY_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A server with an agent, a script at work there, and room set aside on its own disk.
+async fn with_reserve() -> (Fleet, String) {
+    let mut fleet = Fleet::server_on_kept_disk(ROOMY_BYTES).await;
+    fleet.join("web01", "web", None).await;
+    fleet.all_online().await;
+    gated(&fleet, 20, 0).await;
+    let task = fleet.detach("step").await;
+    wait_until("it is at work", SOON, || {
+        fleet.effects.count("start", "work", "web01") == 1
+    })
+    .await;
+    let reserve = fleet.server.files().join("reserve");
+    wait_until("room is set aside", SOON, || reserve.exists()).await;
+    (fleet, task)
+}
+
+#[tokio::test]
+async fn on_a_full_disk_of_the_server_a_cancel_ends_what_runs() {
+    let (fleet, task) = with_reserve().await;
+    let work = fleet.effects.process_of("start", "work");
+    fleet.server.disk().unwrap().fill();
+    assert_eq!(ready(&fleet).await.0, 507);
+    fleet.server.ok(&["task", "cancel", &task]).await;
+    fleet.task_is(&task, "cancelled", SOON).await;
+    wait_until("its processes are gone", GONE, || !work.process_lives()).await;
+    assert!(!fleet.server.files().join("reserve").exists());
+    // Once there is nothing left of it a cancel says what to do.
+    fleet.server.disk().unwrap().fill();
+    let refused = fleet.server.run(&["task", "cancel", &task]).await;
+    assert!(refused.code != Some(0), "{refused}");
+    fleet.server.disk().unwrap().free();
+}
+
+#[tokio::test]
+async fn on_a_full_disk_the_server_starts_and_says_so() {
+    let (mut fleet, task) = with_reserve().await;
+    fleet.server.kill9();
+    fleet.server.disk().unwrap().fill();
+    fleet.server.restart().await;
+    fleet.all_online().await;
+    fleet.server.ok(&["task", "cancel", &task]).await;
+    fleet.task_is(&task, "cancelled", SOON).await;
+    assert!(!fleet.server.files().join("reserve").exists());
+    fleet.server.disk().unwrap().free();
+}

@@ -157,7 +157,19 @@ async fn s49_a_word_that_the_agent_contradicts_later_is_warned_about_and_nothing
     // It lives after all, and what it runs keeps others away although the server let them on.
     fleet.agents[0].run();
     fleet.all_online().await;
+    let holder = format!("{task} step 'First' (resolved by a person, and still under way)");
+    let locks = held(&fleet).await;
+    assert_eq!(locks.len(), 1, "{locks:?}");
+    assert_eq!(locks[0]["holder"], holder.as_str());
     let next = fleet.detach("next").await;
+    wait_for("the next one says what it waits for", SOON, || async {
+        let shown = fleet.task(&next).await;
+        let message = first_action(&shown)["message"].as_str().unwrap_or_default();
+        let told = message.contains(&format!("held by {holder}"))
+            && message.contains("mantle lock break web01 target");
+        told.then_some(()).ok_or_else(|| shown.to_string())
+    })
+    .await;
     fleet.world.file("gate-shop", "");
     let shown = said_late(&fleet, &task).await;
     let action = first_action(&shown);

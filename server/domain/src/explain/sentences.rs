@@ -140,6 +140,11 @@ pub(super) fn message(refusal: &Refusal) -> String {
         Refusal::TargetDisabled { target } => {
             format!("target '{target}' is chosen and disabled: nothing is deployed to it")
         }
+        Refusal::TargetInMaintenance { target, reason } => {
+            format!(
+                "target '{target}' is chosen and in maintenance ({reason}): nothing is deployed to it"
+            )
+        }
         Refusal::TargetUnhealthy { target, why } => {
             format!("target '{target}' is unhealthy: {why}")
         }
@@ -410,10 +415,13 @@ pub(super) fn next(refusal: &Refusal) -> Option<String> {
             None => format!("let a target join with it: mantle agent token create --tag {tag}"),
         }),
         Refusal::NotJoined { target } => Some(format!(
-            "run 'tentacle join' on it with --name {target}, or leave it out: mantle target disable {target}"
+            "run 'tentacle join' on it with --name {target}, or leave it out with --exclude {target}, or for good: mantle target disable {target}"
         )),
         Refusal::TargetDisabled { target } => Some(format!(
             "let it take part: mantle target enable {target}; or leave it out with --exclude {target}"
+        )),
+        Refusal::TargetInMaintenance { target, .. } => Some(format!(
+            "end it: mantle target maintenance {target} off; or leave it out with --exclude {target}"
         )),
         Refusal::TargetUnhealthy { target, .. } => Some(format!(
             "look at it with 'mantle target show {target}'; once it is cured, check it with 'mantle target check {target}'; or deploy with --unhealthy skip or --unhealthy deploy"

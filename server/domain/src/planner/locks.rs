@@ -24,6 +24,8 @@ use crate::process::Action;
 const FOLDER: &str = "folder:";
 /// What the lock of a file begins with.
 const FILE: &str = "file:";
+/// What the lock of a service begins with.
+const SERVICE: &str = "service:";
 
 /// Works out the locks of every action of a plan. A name that is only known later (an output, a
 /// secret) stands as its template, which is the same for whoever writes it so.
@@ -81,7 +83,13 @@ fn of_action(
 /// What the file says, or what holds where it says nothing.
 fn chosen(action: &Action) -> Vec<Lock> {
     match &action.locks {
-        Some(locks) => locks.clone(),
+        Some(locks) => locks
+            .iter()
+            .map(|lock| Lock {
+                name: spelt(lock.name.clone()),
+                mode: lock.mode,
+            })
+            .collect(),
         None if runs_scripts(action) => vec![Lock::exclusive(TARGET)],
         // A message touches nothing of its machine, and waits for nobody there.
         None if action.uses == "notify" => Vec::new(),
@@ -101,7 +109,7 @@ fn of_type(request: &PlanRequest<'_>, action: &Action) -> Vec<String> {
             .zip(text("server"))
             .map(|(backend, server)| format!("haproxy:{backend}/{server}")),
         "windows.service" | "service" | "systemd.service" | SYSTEMD_BACK | WINDOWS_SERVICE_BACK => {
-            text("name").map(|name| format!("service:{name}"))
+            text("name").map(|name| format!("{SERVICE}{name}"))
         }
         uses if uses.starts_with("iis.") => Some("iis".to_owned()),
         uses if uses.starts_with("nginx.") => Some("nginx".to_owned()),
@@ -141,20 +149,27 @@ fn undone<'a>(request: &PlanRequest<'a>, back: &Action) -> Option<&'a Action> {
         .find(|other| name == other.name.as_str())
 }
 
-/// One place has one name, whoever writes it: of Windows' spellings too.
+/// One thing has one name, whoever writes it: of Windows' spellings too, which knows no case.
 fn spelt(name: String) -> String {
+    if name.starts_with(SERVICE) {
+        return name.to_lowercase();
+    }
     let prefix = if name.starts_with(FILE) { FILE } else { FOLDER };
     let Some(path) = name.strip_prefix(prefix) else {
         return name;
     };
     let path = path.trim().replace('\\', "/");
-    let path = path.trim_end_matches('/');
-    let windows = path.starts_with("//") || path.get(1..2) == Some(":");
-    let path = if windows {
-        path.to_lowercase()
-    } else {
-        path.to_owned()
+    let root = match path.len() - path.trim_start_matches('/').len() {
+        0 => "",
+        1 => "/",
+        _ => "//",
     };
+    let parts = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".");
+    let path = format!("{root}{}", parts.collect::<Vec<_>>().join("/"));
+    let windows = path.starts_with("//") || path.get(1..2) == Some(":");
+    let path = if windows { path.to_lowercase() } else { path };
     format!("{prefix}{path}")
 }
 
@@ -254,9 +269,12 @@ process:
     fn a_folder_has_one_lock_however_it_is_written() {
         for (written, lock) in [
             ("folder:/srv/Shop/ ", "folder:/srv/Shop"),
+            ("folder:/srv//./Shop/.", "folder:/srv/Shop"),
+            ("folder:\\\\nas\\Share\\\\a", "folder://nas/share/a"),
             ("folder:D:\\Sites\\Shop\\", "folder:d:/sites/shop"),
             ("file:D:\\Sites\\a.Config", "file:d:/sites/a.config"),
             ("app:test/A\\b", "app:test/A\\b"),
+            ("service:Shop.Web", "service:shop.web"),
         ] {
             assert_eq!(super::spelt(written.to_owned()), lock);
         }

@@ -8,7 +8,8 @@ use mantle_shared::ids::{TargetId, TaskId};
 
 use crate::explain::{Refusal, nearest};
 use crate::plan::{
-    Guidance, PLAN_FORMAT, Plan, PlanBefore, PlanFacts, PlanStep, PlanTarget, read_by,
+    Guidance, LeftOutReason, PLAN_FORMAT, Plan, PlanBefore, PlanFacts, PlanStep, PlanTarget,
+    read_by,
 };
 use crate::process::{Timeouts, Unavailable, Unhealthy};
 use crate::snapshot::{PackageSnapshot, ProcessSnapshot, VariableSnapshot};
@@ -80,6 +81,13 @@ pub struct PlanOptions {
     /// Not these steps.
     #[serde(default)]
     pub skip_steps: BTreeSet<String>,
+    /// The deployment whose failed targets `only_targets` are, which nobody named one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_in: Option<String>,
+    /// Steps that run once and went well in a deployment that this one repeats for what failed there, and
+    /// which that was. One that `only_steps` names runs all the same.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub done_steps: BTreeMap<String, String>,
     /// How long it may take, whatever project and environment say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit_ms: Option<u64>,
@@ -111,6 +119,19 @@ impl PlanOptions {
             &self.only_steps,
         ];
         chosen.iter().any(|names| !names.is_empty())
+    }
+
+    /// A target was chosen by its name, and not excluded.
+    fn names(&self, target: &str) -> bool {
+        self.failed_in.is_none()
+            && self.only_targets.contains(target)
+            && !self.not_targets.contains(target)
+    }
+
+    /// The deployment in which a step that runs once went well, if it is not to run again.
+    pub fn done_in(&self, step: &str) -> Option<&str> {
+        let done = self.done_steps.get(step)?;
+        (!self.only_steps.contains(step)).then_some(done)
     }
 
     /// A step does not take part.
@@ -174,6 +195,7 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
         guidance: guidance(request),
         reads: read_by(request.process, request.variables),
     };
+    refusals.extend(not_joined(request, &plan));
     locks::assign(request, &mut plan);
     let mut ties = Ties::default();
     let (beyond, mut warnings) = values::check(request, &plan, &mut ties);
@@ -188,6 +210,21 @@ pub fn plan(request: &PlanRequest<'_>) -> Result<Plan, Vec<Refusal>> {
     plan.warnings = Pool::warnings(&plan);
     plan.warnings.extend(warnings);
     Ok(plan)
+}
+
+/// The targets that are left out since no agent has joined as them, if whoever asks wants none to be away.
+/// Otherwise that is warned about: a fleet's file may name machines that are not there yet.
+fn not_joined(request: &PlanRequest<'_>, plan: &Plan) -> Vec<Refusal> {
+    if request.options.unavailable != Some(Unavailable::Fail) {
+        return Vec::new();
+    }
+    let left_out = plan.left_out.iter();
+    let missing = left_out.filter(|target| target.why == LeftOutReason::NotJoined);
+    missing
+        .map(|target| Refusal::NotJoined {
+            target: target.name.clone(),
+        })
+        .collect()
 }
 
 /// The targets that steps are about, and those that run anything for others.
@@ -298,6 +335,14 @@ fn unknown_names(request: &PlanRequest<'_>) -> Vec<Refusal> {
                 refusals.push(Refusal::TargetDisabled {
                     target: name.clone(),
                 });
+            }
+            Some(target) if request.options.names(name) => {
+                if let Some(reason) = &target.maintenance {
+                    refusals.push(Refusal::TargetInMaintenance {
+                        target: name.clone(),
+                        reason: reason.clone(),
+                    });
+                }
             }
             Some(_) => {}
         }

@@ -168,10 +168,12 @@ impl<'a> Pool<'a> {
             .filter_map(|target| {
                 let unchosen = !is_chosen(target, self.request);
                 let why = match absence(target, self.request) {
+                    Some(Absence::LeftOut) => LeftOutReason::Excluded,
+                    Some(Absence::NotJoined | Absence::Maintenance) | None if unchosen => {
+                        LeftOutReason::NotChosen
+                    }
                     Some(Absence::NotJoined) => LeftOutReason::NotJoined,
                     Some(Absence::Maintenance) => LeftOutReason::Maintenance,
-                    Some(Absence::LeftOut) => LeftOutReason::Excluded,
-                    None if unchosen => LeftOutReason::NotChosen,
                     None if is_skipped(target, wanted) => LeftOutReason::Unavailable,
                     None if is_spared(target, wanted) => LeftOutReason::Unhealthy,
                     Some(Absence::Disabled) | None => return None,

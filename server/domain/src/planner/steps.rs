@@ -208,6 +208,9 @@ impl<'a> Planner<'a> {
         if self.request.options.leaves_out(&step.name) {
             return Some("left out by the options of this deployment".to_owned());
         }
+        if let Some(task) = self.request.options.done_in(&step.name) {
+            return Some(format!("runs once, and went well in {task}"));
+        }
         if let Some(reason) = self.when_fails(&step.when) {
             return Some(reason);
         }

@@ -62,5 +62,5 @@ pub use model::{
 };
 pub use resolution::{Resolution, ResolvedAs, Unresolvable, is_known_end, unresolved};
 pub use together::{Together, decide_together};
-pub use unsuccessful::unsuccessful;
+pub use unsuccessful::{done_once, unsuccessful};
 pub use verdict::went_on_despite;

@@ -530,14 +530,19 @@ impl State {
         self.attempts_of(node).max_by_key(|one| one.number)
     }
 
-    /// How often a node was started.
+    /// Each start of a node.
     pub fn attempts_of(&self, node: NodeRef) -> impl Iterator<Item = &Attempt> {
+        self.starts_of(node).map(|(_, attempt)| attempt)
+    }
+
+    /// The same, with their ids.
+    pub(super) fn starts_of(&self, node: NodeRef) -> impl Iterator<Item = (AttemptId, &Attempt)> {
         let first = AttemptId::from_uuid(Uuid::nil());
         let tried = self.tried.range((node, first)..);
         let of_node = tried.take_while(move |(of, _)| *of == node);
         of_node.filter_map(|(_, id)| {
             looked_at::note(1);
-            self.attempts.get(id)
+            Some((*id, self.attempts.get(id)?))
         })
     }
 }

@@ -9,6 +9,7 @@ use super::back::{begun, is_due};
 use super::event::SkipReason;
 use super::model::{NodeState, State, StepState, SubjectState};
 use crate::plan::{LeftOutReason, NodeRef};
+use crate::process::{Pick, Process};
 
 /// The names of the targets about which something did not go well, was not begun although it
 /// should have been, or which were away; sorted. None before it has begun. What a person resolved as
@@ -54,6 +55,32 @@ pub fn unsuccessful(state: &State) -> BTreeSet<String> {
     names
         .map(|target| target.name.clone())
         .chain(away.map(|target| target.name.clone()))
+        .collect()
+}
+
+/// The names of the steps that a process runs on one of several targets and that went well: whoever repeats
+/// the deployment for what failed does not want them on another one.
+pub fn done_once(state: &State, process: &Process) -> BTreeSet<String> {
+    let Some(plan) = state.plan.as_deref() else {
+        return BTreeSet::new();
+    };
+    let is_once = |name: &str| {
+        let mut steps = process.steps.iter().filter(|step| step.name == name);
+        steps.any(|step| {
+            let targets = step.targets.as_ref();
+            targets.is_some_and(|selector| selector.pick == Pick::One)
+        })
+    };
+    let went_well = |known: &StepState| match known {
+        StepState::Finished { subjects, .. } => subjects
+            .values()
+            .all(|subject| matches!(subject, SubjectState::Done { failed: false, .. })),
+        StepState::Pending | StepState::Running { .. } | StepState::Skipped { .. } => false,
+    };
+    let steps = plan.steps.iter().zip(&state.steps);
+    steps
+        .filter(|(step, known)| step.back.is_none() && is_once(&step.name) && went_well(known))
+        .map(|(step, _)| step.name.clone())
         .collect()
 }
 

@@ -445,11 +445,7 @@ pub fn why_waiting(state: &State, node: NodeRef, blocked: Option<&Blocked>) -> S
 }
 
 fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
-    let mut attempts: Vec<(&AttemptId, &Attempt)> = state
-        .attempts
-        .iter()
-        .filter(|(_, attempt)| attempt.node == node)
-        .collect();
+    let mut attempts: Vec<(AttemptId, &Attempt)> = state.starts_of(node).collect();
     attempts.sort_by_key(|(_, attempt)| attempt.number);
     let last = attempts.last();
     let (status, message, ended) = match state.nodes.get(&node) {
@@ -485,7 +481,7 @@ fn action_progress(state: &State, node: NodeRef) -> ActionProgress {
         status,
         message,
         attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
-        attempt: last.map(|(id, _)| **id),
+        attempt: last.map(|(id, _)| *id),
         exit_code: last.and_then(|(_, attempt)| attempt.end.as_ref()?.exit_code),
         began: attempts.first().map(|(_, attempt)| attempt.ordered_at),
         ended,

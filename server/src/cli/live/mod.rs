@@ -1,5 +1,6 @@
 //! Watching a task: its events and its log, live, over lost connections, until it is over.
 
+mod away;
 mod matrix;
 mod picture;
 mod plain;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::away::Away;
 use self::matrix::Matrix;
 use self::picture::Picture;
 use self::plain::Plain;
@@ -76,6 +78,7 @@ pub(in crate::cli) async fn watch(
         picture: Picture::new(task.clone()),
         screen,
         queued: Queued::told(task),
+        away: Away::new(),
         events_over: false,
         log_over: show == Show::Progress,
         lost: false,
@@ -95,6 +98,7 @@ struct Watch<'a> {
     picture: Picture,
     screen: Box<dyn Screen>,
     queued: Queued,
+    away: Away,
     events_over: bool,
     log_over: bool,
     lost: bool,
@@ -115,6 +119,7 @@ impl Watch<'_> {
                 }
                 followed = next_of(&mut self.log), if !self.log_over => self.on_log(followed?)?,
                 () = self.queued.due(), if !self.events_over => self.look().await,
+                () = self.away.due(), if !self.events_over => self.look_for_away().await,
                 _ = tick.tick() => self.screen.tick(&self.picture),
             }
         }
@@ -125,6 +130,13 @@ impl Watch<'_> {
     async fn look(&mut self) {
         if let Some(why) = self.queued.look(self.client, &self.number).await {
             self.screen.note(&self.picture, &why);
+        }
+    }
+
+    /// Says which agents with work are away, if that has changed.
+    async fn look_for_away(&mut self) {
+        if let Some(who) = self.away.look(self.client, &self.number).await {
+            self.screen.note(&self.picture, &who);
         }
     }
 

@@ -1,5 +1,6 @@
-//! What a reported attempt holds that was ordered of an earlier identity of the agent; see
-//! `orchestrator/earlier.rs`.
+//! What a reported attempt holds of which our books show nothing: it was ordered of an earlier identity of
+//! the agent (see `orchestrator/earlier.rs`), or a person resolved it while its agent was away, and it lives
+//! after all.
 
 use mantle_shared::ids::AgentId;
 use mantle_shared::lock::Lock;
@@ -9,13 +10,13 @@ use super::Ingest;
 use crate::services::planned;
 use crate::store::{
     AgentStatus, AttemptRow, AttemptState, HeldLockRow, LockEnd, StoreError, Tx, agent_fetch,
-    task_fetch,
+    resolution_find, task_fetch,
 };
 
 impl Ingest {
-    /// What a reported attempt holds that an earlier identity of the agent was ordered to run. Nothing if
-    /// it is another's, is over, or cannot be read: the agent keeps its locks itself.
-    pub(super) async fn locks_of_earlier(
+    /// What a reported attempt holds that an earlier identity of the agent was ordered to run, or that was
+    /// resolved. Nothing if it is another's, is over, or cannot be read: the agent keeps its locks itself.
+    pub(super) async fn locks_kept(
         &mut self,
         agent: AgentId,
         row: &AttemptRow,
@@ -30,29 +31,45 @@ impl Ingest {
         }
         let read = async {
             let mut tx = self.parts.store.read().await?;
-            if is_earlier(&mut tx, agent, row).await? {
-                held(&mut tx, agent, row).await
-            } else {
-                Ok(Vec::new())
+            match reason(&mut tx, agent, row).await? {
+                Some(why) => held(&mut tx, agent, row, why).await,
+                None => Ok(Vec::new()),
             }
         };
         let found: Result<Vec<HeldLockRow>, StoreError> = read.await;
         let found = found.unwrap_or_else(|error| {
             tracing::warn!(
                 agent.id = %agent, attempt.id = %row.id, error = &error as &dyn std::error::Error,
-                "what an agent's earlier identity holds cannot be read; it is not shown"
+                "what a step holds that still runs at an agent cannot be read; it is not shown"
             );
             Vec::new()
         });
         if !found.is_empty() {
             tracing::warn!(
                 agent.id = %agent, attempt.id = %row.id,
-                "a step that the agent was ordered to run under an earlier identity still runs there"
+                "a step still runs at its agent and keeps its locks there, though our books had let go of them"
             );
-            self.earlier.insert(row.id);
+            if row.agent_id != agent {
+                self.earlier.insert(row.id);
+            }
         }
         found
     }
+}
+
+/// Why our books show nothing of what a living attempt holds, for people; `None` if they do, or if it is
+/// not the agent's.
+async fn reason(
+    tx: &mut Tx,
+    agent: AgentId,
+    row: &AttemptRow,
+) -> Result<Option<&'static str>, StoreError> {
+    if row.agent_id != agent {
+        let earlier = is_earlier(tx, agent, row).await?;
+        return Ok(earlier.then_some("begun under an earlier identity of the agent"));
+    }
+    let resolved = resolution_find(tx, row.id).await?;
+    Ok(resolved.map(|_| "resolved by a person, and still under way"))
 }
 
 /// Whether an attempt was ordered of an agent that was revoked and whose target is this agent's now.
@@ -67,15 +84,13 @@ async fn held(
     tx: &mut Tx,
     agent: AgentId,
     row: &AttemptRow,
+    why: &str,
 ) -> Result<Vec<HeldLockRow>, StoreError> {
     let task = task_fetch(tx, row.task_id).await?;
     let Some((action, locks)) = planned(tx, row).await? else {
         return Ok(Vec::new());
     };
-    let holder = format!(
-        "T-{} step '{action}' (begun under an earlier identity of the agent)",
-        task.number
-    );
+    let holder = format!("T-{} step '{action}' ({why})", task.number);
     let lock = |lock: Lock| HeldLockRow {
         attempt_id: row.id,
         name: lock.name,

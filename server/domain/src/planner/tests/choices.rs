@@ -227,6 +227,48 @@ fn who_chose_a_target_that_cannot_take_part_is_told_how_it_could_and_of_no_other
     options.not_targets = names(&["web01"]);
     let without = plan(&release(&text), "test", &targets, &options).unwrap();
     assert_eq!(shown(&without), ["S: web02<-web02"]);
+    // Nor is one in maintenance, unless it was not named but had failed before.
+    let mut targets = farm();
+    let first = targets.iter_mut().find(|one| one.name == "web01").unwrap();
+    first.maintenance = Some("new disk".to_owned());
+    let mut options = PlanOptions {
+        only_targets: names(&["web01", "web02"]),
+        ..PlanOptions::default()
+    };
+    let refused = plan(&release(&text), "test", &targets, &options).unwrap_err();
+    let said = refused[0].to_string();
+    assert!(
+        said.contains("'web01' is chosen and in maintenance (new disk)"),
+        "{said}"
+    );
+    assert!(
+        said.contains("mantle target maintenance web01 off"),
+        "{said}"
+    );
+    options.failed_in = Some("T-7".to_owned());
+    let without = plan(&release(&text), "test", &targets, &options).unwrap();
+    assert_eq!(shown(&without), ["S: web02<-web02"]);
+    assert_eq!(without.warnings.len(), 1, "{:?}", without.warnings);
+    // Who chose others is not told of it.
+    options.failed_in = None;
+    options.only_targets = names(&["web02"]);
+    let others = plan(&release(&text), "test", &targets, &options).unwrap();
+    assert!(others.warnings.is_empty(), "{:?}", others.warnings);
+    // One that never joined is left out with a warning, and refused where none may be away.
+    let mut targets = farm();
+    let first = targets.iter_mut().find(|one| one.name == "web01").unwrap();
+    first.agent = None;
+    let mut options = PlanOptions::default();
+    let without = plan(&release(&text), "test", &targets, &options).unwrap();
+    assert!(
+        without.warnings[0].contains("web01 is expected"),
+        "{:?}",
+        without.warnings
+    );
+    options.unavailable = Some(Unavailable::Fail);
+    let refused = plan(&release(&text), "test", &targets, &options).unwrap_err();
+    let target = "web01".to_owned();
+    assert_eq!(refused, [Refusal::NotJoined { target }]);
     // Alone it is not said to be skipped.
     let mut targets = farm();
     away(&mut targets, "web01");
@@ -315,4 +357,28 @@ fn how_long_it_may_take_is_the_operators_the_projects_or_the_environments_word()
         assert_eq!(planned.deployment_ms, expected, "{text}");
         assert_eq!(planned != Timeouts::default(), expected.is_some());
     }
+}
+
+#[test]
+fn a_step_that_went_well_where_it_runs_once_is_not_done_again_unless_it_is_asked_for() {
+    let text = [
+        "process:\n  - { step: Once, targets: { tag: web, pick: one }, uses: script, with: { run: x } }\n",
+        "  - { step: All, targets: { tag: web }, uses: script, with: { run: x } }\n",
+    ]
+    .concat();
+    let mut options = PlanOptions {
+        only_targets: names(&["web02"]),
+        failed_in: Some("T-7".to_owned()),
+        done_steps: [("Once".to_owned(), "T-7".to_owned())].into(),
+        ..PlanOptions::default()
+    };
+    let planned = plan(&release(&text), "test", &farm(), &options).unwrap();
+    assert_eq!(
+        planned.steps[0].skipped.as_deref(),
+        Some("runs once, and went well in T-7")
+    );
+    assert_eq!(planned.steps[1].subjects.len(), 1);
+    options.only_steps = names(&["Once"]);
+    let asked = plan(&release(&text), "test", &farm(), &options).unwrap();
+    assert_eq!(asked.steps[0].skipped, None);
 }
