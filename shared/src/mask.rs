@@ -5,7 +5,7 @@
 //! whatever the secrets look like.
 //!
 //! A secret is looked for as it is, with the line breaks of either platform, in base64 at each of
-//! its three alignments, URL-encoded and JSON-escaped. The character at either end of a base64 form
+//! its three alignments, in hexadecimal, and as URLs, JSON, HTML, shells and languages spell it. The character at either end of a base64 form
 //! that holds bits of the secret beside others is masked with it. Secrets under
 //! [`SHORTEST_IN_STREAM`] bytes would turn every output into asterisks: they are masked where they
 //! stand as a whole word.
@@ -13,7 +13,6 @@
 //! The agent masks what a step prints before it is written, the server once more before it stores it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,6 +21,8 @@ use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+mod spelled;
 
 /// What stands in place of a secret. Its length says nothing about the secret's.
 pub const MASK: &str = "********";
@@ -189,48 +190,9 @@ fn add_encoded(text: &str, forms: &mut Forms) {
         add_base64(text.as_bytes(), offset, &STANDARD_NO_PAD, STANDARD, forms);
         add_base64(text.as_bytes(), offset, &URL_SAFE_NO_PAD, URL_SAFE, forms);
     }
-    // Which characters stay as they are differs: RFC 3986, JavaScript's encodeURIComponent, Python's
-    // quote, a whole URL's path.
-    for kept in ["", "/", "!'()*", "!'()*/:@&=+$,;"] {
-        for plus in [false, true] {
-            forms.add_encoded(url_encoded(text, kept, plus, b"0123456789ABCDEF"));
-            forms.add_encoded(url_encoded(text, kept, plus, b"0123456789abcdef"));
-        }
+    for spelling in spelled::all(text) {
+        forms.add_encoded(spelling);
     }
-    if let Ok(quoted) = serde_json::to_string(text) {
-        let inner = quoted.strip_prefix('"').unwrap_or(&quoted);
-        let inner = inner.strip_suffix('"').unwrap_or(inner);
-        for upper in [false, true] {
-            forms.add_encoded(json_escaped(inner, |c| c.is_ascii(), upper));
-            // Encoders that mind HTML escape these too.
-            let harmless = |c: char| c.is_ascii() && !"<>&'+".contains(c);
-            forms.add_encoded(json_escaped(inner, harmless, upper));
-            let outside_html = |c: char| !"<>&\u{2028}\u{2029}".contains(c);
-            forms.add_encoded(json_escaped(inner, outside_html, upper));
-        }
-        forms.add_encoded(inner.replace('/', "\\/"));
-        forms.add_encoded(inner.to_owned());
-    }
-}
-
-/// The text of a JSON string with what is not `kept` as `\uXXXX`.
-fn json_escaped(inner: &str, kept: impl Fn(char) -> bool, upper: bool) -> String {
-    let mut out = String::with_capacity(inner.len());
-    for c in inner.chars() {
-        if kept(c) {
-            out.push(c);
-            continue;
-        }
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            // Writing to a string cannot fail.
-            let _ = if upper {
-                write!(out, "\\u{unit:04X}")
-            } else {
-                write!(out, "\\u{unit:04x}")
-            };
-        }
-    }
-    out
 }
 
 /// The alphabets of base64, in order.
@@ -283,27 +245,6 @@ fn add_base64(
 
 fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
-}
-
-fn url_encoded(text: &str, kept: &str, plus: bool, digits: &[u8; 16]) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte));
-            }
-            b' ' if plus => out.push('+'),
-            byte if kept.as_bytes().contains(&byte) => out.push(char::from(byte)),
-            _ => {
-                out.push('%');
-                for nibble in [byte >> 4, byte & 15] {
-                    let digit = digits.get(usize::from(nibble)).copied().unwrap_or(b'0');
-                    out.push(char::from(digit));
-                }
-            }
-        }
-    }
-    out
 }
 
 impl Search {

@@ -131,6 +131,41 @@ fn the_ways_in_which_libraries_escape_are_masked() {
     }
 }
 
+/// As the tools printed them.
+#[test]
+fn the_ways_in_which_shells_languages_and_pages_quote_are_masked() {
+    let secret = "it's <b>\"a\\b\" & $c `d` \u{fc}!";
+    let set = set(&[secret]);
+    for text in [
+        // bash's `set -x`, dash's, Python's shlex.quote, PowerShell, YAML and SQL.
+        r#"it'\''s <b>"a\b" & $c `d` ü!"#,
+        r#"it'"'"'s <b>"a\b" & $c `d` ü!"#,
+        r#"it''s <b>"a\b" & $c `d` ü!"#,
+        // bash's `printf %q` and `declare -p`.
+        r#"it\'s\ \<b\>\"a\\b\"\ \&\ \$c\ \`d\`\ ü\!"#,
+        r#"it's <b>\"a\\b\" & \$c \`d\` ü!"#,
+        // Python's repr, ascii and repr of bytes.
+        r#"it\'s <b>"a\\b" & $c `d` ü!"#,
+        r#"it\'s <b>"a\\b" & $c `d` \xfc!"#,
+        r#"it\'s <b>"a\\b" & $c `d` \xc3\xbc!"#,
+        // Python's html.escape, Go's, and those that leave quotes alone.
+        "it&#x27;s &lt;b&gt;&quot;a\\b&quot; &amp; $c `d` ü!",
+        "it&#39;s &lt;b&gt;&#34;a\\b&#34; &amp; $c `d` ü!",
+        "it's &lt;b&gt;\"a\\b\" &amp; $c `d` ü!",
+        "69742773203c623e22615c622220262024632060646020c3bc21",
+        "69742773203C623E22615C622220262024632060646020C3BC21",
+    ] {
+        assert_eq!(set.mask(text), MASK, "{text}");
+        for at in 0..text.len() {
+            let (one, two) = text.as_bytes().split_at(at);
+            assert_eq!(in_chunks(&set, &[one, two]), MASK, "{text} at {at}");
+        }
+    }
+    let set = self::set(&["tab\there\nand \u{1} there's"]);
+    let traced = r"+ : $'tab\there\nand \001 there\'s'";
+    assert_eq!(set.mask(traced), "+ : $'********'");
+}
+
 #[test]
 fn a_scan_finds_what_began_in_the_text_before() {
     let set = set(&["first line\nsecond"]);

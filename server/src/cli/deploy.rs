@@ -126,6 +126,9 @@ pub(super) struct RollbackArgs {
     /// Show what it would do, changing nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run, show inputs of several lines whole, such as scripts
+    #[arg(long, requires = "dry_run")]
+    full: bool,
     /// The plan that it must be, as --dry-run printed its id: refused if that does not hold any more
     #[arg(long, value_name = "ID", conflicts_with = "dry_run")]
     plan: Option<String>,
@@ -235,7 +238,7 @@ pub(super) async fn rollback(args: RollbackArgs, client: &Client, out: Output) -
     };
     args.schedule.put(&mut request)?;
     if args.dry_run {
-        return super::plan::show(&client.plan(&request).await?, out);
+        return super::plan::show(&client.plan(&request).await?, args.full, out);
     }
     let task = order(request, args.defaults, client, out).await?;
     follow(&task, detach, &args.wait, client, out).await

@@ -6,6 +6,7 @@ use super::answers::{AboutArgs, AnswerArgs};
 use super::choices::ChoiceArgs;
 use super::deploy::WhatArgs;
 use super::exit::{CliResult, Exit, Failure};
+use super::live::harmless;
 use super::output::{DIM, Output, names};
 use crate::api::body::{
     DeploymentCreate, LeftOutTarget, PlanBody, PlanNode, PlanPrompt, PlanRollBack, PlanStep,
@@ -17,6 +18,9 @@ use crate::client::Client;
 pub(super) struct PlanArgs {
     #[command(flatten)]
     what: WhatArgs,
+    /// Show inputs of several lines whole, such as scripts
+    #[arg(long)]
+    full: bool,
     #[command(flatten)]
     choices: ChoiceArgs,
     #[command(flatten)]
@@ -34,15 +38,15 @@ pub(super) async fn run(args: PlanArgs, client: &Client, out: Output) -> CliResu
         fields,
         ..args.what.request(args.choices, client).await?
     };
-    show(&client.plan(&request).await?, out)
+    show(&client.plan(&request).await?, args.full, out)
 }
 
 /// Prints a plan.
-pub(super) fn show(plan: &PlanBody, out: Output) -> CliResult {
+pub(super) fn show(plan: &PlanBody, full: bool, out: Output) -> CliResult {
     for warning in &plan.warnings {
         out.warn(warning);
     }
-    let shown = out.object(plan, lines)?;
+    let shown = out.object(plan, |plan| lines(plan, full))?;
     match plan.refused.as_slice() {
         [] => Ok(shown),
         [only] => Err(Failure::new(Exit::Refused, only.clone())),
@@ -54,7 +58,7 @@ pub(super) fn show(plan: &PlanBody, out: Output) -> CliResult {
     }
 }
 
-fn lines(plan: &PlanBody) -> Vec<String> {
+fn lines(plan: &PlanBody, full: bool) -> Vec<String> {
     let mut lines = vec![format!(
         "{} {} ({}) -> {} · {}",
         plan.project,
@@ -88,7 +92,7 @@ fn lines(plan: &PlanBody) -> Vec<String> {
     }
     lines.extend(plan.prompts.iter().map(prompt));
     for step in &plan.steps {
-        lines.extend(step_lines(step));
+        lines.extend(step_lines(step, full));
     }
     if !plan.id.is_empty() {
         lines.push(format!("plan id: {}", plan.id));
@@ -124,22 +128,41 @@ fn prompt(prompt: &PlanPrompt) -> String {
     )
 }
 
-fn node(node: &PlanNode) -> String {
+/// What an action does about a target; inputs of several lines in full or as so many lines.
+fn node(node: &PlanNode, full: bool) -> Vec<String> {
     let on = if node.executor == node.target {
         String::new()
     } else {
         format!(" on {}", node.executor)
     };
-    let with = node.with.iter().map(|(name, value)| match value {
-        serde_json::Value::String(text) if !text.contains('\n') => format!("{name}={text}"),
-        serde_json::Value::String(text) => match text.lines().count() {
-            1 => format!("{name}=({} characters)", text.chars().count()),
-            lines => format!("{name}=({lines} lines)"),
-        },
-        other => format!("{name}={other}"),
-    });
-    let with: Vec<String> = with.collect();
-    format!("     {}{on}  {DIM}{}{DIM:#}", node.target, with.join(" "))
+    let mut with = Vec::new();
+    let mut below = Vec::new();
+    for (name, value) in &node.with {
+        match value {
+            serde_json::Value::String(text) if !text.contains('\n') => {
+                with.push(format!("{name}={text}"));
+            }
+            serde_json::Value::String(text) if full => {
+                below.push(format!("       {DIM}{name}:{DIM:#}"));
+                below.extend(
+                    text.lines()
+                        .map(|line| format!("         {}", harmless(line))),
+                );
+            }
+            serde_json::Value::String(text) => with.push(match text.lines().count() {
+                1 => format!(
+                    "{name}=({} characters, --full shows them)",
+                    text.chars().count()
+                ),
+                lines => format!("{name}=({lines} lines, --full shows them)"),
+            }),
+            other => with.push(format!("{name}={other}")),
+        }
+    }
+    let with = with.join(" ");
+    let mut lines = vec![format!("     {}{on}  {DIM}{with}{DIM:#}", node.target)];
+    lines.append(&mut below);
+    lines
 }
 
 /// How a step goes through its targets.
@@ -192,7 +215,7 @@ fn roll_back(back: &PlanRollBack) -> Vec<String> {
     targets.chain(left).collect()
 }
 
-fn step_lines(step: &PlanStep) -> Vec<String> {
+fn step_lines(step: &PlanStep, full: bool) -> Vec<String> {
     if let Some(why) = &step.skipped {
         let mut lines = vec![format!(
             "{DIM}{}. {}  skipped: {why}{DIM:#}",
@@ -231,7 +254,7 @@ fn step_lines(step: &PlanStep) -> Vec<String> {
             "   {} ({}){packages}{when}",
             action.name, action.uses
         ));
-        lines.extend(action.nodes.iter().map(node));
+        lines.extend(action.nodes.iter().flat_map(|one| node(one, full)));
     }
     lines
 }
@@ -286,12 +309,31 @@ mod tests {
     }
 
     #[test]
+    fn an_input_of_several_lines_is_shown_whole_if_that_is_asked_for() {
+        let with = serde_json::json!({"run": "echo a\n  echo b\n", "shell": "sh"});
+        let one = PlanNode {
+            target: "web01".to_owned(),
+            executor: "web01".to_owned(),
+            with: serde_json::from_value(with).unwrap_or_default(),
+        };
+        let bare = |lines: Vec<String>| anstream::adapter::strip_str(&lines.join("\n")).to_string();
+        assert_eq!(
+            bare(node(&one, false)),
+            "     web01  run=(2 lines, --full shows them) shell=sh"
+        );
+        assert_eq!(
+            bare(node(&one, true)),
+            "     web01  shell=sh\n       run:\n         echo a\n           echo b"
+        );
+    }
+
+    #[test]
     fn a_step_says_when_it_runs() {
         let step = |condition: &str| PlanStep {
             condition: condition.to_owned(),
             ..a_step()
         };
-        let shown = |condition| step_lines(&step(condition)).join("\n");
+        let shown = |condition| step_lines(&step(condition), false).join("\n");
         assert_eq!(shown(""), "2. Restore  4 at once: web01");
         assert_eq!(
             shown("only after a failure"),

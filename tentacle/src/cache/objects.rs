@@ -143,7 +143,7 @@ impl Cache {
                 fs::create_dir_all(folder)?;
             }
             // No fsync: what a power cut damages is found when it is used, and fetched again.
-            let mut file = create(&temp)?;
+            let mut file = self.create_temp(&temp)?;
             file.write_all(bytes)?;
             drop(file);
             crate::durable::rename(&temp, &path)
@@ -152,6 +152,18 @@ impl Cache {
             let _ = fs::remove_file(&temp);
             disk("write", &path)(error)
         })
+    }
+
+    /// A new file among those that are being written. Whoever wants room may have emptied the whole cache
+    /// under a running agent.
+    fn create_temp(&self, path: &Path) -> io::Result<File> {
+        match create(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.temp())?;
+                create(path)
+            }
+            created => created,
+        }
     }
 
     #[cfg(test)]
@@ -187,8 +199,10 @@ impl Cache {
             return;
         }
         let temp = self.temp().join(uuid::Uuid::now_v7().simple().to_string());
-        let kept = create(&temp)
+        let kept = self
+            .create_temp(&temp)
             .and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| fs::create_dir_all(self.root.join("partial")))
             .and_then(|()| fs::rename(&temp, self.partial_path(digest)));
         if kept.is_err() {
             let _ = fs::remove_file(&temp);

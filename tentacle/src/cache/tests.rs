@@ -111,6 +111,26 @@ fn failure(result: &AcquireResult) -> (AcquireFailure, &str) {
 }
 
 #[tokio::test]
+async fn a_cache_that_was_emptied_under_the_agent_is_filled_again() {
+    let machine = Machine::new();
+    let package = Package::of(&site());
+    let source = MemorySource::of(&[&package]);
+    let first = machine.acquire(&source, &package).await;
+    for entry in fs::read_dir(machine.cache().root()).unwrap() {
+        fs::remove_dir_all(entry.unwrap().path()).unwrap();
+    }
+    let again = machine.acquire(&source, &package).await;
+    assert_eq!(fetched(&again), fetched(&first), "all of it comes again");
+    assert_eq!(machine.materialise(&package, "out").unwrap(), site());
+    for entry in fs::read_dir(machine.cache().root()).unwrap() {
+        fs::remove_dir_all(entry.unwrap().path()).unwrap();
+    }
+    let digest = Digest::of(b"some object");
+    machine.cache().keep_partial(digest, &noise(3, 300_000));
+    assert_eq!(machine.cache().partial(digest).len(), 300_000);
+}
+
+#[tokio::test]
 async fn a_package_comes_whole_and_only_once() {
     let machine = Machine::new();
     let package = Package::of(&site());

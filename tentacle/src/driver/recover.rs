@@ -62,8 +62,8 @@ enum Proof {
 /// Looks into the folder of an attempt that the journal says was accepted. `spawned` is the supervisor
 /// that the journal knows of.
 ///
-/// An attempt that nobody claimed is claimed here, void: should a supervisor come late, it fails its
-/// own claim and starts nothing.
+/// An attempt that nobody claimed is claimed here, void, unless the supervisor that the journal knows of
+/// lives: should one come late of which the journal knows nothing, it fails its own claim and starts nothing.
 pub(super) fn look(
     dir: &Path,
     attempt: AttemptId,
@@ -123,10 +123,9 @@ fn try_look(
             None => {
                 let proof = proof(dir, attempt)?;
                 match (proof, spawned) {
-                    // It may be at work, with its claim taken away from under it.
-                    (Proof::Gone | Proof::Disturbed, Some(process))
-                        if process::is_alive(process) =>
-                    {
+                    // It may be at work, with its claim taken away from under it; or it is about to claim,
+                    // and is no less the attempt's for being slow.
+                    (_, Some(process)) if process::is_alive(process) => {
                         return Ok(Found::Running(process.clone()));
                     }
                     // No claim can be taken where no folder is, by nobody.

@@ -104,6 +104,17 @@ fn a_supervisor_whose_folder_is_gone_is_waited_for() {
 }
 
 #[test]
+fn a_supervisor_that_has_not_claimed_yet_is_waited_for() {
+    let (_parent, dir) = prepared();
+    let found = look_now(&dir, Some(&own_identity()));
+    assert!(matches!(found, Found::Running(process) if process == own_identity()));
+    assert!(
+        take_claim(&dir, &claim(|_| {})).unwrap(),
+        "it claims when it gets to it"
+    );
+}
+
+#[test]
 fn a_folder_that_was_disturbed_proves_nothing() {
     type Disturb = fn(&Path);
     let table: [(&str, Disturb); 5] = [
