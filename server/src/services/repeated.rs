@@ -12,7 +12,7 @@ use mantle_domain::planner::PlanOptions;
 use mantle_domain::process::{Unavailable, Unhealthy};
 use mantle_domain::snapshot::VariableSnapshot;
 use mantle_domain::state::{State, done_once};
-use mantle_domain::variable::prompt;
+use mantle_domain::variable::prompt::{self, Control};
 use mantle_domain::variable::{DEPLOYMENT_PROCESS, Situation, VariableValue};
 
 use super::declared::read;
@@ -43,35 +43,43 @@ impl Services {
             return Ok(Cow::Borrowed(request));
         };
         let order: DeploymentOrder = read("reading what a task asks", &row.body)?;
-        let is_same = request.version.as_ref() == Some(&order.version);
+        let is_same = request.version.as_ref() == Some(&order.version)
+            && request.project == order.project
+            && request.environment == order.environment;
         let mut repeated = request.clone();
-        repeated.choices = choices(&request.choices, &order.options, is_same);
-        if is_same && request.rollback.is_none() {
-            let release = release_fetch(&mut tx, release).await?;
-            let pins = Pins::read(&mut tx, release.digests()).await?;
-            let situation = Situation {
-                environment: Some(&order.environment),
-                channel: Some(&release.channel),
-                process: Some(DEPLOYMENT_PROCESS),
-                ..Situation::default()
-            };
-            // What cannot be asked is refused by whoever plans.
-            let asked = prompt::asked(&pins.variables.variables, &situation).unwrap_or_default();
-            let mut answers = request.variables.expose().clone();
-            for one in asked {
-                let is_said = answers.keys().any(|name| one.is_named(name));
-                let before = order.answers.get(one.variable).filter(|_| !is_said);
-                let before = match before {
-                    None => continue,
-                    Some(Some(text)) => Some(text.clone()),
-                    Some(None) => self.secret_answer(&mut tx, &order, one.variable).await?,
-                };
-                if let Some(text) = before {
-                    answers.insert(one.variable.to_owned(), text);
-                }
-            }
-            repeated.variables = Answers::new(answers);
+        if !is_same || request.rollback.is_some() {
+            repeated.choices = choices(&request.choices, &order.options, None);
+            return Ok(Cow::Owned(repeated));
         }
+        let release = release_fetch(&mut tx, release).await?;
+        let pins = Pins::read(&mut tx, release.digests()).await?;
+        let steps = pins.process.process.steps.iter();
+        let steps: Vec<&str> = steps.map(|step| step.name.as_str()).collect();
+        repeated.choices = choices(&request.choices, &order.options, Some(&steps));
+        let situation = Situation {
+            environment: Some(&order.environment),
+            channel: Some(&release.channel),
+            process: Some(DEPLOYMENT_PROCESS),
+            ..Situation::default()
+        };
+        // What cannot be asked is refused by whoever plans.
+        let asked = prompt::asked(&pins.variables.variables, &situation).unwrap_or_default();
+        let mut answers = request.variables.expose().clone();
+        for one in asked {
+            let is_said = answers.keys().any(|name| one.is_named(name));
+            let before = order.answers.get(one.variable).filter(|_| !is_said);
+            let before = match before {
+                None => continue,
+                Some(Some(text)) => Some(text.clone()),
+                // What was a secret then is none to show, whatever is asked now.
+                Some(None) if one.prompt.control != Control::Sensitive => continue,
+                Some(None) => self.secret_answer(&mut tx, &order, one.variable).await?,
+            };
+            if let Some(text) = before {
+                answers.insert(one.variable.to_owned(), text);
+            }
+        }
+        repeated.variables = Answers::new(answers);
         Ok(Cow::Owned(repeated))
     }
 
@@ -110,17 +118,26 @@ impl Services {
     }
 }
 
-/// What is chosen, with what was chosen before where it is silent.
-fn choices(asked: &DeploymentChoices, before: &PlanOptions, is_same: bool) -> DeploymentChoices {
+/// What is chosen, with what was chosen before where it is silent; `steps` are those of the release, if it is
+/// the same. What was meant by naming the only steps is left out by naming the others, so that whoever names
+/// one now asks for it in so many words.
+fn choices(
+    asked: &DeploymentChoices,
+    before: &PlanOptions,
+    steps: Option<&[&str]>,
+) -> DeploymentChoices {
     let also = |own: &[String], before: &BTreeSet<String>| -> Vec<String> {
         let own: BTreeSet<&String> = own.iter().chain(before).collect();
         own.into_iter().cloned().collect()
     };
     let mut chosen = asked.clone();
     chosen.exclude = also(&asked.exclude, &before.not_targets);
-    if is_same && asked.only.is_empty() {
-        chosen.skip = also(&asked.skip, &before.skip_steps);
-        chosen.only = before.only_steps.iter().cloned().collect();
+    if let Some(steps) = steps
+        && asked.only.is_empty()
+    {
+        let left_out = steps.iter().filter(|step| before.leaves_out(step));
+        let left_out = left_out.map(|&step| step.to_owned()).collect();
+        chosen.skip = also(&asked.skip, &left_out);
     }
     chosen.unavailable = asked
         .unavailable
@@ -172,6 +189,8 @@ mod tests {
         names(all).into_iter().collect()
     }
 
+    const STEPS: [&str; 3] = ["Warm", "Work", "Notify"];
+
     #[test]
     fn what_was_chosen_before_holds_where_nothing_else_is_said() {
         let before = PlanOptions {
@@ -183,7 +202,7 @@ mod tests {
             guided_failure: Some(true),
             ..PlanOptions::default()
         };
-        let silent = choices(&DeploymentChoices::default(), &before, true);
+        let silent = choices(&DeploymentChoices::default(), &before, Some(&STEPS));
         assert_eq!(silent.exclude, names(&["web03"]));
         assert_eq!(silent.skip, names(&["Notify"]));
         assert_eq!(silent.unavailable, Some(UnavailableTargets::Skip));
@@ -198,7 +217,7 @@ mod tests {
             guided_failure: Some(false),
             ..DeploymentChoices::default()
         };
-        let mixed = choices(&said, &before, true);
+        let mixed = choices(&said, &before, Some(&STEPS));
         assert_eq!(mixed.skip, names(&["Notify", "Warm"]));
         assert_eq!(mixed.unavailable, Some(UnavailableTargets::Fail));
         assert_eq!(mixed.time_limit.as_deref(), Some("2h"));
@@ -208,10 +227,18 @@ mod tests {
             only: names(&["Notify"]),
             ..DeploymentChoices::default()
         };
-        let only = choices(&only, &before, true);
+        let only = choices(&only, &before, Some(&STEPS));
         assert_eq!((only.only, only.skip), (names(&["Notify"]), Vec::new()));
-        let another = choices(&DeploymentChoices::default(), &before, false);
+        let another = choices(&DeploymentChoices::default(), &before, None);
         assert!(another.skip.is_empty(), "another release has other steps");
         assert_eq!(another.exclude, names(&["web03"]));
+
+        let only_before = PlanOptions {
+            only_steps: set(&["Work"]),
+            ..PlanOptions::default()
+        };
+        let silent = choices(&DeploymentChoices::default(), &only_before, Some(&STEPS));
+        assert_eq!(silent.skip, names(&["Notify", "Warm"]));
+        assert!(silent.only.is_empty(), "nobody asks for it by name");
     }
 }
