@@ -1,6 +1,7 @@
 //! Sends one attempt's records, from where the server is, then its end.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mantle_shared::AttemptId;
 use mantle_shared::protocol::{
@@ -8,6 +9,7 @@ use mantle_shared::protocol::{
     RecordBody, Records, RecordsGone, Stream,
 };
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::attempts::Progress;
 use crate::output::spool::{Next, SpoolError, SpoolReader};
@@ -28,7 +30,12 @@ pub(super) struct Shipment {
     pub out: mpsc::Sender<Message>,
 }
 
-/// Sends until the end was sent or the connection is gone. An idle shipper sends a new line at once.
+/// Between two messages of an attempt that prints a little now and then: each costs agent and server the
+/// same, whether it holds one line or ten.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Sends until the end was sent or the connection is gone. An idle shipper sends a new line at once, and
+/// what follows it soon after together.
 pub(super) async fn ship(shipment: Shipment) {
     let mut shipper = Shipper {
         position: shipment.from_seq,
@@ -36,12 +43,14 @@ pub(super) async fn ship(shipment: Shipment) {
         reader: None,
         missing_until: None,
     };
+    let mut sent = Instant::now();
     loop {
         let end = shipper.shipment.progress.borrow_and_update().end.clone();
         if let Some(message) = shipper.next().await {
             if shipper.shipment.out.send(message).await.is_err() {
                 return;
             }
+            sent = Instant::now();
             continue;
         }
         let Shipment {
@@ -56,9 +65,32 @@ pub(super) async fn ship(shipment: Shipment) {
             let _ = out.send(AttemptEnded { attempt, end }.into()).await;
             return;
         }
+        if more(progress, out, sent + PAUSE).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits for something new, and then until this moment or for the end. An error if nobody needs it any more.
+/// Cancel safe.
+async fn more(
+    progress: &mut watch::Receiver<Progress>,
+    out: &mpsc::Sender<Message>,
+    not_before: Instant,
+) -> Result<(), ()> {
+    let mut is_new = false;
+    loop {
         tokio::select! {
-            changed = progress.changed() => if changed.is_err() { return },
-            () = out.closed() => return,
+            changed = progress.changed() => {
+                changed.map_err(|_| ())?;
+                is_new = true;
+                let is_over = progress.borrow().end.is_some();
+                if is_over || Instant::now() >= not_before {
+                    return Ok(());
+                }
+            }
+            () = tokio::time::sleep_until(not_before), if is_new => return Ok(()),
+            () = out.closed() => return Err(()),
         }
     }
 }
