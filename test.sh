@@ -69,7 +69,7 @@ install_tool() {
 }
 
 tools() {
-  install_packages build-essential python3 procps iproute2 haproxy nginx postgresql systemd curl shellcheck python3-aiosmtpd &&
+  install_packages build-essential python3 procps iproute2 haproxy nginx postgresql systemd curl rpm shellcheck python3-aiosmtpd &&
     install_tool cargo-nextest cargo-nextest &&
     install_tool cargo-deny cargo-deny
 }
