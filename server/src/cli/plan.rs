@@ -128,8 +128,8 @@ fn prompt(prompt: &PlanPrompt) -> String {
     )
 }
 
-/// What an action does about a target; inputs of several lines in full or as so many lines.
-fn node(node: &PlanNode, full: bool) -> Vec<String> {
+/// What an action does about a target, and below it the inputs of several lines if they are to be shown whole.
+fn node(node: &PlanNode, full: bool) -> (String, Vec<String>) {
     let on = if node.executor == node.target {
         String::new()
     } else {
@@ -159,10 +159,11 @@ fn node(node: &PlanNode, full: bool) -> Vec<String> {
             other => with.push(format!("{name}={other}")),
         }
     }
-    let with = with.join(" ");
-    let mut lines = vec![format!("     {}{on}  {DIM}{with}{DIM:#}", node.target)];
-    lines.append(&mut below);
-    lines
+    let with = match with.as_slice() {
+        [] => String::new(),
+        with => format!("  {DIM}{}{DIM:#}", with.join(" ")),
+    };
+    (format!("     {}{on}{with}", node.target), below)
 }
 
 /// How a step goes through its targets.
@@ -254,7 +255,18 @@ fn step_lines(step: &PlanStep, full: bool) -> Vec<String> {
             "   {} ({}){packages}{when}",
             action.name, action.uses
         ));
-        lines.extend(action.nodes.iter().flat_map(|one| node(one, full)));
+        let mut before = Vec::new();
+        for one in &action.nodes {
+            let (first, below) = node(one, full);
+            lines.push(first);
+            // In a farm mostly all are.
+            if !below.is_empty() && below == before {
+                lines.push(format!("       {DIM}the same{DIM:#}"));
+            } else {
+                lines.extend(below.iter().cloned());
+            }
+            before = below;
+        }
     }
     lines
 }
@@ -316,7 +328,10 @@ mod tests {
             executor: "web01".to_owned(),
             with: serde_json::from_value(with).unwrap_or_default(),
         };
-        let bare = |lines: Vec<String>| anstream::adapter::strip_str(&lines.join("\n")).to_string();
+        let bare = |(first, below): (String, Vec<String>)| {
+            let lines = [vec![first], below].concat().join("\n");
+            anstream::adapter::strip_str(&lines).to_string()
+        };
         assert_eq!(
             bare(node(&one, false)),
             "     web01  run=(2 lines, --full shows them) shell=sh"

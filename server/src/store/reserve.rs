@@ -83,8 +83,8 @@ fn fill(path: &Path) -> io::Result<()> {
 }
 
 fn zeros(mut file: File) -> io::Result<()> {
-    let block = [0_u8; 64 * 1024];
-    let blocks = RESERVE_BYTES / 65_536;
+    let block = [0_u8; 4096];
+    let blocks = RESERVE_BYTES / 4096;
     (0..blocks).try_for_each(|_| file.write_all(&block))?;
     file.sync_all()
 }

@@ -172,17 +172,18 @@ pub(crate) async fn join(
 /// What to type after a join.
 fn next_command(state_dir: &StateDir, anew: bool) -> String {
     let root = state_dir.root();
-    let run = if root == StateDir::default_root() {
-        "tentacle run".to_owned()
+    let data = if root == StateDir::default_root() {
+        String::new()
     } else if root.to_string_lossy().contains(char::is_whitespace) {
-        format!("tentacle run --data \"{}\"", root.display())
+        format!(" --data \"{}\"", root.display())
     } else {
-        format!("tentacle run --data {}", root.display())
+        format!(" --data {}", root.display())
     };
+    let run = format!("tentacle run{data}");
     if anew {
         format!("An agent that runs already must be restarted to use the new identity: {run}")
     } else {
-        format!("Start the agent: {run}; or as a service: tentacle service install")
+        format!("Start the agent: {run}; or as a service: tentacle service install{data}")
     }
 }
 

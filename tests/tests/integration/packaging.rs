@@ -92,6 +92,13 @@ async fn the_servers_package_installs_serves_confined_and_goes_without_its_data(
 
 const AGENT: &str = "packaging/agent/build.sh";
 
+fn of_kind<'a>(made: &'a [String], kind: &str) -> Option<&'a str> {
+    let mut of_kind = made
+        .iter()
+        .filter(|file| Path::new(file).extension().is_some_and(|own| own == kind));
+    of_kind.next().map(String::as_str)
+}
+
 /// A machine without an agent, and a server.
 async fn a_machine() -> (Fleet, Systemd) {
     let fleet = Fleet::server_only(&[]).await;
@@ -121,8 +128,8 @@ async fn join(fleet: &Fleet, systemd: &Systemd) {
 async fn the_agents_deb_installs_joins_upgrades_under_a_step_and_goes_without_its_data() {
     const LINES: u64 = 20;
     let (fleet, systemd) = a_machine().await;
-    let package = packages(&fleet.world, AGENT).remove(0);
-    assert!(package.ends_with(".deb"), "{package}");
+    let made = packages(&fleet.world, AGENT);
+    let package = of_kind(&made, "deb").expect("dpkg-deb is there");
     let install = format!("dpkg --force-depends -i {package}");
     let said = shell(&systemd, &install).await.ok();
     assert!(said.stdout.contains("tentacle join --server"), "{said}");
@@ -158,8 +165,8 @@ async fn the_agents_deb_installs_joins_upgrades_under_a_step_and_goes_without_it
 async fn the_agents_rpm_installs_joins_and_goes() {
     let (fleet, systemd) = a_machine().await;
     let made = packages(&fleet.world, AGENT);
-    let package = made.iter().find(|file| file.ends_with(".rpm"));
-    let package = package.expect("rpmbuild is there: ./test.sh installs Debian's package 'rpm'");
+    let package = of_kind(&made, "rpm")
+        .expect("rpmbuild is there: ./test.sh installs Debian's package 'rpm'");
     // Debian's rpm knows of nothing that is installed there.
     let install = format!("rpm --force-debian --nodeps -i {package}");
     let said = shell(&systemd, &install).await.ok();

@@ -67,14 +67,14 @@ impl Away {
             let left: Vec<String> = away.iter().map(what).collect();
             return Some(match &left[..] {
                 [] => "no agent is away any more that has work".to_owned(),
-                left => format!("still away: the agents with {}", listed(left)),
+                left => format!("still not connected: {}", listed(left)),
             });
         }
         let missing: Vec<String> = missing.into_iter().map(what).collect();
         let number = &detail.task.number;
         Some(format!(
-            "not connected: the agents with {}; what was begun there goes on, and is told once they are back; \
-             if one is gone for good: mantle task show {number}",
+            "not connected: {}; what was begun there goes on, and is told when the agent is back; \
+             if it is gone for good: mantle task show {number}",
             listed(&missing)
         ))
     }
@@ -87,7 +87,7 @@ impl Default for Away {
 }
 
 fn what((executor, action): &(String, String)) -> String {
-    format!("'{action}' on {executor}")
+    format!("{executor} ('{action}')")
 }
 
 #[cfg(test)]
@@ -123,14 +123,14 @@ mod tests {
         let two = ("Install", "web02", "running");
         assert_eq!(away.take(&detail(&[])), None);
         let said = away.take(&detail(&[one])).unwrap();
-        assert!(said.contains("'Install' on web01"), "{said}");
+        assert!(said.contains("web01 ('Install')"), "{said}");
         assert!(said.contains("mantle task show T-17"), "{said}");
         assert_eq!(away.take(&detail(&[one])), None);
         let said = away.take(&detail(&[one, two])).unwrap();
         assert!(said.contains("web02") && !said.contains("web01"), "{said}");
         let said = away.take(&detail(&[two])).unwrap();
         assert!(
-            said.contains("still away") && said.contains("web02"),
+            said.contains("still not connected") && said.contains("web02"),
             "{said}"
         );
         let said = away.take(&detail(&[])).unwrap();
