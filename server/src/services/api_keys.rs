@@ -10,7 +10,7 @@ use crate::api::body::{ApiKey, ApiKeyCreate, ApiKeyCreated};
 use crate::security::{ApiKeyError, NewApiKey, api_key_authenticate, api_key_mint};
 use crate::store::{
     ApiKeyRow, api_key_find, api_key_find_live, api_key_insert, api_key_list, api_key_mark_revoked,
-    api_key_mark_used,
+    api_key_mark_used, interruption_answer_withdraw,
 };
 
 /// A key's last use is noted to the minute.
@@ -141,15 +141,19 @@ impl Services {
             }
         }
         api_key_mark_revoked(&mut tx, row.id, now_us).await?;
+        let withdrawn = interruption_answer_withdraw(&mut tx, name, now_us).await?;
         let deed = Deed {
             action: "apikey.revoke",
             subject: name,
             id: Some(row.id.as_uuid()),
-            detail: json!({}),
+            detail: json!({"withdrawn_answers": withdrawn.len()}),
         };
         caller.audit(&mut tx, now, deed).await?;
         let row = api_key_find(&mut tx, row.id).await?.unwrap_or(row);
         tx.commit().await?;
+        for task in withdrawn {
+            self.wake.answered(task);
+        }
         Ok(shape(&row))
     }
 

@@ -124,7 +124,7 @@ impl Services {
         request: &InterruptionAnswer,
     ) -> Result<InterruptionAnswered> {
         let answer: Answer = request.answer.parse().map_err(|error| {
-            let all: Vec<&str> = Answer::ALL.iter().map(|answer| answer.word()).collect();
+            let all: Vec<&str> = Answer::typed().map(Answer::word).collect();
             Error::invalid(
                 "bad-answer",
                 format!("{error}"),

@@ -197,6 +197,39 @@ pub async fn interruption_answer_list(
     .collect()
 }
 
+/// What somebody let go on in questions that are still open counts no more. Gives the tasks that asked.
+pub async fn interruption_answer_withdraw(
+    tx: &mut Tx,
+    by: &str,
+    at_us: i64,
+) -> Result<Vec<TaskId>> {
+    let rows = tx
+        .rows(
+            "SELECT answer.task_id, answer.number FROM interruption_answer answer
+             JOIN interruption ON interruption.task_id = answer.task_id
+                 AND interruption.number = answer.number
+             WHERE answer.answered_by = $1 AND answer.answer = 'proceed'
+                 AND interruption.closed_at_us IS NULL
+             ORDER BY answer.task_id, answer.number LIMIT 10000",
+            params![by],
+        )
+        .await?;
+    let mut tasks = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let task: TaskId = row.get("task_id")?;
+        let number: u32 = row.get("number")?;
+        tx.exec(
+            "INSERT INTO interruption_answer (task_id, number, answered_by, answer, notes, at_us)
+             VALUES ($1, $2, $3, 'withdrawn', '', $4)
+             ON CONFLICT (task_id, number, answered_by, answer) DO NOTHING",
+            params![task, number, by, at_us],
+        )
+        .await?;
+        tasks.push(task);
+    }
+    Ok(tasks)
+}
+
 /// Notes since when nothing but a person is awaited in a task, or that something else goes on.
 pub async fn task_mark_awaiting(
     tx: &mut Tx,

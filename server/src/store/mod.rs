@@ -117,8 +117,9 @@ pub use held_lock::{
 pub use ids::{NodeId, UploadId};
 pub use interruption::{
     InterruptionAnswerRow, InterruptionRow, interruption_answer_insert, interruption_answer_list,
-    interruption_find, interruption_insert, interruption_list_of_task, interruption_list_open,
-    interruption_mark_closed, interruption_mark_taken, task_mark_awaiting,
+    interruption_answer_withdraw, interruption_find, interruption_insert,
+    interruption_list_of_task, interruption_list_open, interruption_mark_closed,
+    interruption_mark_taken, task_mark_awaiting,
 };
 pub use join_token::{
     JoinTokenRow, join_token_find, join_token_insert, join_token_list, join_token_mark_revoked,

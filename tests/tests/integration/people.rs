@@ -248,6 +248,39 @@ async fn two_people_sign_but_not_who_deployed_and_a_killed_server_forgets_neithe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_approval_counts_no_more_once_its_key_is_revoked() {
+    let fleet = Fleet::new(1).await;
+    fleet.release("signed", &signed(&fleet)).await;
+    let mut people = Vec::new();
+    for name in ["bob", "cat", "dan"] {
+        people.push(somebody(&fleet, name, "managers").await);
+    }
+    let task = detach(&fleet, "signed", &[]).await;
+    let name = id(&asked(&fleet, &task).await).to_owned();
+    let proceed = ["interruption", "answer", name.as_str(), "proceed"];
+    let [bob, cat, dan] = people.try_into().ok().expect("three people");
+    bob.run(&proceed).await.ok();
+    fleet.server.ok(&["apikey", "revoke", "bob"]).await;
+    wait_for("it counts no more", SOON, || async {
+        let one = asked(&fleet, &task).await;
+        let counts = one["approved_by"]
+            .as_array()
+            .is_some_and(|by| !by.is_empty());
+        (!counts).then_some(()).ok_or_else(|| one.to_string())
+    })
+    .await;
+    let second = cat.run(&proceed).await.ok();
+    assert!(second.stdout.contains("1 more person"), "{second}");
+    assert!(did(&fleet, "after", "signed").is_empty());
+    dan.run(&proceed).await.ok();
+    fleet.task_is(&task, "succeeded", SOON).await;
+    let shown = fleet.server.ok(&["interruption", "show", &name]).await;
+    assert!(shown.stdout.contains("2 of 2: cat, dan"), "{shown}");
+    let typed = ["interruption", "answer", name.as_str(), "withdrawn"];
+    assert_ne!(fleet.server.run(&typed).await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_person_takes_no_place_holds_no_lock_and_its_clock_stands() {
     let mut fleet = Fleet::server_only(&[("MANTLE_MAX_RUNNING", "1")]).await;
     fleet.join("web01", "web", None).await;

@@ -39,18 +39,28 @@ pub enum Answer {
     Proceed,
     /// Do not go on.
     Abort,
+    /// What was answered before counts no more: its key was revoked. Nobody types it.
+    Withdrawn,
 }
 
 impl Answer {
     /// Every answer that there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Retry,
         Self::Ignore,
         Self::Exclude,
         Self::Fail,
         Self::Proceed,
         Self::Abort,
+        Self::Withdrawn,
     ];
+
+    /// Those that somebody may type, whatever is asked.
+    pub fn typed() -> impl Iterator<Item = Self> {
+        Self::ALL
+            .into_iter()
+            .filter(|answer| *answer != Self::Withdrawn)
+    }
 
     /// The word by which it is typed.
     pub fn word(self) -> &'static str {
@@ -61,6 +71,7 @@ impl Answer {
             Self::Fail => "fail",
             Self::Proceed => "proceed",
             Self::Abort => "abort",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -190,11 +201,17 @@ pub struct Given {
     pub at: Timestamp,
 }
 
-/// The people who have let it go on, each once, without the one who does not count.
+/// The people who have let it go on, each once, without the one who does not count and those whose word was
+/// withdrawn.
 pub fn approved_by<'g>(question: &Question, given: &'g [Given]) -> Vec<&'g Given> {
     let mut counted: Vec<&Given> = Vec::new();
+    let is_withdrawn = |by: &str| {
+        let mut withdrawn = given.iter().filter(|one| one.answer == Answer::Withdrawn);
+        withdrawn.any(|one| one.by == by)
+    };
     for one in given {
         let counts = one.answer == Answer::Proceed
+            && !is_withdrawn(&one.by)
             && question.not_by() != Some(one.by.as_str())
             && !counted.iter().any(|other| other.by == one.by);
         if counts {

@@ -42,7 +42,7 @@ fn given(all: &[(&str, Answer)]) -> Vec<Given> {
 
 #[test]
 fn what_the_answers_come_to() {
-    use Answer::{Abort, Exclude, Ignore, Proceed, Retry};
+    use Answer::{Abort, Exclude, Ignore, Proceed, Retry, Withdrawn};
     let two = || manual(&[], 2, Some("ann"));
     type Row = (
         Question,
@@ -64,6 +64,21 @@ fn what_the_answers_come_to() {
             Some((Proceed, "bob")),
         ),
         (two(), vec![("bob", Proceed)], None),
+        (
+            two(),
+            vec![("bob", Proceed), ("bob", Withdrawn), ("cat", Proceed)],
+            None,
+        ),
+        (
+            two(),
+            vec![
+                ("bob", Proceed),
+                ("bob", Withdrawn),
+                ("cat", Proceed),
+                ("dan", Proceed),
+            ],
+            Some((Proceed, "dan")),
+        ),
         (two(), vec![("bob", Proceed), ("bob", Proceed)], None),
         (two(), vec![("bob", Proceed), ("ann", Proceed)], None),
         (

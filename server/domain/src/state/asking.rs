@@ -11,7 +11,7 @@ use super::decide::after;
 use super::event::{Event, NodeEnd};
 use super::input::{Illegal, Moment};
 use super::model::{Exclusion, Interruption, NodeState, Phase, State, StepState, SubjectState};
-use crate::interruption::{Given, Question};
+use crate::interruption::{Answer, Given, Question};
 use crate::plan::{Guidance, NodeRef, Plan};
 
 /// A node ended in this way and is not tried again by itself: it is over, or a person is asked.
@@ -85,7 +85,8 @@ pub(super) fn answered(state: &State, number: u32, given: Given) -> Result<Vec<E
         .get(&number)
         .ok_or(Illegal::UnknownInterruption { number })?;
     let same = |one: &Given| one.by == given.by && one.answer == given.answer;
-    let offered = known.question.choices().contains(&given.answer);
+    let offered =
+        known.question.choices().contains(&given.answer) || given.answer == Answer::Withdrawn;
     if known.closed.is_some() || !offered || known.given.iter().any(same) {
         return Ok(Vec::new());
     }

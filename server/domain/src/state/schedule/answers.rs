@@ -171,8 +171,8 @@ impl Look<'_> {
                 let over = finished(node, end, at, Some(by.clone()));
                 excluded.into_iter().chain([over]).collect()
             }
-            // The other two are not offered for a failure.
-            Answer::Fail | Answer::Proceed | Answer::Abort => {
+            // The others are not offered for a failure.
+            Answer::Fail | Answer::Proceed | Answer::Abort | Answer::Withdrawn => {
                 vec![finished(node, noted("left failed by"), at, None)]
             }
         }
